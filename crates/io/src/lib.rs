@@ -1,0 +1,2 @@
+//! Sockets, clock and tasks that drive the machines.
+#![forbid(unsafe_code)]

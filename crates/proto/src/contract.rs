@@ -1,0 +1,217 @@
+//! The shape that the outermost machines share, and what crosses their edge.
+//!
+//! A driver owns sockets and a clock. It hands a machine what arrived (`handle_datagram`,
+//! `handle_resolved`, `handle_interfaces`, `handle_timeout`; all infallible), and afterwards
+//! calls `poll_output` until it answers [`Output::Wait`]. Any order of calls is safe.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::time::Deadline;
+
+/// A socket of the driver's, named by the machine that asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u32);
+
+/// The local end of a way to a remote address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// The socket.
+    pub socket: SocketId,
+    /// The address it is bound to, or the one that the datagram was sent to.
+    pub local: SocketAddr,
+}
+
+/// Explicit congestion notification bits of an IP header (RFC 3168 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ecn {
+    /// Not ECN-capable.
+    #[default]
+    NotEct,
+    /// ECN-capable, codepoint 1 (L4S, RFC 9331).
+    Ect1,
+    /// ECN-capable, codepoint 0.
+    Ect0,
+    /// Congestion experienced.
+    Ce,
+}
+
+/// One received datagram. The bytes are decrypted in place.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// Where it came in.
+    pub path: Path,
+    /// Who sent it.
+    pub remote: SocketAddr,
+    /// Its congestion mark.
+    pub ecn: Ecn,
+    /// Its payload.
+    pub bytes: &'a mut [u8],
+}
+
+/// What a machine asks of its driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Bind a UDP socket on `ip`, any port, and report it by `handle_bound`.
+    Bind {
+        /// The name the socket is to have.
+        socket: SocketId,
+        /// The local address.
+        ip: IpAddr,
+    },
+    /// Close a socket.
+    Close {
+        /// Its name.
+        socket: SocketId,
+    },
+    /// Resolve a name and report the result by `handle_resolved`.
+    Resolve {
+        /// The name, such as `stun.example.org` or `….local`.
+        name: String,
+        /// How to look it up.
+        how: Lookup,
+    },
+}
+
+/// How a name is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// The system's resolver.
+    Dns,
+    /// Multicast DNS on the local network (RFC 6762), for browsers' `.local` candidates.
+    Mdns,
+}
+
+/// What `poll_output` answers.
+#[derive(Debug)]
+pub enum Output<E> {
+    /// The batch holds datagrams: send them, clear it, poll again.
+    Transmit,
+    /// Something happened that the application wants to know.
+    Event(E),
+    /// The driver is to do something.
+    Request(Request),
+    /// Nothing more until the deadline (if any) or the next input.
+    Wait(Option<Deadline>),
+}
+
+/// Largest number of bytes in a batch: what one GSO call may carry on Linux (64 KiB less headers).
+pub const BATCH_LEN_MAX: usize = 65_000;
+
+/// Largest number of datagrams in a batch: Linux refuses more than 64 segments in one GSO call.
+pub const BATCH_SEGMENTS_MAX: usize = 64;
+
+/// Datagrams for one destination, laid end to end: all of the same length, but for the last,
+/// which may be shorter. That is the form which generic segmentation offload sends in one call.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    segment_len: usize,
+    segments: usize,
+    closed: bool,
+    destination: Option<Destination>,
+}
+
+/// Where a batch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// The local end.
+    pub path: Path,
+    /// The remote end.
+    pub remote: SocketAddr,
+    /// The congestion mark to send.
+    pub ecn: Ecn,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.segment_len = 0;
+        self.segments = 0;
+        self.closed = false;
+        self.destination = None;
+    }
+
+    /// Whether it holds no datagram.
+    pub fn is_empty(&self) -> bool {
+        self.segments == 0
+    }
+
+    /// Number of datagrams.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Length of every datagram but perhaps the last, in bytes.
+    pub fn segment_len(&self) -> usize {
+        self.segment_len
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The destination; `None` while empty.
+    pub fn destination(&self) -> Option<Destination> {
+        self.destination
+    }
+
+    /// The datagrams one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks(self.segment_len.max(1))
+    }
+
+    /// Whether a datagram of up to `len_max` bytes for `destination` can still join.
+    pub fn has_room(&self, destination: Destination, len_max: usize) -> bool {
+        match self.destination {
+            None => true,
+            Some(current) => {
+                current == destination
+                    && !self.closed
+                    && self.segments < BATCH_SEGMENTS_MAX
+                    && self.bytes.len() + len_max <= BATCH_LEN_MAX
+            }
+        }
+    }
+
+    /// Appends what `write` adds to the end of the buffer as one datagram.
+    ///
+    /// Answers whether it joined. A datagram longer than those before it cannot share the batch:
+    /// it is handed back in `spill` for the next one. Writing nothing adds nothing.
+    pub fn push(
+        &mut self,
+        destination: Destination,
+        spill: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        debug_assert!(
+            self.destination
+                .is_none_or(|current| current == destination)
+        );
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let len = self.bytes.len().saturating_sub(start);
+        if len == 0 {
+            return true;
+        }
+        if self.segments > 0 && (len > self.segment_len || self.closed) {
+            spill.clear();
+            spill.extend_from_slice(&self.bytes[start..]);
+            self.bytes.truncate(start);
+            return false;
+        }
+        if self.segments == 0 {
+            self.segment_len = len;
+        }
+        self.closed = len < self.segment_len;
+        self.segments += 1;
+        self.destination = Some(destination);
+        true
+    }
+}

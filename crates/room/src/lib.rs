@@ -1,0 +1,2 @@
+//! What a conference is: rooms, participants, signaling sessions, without I/O.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `twocan` binary.
+#![forbid(unsafe_code)]
+fn main() {}
