@@ -7,5 +7,6 @@
 
 pub mod contract;
 pub mod counters;
+pub mod crypto;
 pub mod random;
 pub mod time;

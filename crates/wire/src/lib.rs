@@ -29,4 +29,5 @@ pub mod demux;
 pub mod ids;
 pub mod reader;
 pub mod seq;
+pub mod stun;
 pub mod units;
