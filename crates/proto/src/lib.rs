@@ -8,5 +8,6 @@
 pub mod contract;
 pub mod counters;
 pub mod crypto;
+pub mod ice;
 pub mod random;
 pub mod time;

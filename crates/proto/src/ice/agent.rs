@@ -1,0 +1,526 @@
+//! The agent: its state, and what the application does to it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use twocan_wire::stun::TransactionId;
+
+use super::candidate::{local_preference, pair_priority, priority};
+use super::check::Transaction;
+use super::gather::Gatherer;
+use super::pair::{Pair, PairId};
+use super::request::EarlyCheck;
+use super::{
+    Candidate, Config, Credentials, Event, GatheringState, Kind, PairState, PairStats, Role, Route,
+    State,
+};
+use crate::contract::Path;
+use crate::counters::Counters;
+use crate::random::Random;
+use crate::time::Deadline;
+
+/// Local addresses used; later ones are ignored and counted. A machine with more interfaces than
+/// this gains nothing from checking them all.
+const BASES_MAX: usize = 16;
+
+/// Remote candidates kept per generation; later ones are ignored and counted. A peer can name
+/// thousands for free.
+const REMOTE_CANDIDATES_MAX: usize = 64;
+
+/// Pairs kept (RFC 8445 §6.1.2.5); the worst unchecked ones are dropped first.
+pub(super) const PAIRS_MAX: usize = 100;
+
+/// Routes over which the peer has proved itself; the oldest is dropped for a new one.
+const PROVEN_MAX: usize = 32;
+
+/// Datagrams waiting to be polled. At the limit further ones are dropped and counted: requests
+/// are retransmitted, and a driver that never polls has no use for answers.
+const TRANSMITS_MAX: usize = 256;
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Which way.
+    pub route: Route,
+    /// The STUN message.
+    pub bytes: Vec<u8>,
+}
+
+/// A local socket, which is a host candidate and the base of reflexive ones.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) path: Path,
+    pub(super) local_preference: u16,
+    pub(super) foundation: String,
+}
+
+/// An ICE agent for one component and one peer.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) config: Config,
+    pub(super) random: Random,
+    pub(super) role: Role,
+    pub(super) tie_breaker: u64,
+    pub(super) local: Credentials,
+    /// Of a restart that the peer has not answered yet.
+    pub(super) local_next: Option<Credentials>,
+    /// Of the generation before a restart: the peer's consent checks are still answered.
+    pub(super) local_previous: Option<Credentials>,
+    pub(super) remote: Option<Credentials>,
+    pub(super) remote_lite: bool,
+    pub(super) remote_end_of_candidates: bool,
+    pub(super) bases: Vec<Base>,
+    pub(super) locals: Vec<Candidate>,
+    pub(super) remotes: Vec<Candidate>,
+    /// Best first.
+    pub(super) pairs: Vec<Pair>,
+    pub(super) pair_ids: u32,
+    pub(super) triggered: VecDeque<PairId>,
+    pub(super) early: Vec<EarlyCheck>,
+    pub(super) transactions: BTreeMap<TransactionId, Transaction>,
+    pub(super) gatherer: Gatherer,
+    pub(super) gathering: GatheringState,
+    pub(super) state: State,
+    pub(super) selected: Option<PairId>,
+    pub(super) nominating: Option<PairId>,
+    pub(super) route: Option<Route>,
+    pub(super) proven: VecDeque<Route>,
+    pub(super) first_check_at: Option<Instant>,
+    pub(super) last_check_at: Option<Instant>,
+    pub(super) first_valid_at: Option<Instant>,
+    pub(super) consent_check_at: Option<Instant>,
+    pub(super) heard_at: Option<Instant>,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) transmits: VecDeque<Transmit>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
+}
+
+impl Agent {
+    /// An agent with fresh credentials that knows no address yet.
+    pub fn new(config: Config, role: Role, mut random: Random) -> Self {
+        let local = Credentials::random(&mut random);
+        let tie_breaker = random.u64();
+        Self {
+            config,
+            random,
+            role,
+            tie_breaker,
+            local,
+            local_next: None,
+            local_previous: None,
+            remote: None,
+            remote_lite: false,
+            remote_end_of_candidates: false,
+            bases: Vec::new(),
+            locals: Vec::new(),
+            remotes: Vec::new(),
+            pairs: Vec::new(),
+            pair_ids: 0,
+            triggered: VecDeque::new(),
+            early: Vec::new(),
+            transactions: BTreeMap::new(),
+            gatherer: Gatherer::default(),
+            gathering: GatheringState::New,
+            state: State::New,
+            selected: None,
+            nominating: None,
+            route: None,
+            proven: VecDeque::new(),
+            first_check_at: None,
+            last_check_at: None,
+            first_valid_at: None,
+            consent_check_at: None,
+            heard_at: None,
+            deadline: None,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a bound socket as a host candidate.
+    pub fn add_base(&mut self, now: Instant, path: Path) {
+        if self.bases.iter().any(|base| base.path == path) {
+            return;
+        }
+        if self.bases.len() >= BASES_MAX {
+            self.counters.count("ice.too_many_local_addresses");
+            return;
+        }
+        let index = self.bases.len();
+        let local_preference = local_preference(path.local.ip(), index);
+        // One base, one host foundation: distinct addresses never fail together here.
+        let foundation = format!("{}", index + 1);
+        self.bases.push(Base {
+            path,
+            local_preference,
+            foundation: foundation.clone(),
+        });
+        if self.gathering == GatheringState::New {
+            self.set_gathering(GatheringState::Gathering);
+        }
+        self.add_local(Candidate {
+            kind: Kind::Host,
+            address: path.local,
+            related: None,
+            priority: priority(Kind::Host, local_preference),
+            foundation,
+        });
+        self.gather_from(now, index);
+        for remote in 0..self.remotes.len() {
+            self.add_pair(index, remote);
+        }
+        self.settle(now);
+    }
+
+    /// Forgets a socket that is gone, and all pairs that used it.
+    pub fn remove_base(&mut self, now: Instant, path: Path) {
+        let Some(index) = self.bases.iter().position(|base| base.path == path) else {
+            return;
+        };
+        // The base stays in the list as a tombstone: pairs name bases by index.
+        for pair in self.pairs.iter_mut().filter(|pair| pair.base == index) {
+            pair.state = PairState::Failed;
+            pair.nominated = false;
+        }
+        self.transactions
+            .retain(|_, transaction| transaction.route.path != path);
+        if self
+            .selected
+            .is_some_and(|id| self.pair(id).is_none_or(|pair| pair.base == index))
+        {
+            self.selected = None;
+        }
+        self.settle(now);
+    }
+
+    /// Adds a STUN server: every base of its family asks it for its reflexive address.
+    pub fn add_stun_server(&mut self, now: Instant, server: SocketAddr) {
+        if self.gatherer.add_server(server) {
+            for base in 0..self.bases.len() {
+                self.gather(now, base, server);
+            }
+            self.settle(now);
+        } else {
+            self.counters.count("ice.too_many_stun_servers");
+        }
+    }
+
+    /// Says that no further sockets and STUN servers are to come.
+    pub fn end_of_bases(&mut self, now: Instant) {
+        self.gatherer.all_bases_known = true;
+        self.settle(now);
+    }
+
+    /// Sets the role that the descriptions give; a conflict may change it later.
+    pub fn set_role(&mut self, now: Instant, role: Role) {
+        self.change_role(role);
+        self.settle(now);
+    }
+
+    /// Sets the peer's credentials, with which checks begin.
+    ///
+    /// With credentials other than the present ones a new generation begins: remote candidates
+    /// and pairs are dropped, and the present route is kept until a new pair is valid.
+    pub fn set_remote(&mut self, now: Instant, remote: Credentials, lite: bool) {
+        let changed = self.remote.as_ref().is_some_and(|current| {
+            current.username_fragment != remote.username_fragment
+                || current.password != remote.password
+        });
+        let early = std::mem::take(&mut self.early);
+        if changed {
+            self.begin_generation();
+        }
+        self.remote = Some(remote);
+        self.remote_lite = lite;
+        self.first_check_at.get_or_insert(now);
+        for early in early {
+            self.trigger_from_request(early);
+        }
+        self.settle(now);
+    }
+
+    /// Adds a candidate of the peer's.
+    pub fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        let known = self
+            .remotes
+            .iter()
+            .position(|known| known.address == candidate.address);
+        if let Some(index) = known {
+            // A peer-reflexive one gets its real name (RFC 8838 §11.4).
+            if self.remotes[index].kind == Kind::PeerReflexive {
+                self.remotes[index] = candidate;
+                self.refresh_priorities();
+            }
+        } else if self.remotes.len() >= REMOTE_CANDIDATES_MAX {
+            self.counters.count("ice.too_many_remote_candidates");
+        } else if candidate.address.port() == 0 || candidate.address.ip().is_unspecified() {
+            self.counters.count("ice.unusable_remote_candidate");
+        } else {
+            self.remotes.push(candidate);
+            let remote = self.remotes.len() - 1;
+            for base in 0..self.bases.len() {
+                self.add_pair(base, remote);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The peer has no further candidates (RFC 8838 §14).
+    pub fn end_of_remote_candidates(&mut self, now: Instant) {
+        self.remote_end_of_candidates = true;
+        self.settle(now);
+    }
+
+    /// Prepares a restart with fresh credentials, which become valid when the peer answers with
+    /// its own ([`Self::set_remote`]). The peer's checks under them are answered from now on.
+    pub fn prepare_restart(&mut self, now: Instant) -> &Credentials {
+        let fresh = Credentials::random(&mut self.random);
+        let gathered = self.locals.clone();
+        self.set_gathering(GatheringState::Gathering);
+        for candidate in gathered
+            .into_iter()
+            .filter(|local| local.kind != Kind::PeerReflexive)
+        {
+            self.events.push_back(Event::LocalCandidate(candidate));
+        }
+        self.settle(now);
+        self.local_next.insert(fresh)
+    }
+
+    /// Takes a prepared restart back (a description was rolled back).
+    pub fn abandon_restart(&mut self) {
+        self.local_next = None;
+    }
+
+    /// Notes that authentic data arrived from the peer on the route in use. Cheap: once per
+    /// packet is fine.
+    #[inline]
+    pub fn note_received(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing to report.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[inline]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// Where data goes: the selected pair, else the best valid one, else (in a restart) the route
+    /// from before. `None` without consent.
+    #[inline]
+    pub fn route(&self) -> Option<Route> {
+        self.route
+    }
+
+    /// Whether the peer has proved, by a STUN message with valid MESSAGE-INTEGRITY, that it is
+    /// at `route.remote`. Nothing else is to be accepted from there before.
+    #[inline]
+    pub fn is_proven(&self, route: Route) -> bool {
+        self.route == Some(route) || self.proven.contains(&route)
+    }
+
+    /// The credentials to signal: those of a prepared restart, else the present ones.
+    pub fn local_credentials(&self) -> &Credentials {
+        self.local_next.as_ref().unwrap_or(&self.local)
+    }
+
+    /// The role at present.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The connection state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The gathering state.
+    pub fn gathering_state(&self) -> GatheringState {
+        self.gathering
+    }
+
+    /// All local candidates so far.
+    pub fn local_candidates(&self) -> &[Candidate] {
+        &self.locals
+    }
+
+    /// The remote candidates of this generation.
+    pub fn remote_candidates(&self) -> &[Candidate] {
+        &self.remotes
+    }
+
+    /// The pairs, best first: local base, remote candidate, state, whether it is the selected one,
+    /// and its counts.
+    pub fn pairs(
+        &self,
+    ) -> impl Iterator<Item = (SocketAddr, &Candidate, PairState, bool, PairStats)> + '_ {
+        self.pairs.iter().filter_map(|pair| {
+            let remote = self.remotes.get(pair.remote)?;
+            let selected = self.selected == Some(pair.id);
+            Some((
+                pair.route.path.local,
+                remote,
+                pair.state,
+                selected,
+                pair.stats,
+            ))
+        })
+    }
+
+    /// What was dropped or refused, by reason.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn add_local(&mut self, candidate: Candidate) {
+        let known = self
+            .locals
+            .iter()
+            .any(|local| local.address == candidate.address && local.related == candidate.related);
+        if !known {
+            self.locals.push(candidate.clone());
+            if candidate.kind != Kind::PeerReflexive {
+                self.events.push_back(Event::LocalCandidate(candidate));
+            }
+        }
+    }
+
+    pub(super) fn pair(&self, id: PairId) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.id == id)
+    }
+
+    pub(super) fn pair_mut(&mut self, id: PairId) -> Option<&mut Pair> {
+        self.pairs.iter_mut().find(|pair| pair.id == id)
+    }
+
+    pub(super) fn pair_on(&self, route: Route) -> Option<PairId> {
+        self.pairs
+            .iter()
+            .find(|pair| pair.route == route)
+            .map(|pair| pair.id)
+    }
+
+    /// Pairs a base with a remote candidate, if their families and scopes agree.
+    pub(super) fn add_pair(&mut self, base: usize, remote: usize) -> Option<PairId> {
+        let path = self.bases[base].path;
+        let address = self.remotes[remote].address;
+        let reachable = path.local.is_ipv4() == address.is_ipv4()
+            && path.local.ip().is_loopback() == address.ip().is_loopback();
+        let route = Route {
+            path,
+            remote: address,
+        };
+        if !reachable || self.pair_on(route).is_some() {
+            return self.pair_on(route);
+        }
+        let id = PairId(self.pair_ids);
+        self.pair_ids += 1;
+        self.pairs.push(Pair {
+            id,
+            base,
+            remote,
+            route,
+            priority: self.priority_of(base, remote),
+            state: PairState::Frozen,
+            nominated: false,
+            nominate_on_success: false,
+            heard_at: None,
+            answered_at: None,
+            stats: PairStats::default(),
+        });
+        self.pairs
+            .sort_by_key(|pair| std::cmp::Reverse(pair.priority));
+        while self.pairs.len() > PAIRS_MAX {
+            let unused = self
+                .pairs
+                .iter()
+                .rposition(|pair| matches!(pair.state, PairState::Frozen | PairState::Failed));
+            let dropped = self.pairs.remove(unused.unwrap_or(self.pairs.len() - 1));
+            self.transactions
+                .retain(|_, transaction| transaction.pair != Some(dropped.id));
+            self.counters.count("ice.too_many_pairs");
+        }
+        self.pair(id).map(|pair| pair.id)
+    }
+
+    pub(super) fn refresh_priorities(&mut self) {
+        for index in 0..self.pairs.len() {
+            let (base, remote) = (self.pairs[index].base, self.pairs[index].remote);
+            self.pairs[index].priority = self.priority_of(base, remote);
+        }
+        self.pairs
+            .sort_by_key(|pair| std::cmp::Reverse(pair.priority));
+    }
+
+    pub(super) fn change_role(&mut self, role: Role) {
+        if self.role != role {
+            self.role = role;
+            self.nominating = None;
+            self.refresh_priorities();
+        }
+    }
+
+    pub(super) fn prove(&mut self, route: Route) {
+        if !self.proven.contains(&route) {
+            if self.proven.len() >= PROVEN_MAX {
+                self.proven.pop_front();
+            }
+            self.proven.push_back(route);
+        }
+    }
+
+    pub(super) fn queue(&mut self, route: Route, bytes: Vec<u8>) {
+        if self.transmits.len() < TRANSMITS_MAX {
+            self.transmits.push_back(Transmit { route, bytes });
+        } else {
+            self.counters.count("ice.transmit_queue_full");
+        }
+    }
+
+    pub(super) fn set_gathering(&mut self, gathering: GatheringState) {
+        if self.gathering != gathering {
+            self.gathering = gathering;
+            self.events.push_back(Event::Gathering(gathering));
+        }
+    }
+
+    fn priority_of(&self, base: usize, remote: usize) -> u64 {
+        let local = priority(Kind::Host, self.bases[base].local_preference);
+        let remote = self.remotes[remote].priority;
+        match self.role {
+            Role::Controlling => pair_priority(local, remote),
+            Role::Controlled => pair_priority(remote, local),
+        }
+    }
+
+    /// Starts over with the prepared credentials, if any; the route stays.
+    fn begin_generation(&mut self) {
+        if let Some(next) = self.local_next.take() {
+            self.local_previous = Some(std::mem::replace(&mut self.local, next));
+        }
+        self.remotes.clear();
+        self.pairs.clear();
+        self.triggered.clear();
+        self.transactions
+            .retain(|_, transaction| transaction.pair.is_none());
+        self.remote_end_of_candidates = false;
+        self.selected = None;
+        self.nominating = None;
+        self.first_check_at = None;
+        self.first_valid_at = None;
+        self.consent_check_at = None;
+    }
+}

@@ -1,0 +1,66 @@
+//! Candidates and their priorities (RFC 8445 §5.1).
+
+use std::net::{IpAddr, SocketAddr};
+
+/// `RTCIceCandidateType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An address of this machine.
+    Host,
+    /// The address that a STUN server saw.
+    ServerReflexive,
+    /// The address that the peer saw, or that a check of the peer's came from.
+    PeerReflexive,
+    /// An address of a relay.
+    Relayed,
+}
+
+impl Kind {
+    /// RFC 8445 §5.1.2.2.
+    const fn preference(self) -> u32 {
+        match self {
+            Self::Host => 126,
+            Self::PeerReflexive => 110,
+            Self::ServerReflexive => 100,
+            Self::Relayed => 0,
+        }
+    }
+}
+
+/// A candidate of either side, for the one component that WebRTC has (RTP and RTCP are
+/// multiplexed), over UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// How the address is known.
+    pub kind: Kind,
+    /// The address.
+    pub address: SocketAddr,
+    /// The base of a reflexive candidate.
+    pub related: Option<SocketAddr>,
+    /// RFC 8445 §5.1.2.
+    pub priority: u32,
+    /// Candidates that fail and succeed together share it (RFC 8445 §5.1.1.3).
+    pub foundation: String,
+}
+
+/// The recommended formula (RFC 8445 §5.1.2.1) for component 1.
+pub(super) fn priority(kind: Kind, local_preference: u16) -> u32 {
+    (kind.preference() << 24) | (u32::from(local_preference) << 8) | 255
+}
+
+/// Prefers global IPv6, then IPv4, loopback last, and earlier interfaces over later ones
+/// (RFC 8421 §4 in its simplest form: families alternate by interface order).
+pub(super) fn local_preference(ip: IpAddr, index: usize) -> u16 {
+    let class: u16 = match ip {
+        ip if ip.is_loopback() => 0,
+        IpAddr::V4(_) => 0x4000,
+        IpAddr::V6(_) => 0x5000,
+    };
+    class + 0x0fff - (index as u16).min(0x0fff)
+}
+
+/// RFC 8445 §6.1.2.3.
+pub(super) fn pair_priority(controlling: u32, controlled: u32) -> u64 {
+    let (g, d) = (u64::from(controlling), u64::from(controlled));
+    (g.min(d) << 32) + 2 * g.max(d) + u64::from(g > d)
+}

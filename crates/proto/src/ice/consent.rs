@@ -1,0 +1,177 @@
+//! Consent to send (RFC 7675), the route in use, the state, and what is due next.
+
+use std::time::{Duration, Instant};
+
+use super::agent::Agent;
+use super::check::Purpose;
+use super::{Event, GatheringState, PairState, State};
+use crate::time::Deadline;
+
+/// RFC 7675 §5.1: consent lasts 30 s from the last answer.
+const CONSENT_LASTS: Duration = Duration::from_secs(30);
+
+/// RFC 7675 §5.1: 5 s, times 0.8 to 1.2.
+const CONSENT_CHECK_EVERY_MS: (u32, u32) = (4_000, 6_000);
+
+impl Agent {
+    /// Sends the consent check that is due, and ends sending where consent is gone.
+    pub(super) fn consent(&mut self, now: Instant) {
+        let Some(id) = self.route.and_then(|route| self.pair_on(route)) else {
+            return;
+        };
+        let answered_at = self.pair(id).and_then(|pair| pair.answered_at);
+        if answered_at.is_some_and(|at| now.saturating_duration_since(at) >= CONSENT_LASTS) {
+            self.counters.count("ice.consent_expired");
+            if let Some(pair) = self.pair_mut(id) {
+                pair.state = PairState::Failed;
+                pair.nominated = false;
+            }
+            if self.selected == Some(id) {
+                self.selected = None;
+            }
+            return;
+        }
+        if self.consent_check_at.is_some_and(|at| at <= now) {
+            self.consent_check_at = Some(now + self.consent_interval());
+            self.send_request(now, id, Purpose::Consent);
+        }
+    }
+
+    /// Brings everything derived up to date after an input.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.unfreeze();
+        self.send_checks(now);
+        self.consider_nomination(now);
+        self.update_gathering();
+        self.update_route(now);
+        self.update_state(now);
+        self.deadline = self.next_deadline(now);
+    }
+
+    fn consent_interval(&mut self) -> Duration {
+        let (least, most) = CONSENT_CHECK_EVERY_MS;
+        Duration::from_millis(u64::from(least + self.random.below(most - least + 1)))
+    }
+
+    fn update_route(&mut self, now: Instant) {
+        let selected = self
+            .selected
+            .and_then(|id| self.pair(id))
+            .map(|pair| pair.route);
+        let current = self.route.filter(|route| {
+            self.pairs
+                .iter()
+                .any(|pair| pair.route == *route && pair.is_valid())
+        });
+        let best = self
+            .pairs
+            .iter()
+            .find(|pair| pair.is_valid())
+            .map(|pair| pair.route);
+        // While a restart has no valid pair yet, the route from before it stands.
+        let restarting = self.first_valid_at.is_none() && self.state != State::Failed;
+        let kept = self.route.filter(|_| restarting);
+        let route = selected.or(current).or(best).or(kept);
+        if route == self.route {
+            return;
+        }
+        self.route = route;
+        if let Some(route) = route {
+            self.consent_check_at = Some(now + self.consent_interval());
+            self.local_previous = None;
+            self.heard_at = self.heard_at.max(Some(now));
+            self.events.push_back(Event::Route(route));
+        }
+    }
+
+    fn update_state(&mut self, now: Instant) {
+        let valid = self.pairs.iter().any(|pair| pair.is_valid());
+        let pending = self.pairs.iter().any(|pair| {
+            matches!(
+                pair.state,
+                PairState::Frozen | PairState::Waiting | PairState::InProgress
+            )
+        });
+        let silent = self.silent_at().is_some_and(|at| at <= now);
+        let late = self.fails_at().is_some_and(|at| at <= now);
+        let state = if self.remote.is_none() {
+            State::New
+        } else if valid && silent {
+            State::Disconnected
+        } else if valid
+            && self.selected.is_some()
+            && !pending
+            && self.remote_end_of_candidates
+            && self.gathering == GatheringState::Complete
+        {
+            State::Completed
+        } else if valid {
+            State::Connected
+        } else if late || (self.first_valid_at.is_some() && !pending) {
+            State::Failed
+        } else if self.route.is_some() && self.state != State::Checking {
+            // A restart in the middle of a call.
+            self.state
+        } else {
+            State::Checking
+        };
+        if state == State::Failed {
+            self.route = None;
+        }
+        if state != self.state {
+            self.state = state;
+            self.events.push_back(Event::State(state));
+        }
+    }
+
+    /// When the route counts as silent.
+    fn silent_at(&self) -> Option<Instant> {
+        let pair = self
+            .route
+            .and_then(|route| self.pair_on(route))
+            .and_then(|id| self.pair(id))?;
+        let heard = pair.heard_at.max(pair.answered_at).max(self.heard_at)?;
+        Some(heard + self.config.disconnected_after)
+    }
+
+    /// When an agent without any valid pair gives up.
+    fn fails_at(&self) -> Option<Instant> {
+        let valid = self.first_valid_at.is_some();
+        self.first_check_at
+            .filter(|_| !valid)
+            .map(|at| at + self.config.patience)
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Deadline> {
+        let request = self
+            .transactions
+            .values()
+            .filter_map(|transaction| transaction.due_at)
+            .min();
+        let expiry = self
+            .route
+            .and_then(|route| self.pair_on(route))
+            .and_then(|id| self.pair(id)?.answered_at)
+            .map(|at| at + CONSENT_LASTS);
+        // A state already entered is no reason to wake again.
+        let silent = self
+            .silent_at()
+            .filter(|_| self.state != State::Disconnected);
+        let fails = self.fails_at().filter(|_| self.state != State::Failed);
+        [
+            (self.next_check_at(now), "ice.check"),
+            (request, "ice.retransmit"),
+            (self.nomination_at(), "ice.nominate"),
+            (
+                self.consent_check_at.filter(|_| self.route.is_some()),
+                "ice.consent_check",
+            ),
+            (expiry, "ice.consent_expiry"),
+            (silent, "ice.silence"),
+            (fails, "ice.patience"),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| Some(Deadline::new(at?, reason)))
+        .min_by_key(|deadline| deadline.at)
+    }
+}
