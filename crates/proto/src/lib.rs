@@ -8,6 +8,7 @@
 pub mod contract;
 pub mod counters;
 pub mod crypto;
+pub mod dtls;
 pub mod ice;
 pub mod random;
 pub mod time;

@@ -1,0 +1,239 @@
+//! DTLS 1.2 and 1.3 (RFC 6347, RFC 9147) with SRTP keys (RFC 5764) and fingerprints (RFC 8122).
+//!
+//! 1. Either side starts as client or server, as the descriptions say.
+//! 2. Datagrams go in record by record; application data comes out while they do.
+//! 3. When the handshake is complete, the certificate that the peer has proved to own is held
+//!    against the fingerprints of its description. Only then is the connection
+//!    [`Event::Connected`], and only then is anything delivered.
+//! 4. What arrives in the clear can be anybody's: an alert or an impossible message is a hint at
+//!    a reason, and ends the handshake only if nothing better follows ([`GRACE`]).
+//!
+//! The records and handshakes are `dimpl`'s; none of its types leave this module, so that another
+//! engine replaces [`Connection`]'s inside alone.
+
+mod certificate;
+mod connection;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use certificate::{Certificate, CertificateError, Fingerprint};
+pub use connection::Connection;
+
+/// How long a handshake goes on after a message that, were it the peer's, would end it.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// First retransmission of a flight: between the 200 and 400 ms that suit real-time paths
+/// (RFC 9147 §5.8.2 allows it where the application knows its latency).
+const RETRANSMIT_AFTER: Duration = Duration::from_millis(250);
+
+/// Retransmissions of one flight: 250 ms doubled seven times is 64 s, so that the time limit
+/// decides, not this.
+const RETRANSMISSIONS_MAX: usize = 7;
+
+/// The whole handshake.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Settings shared by any number of connections; making it costs a self-test of the ciphers.
+#[derive(Clone)]
+pub struct Settings(Arc<dimpl::Config>);
+
+impl Settings {
+    /// Settings for UDP payloads of up to `datagram_len_max` bytes.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when `datagram_len_max` is too small for a handshake (below 576), or
+    /// when the self-test of a cipher fails.
+    pub fn new(datagram_len_max: usize) -> Result<Self, SettingsError> {
+        Self::build(datagram_len_max, None)
+    }
+
+    /// Settings whose protocol randomness follows from `seed`: for simulations alone.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn repeatable(datagram_len_max: usize, seed: u64) -> Result<Self, SettingsError> {
+        Self::build(datagram_len_max, Some(seed))
+    }
+
+    fn build(datagram_len_max: usize, seed: Option<u64>) -> Result<Self, SettingsError> {
+        if datagram_len_max < 576 {
+            return Err(SettingsError::DatagramTooSmall);
+        }
+        let mut builder = dimpl::Config::builder()
+            .mtu(datagram_len_max)
+            .flight_start_rto(RETRANSMIT_AFTER)
+            .flight_retries(RETRANSMISSIONS_MAX)
+            .handshake_timeout(HANDSHAKE_TIME_MAX)
+            // The path is proven by ICE before a ClientHello is read: a cookie would prove it a
+            // second time, for a round trip.
+            .use_server_cookie(false);
+        if let Some(seed) = seed {
+            builder = builder.dangerously_set_rng_seed(seed);
+        }
+        builder
+            .build()
+            .map(|config| Self(Arc::new(config)))
+            .map_err(|_| SettingsError::SelfTest)
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
+    }
+}
+
+/// Why there are no [`Settings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SettingsError {
+    /// Less than 576 bytes.
+    #[error("datagrams of less than 576 bytes cannot carry a handshake")]
+    DatagramTooSmall,
+    /// The cryptographic provider does not compute what it should.
+    #[error("the cryptographic provider failed its self-test")]
+    SelfTest,
+}
+
+/// Who sends the ClientHello (`a=setup`, RFC 8842).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `active`.
+    Client,
+    /// `passive`.
+    Server,
+}
+
+/// The version agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 6347.
+    Dtls12,
+    /// RFC 9147.
+    Dtls13,
+}
+
+impl Version {
+    /// As `RTCTransportStats.tlsVersion` has it: `FEFD` or `FEFC`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dtls12 => "FEFD",
+            Self::Dtls13 => "FEFC",
+        }
+    }
+}
+
+/// The SRTP protection profile agreed on (RFC 5764 §4.1.2, RFC 7714 §14.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SrtpProfile {
+    /// `SRTP_AES128_CM_HMAC_SHA1_80`.
+    Aes128CmSha1_80,
+    /// `SRTP_AEAD_AES_128_GCM`.
+    AeadAes128Gcm,
+    /// `SRTP_AEAD_AES_256_GCM`.
+    AeadAes256Gcm,
+}
+
+impl SrtpProfile {
+    /// Its name in the registry of DTLS-SRTP protection profiles, as `RTCTransportStats.srtpCipher`
+    /// has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
+        }
+    }
+
+    /// Length of the master key in bytes.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 | Self::AeadAes128Gcm => 16,
+            Self::AeadAes256Gcm => 32,
+        }
+    }
+
+    /// Length of the master salt in bytes.
+    pub const fn salt_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 => 14,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
+        }
+    }
+}
+
+/// Master keys of both directions (RFC 5764 §4.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SrtpKeys {
+    /// The profile they are for.
+    pub profile: SrtpProfile,
+    /// Key and salt for what we send.
+    pub local: (Vec<u8>, Vec<u8>),
+    /// Key and salt for what the peer sends.
+    pub remote: (Vec<u8>, Vec<u8>),
+}
+
+/// Shows the profile alone.
+impl std::fmt::Debug for SrtpKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SrtpKeys")
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The handshake is complete and the peer is who its description says.
+    Connected {
+        /// The version agreed on.
+        version: Version,
+        /// Keys for SRTP, where a profile was agreed on.
+        srtp: Option<SrtpKeys>,
+    },
+    /// The peer closed the connection (`close_notify`).
+    Closed,
+    /// The connection is over.
+    Failed(Failure),
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// The peer proved to own a certificate, but not one that its description names.
+    #[error("the peer's certificate does not match the fingerprint in its description")]
+    FingerprintMismatch,
+    /// The description names only hash functions that RFC 8122 forbids, or unknown ones.
+    #[error("the peer's description has no fingerprint with SHA-256, SHA-384 or SHA-512")]
+    NoUsableFingerprint,
+    /// The peer presented an RSA certificate.
+    #[error(
+        "the peer presented an RSA certificate, which is not supported: it must use ECDSA P-256 \
+         or P-384"
+    )]
+    RsaCertificate,
+    /// The peer presented a certificate that cannot be used.
+    #[error("the peer's certificate cannot be used: it must be ECDSA P-256 or P-384")]
+    UnusableCertificate,
+    /// The peer refused the handshake with alert 40 or 71, having nothing in common with us.
+    #[error(
+        "the peer refused the handshake (alert {0}): nothing in common with our ECDSA cipher \
+         suites; an RSA certificate at the peer is the usual cause and is not supported"
+    )]
+    NothingInCommon(u8),
+    /// The peer ended the handshake with another alert.
+    #[error("the peer ended the handshake with alert {0}")]
+    Alert(u8),
+    /// The peer's messages make no sense for this handshake.
+    #[error("the peer's handshake messages are not acceptable")]
+    Protocol,
+    /// No complete handshake in [`HANDSHAKE_TIME_MAX`].
+    #[error("the handshake was not complete in time")]
+    Timeout,
+}

@@ -1,0 +1,100 @@
+//! The records of a datagram, told apart without keys.
+
+/// Content type of a change of cipher.
+pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
+/// Content type of an alert.
+pub(super) const ALERT: u8 = 21;
+/// Content type of a handshake message.
+pub(super) const HANDSHAKE: u8 = 22;
+
+/// Content type of an acknowledgement (RFC 9147 §7).
+pub(super) const ACK: u8 = 26;
+
+/// Header of a plaintext or DTLS 1.2 record: type, version, epoch, sequence number, length.
+const HEADER_LEN: usize = 13;
+
+/// Longest handshake message taken in the clear: a ClientHello with post-quantum key shares is
+/// below 3 kB, a chain of certificates in DTLS 1.2 seldom above 8.
+const MESSAGE_LEN_MAX: usize = 32 * 1024;
+
+/// One record, header included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The content type, where the record is in the clear (epoch 0).
+    pub(super) fn plain_type(&self) -> Option<u8> {
+        match *self.bytes {
+            [kind @ 20..=26, 0xfe | 0x01, _, 0, 0, ..] => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// Whether every handshake message in a record in the clear has a fragment that fits both the
+    /// record and the message (RFC 6347 §4.2.2). The engine gives a handshake up over one that
+    /// does not, and anybody can send one.
+    pub(super) fn is_sound_handshake(&self) -> bool {
+        let mut rest = self.bytes.get(HEADER_LEN..).unwrap_or(&[]);
+        if rest.is_empty() {
+            return false;
+        }
+        while let Some((header, after)) = rest.split_first_chunk::<12>() {
+            let number = |at: usize| {
+                u32::from_be_bytes([0, header[at], header[at + 1], header[at + 2]]) as usize
+            };
+            let (length, offset, fragment) = (number(1), number(6), number(9));
+            let Some((_, next)) = after.split_at_checked(fragment) else {
+                return false;
+            };
+            if offset + fragment > length || length > MESSAGE_LEN_MAX {
+                return false;
+            }
+            rest = next;
+        }
+        rest.is_empty()
+    }
+
+    /// Level and description, where the record is an alert in the clear.
+    pub(super) fn plain_alert(&self) -> Option<(u8, u8)> {
+        if self.plain_type() != Some(ALERT) {
+            return None;
+        }
+        match self.bytes.get(HEADER_LEN..)? {
+            [level, description] => Some((*level, *description)),
+            _ => None,
+        }
+    }
+}
+
+/// Splits a datagram into records (RFC 6347 §4.1, RFC 9147 §4). Ends at the first that does not
+/// fit; what is left is dropped, as both RFCs ask.
+pub(super) fn records(datagram: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let len = record_len(rest)?;
+        let (bytes, after) = rest.split_at_checked(len)?;
+        rest = after;
+        Some(Record { bytes })
+    })
+}
+
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let first = *bytes.first()?;
+    if first & 0b1110_0000 == 0b0010_0000 {
+        // RFC 9147 §4: 001CSLEE. We never negotiate connection ids, so C is never set.
+        let sequence_len = if first & 0b1000 == 0 { 1 } else { 2 };
+        if first & 0b1_0000 != 0 {
+            return None;
+        }
+        if first & 0b100 == 0 {
+            return Some(bytes.len());
+        }
+        let at = 1 + sequence_len;
+        let len = u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]);
+        return Some(at + 2 + usize::from(len));
+    }
+    let len = u16::from_be_bytes([*bytes.get(11)?, *bytes.get(12)?]);
+    Some(HEADER_LEN + usize::from(len))
+}

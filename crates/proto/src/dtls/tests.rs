@@ -1,0 +1,291 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::crypto::Hash;
+
+const ONE_WAY: Duration = Duration::from_millis(50);
+
+fn start() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+    Instant::now()
+}
+
+/// Two connections and what is on its way between them.
+struct Pair {
+    now: Instant,
+    ends: [Connection; 2],
+    wire: Vec<(Instant, usize, Vec<u8>)>,
+    /// Datagrams sent so far, by sender: those whose index is in `drop` are lost.
+    sent: [usize; 2],
+    drop: [Vec<usize>; 2],
+    events: [Vec<Event>; 2],
+    received: [Vec<Vec<u8>>; 2],
+    longest: usize,
+}
+
+fn certificate() -> Certificate {
+    Certificate::generate(Duration::from_secs(1_800_000_000)).unwrap()
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = start();
+        let settings = Settings::new(1200).unwrap();
+        let certificates = [certificate(), certificate()];
+        let mut ends =
+            [0, 1].map(|index: usize| Connection::new(&settings, &certificates[index], now));
+        for index in 0..2 {
+            let theirs = certificates[1 - index].fingerprint(Hash::Sha256);
+            ends[index].expect(now, vec![theirs]);
+        }
+        Self {
+            now,
+            ends,
+            wire: Vec::new(),
+            sent: [0; 2],
+            drop: [Vec::new(), Vec::new()],
+            events: [Vec::new(), Vec::new()],
+            received: [Vec::new(), Vec::new()],
+            longest: 0,
+        }
+    }
+
+    fn start(&mut self) {
+        self.ends[0].start(self.now, Role::Client);
+        self.ends[1].start(self.now, Role::Server);
+    }
+
+    fn collect(&mut self) {
+        for index in 0..2 {
+            let mut datagram = Vec::new();
+            while self.ends[index].poll_transmit(&mut datagram) {
+                self.transmit(index, std::mem::take(&mut datagram));
+            }
+            while let Some(event) = self.ends[index].poll_event() {
+                self.events[index].push(event);
+            }
+        }
+    }
+
+    fn transmit(&mut self, from: usize, datagram: Vec<u8>) {
+        self.longest = self.longest.max(datagram.len());
+        let number = self.sent[from];
+        self.sent[from] += 1;
+        if !self.drop[from].contains(&number) {
+            self.wire.push((self.now + ONE_WAY, 1 - from, datagram));
+        }
+    }
+
+    fn run(&mut self, limit: Duration) {
+        let limit = self.now + limit;
+        loop {
+            self.collect();
+            let over = self.events.iter().all(|events| !events.is_empty());
+            let arrival = self.wire.iter().map(|(at, ..)| *at).min();
+            let timer = self
+                .ends
+                .iter()
+                .filter_map(|end| Some(end.poll_timeout()?.at))
+                .min();
+            let next = [arrival, timer].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= limit && !(over && arrival.is_none()))
+            else {
+                return;
+            };
+            self.now = self.now.max(next);
+            if let Some(index) = self.wire.iter().position(|(at, ..)| *at <= self.now) {
+                let (_, to, datagram) = self.wire.remove(index);
+                let received = &mut self.received[to];
+                self.ends[to].handle_datagram(self.now, &datagram, &mut |data| {
+                    received.push(data.to_vec());
+                });
+            } else {
+                for end in &mut self.ends {
+                    end.handle_timeout(self.now);
+                }
+            }
+        }
+    }
+
+    fn connected(&self) -> bool {
+        self.events
+            .iter()
+            .all(|events| matches!(events[..], [Event::Connected { .. }]))
+    }
+}
+
+#[test]
+fn both_agree_on_dtls_1_3_and_mirror_keys() {
+    let mut pair = Pair::new();
+    pair.start();
+    pair.run(Duration::from_secs(5));
+    let keys: Vec<SrtpKeys> = pair
+        .events
+        .iter()
+        .map(|events| match &events[..] {
+            [
+                Event::Connected {
+                    version: Version::Dtls13,
+                    srtp: Some(keys),
+                },
+            ] => keys.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(keys[0].local, keys[1].remote);
+    assert_eq!(keys[0].remote, keys[1].local);
+    assert_eq!(keys[0].local.0.len(), keys[0].profile.key_len());
+    assert!(pair.longest <= 1200);
+    let mut out = Vec::new();
+    assert!(pair.ends[0].send(pair.now, b"hello", &mut out));
+    pair.transmit(0, out);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.received[1], [b"hello".to_vec()]);
+}
+
+#[test]
+fn completes_when_any_two_datagrams_are_lost() {
+    for first in 0..5usize {
+        for second in 0..5usize {
+            for (a, b) in [(0, 0), (0, 1), (1, 1)] {
+                let mut pair = Pair::new();
+                pair.drop[a].push(first);
+                pair.drop[b].push(second);
+                pair.start();
+                let started = pair.now;
+                pair.run(Duration::from_secs(20));
+                assert!(
+                    pair.connected(),
+                    "lost {a}:{first} and {b}:{second}: {:?}",
+                    pair.events
+                );
+                let took = pair.now - started;
+                assert!(
+                    took <= Duration::from_secs(3),
+                    "lost {a}:{first}, {b}:{second}: {took:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn another_certificate_is_refused_and_nothing_is_delivered() {
+    let mut pair = Pair::new();
+    let stranger = certificate().fingerprint(Hash::Sha256);
+    pair.ends[1].expect(pair.now, vec![stranger]);
+    pair.start();
+    pair.run(Duration::from_secs(2));
+    assert_eq!(
+        pair.events[1],
+        [Event::Failed(Failure::FingerprintMismatch)]
+    );
+    assert!(!pair.ends[1].send(pair.now, b"x", &mut Vec::new()));
+    assert!(pair.received[1].is_empty());
+}
+
+#[test]
+fn sha_1_alone_is_refused() {
+    let mut pair = Pair::new();
+    let weak = Fingerprint {
+        hash: Hash::Sha1,
+        digest: vec![0; 20],
+    };
+    pair.ends[0].expect(pair.now, vec![weak]);
+    pair.start();
+    pair.run(Duration::from_secs(2));
+    assert_eq!(
+        pair.events[0],
+        [Event::Failed(Failure::NoUsableFingerprint)]
+    );
+}
+
+#[test]
+fn alerts_and_nonsense_in_the_clear_do_not_stop_a_handshake() {
+    let mut pair = Pair::new();
+    pair.start();
+    let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40];
+    let nonsense = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4];
+    let truncated = [22, 0xfe, 0xfd, 0, 0];
+    for hostile in [&alert[..], &nonsense, &truncated, &[22], &[0x3f; 40]] {
+        for end in &mut pair.ends {
+            end.handle_datagram(pair.now, hostile, &mut |_| panic!("delivered"));
+        }
+    }
+    pair.run(Duration::from_secs(5));
+    assert!(pair.connected(), "{:?}", pair.events);
+    // Nor do they end a connection.
+    for end in &mut pair.ends {
+        end.handle_datagram(pair.now, &alert, &mut |_| panic!("delivered"));
+        end.handle_datagram(pair.now, &nonsense, &mut |_| panic!("delivered"));
+        assert!(end.is_connected());
+        assert_eq!(end.counters().get("dtls.alert_in_the_clear"), 2);
+    }
+}
+
+#[test]
+fn an_alert_that_nothing_better_follows_ends_the_handshake_with_its_reason() {
+    let mut pair = Pair::new();
+    pair.ends[0].start(pair.now, Role::Client);
+    let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40];
+    pair.ends[0].handle_datagram(pair.now, &alert, &mut |_| {});
+    pair.ends[1].start(pair.now, Role::Client);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(
+        pair.events[0],
+        [Event::Failed(Failure::NothingInCommon(40))]
+    );
+}
+
+#[test]
+fn a_hello_in_many_fragments_is_put_together_in_any_order() {
+    use super::record::records;
+    let mut pair = Pair::new();
+    pair.start();
+    let mut hello = Vec::new();
+    assert!(pair.ends[0].poll_transmit(&mut hello));
+    let record = records(&hello).next().unwrap().bytes.to_vec();
+    let (header, message) = record.split_at(13);
+    let (message_header, body) = message.split_at(12);
+    for pieces in [2usize, 3, 5, 8] {
+        for rotate in 0..pieces {
+            let len = body.len().div_ceil(pieces);
+            let mut fragments: Vec<Vec<u8>> = body
+                .chunks(len)
+                .enumerate()
+                .map(|(index, chunk)| {
+                    let mut bytes = header.to_vec();
+                    bytes[10] = index as u8;
+                    let total = (12 + chunk.len()) as u16;
+                    bytes[11..13].copy_from_slice(&total.to_be_bytes());
+                    bytes.extend_from_slice(&message_header[..6]);
+                    bytes.extend_from_slice(&((index * len) as u32).to_be_bytes()[1..]);
+                    bytes.extend_from_slice(&(chunk.len() as u32).to_be_bytes()[1..]);
+                    bytes.extend_from_slice(chunk);
+                    bytes
+                })
+                .collect();
+            fragments.rotate_left(rotate);
+            let mut server = Pair::new();
+            server.ends[1].start(server.now, Role::Server);
+            for fragment in &fragments {
+                server.ends[1].handle_datagram(server.now, fragment, &mut |_| {});
+            }
+            assert!(
+                server.ends[1].has_transmit(),
+                "no answer to {pieces} fragments rotated by {rotate}"
+            );
+        }
+    }
+}
+
+#[test]
+fn closing_is_told_to_the_peer() {
+    let mut pair = Pair::new();
+    pair.start();
+    pair.run(Duration::from_secs(5));
+    pair.ends[0].close(pair.now);
+    pair.events = [vec![], vec![]];
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.events[1], [Event::Closed]);
+}
