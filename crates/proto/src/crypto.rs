@@ -140,17 +140,22 @@ impl AesGcm {
     }
 }
 
-/// AES-128 in counter mode, in place.
+/// AES in counter mode, in place.
 #[derive(Debug)]
 pub struct AesCtr(EncryptingKey);
 
 impl AesCtr {
-    /// Expands a key of 16 bytes.
+    /// Expands a key of 16 or 32 bytes.
     ///
     /// # Errors
     /// [`AuthenticationFailed`] for any other length.
     pub fn new(key: &[u8]) -> Result<Self, AuthenticationFailed> {
-        let key = UnboundCipherKey::new(&cipher::AES_128, key).map_err(|_| AuthenticationFailed)?;
+        let algorithm = match key.len() {
+            16 => &cipher::AES_128,
+            32 => &cipher::AES_256,
+            _ => return Err(AuthenticationFailed),
+        };
+        let key = UnboundCipherKey::new(algorithm, key).map_err(|_| AuthenticationFailed)?;
         Ok(Self(
             EncryptingKey::ctr(key).map_err(|_| AuthenticationFailed)?,
         ))

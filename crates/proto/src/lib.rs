@@ -11,4 +11,5 @@ pub mod crypto;
 pub mod dtls;
 pub mod ice;
 pub mod random;
+pub mod srtp;
 pub mod time;
