@@ -1,2 +1,10 @@
-//! Sockets, clock and tasks that drive the machines.
+//! Sockets, clock, names and interfaces: what the machines of `proto` ask their driver for.
+//!
+//! Nothing here decides anything about a protocol.
 #![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod interfaces;
+pub mod mdns;
+pub mod names;
+pub mod udp;

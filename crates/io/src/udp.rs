@@ -1,0 +1,168 @@
+//! UDP sockets with segmentation offload in both directions.
+//!
+//! One call sends up to 64 datagrams of equal length (GSO), one receives as many (GRO). Where the
+//! kernel offers neither, the same calls fall back to one datagram at a time.
+
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use twocan_proto::contract::{Batch, Ecn};
+
+/// Kernel buffers asked for, in bytes. At 1 Gbit/s this is 30 ms; the kernel may grant less.
+const SOCKET_BUFFER_LEN: usize = 4 << 20;
+
+/// Coalesced receptions taken by one system call.
+const RECEIVE_SLOTS: usize = 8;
+
+/// Room for one coalesced reception.
+const SLOT_LEN: usize = 64 * 1024;
+
+thread_local! {
+    /// Receive buffers belong to the thread, not to the socket: an idle connection costs none.
+    static SLOTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Socket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+}
+
+impl Socket {
+    /// Binds any port of `ip`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind(ip: IpAddr) -> io::Result<Self> {
+        Self::bind_to(SocketAddr::new(ip, 0))
+    }
+
+    /// Binds an address. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind_to(address: SocketAddr) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let reference = || UdpSockRef::from(&socket);
+        // A smaller buffer than asked for still works.
+        let _ = state.set_send_buffer_size(reference(), SOCKET_BUFFER_LEN);
+        let _ = state.set_recv_buffer_size(reference(), SOCKET_BUFFER_LEN);
+        let local = socket.local_addr()?;
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+            local,
+        })
+    }
+
+    /// The address it is bound to.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends all datagrams of a batch. Those that the kernel has no room for are lost, as
+    /// datagrams may be; the protocols above repeat what matters.
+    ///
+    /// Answers how many datagrams were lost here.
+    pub fn send(&self, batch: &Batch) -> usize {
+        let Some(destination) = batch.destination() else {
+            return 0;
+        };
+        let segment_len = batch.segment_len().max(1);
+        let segments = self.state.max_gso_segments().max(1);
+        let mut lost = 0;
+        for contents in batch.bytes().chunks(segment_len * segments) {
+            let transmit = Transmit {
+                destination: destination.remote,
+                ecn: to_codepoint(destination.ecn),
+                contents,
+                segment_size: Some(segment_len),
+                src_ip: None,
+            };
+            let sent = self.socket.try_io(Interest::WRITABLE, || {
+                self.state
+                    .try_send(UdpSockRef::from(&self.socket), &transmit)
+            });
+            if let Err(error) = sent {
+                tracing::trace!(%error, "datagrams not sent");
+                lost += contents.len().div_ceil(segment_len);
+            }
+        }
+        lost
+    }
+
+    /// Receives what is there, at most eight system calls' worth of coalesced datagrams, and calls
+    /// `each` per datagram with sender, mark and bytes.
+    ///
+    /// # Errors
+    /// The system's; an unreachable peer's (ICMP) is no reason to stop receiving.
+    pub fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        mut each: impl FnMut(SocketAddr, Ecn, &mut [u8]),
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.socket.poll_recv_ready(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.receive(&mut each) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn receive(&self, each: &mut impl FnMut(SocketAddr, Ecn, &mut [u8])) -> io::Result<()> {
+        SLOTS.with_borrow_mut(|slots| {
+            if slots.is_empty() {
+                slots.resize(RECEIVE_SLOTS * SLOT_LEN, 0);
+            }
+            let mut metas = [RecvMeta::default(); RECEIVE_SLOTS];
+            let received = {
+                let mut chunks = slots.chunks_mut(SLOT_LEN);
+                let mut buffers: [IoSliceMut<'_>; RECEIVE_SLOTS] =
+                    std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+                self.socket.try_io(Interest::READABLE, || {
+                    self.state
+                        .recv(UdpSockRef::from(&self.socket), &mut buffers, &mut metas)
+                })?
+            };
+            for (meta, slot) in metas.iter().zip(slots.chunks_mut(SLOT_LEN)).take(received) {
+                let bytes = slot.get_mut(..meta.len).unwrap_or_default();
+                for datagram in bytes.chunks_mut(meta.stride.max(1)) {
+                    each(meta.addr, from_codepoint(meta.ecn), datagram);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn to_codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
+    match ecn {
+        Ecn::NotEct => None,
+        Ecn::Ect0 => Some(EcnCodepoint::Ect0),
+        Ecn::Ect1 => Some(EcnCodepoint::Ect1),
+        Ecn::Ce => Some(EcnCodepoint::Ce),
+    }
+}
+
+fn from_codepoint(ecn: Option<EcnCodepoint>) -> Ecn {
+    match ecn {
+        None => Ecn::NotEct,
+        Some(EcnCodepoint::Ect0) => Ecn::Ect0,
+        Some(EcnCodepoint::Ect1) => Ecn::Ect1,
+        Some(EcnCodepoint::Ce) => Ecn::Ce,
+    }
+}
