@@ -12,4 +12,5 @@ pub mod dtls;
 pub mod ice;
 pub mod random;
 pub mod srtp;
+pub mod stun_server;
 pub mod time;

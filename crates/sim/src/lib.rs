@@ -1,2 +1,15 @@
-//! A deterministic network and clock that drives every machine (development only).
+//! A deterministic network and clock that drives the machines (development only).
+//!
+//! A [`World`] holds [`Node`]s (machines with the contract of `proto::contract`), each on a host
+//! of a [`Site`]; sites have an uplink and a downlink ([`Link`]) and may be behind a [`Nat`]. The
+//! clock jumps from event to event; every choice comes from one seed; the same seed gives the
+//! same run, which [`World::trace`] proves.
 #![forbid(unsafe_code)]
+
+mod link;
+mod nat;
+mod world;
+
+pub use link::{Link, LinkConfig, LinkStats, Loss};
+pub use nat::{Behaviour, Nat, NatConfig};
+pub use world::{HostId, Node, Site, SiteId, World};

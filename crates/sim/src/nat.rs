@@ -1,0 +1,160 @@
+//! Network address translation, by its two behaviours (RFC 4787 §4.1, §5).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// On what a mapping or a filter depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behaviour {
+    /// On nothing of the remote end.
+    EndpointIndependent,
+    /// On its address.
+    AddressDependent,
+    /// On its address and port.
+    AddressAndPortDependent,
+}
+
+/// Properties of a translator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NatConfig {
+    /// When a new public port is used.
+    pub mapping: Behaviour,
+    /// Who may send to a public port.
+    pub filtering: Behaviour,
+    /// Whether hosts behind it reach each other by public addresses.
+    pub hairpin: bool,
+    /// How long a mapping lives without outbound traffic (RFC 4787 §4.3: 2 minutes at least; many
+    /// give 30 s).
+    pub lifetime: Duration,
+}
+
+impl NatConfig {
+    const fn new(mapping: Behaviour, filtering: Behaviour) -> Self {
+        Self {
+            mapping,
+            filtering,
+            hairpin: false,
+            lifetime: Duration::from_secs(30),
+        }
+    }
+
+    /// Anyone may answer.
+    pub const FULL_CONE: Self = Self::new(
+        Behaviour::EndpointIndependent,
+        Behaviour::EndpointIndependent,
+    );
+    /// Only addresses that were sent to may answer.
+    pub const ADDRESS_RESTRICTED: Self =
+        Self::new(Behaviour::EndpointIndependent, Behaviour::AddressDependent);
+    /// Only addresses and ports that were sent to may answer.
+    pub const PORT_RESTRICTED: Self = Self::new(
+        Behaviour::EndpointIndependent,
+        Behaviour::AddressAndPortDependent,
+    );
+    /// Every remote end sees another port.
+    pub const SYMMETRIC: Self = Self::new(
+        Behaviour::AddressAndPortDependent,
+        Behaviour::AddressAndPortDependent,
+    );
+}
+
+#[derive(Debug)]
+struct Mapping {
+    internal: SocketAddr,
+    remote: (Option<IpAddr>, Option<u16>),
+    used_at: Instant,
+    /// Remote ends that were sent to.
+    contacted: Vec<SocketAddr>,
+}
+
+/// A translator with one public address.
+#[derive(Debug)]
+pub struct Nat {
+    config: NatConfig,
+    public: IpAddr,
+    next_port: u16,
+    mappings: BTreeMap<u16, Mapping>,
+}
+
+impl Nat {
+    /// A translator behind `public`.
+    pub fn new(config: NatConfig, public: IpAddr) -> Self {
+        Self {
+            config,
+            public,
+            next_port: 20_000,
+            mappings: BTreeMap::new(),
+        }
+    }
+
+    /// Whether hosts behind it reach each other by public addresses.
+    pub fn hairpins(&self) -> bool {
+        self.config.hairpin
+    }
+
+    /// Gives every host new ports: what a reboot of the box does.
+    pub fn forget(&mut self) {
+        self.mappings.clear();
+    }
+
+    /// The public source address of a datagram from `internal` to `remote`.
+    pub(crate) fn outbound(
+        &mut self,
+        now: Instant,
+        internal: SocketAddr,
+        remote: SocketAddr,
+    ) -> SocketAddr {
+        let lifetime = self.config.lifetime;
+        self.mappings
+            .retain(|_, mapping| now.duration_since(mapping.used_at) <= lifetime);
+        let key = match self.config.mapping {
+            Behaviour::EndpointIndependent => (None, None),
+            Behaviour::AddressDependent => (Some(remote.ip()), None),
+            Behaviour::AddressAndPortDependent => (Some(remote.ip()), Some(remote.port())),
+        };
+        let known = self
+            .mappings
+            .iter_mut()
+            .find(|(_, mapping)| mapping.internal == internal && mapping.remote == key);
+        if let Some((port, mapping)) = known {
+            mapping.used_at = now;
+            if !mapping.contacted.contains(&remote) {
+                mapping.contacted.push(remote);
+            }
+            return SocketAddr::new(self.public, *port);
+        }
+        let port = self.next_port;
+        self.next_port = self.next_port.wrapping_add(7).max(20_000);
+        let mapping = Mapping {
+            internal,
+            remote: key,
+            used_at: now,
+            contacted: vec![remote],
+        };
+        self.mappings.insert(port, mapping);
+        SocketAddr::new(self.public, port)
+    }
+
+    /// The host behind public `port` that `remote` may reach.
+    pub(crate) fn inbound(
+        &mut self,
+        now: Instant,
+        port: u16,
+        remote: SocketAddr,
+    ) -> Option<SocketAddr> {
+        let mapping = self.mappings.get(&port)?;
+        if now.duration_since(mapping.used_at) > self.config.lifetime {
+            return None;
+        }
+        let admitted = match self.config.filtering {
+            Behaviour::EndpointIndependent => true,
+            Behaviour::AddressDependent => mapping
+                .contacted
+                .iter()
+                .any(|known| known.ip() == remote.ip()),
+            Behaviour::AddressAndPortDependent => mapping.contacted.contains(&remote),
+        };
+        admitted.then_some(mapping.internal)
+    }
+}

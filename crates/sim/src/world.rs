@@ -1,0 +1,481 @@
+//! The world: nodes, sites, the clock, and datagrams on their way.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use twocan_proto::contract::{Batch, Datagram, Ecn, Lookup, Output, Path, Request, SocketId};
+use twocan_proto::random::Random;
+use twocan_proto::stun_server::StunServer;
+use twocan_proto::time::{Deadline, Now};
+
+use crate::link::{Link, LinkConfig};
+use crate::nat::{Nat, NatConfig};
+
+/// A machine that the world drives.
+pub trait Node {
+    /// What it reports.
+    type Event;
+    /// A socket it asked for is bound.
+    fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr);
+    /// A datagram arrived.
+    fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>);
+    /// Its deadline has come.
+    fn handle_timeout(&mut self, now: Now);
+    /// A name it asked for is resolved.
+    fn handle_resolved(&mut self, now: Now, name: &str, addresses: &[IpAddr]);
+    /// What it wants.
+    fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Self::Event>;
+}
+
+/// Names a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SiteId(pub usize);
+
+/// Names a host, and the node on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostId(pub usize);
+
+/// A place with one connection to the rest of the world.
+#[derive(Debug)]
+pub struct Site {
+    /// Towards the world.
+    pub uplink: Link,
+    /// From the world.
+    pub downlink: Link,
+    /// The translator, if any.
+    pub nat: Option<Nat>,
+    public: IpAddr,
+}
+
+struct Host<N> {
+    node: N,
+    site: SiteId,
+    ip: IpAddr,
+    sockets: BTreeMap<SocketId, SocketAddr>,
+    next_port: u16,
+    deadline: Option<Deadline>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    from: SocketAddr,
+    to: SocketAddr,
+    ecn: Ecn,
+    bytes: Vec<u8>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Leaves the world's middle towards the destination's site.
+    Core,
+    /// Reaches the host that has the address `to`.
+    Host,
+}
+
+/// The whole of a simulation.
+pub struct World<N: Node> {
+    started: Instant,
+    now: Instant,
+    /// The wallclock's distance from its true course; may be changed at any time.
+    pub wallclock_offset_ms: i64,
+    random: Random,
+    sites: Vec<Site>,
+    hosts: Vec<Host<N>>,
+    flights: BTreeMap<(Instant, u64), Flight>,
+    flight_count: u64,
+    names: BTreeMap<String, Vec<IpAddr>>,
+    stun: Option<(SocketAddr, StunServer)>,
+    events: Vec<(HostId, N::Event)>,
+    trace: DefaultHasher,
+    batch: Batch,
+}
+
+/// Virtual time begins at 2025-01-01 00:00 UTC on the wallclock.
+const WALLCLOCK_START: Duration = Duration::from_secs(1_735_689_600);
+
+/// Polls of one node in one moment after which it counts as running in circles.
+const POLLS_MAX: usize = 1_000_000;
+
+/// Delay between hosts of one site.
+const LAN_DELAY: Duration = Duration::from_micros(200);
+
+impl<N: Node> World<N> {
+    /// An empty world.
+    pub fn new(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        let started = Instant::now();
+        Self {
+            started,
+            now: started,
+            wallclock_offset_ms: 0,
+            random: Random::new(bytes),
+            sites: Vec::new(),
+            hosts: Vec::new(),
+            flights: BTreeMap::new(),
+            flight_count: 0,
+            names: BTreeMap::new(),
+            stun: None,
+            events: Vec::new(),
+            trace: DefaultHasher::new(),
+            batch: Batch::new(),
+        }
+    }
+
+    /// Adds a site with a public address of its own.
+    pub fn add_site(&mut self, nat: Option<NatConfig>, up: LinkConfig, down: LinkConfig) -> SiteId {
+        let id = self.sites.len();
+        let public = IpAddr::V4(Ipv4Addr::new(198, 51, 100, id as u8 + 1));
+        self.sites.push(Site {
+            uplink: Link::new(up),
+            downlink: Link::new(down),
+            nat: nat.map(|config| Nat::new(config, public)),
+            public,
+        });
+        SiteId(id)
+    }
+
+    /// Adds a host with its node; its address is private behind a translator.
+    pub fn add_host(&mut self, site: SiteId, node: N) -> HostId {
+        let id = self.hosts.len();
+        let behind_nat = self.sites[site.0].nat.is_some();
+        let ip = if behind_nat {
+            IpAddr::V4(Ipv4Addr::new(10, site.0 as u8, 0, id as u8 + 1))
+        } else {
+            self.sites[site.0].public
+        };
+        self.hosts.push(Host {
+            node,
+            site,
+            ip,
+            sockets: BTreeMap::new(),
+            next_port: 4000 + 100 * id as u16,
+            deadline: None,
+        });
+        HostId(id)
+    }
+
+    /// Adds a STUN server in the middle of the world, and answers its address.
+    pub fn add_stun_server(&mut self) -> SocketAddr {
+        let address = SocketAddr::from(([192, 0, 2, 1], 3478));
+        self.stun = Some((address, StunServer::new()));
+        address
+    }
+
+    /// Makes a name resolvable.
+    pub fn add_name(&mut self, name: &str, addresses: Vec<IpAddr>) {
+        self.names.insert(name.to_owned(), addresses);
+    }
+
+    /// This moment.
+    pub fn now(&self) -> Now {
+        let elapsed = self.now - self.started;
+        let offset = Duration::from_millis(self.wallclock_offset_ms.unsigned_abs());
+        let wallclock = WALLCLOCK_START + elapsed;
+        let wallclock = if self.wallclock_offset_ms < 0 {
+            wallclock.saturating_sub(offset)
+        } else {
+            wallclock + offset
+        };
+        Now {
+            monotonic: self.now,
+            wallclock,
+        }
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.started
+    }
+
+    /// Randomness for what the test itself chooses.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// The address of a host.
+    pub fn ip(&self, host: HostId) -> IpAddr {
+        self.hosts[host.0].ip
+    }
+
+    /// A site, to look at or to change.
+    pub fn site(&mut self, site: SiteId) -> &mut Site {
+        &mut self.sites[site.0]
+    }
+
+    /// A node, to look at.
+    pub fn node(&self, host: HostId) -> &N {
+        &self.hosts[host.0].node
+    }
+
+    /// Acts on a node as its application, and takes what it then wants.
+    pub fn with<R>(&mut self, host: HostId, act: impl FnOnce(&mut N, Now) -> R) -> R {
+        let now = self.now();
+        let result = act(&mut self.hosts[host.0].node, now);
+        self.settle(host);
+        result
+    }
+
+    /// Sends a datagram that no node sent: an attacker's, from wherever it claims to be.
+    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let flight = Flight {
+            from,
+            to,
+            ecn: Ecn::NotEct,
+            bytes,
+            stage: Stage::Core,
+        };
+        self.launch(self.now, flight);
+    }
+
+    /// What nodes reported since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<(HostId, N::Event)> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// A hash of every delivery so far: equal for equal seeds.
+    pub fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    /// Runs until `done`, or for `limit` at most; answers whether `done` came.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let limit = self.now + limit;
+        loop {
+            if done(self) {
+                return true;
+            }
+            let arrival = self.flights.keys().next().map(|(at, _)| *at);
+            let timer = self
+                .hosts
+                .iter()
+                .filter_map(|host| Some(host.deadline?.at))
+                .min();
+            let next = match (arrival, timer) {
+                (Some(a), Some(b)) => a.min(b),
+                (Some(at), None) | (None, Some(at)) => at,
+                (None, None) => limit,
+            };
+            if next >= limit {
+                self.now = limit;
+                return done(self);
+            }
+            self.now = self.now.max(next);
+            if arrival.is_some_and(|at| at <= self.now) {
+                self.arrive();
+            } else {
+                self.wake();
+            }
+        }
+    }
+
+    /// Runs for a while.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    fn wake(&mut self) {
+        for index in 0..self.hosts.len() {
+            let due = self.hosts[index]
+                .deadline
+                .is_some_and(|deadline| deadline.at <= self.now);
+            if due {
+                let now = self.now();
+                let before = self.hosts[index].deadline;
+                self.hosts[index].node.handle_timeout(now);
+                self.settle(HostId(index));
+                let after = self.hosts[index].deadline;
+                assert!(
+                    after.is_none_or(|after| after.at > self.now || before != Some(after)),
+                    "host {index} does not act on its deadline {after:?}"
+                );
+            }
+        }
+    }
+
+    fn arrive(&mut self) {
+        let Some(((_, _), mut flight)) = self.flights.pop_first() else {
+            return;
+        };
+        match flight.stage {
+            Stage::Core => self.cross(flight),
+            Stage::Host => {
+                let host = self
+                    .hosts
+                    .iter()
+                    .position(|host| host.sockets.values().any(|local| *local == flight.to));
+                let Some(index) = host else { return };
+                let socket = self.hosts[index]
+                    .sockets
+                    .iter()
+                    .find(|(_, local)| **local == flight.to)
+                    .map(|(socket, _)| *socket);
+                let Some(socket) = socket else { return };
+                (
+                    self.now - self.started,
+                    flight.from,
+                    flight.to,
+                    &flight.bytes,
+                )
+                    .hash(&mut self.trace);
+                let now = self.now();
+                let datagram = Datagram {
+                    path: Path {
+                        socket,
+                        local: flight.to,
+                    },
+                    remote: flight.from,
+                    ecn: flight.ecn,
+                    bytes: &mut flight.bytes,
+                };
+                self.hosts[index].node.handle_datagram(now, datagram);
+                self.settle(HostId(index));
+            }
+        }
+    }
+
+    /// In the middle of the world: to a server there, or down to a site.
+    fn cross(&mut self, mut flight: Flight) {
+        if let Some((address, server)) = &mut self.stun
+            && *address == flight.to
+        {
+            let mut answer = Vec::new();
+            if server.respond(flight.from, &flight.bytes, &mut answer) {
+                let back = Flight {
+                    from: flight.to,
+                    to: flight.from,
+                    ecn: Ecn::NotEct,
+                    bytes: answer,
+                    stage: Stage::Core,
+                };
+                self.launch(self.now, back);
+            }
+            return;
+        }
+        let site = self
+            .sites
+            .iter()
+            .position(|site| site.public == flight.to.ip());
+        let Some(site) = site.map(|index| &mut self.sites[index]) else {
+            return;
+        };
+        if let Some(nat) = &mut site.nat {
+            let Some(internal) = nat.inbound(self.now, flight.to.port(), flight.from) else {
+                return;
+            };
+            flight.to = internal;
+        }
+        flight.stage = Stage::Host;
+        let arrivals = site
+            .downlink
+            .carry(self.now, &mut flight.bytes, &mut self.random);
+        self.launch_all(arrivals, flight);
+    }
+
+    /// Takes everything a node wants.
+    fn settle(&mut self, host: HostId) {
+        for _ in 0..POLLS_MAX {
+            let now = self.now();
+            let mut batch = std::mem::take(&mut self.batch);
+            batch.clear();
+            let output = self.hosts[host.0].node.poll_output(now, &mut batch);
+            match output {
+                Output::Transmit => self.transmit(host, &batch),
+                Output::Event(event) => self.events.push((host, event)),
+                Output::Request(request) => self.serve(host, request),
+                Output::Wait(deadline) => {
+                    self.hosts[host.0].deadline = deadline;
+                    self.batch = batch;
+                    return;
+                }
+            }
+            self.batch = batch;
+        }
+        unreachable!("host {host:?} never waits: its machine runs in circles");
+    }
+
+    fn serve(&mut self, host: HostId, request: Request) {
+        let now = self.now();
+        match request {
+            Request::Bind { socket, ip } => {
+                let machine = &mut self.hosts[host.0];
+                let local = SocketAddr::new(ip, machine.next_port);
+                machine.next_port += 1;
+                machine.sockets.insert(socket, local);
+                machine.node.handle_bound(now, socket, local);
+            }
+            Request::Close { socket } => {
+                self.hosts[host.0].sockets.remove(&socket);
+            }
+            Request::Resolve {
+                name,
+                how: Lookup::Dns | Lookup::Mdns,
+            } => {
+                let addresses = self.names.get(&name).cloned().unwrap_or_default();
+                self.hosts[host.0]
+                    .node
+                    .handle_resolved(now, &name, &addresses);
+            }
+        }
+    }
+
+    fn transmit(&mut self, host: HostId, batch: &Batch) {
+        let Some(destination) = batch.destination() else {
+            return;
+        };
+        let site = self.hosts[host.0].site;
+        let local = destination.path.local;
+        for bytes in batch.iter() {
+            let mut flight = Flight {
+                from: local,
+                to: destination.remote,
+                ecn: destination.ecn,
+                bytes: bytes.to_vec(),
+                stage: Stage::Core,
+            };
+            let neighbour = self
+                .hosts
+                .iter()
+                .any(|other| other.site == site && other.ip == destination.remote.ip());
+            if neighbour {
+                flight.stage = Stage::Host;
+                self.launch(self.now + LAN_DELAY, flight);
+                continue;
+            }
+            let site = &mut self.sites[site.0];
+            if let Some(nat) = &mut site.nat {
+                flight.from = nat.outbound(self.now, local, destination.remote);
+                if destination.remote.ip() == site.public && !nat.hairpins() {
+                    continue;
+                }
+            }
+            let arrivals = site
+                .uplink
+                .carry(self.now, &mut flight.bytes, &mut self.random);
+            self.launch_all(arrivals, flight);
+        }
+    }
+
+    fn launch_all(&mut self, arrivals: [Option<Instant>; 2], flight: Flight) {
+        let [first, second] = arrivals;
+        if let Some(at) = second {
+            let copy = Flight {
+                bytes: flight.bytes.clone(),
+                ..flight
+            };
+            self.launch(at, copy);
+        }
+        if let Some(at) = first {
+            self.launch(at, flight);
+        }
+    }
+
+    fn launch(&mut self, at: Instant, flight: Flight) {
+        self.flight_count += 1;
+        self.flights.insert((at, self.flight_count), flight);
+    }
+}
