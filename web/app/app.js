@@ -1,0 +1,95 @@
+import { sweepPrivateFiles } from "../sdk/file-sink.js";
+import { Room } from "../sdk/room.js";
+import { CallView } from "./call-view.js";
+import { LeftView } from "./left-view.js";
+import { LobbyView } from "./lobby-view.js";
+import { LocalDevices } from "./local-devices.js";
+import { joinProblem } from "./problems.js";
+import { roomNameIn } from "./room-names.js";
+import { StartView } from "./start-view.js";
+
+/** One view after another: start, lobby, call, left. */
+export class TwocanApp extends HTMLElement {
+  /** @type {LocalDevices | null} */
+  #devices = null;
+  #roomName = "";
+  #token = "";
+
+  connectedCallback() {
+    this.addEventListener("open-room", (event) => this.#open(/** @type {CustomEvent<string>} */ (event).detail));
+    this.addEventListener("join-room", (event) => this.#join(/** @type {CustomEvent<string>} */ (event).detail));
+    globalThis.addEventListener("popstate", () => this.#route());
+    sweepPrivateFiles().catch(() => {}); // nothing to sweep where there is no such file system
+    this.#route();
+  }
+
+  #route() {
+    const name = roomNameIn(location);
+    const parameters = new URLSearchParams(location.search);
+    // A token in the address bar would be copied with the link.
+    this.#token = parameters.get("access_token") ?? this.#token;
+    if (name) history.replaceState(null, "", addressOf(name));
+    if (name) this.#lobby(name);
+    else this.#show(new StartView());
+  }
+
+  /** @param {string} name */
+  #open(name) {
+    if (roomNameIn(location) !== name) history.pushState(null, "", addressOf(name));
+    this.#lobby(name);
+  }
+
+  /**
+   * @param {string} name
+   * @param {import("./problems.js").Problem | null} [problem]
+   */
+  #lobby(name, problem = null) {
+    this.#roomName = name;
+    if (!this.#devices) {
+      this.#devices = new LocalDevices();
+      this.#devices.start();
+    }
+    this.#show(new LobbyView(name, this.#devices, problem));
+  }
+
+  /** @param {string} personName */
+  async #join(personName) {
+    const devices = /** @type {LocalDevices} */ (this.#devices);
+    const room = new Room();
+    for (const source of /** @type {const} */ (["microphone", "camera"])) {
+      await room.publish(source, devices.tracks[source], { muted: !devices.isOn(source) });
+    }
+    const view = new CallView(room, devices);
+    try {
+      await room.join(new URL(addressOf(this.#roomName), location.href), { name: personName, token: this.#token || undefined });
+    } catch (error) {
+      this.#lobby(this.#roomName, joinProblem(error));
+      return;
+    }
+    room.on("left", (error) => {
+      devices.stop();
+      this.#devices = null;
+      const problem = error ? joinProblem(error) : null;
+      this.#show(new LeftView(this.#roomName, problem?.title ?? view.farewell ?? `You left ${this.#roomName}`, problem?.advice));
+    });
+    this.#show(view);
+  }
+
+  /** @param {HTMLElement} view */
+  #show(view) {
+    if (!(view instanceof LobbyView) && !(view instanceof CallView)) {
+      this.#devices?.stop();
+      this.#devices = null;
+    }
+    const old = this.firstElementChild;
+    this.replaceChildren(view);
+    if (old instanceof CallView) old.room.leave();
+  }
+}
+
+/** @param {string} room */
+function addressOf(room) {
+  return `/${encodeURIComponent(room)}`;
+}
+
+customElements.define("twocan-app", TwocanApp);

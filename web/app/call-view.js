@@ -1,0 +1,319 @@
+import { announce } from "./announce.js";
+import { ChatPanel } from "./chat-panel.js";
+import { Controls } from "./controls.js";
+import { helpDialog, settingsDialog } from "./dialogs.js";
+import { h, setText } from "./dom.js";
+import { FileDrop } from "./file-drop.js";
+import { formatBytes } from "./format.js";
+import { icon, mark } from "./icons.js";
+import { remember, remembered } from "./preferences.js";
+import { ScreenShare } from "./screen-share.js";
+import { listenToKeys } from "./shortcuts.js";
+import { Stage, nameOf } from "./stage.js";
+import { Toasts } from "./toasts.js";
+
+/**
+ * @typedef {import("../sdk/room.js").Room} Room
+ * @typedef {import("./local-devices.js").LocalDevices} LocalDevices
+ * @typedef {import("./local-devices.js").Kind} Kind
+ */
+
+/** The call. */
+export class CallView extends HTMLElement {
+  /** Said after the call when the server ended it. @type {string | null} */ farewell = null;
+  #devices;
+  #stage;
+  #controls;
+  #panel;
+  #screen;
+  #toasts = new Toasts();
+  #people = h("span", { className: "people" });
+  #bannerText = h("span");
+  #bannerAction = h("button", { className: "button small", hidden: true });
+  #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction);
+  #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": "Files to send" });
+  #unread = 0;
+  #soundHeldBack = false;
+  #stop = new AbortController();
+  /** @type {(() => void)[]} */
+  #offs = [];
+  /** @type {FileDrop | null} */
+  #drop = null;
+
+  /**
+   * @param {Room} room joined, or about to be
+   * @param {LocalDevices} devices
+   */
+  constructor(room, devices) {
+    super();
+    this.room = room;
+    this.#devices = devices;
+    this.#screen = new ScreenShare(room, () => this.#refresh());
+    this.#stage = new Stage(room, devices, this.#invitation());
+    this.#panel = new ChatPanel({
+      send: (text) => room.sendChat(text),
+      files: () => this.#picker.click(),
+      close: () => this.#togglePanel(false),
+    });
+    this.#panel.hidden = true;
+    this.#controls = new Controls({
+      microphone: () => this.#toggle("microphone"),
+      camera: () => this.#toggle("camera"),
+      screen: () => this.#toggleScreen(),
+      chat: () => this.#togglePanel(this.#panel.hidden === true),
+      files: () => this.#picker.click(),
+      link: () => this.#copyLink(),
+      statistics: () => this.#toggleStatistics(),
+      settings: () => this.#settings(),
+      help: () => helpDialog(),
+      leave: () => room.leave(),
+    });
+    this.#picker.onchange = () => {
+      this.#sendFiles([...(this.#picker.files ?? [])]);
+      this.#picker.value = "";
+    };
+  }
+
+  connectedCallback() {
+    this.append(
+      h(
+        "header",
+        { className: "topbar" },
+        mark(),
+        h("h1", {}, this.room.name),
+        h("button", { className: "button small quiet copy", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
+        h("span", { className: "gap" }),
+        h("span", { className: "people-count", title: "Participants" }, icon("people"), this.#people),
+      ),
+      this.#banner,
+      h("main", { className: "call" }, this.#stage, this.#panel),
+      this.#controls,
+      this.#toasts,
+      this.#picker,
+    );
+    document.title = `${this.room.name} · Twocan`;
+    this.#drop = new FileDrop(this, (files) => this.#sendFiles(files));
+    this.#listen();
+    this.#refresh();
+    announce(`You are in ${this.room.name}. ${this.#countPeople()}.`);
+  }
+
+  disconnectedCallback() {
+    this.#stop.abort();
+    this.#offs.forEach((off) => off());
+    this.#drop?.close();
+    this.#screen.stop();
+  }
+
+  #listen() {
+    const { room } = this;
+    this.#offs = [
+      room.on("peer-joined", (peer) => {
+        this.#toasts.say(`${nameOf(peer)} joined`);
+        this.#refresh();
+      }),
+      room.on("peer-left", (peer) => {
+        if (room.state !== "left") this.#toasts.say(`${nameOf(peer)} left`);
+        this.#refresh();
+      }),
+      room.on("peer-change", () => this.#refresh()),
+      room.on("state", () => this.#refresh()),
+      room.on("chat", (message) => this.#said(message)),
+      room.on("file", (file) => {
+        const who = this.#nameOfId(file.peerId);
+        this.#panel.addTransfer(file, who);
+        this.#news(`${who} offers ${file.name} (${formatBytes(file.size)})`);
+      }),
+      room.on("notice", ({ kind, text }) => this.#notice(kind, text)),
+      this.#devices.on("change", (kind) => this.#devicesChanged(kind)),
+    ];
+    const { signal } = this.#stop;
+    this.addEventListener("held-back", () => this.#heldBack(), { capture: true, signal });
+    listenToKeys(
+      {
+        m: () => this.#toggle("microphone"),
+        v: () => this.#toggle("camera"),
+        s: () => this.#toggleScreen(),
+        c: () => this.#togglePanel(this.#panel.hidden === true),
+        f: () => this.#picker.click(),
+        i: () => this.#toggleStatistics(),
+        l: () => this.#copyLink(),
+        "?": () => helpDialog(),
+        escape: () => this.#togglePanel(false),
+      },
+      signal,
+    );
+  }
+
+  #refresh() {
+    this.#stage.refresh();
+    setText(this.#people, String(this.room.peers.size + 1));
+    this.#people.setAttribute("aria-label", this.#countPeople());
+    this.#controls.show({
+      microphone: this.#devices.isOn("microphone"),
+      camera: this.#devices.isOn("camera"),
+      screen: this.#screen.isOn,
+      chat: !this.#panel.hidden,
+      unread: this.#unread,
+    });
+    this.#showBanner();
+  }
+
+  /** One line about what matters most now. */
+  #showBanner() {
+    const text =
+      this.room.state === "reconnecting"
+        ? "The connection to the server is lost. The call goes on while it is made again…"
+        : this.#soundHeldBack
+          ? "The browser holds the sound back."
+          : this.#screen.isOn
+            ? "You are sharing your screen."
+            : "";
+    const action = this.room.state === "reconnecting" ? "" : this.#soundHeldBack ? "Hear the others" : this.#screen.isOn ? "Stop sharing" : "";
+    const changed = this.#bannerText.textContent !== text;
+    this.#banner.hidden = text === "";
+    this.#banner.classList.toggle("warn", this.room.state === "reconnecting");
+    setText(this.#bannerText, text);
+    setText(this.#bannerAction, action);
+    this.#bannerAction.hidden = action === "";
+    this.#bannerAction.onclick = () => (this.#soundHeldBack ? this.#playSound() : this.#screen.stop());
+    if (changed && text) announce(text, { urgent: this.room.state === "reconnecting" });
+  }
+
+  /** @param {Kind} kind */
+  async #toggle(kind) {
+    await this.#devices.set(kind, !this.#devices.isOn(kind));
+    const on = this.#devices.isOn(kind);
+    const problem = this.#devices.problems[kind];
+    if (problem && !on && this.#devices.wanted[kind]) this.#toasts.say(`${problem.title}. ${problem.advice}`, { urgent: true });
+    else announce(`${kind === "camera" ? "Camera" : "Microphone"} ${on ? "on" : "off"}`);
+  }
+
+  /** @param {Kind} kind */
+  #devicesChanged(kind) {
+    this.room.publish(kind, this.#devices.tracks[kind], { muted: !this.#devices.isOn(kind) });
+    this.#refresh();
+  }
+
+  async #toggleScreen() {
+    if (this.#screen.isOn) {
+      await this.#screen.stop();
+      announce("You stopped sharing");
+      return;
+    }
+    const problem = await this.#screen.start();
+    if (problem) this.#toasts.say(`${problem.title}. ${problem.advice}`, { urgent: true });
+  }
+
+  #toggleStatistics() {
+    this.#stage.showsStatistics = !this.#stage.showsStatistics;
+    announce(`Statistics ${this.#stage.showsStatistics ? "shown" : "hidden"}`);
+  }
+
+  /** @param {boolean} open */
+  #togglePanel(open) {
+    if (this.#panel.hidden === !open) return;
+    this.#panel.hidden = !open;
+    if (open) this.#unread = 0;
+    this.#refresh();
+    if (open) this.#panel.focusText();
+    else this.#controls.focusChat();
+  }
+
+  #settings() {
+    settingsDialog(this.#devices, {
+      name: remembered().name,
+      rename: (name) => {
+        remember({ name });
+        this.room.describe({ name }).catch(() => this.#toasts.say("The server did not take the new name"));
+      },
+    });
+  }
+
+  /** @param {import("../sdk/chat-messages.js").ChatMessage & {peer: import("../sdk/peer.js").Peer | null, own: boolean}} message */
+  #said({ text, at, peer, own }) {
+    const who = peer ? nameOf(peer) : "Guest";
+    this.#panel.say({ text, at, who, own });
+    if (!own) this.#news(`${who}: ${text}`);
+  }
+
+  /** Something new in the panel. @param {string} text */
+  #news(text) {
+    if (!this.#panel.hidden) return; // the log speaks for itself
+    this.#unread += 1;
+    const short = text.length > 120 ? `${text.slice(0, 119)}…` : text;
+    this.#toasts.say(short, { action: () => this.#togglePanel(true) });
+    this.#refresh();
+  }
+
+  /** @param {File[]} files */
+  #sendFiles(files) {
+    if (files.length === 0) return;
+    if (this.room.peers.size === 0) {
+      this.#toasts.say("Nobody else is here yet, so there is nobody to send it to");
+      return;
+    }
+    for (const file of files) {
+      for (const sender of this.room.sendFile(file)) this.#panel.addTransfer(sender, this.#nameOfId(sender.peerId));
+    }
+    this.#togglePanel(true);
+  }
+
+  /**
+   * @param {string} kind
+   * @param {string} text
+   */
+  #notice(kind, text) {
+    if (kind === "kicked") this.farewell = "You were removed from the room";
+    if (kind === "draining") this.#toasts.say("The server is about to restart. The call goes on.");
+    if (kind === "error") console.warn("the server says:", text);
+  }
+
+  #heldBack() {
+    if (this.#soundHeldBack) return;
+    this.#soundHeldBack = true;
+    this.#refresh();
+  }
+
+  async #playSound() {
+    await this.#stage.play().catch(() => {}); // the banner stays when it still may not
+    this.#soundHeldBack = false;
+    this.#refresh();
+  }
+
+  async #copyLink() {
+    try {
+      await navigator.clipboard.writeText(this.#link);
+      this.#toasts.say("Link copied. Send it to those who shall join.");
+    } catch {
+      this.#toasts.say(`Send this link: ${this.#link}`);
+    }
+  }
+
+  get #link() {
+    return new URL(`/${encodeURIComponent(this.room.name)}`, location.href).href;
+  }
+
+  #invitation() {
+    return h(
+      "div",
+      { className: "invitation" },
+      h("strong", {}, "You are the first one here"),
+      h("p", {}, "Send the link to those who shall join."),
+      h("button", { className: "button primary", onclick: () => this.#copyLink() }, icon("link"), "Copy link"),
+    );
+  }
+
+  #countPeople() {
+    const count = this.room.peers.size + 1;
+    return count === 1 ? "1 participant" : `${count} participants`;
+  }
+
+  /** @param {string} id */
+  #nameOfId(id) {
+    const peer = this.room.peers.get(id);
+    return peer ? nameOf(peer) : "Guest";
+  }
+}
+
+customElements.define("call-view", CallView);

@@ -1,0 +1,124 @@
+import { h } from "./dom.js";
+import { formatTime, hue } from "./format.js";
+import { icon } from "./icons.js";
+import { TEXT_MAX } from "../sdk/chat-messages.js";
+import { TransferCard } from "./transfer-card.js";
+
+/** Entries kept; in a room that stays open for days the oldest go. */
+const ENTRIES_MAX = 500;
+/** Messages of one person within this time stand together. */
+const TOGETHER_MS = 3 * 60_000;
+/** An address in a text; a full stop or bracket at its end belongs to the sentence. */
+const ADDRESS = /\bhttps?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}]/g;
+
+/** Texts and files, in the order they came. */
+export class ChatPanel extends HTMLElement {
+  #list = h("div", { className: "chat-list", role: "log", "aria-label": "Messages", tabIndex: 0 });
+  #empty = h("p", { className: "chat-empty" }, "Messages go straight to the others and are not stored. Drop a file anywhere to send it.");
+  /** @type {HTMLTextAreaElement} */ #text = h("textarea", {
+    rows: 1,
+    maxLength: TEXT_MAX,
+    placeholder: "Write to everyone",
+    "aria-label": "Message",
+    oninput: () => this.#grow(),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
+  });
+  #last = { who: "", at: 0 };
+
+  /** @param {{send: (text: string) => void, files: () => void, close: () => void}} actions */
+  constructor(actions) {
+    super();
+    this.id = "chat-panel";
+    this.actions = actions;
+  }
+
+  connectedCallback() {
+    if (this.childElementCount > 0) return;
+    this.className = "panel";
+    this.setAttribute("role", "complementary");
+    this.setAttribute("aria-label", "Chat");
+    this.#list.append(this.#empty);
+    this.append(
+      h("header", {}, h("h2", {}, "Chat"), h("button", { className: "icon-button", title: "Close", "aria-label": "Close the chat", onclick: () => this.actions.close() }, icon("close"))),
+      this.#list,
+      h(
+        "form",
+        { className: "composer", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), this.#send()) },
+        h("button", { type: "button", className: "icon-button", title: "Send a file", "aria-label": "Send a file", onclick: () => this.actions.files() }, icon("attach")),
+        this.#text,
+        h("button", { className: "icon-button send", title: "Send", "aria-label": "Send" }, icon("send")),
+      ),
+    );
+  }
+
+  focusText() {
+    this.#text.focus();
+  }
+
+  /** @param {{text: string, at: number, who: string, own: boolean}} message */
+  say({ text, at, who, own }) {
+    const key = own ? "" : who;
+    const together = this.#last.who === key && at - this.#last.at < TOGETHER_MS && this.#last.at > 0;
+    this.#last = { who: key, at };
+    const head = h("div", { className: "message-head" }, h("strong", { "data-hue": own ? "own" : String(hue(who)) }, own ? "You" : who), h("time", { dateTime: new Date(at).toISOString() }, formatTime(at)));
+    this.#add(h("article", { className: `message${own ? " own" : ""}${together ? " together" : ""}` }, head, h("p", {}, ...withLinks(text))));
+  }
+
+  /**
+   * @param {import("../sdk/file-transfer.js").FileTransfer} transfer
+   * @param {string} who
+   */
+  addTransfer(transfer, who) {
+    this.#last = { who: "", at: 0 };
+    const card = new TransferCard(transfer, who);
+    card.classList.toggle("own", transfer.direction === "send");
+    this.#add(card);
+  }
+
+  /** @param {HTMLElement} entry */
+  #add(entry) {
+    this.#empty.remove();
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    const wasAtEnd = scrollHeight - scrollTop - clientHeight < 60;
+    this.#list.append(entry);
+    while (this.#list.childElementCount > ENTRIES_MAX) this.#list.firstElementChild?.remove();
+    if (wasAtEnd) this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.#send();
+  }
+
+  #send() {
+    const text = this.#text.value.trim();
+    if (!text) return;
+    this.actions.send(text);
+    this.#text.value = "";
+    this.#grow();
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  #grow() {
+    this.#text.style.height = "auto";
+    this.#text.style.height = `${Math.min(this.#text.scrollHeight, 140)}px`;
+  }
+}
+
+/** @param {string} text @returns {Node[]} */
+function withLinks(text) {
+  /** @type {Node[]} */
+  const nodes = [];
+  let at = 0;
+  for (const match of text.matchAll(ADDRESS)) {
+    nodes.push(document.createTextNode(text.slice(at, match.index)));
+    nodes.push(h("a", { href: match[0], target: "_blank", rel: "noopener noreferrer" }, match[0]));
+    at = match.index + match[0].length;
+  }
+  nodes.push(document.createTextNode(text.slice(at)));
+  return nodes;
+}
+
+customElements.define("chat-panel", ChatPanel);

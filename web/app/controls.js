@@ -1,0 +1,132 @@
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+
+/**
+ * @typedef {object} Actions
+ * @property {() => void} microphone
+ * @property {() => void} camera
+ * @property {() => void} screen
+ * @property {() => void} chat
+ * @property {() => void} files
+ * @property {() => void} link
+ * @property {() => void} statistics
+ * @property {() => void} settings
+ * @property {() => void} help
+ * @property {() => void} leave
+ */
+
+/** Whether this browser can share a screen; phones cannot. */
+export const canShareScreen = Boolean(navigator.mediaDevices && "getDisplayMedia" in navigator.mediaDevices);
+
+/** The bar at the bottom of the call. */
+export class Controls extends HTMLElement {
+  #actions;
+  /** @type {Record<"microphone" | "camera" | "screen" | "chat" | "files" | "more", HTMLButtonElement>} */
+  #buttons;
+  #badge = h("span", { className: "badge", hidden: true });
+  #menu = h("div", { className: "menu", id: "more-menu", popover: "auto" });
+
+  /** @param {Actions} actions */
+  constructor(actions) {
+    super();
+    this.#actions = actions;
+    this.#buttons = {
+      microphone: round("microphone", actions.microphone),
+      camera: round("camera", actions.camera),
+      screen: round("screen", actions.screen),
+      chat: round("chat", actions.chat),
+      files: round("attach", actions.files),
+      more: round("more"),
+    };
+  }
+
+  connectedCallback() {
+    const { microphone, camera, screen, chat, files, more } = this.#buttons;
+    this.className = "controls";
+    this.setAttribute("role", "toolbar");
+    this.setAttribute("aria-label", "Call");
+    screen.hidden = !canShareScreen;
+    files.classList.add("wide-only");
+    label(files, "Send a file", "F");
+    label(more, "More");
+    more.setAttribute("popovertarget", "more-menu");
+    chat.append(this.#badge);
+    chat.setAttribute("aria-controls", "chat-panel");
+    const leave = h("button", { className: "round leave", onclick: this.#actions.leave }, icon("leave"));
+    label(leave, "Leave the call");
+    this.#menu.append(
+      ...[
+        item("link", "Copy the link", "L", this.#actions.link),
+        item("attach", "Send a file", "F", this.#actions.files),
+        item("statistics", "Statistics", "I", this.#actions.statistics),
+        item("settings", "Settings", "", this.#actions.settings),
+        item("help", "Help and shortcuts", "?", this.#actions.help),
+      ],
+    );
+    this.#menu.addEventListener("click", () => this.#menu.hidePopover());
+    this.replaceChildren(microphone, camera, screen, chat, files, more, this.#menu, h("span", { className: "gap" }), leave);
+  }
+
+  /** @param {{microphone: boolean, camera: boolean, screen: boolean, chat: boolean, unread: number}} state what is on */
+  show({ microphone, camera, screen, chat, unread }) {
+    device(this.#buttons.microphone, "microphone", microphone, "M");
+    device(this.#buttons.camera, "camera", camera, "V");
+    label(this.#buttons.screen, screen ? "Stop sharing" : "Share your screen", "S");
+    this.#buttons.screen.classList.toggle("active", screen);
+    label(this.#buttons.chat, unread > 0 ? `Chat, ${unread} unread` : "Chat", "C");
+    this.#buttons.chat.setAttribute("aria-expanded", String(chat));
+    this.#buttons.chat.classList.toggle("active", chat);
+    this.#badge.hidden = unread === 0;
+    this.#badge.textContent = unread > 9 ? "9+" : String(unread);
+  }
+
+  focusChat() {
+    this.#buttons.chat.focus();
+  }
+}
+
+/**
+ * @param {string} name of the icon
+ * @param {() => void} [onclick]
+ */
+function round(name, onclick) {
+  return h("button", { type: "button", className: "round", onclick, "data-action": name }, icon(name));
+}
+
+/**
+ * @param {HTMLElement} button
+ * @param {string} text
+ * @param {string} [key]
+ */
+function label(button, text, key) {
+  if (button.getAttribute("aria-label") === text) return;
+  button.setAttribute("aria-label", text);
+  button.title = key ? `${text} (${key})` : text;
+  if (key && /^\w$/.test(key)) button.setAttribute("aria-keyshortcuts", key.toLowerCase());
+}
+
+/**
+ * @param {HTMLElement} button
+ * @param {"microphone" | "camera"} kind
+ * @param {boolean} on
+ * @param {string} key
+ */
+function device(button, kind, on, key) {
+  const text = `${on ? "Turn off" : "Turn on"} ${kind}`;
+  if (button.getAttribute("aria-label") === text) return;
+  label(button, text, key);
+  button.classList.toggle("off", !on);
+  button.replaceChildren(icon(on ? kind : `${kind}-off`));
+}
+
+/**
+ * @param {string} name of the icon
+ * @param {string} text
+ * @param {string} key
+ * @param {() => void} onclick
+ */
+function item(name, text, key, onclick) {
+  return h("button", { type: "button", className: "menu-item", onclick }, icon(name), h("span", {}, text), key && h("kbd", { "aria-hidden": "true" }, key));
+}
+
+customElements.define("call-controls", Controls);

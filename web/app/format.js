@@ -1,0 +1,44 @@
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+/** @param {number} bytes */
+export function formatBytes(bytes) {
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** @param {number} bits per second */
+export function formatRate(bits) {
+  if (bits >= 1_000_000) return `${(bits / 1_000_000).toFixed(1)} Mbit/s`;
+  return `${Math.round(bits / 1000)} kbit/s`;
+}
+
+/** @param {number} at milliseconds since 1970 */
+export function formatTime(at) {
+  return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+/** @param {number} seconds */
+export function formatDuration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** One or two letters that stand for a person. @param {string} name */
+export function initials(name) {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return letters.map((word) => [...word][0].toUpperCase()).join("") || "?";
+}
+
+/** A number 0 to 7 that stays the same for the same person. @param {string} key */
+export function hue(key) {
+  let sum = 0;
+  for (const character of key) sum = (sum * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
+  return sum % 8;
+}

@@ -1,0 +1,54 @@
+/** Paths on a 24 by 24 grid, drawn with a line. @type {Record<string, string>} */
+const PATHS = {
+  microphone: "M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM5.5 11a6.5 6.5 0 0 0 13 0M12 17.5V21M8.5 21h7",
+  "microphone-off": "M9 9v2a3 3 0 0 0 4.6 2.5M15 11V6a3 3 0 0 0-5.8-1M5.5 11a6.5 6.5 0 0 0 10.4 5.2M18.5 11a6.5 6.5 0 0 1-.6 2.7M12 17.5V21M8.5 21h7M4 3.5l16 17",
+  camera: "M4.5 6.5h9a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-9a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2zM15.5 10.5l6-3v9l-6-3",
+  "camera-off": "M8.5 6.5h5a2 2 0 0 1 2 2v4M15.5 14.5v1a2 2 0 0 1-2 2h-9a2 2 0 0 1-2-2v-7a2 2 0 0 1 1.2-1.8M15.5 10.5l6-3v9l-3.5-1.8M4 3.5l16 17",
+  screen: "M4 4.5h16a1.5 1.5 0 0 1 1.5 1.5v9.5A1.5 1.5 0 0 1 20 17H4a1.5 1.5 0 0 1-1.5-1.5V6A1.5 1.5 0 0 1 4 4.5zM8.5 20.5h7M12 17v3.5M12 13.5V8M9.5 10.3L12 7.8l2.5 2.5",
+  chat: "M5 4.5h14a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-7.5L7 20.5v-4H5a2 2 0 0 1-2-2v-8a2 2 0 0 1 2-2zM8 9h8M8 12.3h5",
+  attach: "M19.5 11.5l-7.6 7.6a4.6 4.6 0 0 1-6.5-6.5l8-8a3.1 3.1 0 0 1 4.4 4.4l-7.9 7.9a1.6 1.6 0 0 1-2.2-2.2l7.2-7.2",
+  send: "M4 12h15M13 6l6.5 6L13 18",
+  copy: "M9 8.5h9A1.5 1.5 0 0 1 19.500 10v9a1.500 1.500 0 0 1-1.500 1.500H9A1.500 1.500 0 0 1 7.500 19v-9A1.500 1.500 0 0 1 9 8.500zM4.500 15.500V5A1.500 1.500 0 0 1 6 3.500h9.500",
+  link: "M10 14a4 4 0 0 0 5.800.2l3-3a4 4 0 0 0-5.700-5.700l-1.500 1.500M14 10a4 4 0 0 0-5.800-.2l-3 3a4 4 0 0 0 5.700 5.700l1.500-1.500",
+  check: "M4.500 12.500l5 5 10-11",
+  leave: "M3.500 14.800c5-4.700 12-4.700 17 0l-1.700 2.500-3.600-1.200v-2.600a11 11 0 0 0-6.400 0v2.600l-3.600 1.200z",
+  more: "M5.500 12h.01M12 12h.01M18.500 12h.01",
+  settings: "M4 7h9M17 7h3M4 17h3M11 17h9M15 4.800v4.400M9 14.800v4.400",
+  statistics: "M4.500 19.500v-6M9.500 19.500v-11M14.500 19.500v-8M19.500 19.500V5",
+  help: "M9.300 9.300a2.700 2.700 0 1 1 4.200 2.300c-.9.600-1.500 1.200-1.500 2.400M12 17.300v.01M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18z",
+  close: "M6 6l12 12M18 6L6 18",
+  people: "M9 11a3.300 3.300 0 1 0 0-6.600A3.300 3.300 0 0 0 9 11zM2.800 19.500a6.200 6.200 0 0 1 12.400 0M16 5a3 3 0 0 1 0 5.600M17.500 14a6 6 0 0 1 3.700 5.500",
+  again: "M4.500 12a7.500 7.500 0 0 1 13-5l2 2M19.500 4.500V9H15M19.500 12a7.500 7.500 0 0 1-13 5l-2-2M4.500 19.500V15H9",
+  download: "M12 4v11M7.500 11l4.500 4.500 4.500-4.500M4.500 19.500h15",
+  warning: "M12 4l9 15.500H3zM12 10v4.500M12 17v.01",
+  file: "M6.500 3.500h7l5 5v11a1 1 0 0 1-1 1h-11a1 1 0 0 1-1-1v-15a1 1 0 0 1 1-1zM13.500 3.500v5h5",
+  speaker: "M4 9.500h3.500L12 5.500v13l-4.500-4H4zM15.500 9a4.500 4.500 0 0 1 0 6M18 6.500a8 8 0 0 1 0 11",
+  out: "M14 4.500h4a1.500 1.500 0 0 1 1.500 1.500v12a1.500 1.500 0 0 1-1.500 1.500h-4M4.500 12h10M11 8l4 4-4 4",
+};
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * A drawing for those who see; what it means is said by the label of the control around it.
+ *
+ * @param {keyof typeof PATHS & string} name
+ */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", PATHS[name] ?? "");
+  svg.append(path);
+  return svg;
+}
+
+/** The mark: two cans and the string between them. */
+export function mark() {
+  const image = document.createElement("img");
+  image.src = "/favicon.svg";
+  image.alt = "";
+  image.className = "mark";
+  return image;
+}

@@ -1,0 +1,186 @@
+import { Emitter } from "../sdk/emitter.js";
+import { remember, remembered } from "./preferences.js";
+import { deviceProblem } from "./problems.js";
+
+/**
+ * @typedef {"camera" | "microphone"} Kind
+ * @typedef {import("./problems.js").Problem} Problem
+ */
+
+/** What is asked of a camera: enough for one large tile, little enough for a mesh. */
+const PICTURE = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+const SOUND = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+
+/**
+ * Camera and microphone of this person, before and during the call.
+ *
+ * A camera that is switched off is released, so that its light goes out; a microphone that is muted stays open, so that
+ * it is back at once.
+ *
+ * @extends {Emitter<{change: Kind}>}
+ */
+export class LocalDevices extends Emitter {
+  /** @type {Record<Kind, MediaStreamTrack | null>} */
+  tracks = { camera: null, microphone: null };
+  /** Whether the person wants it on. @type {Record<Kind, boolean>} */
+  wanted = { camera: true, microphone: true };
+  /** @type {Record<Kind, Problem | null>} */
+  problems = { camera: null, microphone: null };
+  /** The same problem for both is said once. @type {Problem | null} */
+  commonProblem = null;
+  /** @type {MediaDeviceInfo[]} */
+  list = [];
+  #onDeviceChange = () => this.#refresh();
+
+  /** Asks for both at once, so that the person is asked once. */
+  async start() {
+    navigator.mediaDevices?.addEventListener("devicechange", this.#onDeviceChange);
+    this.commonProblem = null;
+    try {
+      const stream = await ask({ audio: constraints("microphone"), video: constraints("camera") });
+      for (const track of stream.getTracks()) this.#use(track.kind === "audio" ? "microphone" : "camera", track);
+    } catch (error) {
+      if (await shouldAskApart(error)) await Promise.all([this.#open("microphone"), this.#open("camera")]);
+      else this.#refused(error);
+    }
+    if (this.problems.camera && this.problems.microphone && !this.commonProblem) {
+      const same = this.problems.camera.advice === this.problems.microphone.advice;
+      if (same) this.commonProblem = deviceProblem(new DOMException("", "NotFoundError"), "both");
+    }
+    await this.#refresh();
+  }
+
+  /** @param {Kind} kind whether it sends now */
+  isOn(kind) {
+    return this.wanted[kind] && this.tracks[kind] !== null;
+  }
+
+  /**
+   * Switches one on or off.
+   *
+   * @param {Kind} kind
+   * @param {boolean} on
+   */
+  async set(kind, on) {
+    this.wanted[kind] = on;
+    const track = this.tracks[kind];
+    if (kind === "microphone" && track) track.enabled = on;
+    if (kind === "camera" && !on) this.#release("camera");
+    if (on && !this.tracks[kind]) await this.#open(kind);
+    else this.emit("change", kind);
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {string} deviceId
+   */
+  async choose(kind, deviceId) {
+    remember({ [kind]: deviceId });
+    this.#release(kind);
+    if (this.wanted[kind]) await this.#open(kind);
+  }
+
+  /** Asks again for what is missing. */
+  async retry() {
+    this.problems = { camera: null, microphone: null };
+    this.#release("camera");
+    this.#release("microphone");
+    await this.start();
+  }
+
+  /** Releases everything. */
+  stop() {
+    navigator.mediaDevices?.removeEventListener("devicechange", this.#onDeviceChange);
+    this.#release("camera");
+    this.#release("microphone");
+  }
+
+  /** @param {Kind} kind */
+  async #open(kind) {
+    try {
+      const stream = await ask({ [kind === "camera" ? "video" : "audio"]: constraints(kind) });
+      this.#use(kind, stream.getTracks()[0]);
+    } catch (error) {
+      this.problems[kind] = deviceProblem(error, kind);
+      this.emit("change", kind);
+    }
+    await this.#refresh();
+  }
+
+  /**
+   * @param {Kind} kind
+   * @param {MediaStreamTrack} track
+   */
+  #use(kind, track) {
+    this.#release(kind);
+    this.tracks[kind] = track;
+    this.problems[kind] = null;
+    track.enabled = kind === "camera" || this.wanted[kind];
+    if (kind === "camera") track.contentHint = "motion";
+    if (kind === "camera" && !this.wanted.camera) this.#release("camera");
+    track.onended = () => {
+      if (this.tracks[kind] !== track) return;
+      this.tracks[kind] = null;
+      this.problems[kind] = { title: `The ${kind} stopped`, advice: "It was unplugged, or taken by another program." };
+      this.emit("change", kind);
+    };
+    this.emit("change", kind);
+  }
+
+  /** @param {unknown} error */
+  #refused(error) {
+    this.commonProblem = deviceProblem(error, "both");
+    this.problems = { camera: deviceProblem(error, "camera"), microphone: deviceProblem(error, "microphone") };
+    this.emit("change", "camera");
+    this.emit("change", "microphone");
+  }
+
+  /** @param {Kind} kind */
+  #release(kind) {
+    const track = this.tracks[kind];
+    this.tracks[kind] = null;
+    if (!track) return;
+    track.onended = null;
+    track.stop();
+  }
+
+  async #refresh() {
+    this.list = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+    this.emit("change", "camera");
+  }
+}
+
+/** @param {MediaStreamConstraints} wanted */
+async function ask(wanted) {
+  if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("", "InsecureContext");
+  return navigator.mediaDevices.getUserMedia(wanted);
+}
+
+/**
+ * A remembered device is asked for softly: when it is gone, another one is better than none.
+ *
+ * @param {Kind} kind
+ */
+function constraints(kind) {
+  const deviceId = remembered()[kind];
+  return { ...(kind === "camera" ? PICTURE : SOUND), ...(deviceId ? { deviceId: { ideal: deviceId } } : {}) };
+}
+
+/**
+ * Whether one of the two may still be had. After a plain refusal the person is not asked a second time.
+ *
+ * @param {unknown} error
+ */
+async function shouldAskApart(error) {
+  const name = /** @type {Error} */ (error)?.name;
+  if (name === "InsecureContext") return false;
+  if (name !== "NotAllowedError") return true;
+  try {
+    const states = await Promise.all(
+      ["camera", "microphone"].map((permission) => navigator.permissions.query({ name: /** @type {PermissionName} */ (permission) })),
+    );
+    return states.filter(({ state }) => state === "denied").length === 1;
+  } catch {
+    return false;
+  }
+}

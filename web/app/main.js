@@ -1,0 +1,6 @@
+import "./app.js";
+import { installAnnouncer } from "./announce.js";
+import { applyTheme } from "./preferences.js";
+
+applyTheme();
+installAnnouncer();

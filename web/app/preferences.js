@@ -1,0 +1,44 @@
+/**
+ * What this browser remembers between visits. All of it is optional: private windows may refuse storage.
+ *
+ * @typedef {object} Preferences
+ * @property {string} name
+ * @property {string} camera device id
+ * @property {string} microphone device id
+ * @property {string} speaker device id
+ * @property {boolean} shortcuts whether single keys do something
+ * @property {"auto" | "light" | "dark"} theme
+ */
+
+const KEY = "twocan";
+
+/** @type {Preferences} */
+const preferences = { name: "", camera: "", microphone: "", speaker: "", shortcuts: true, theme: "auto", ...stored() };
+
+/** @returns {Readonly<Preferences>} */
+export function remembered() {
+  return preferences;
+}
+
+/** @param {Partial<Preferences>} change */
+export function remember(change) {
+  Object.assign(preferences, change);
+  try {
+    localStorage.setItem(KEY, JSON.stringify(preferences));
+  } catch {
+    // Not remembered; the visit itself is unharmed.
+  }
+  applyTheme();
+}
+
+export function applyTheme() {
+  document.documentElement.dataset.theme = preferences.theme;
+}
+
+function stored() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+  } catch {
+    return {};
+  }
+}

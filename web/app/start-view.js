@@ -1,0 +1,95 @@
+import { announce } from "./announce.js";
+import { h } from "./dom.js";
+import { icon, mark } from "./icons.js";
+import { ROOM_NAME_MAX, randomRoomName, roomNameOf } from "./room-names.js";
+
+/** The first page: a name for a room, and a link to send to the others. */
+export class StartView extends HTMLElement {
+  /** @type {HTMLInputElement} */ #name = h("input", {
+    id: "room-name",
+    name: "room",
+    maxLength: ROOM_NAME_MAX,
+    autocomplete: "off",
+    spellcheck: false,
+    autocapitalize: "none",
+    required: true,
+    "aria-describedby": "room-link",
+    oninput: () => this.#show(),
+  });
+  #link = h("output", { id: "room-link", className: "link-text" });
+  #copied = h("span", {}, "Copy link");
+
+  connectedCallback() {
+    this.#name.value = randomRoomName();
+    const again = h(
+      "button",
+      { type: "button", className: "icon-button", title: "Another name", "aria-label": "Another name", onclick: () => this.#again() },
+      icon("again"),
+    );
+    this.replaceChildren(
+      h(
+        "main",
+        { className: "entrance start" },
+        h(
+          "header",
+          { className: "start-words" },
+          h("div", { className: "brand" }, mark(), h("span", {}, "Twocan")),
+          h("h1", {}, "Talk to each other. That’s all it takes."),
+          h("p", { className: "lead" }, "Pick a room, send the link, and you are in a call: sound, picture, screen, chat and files."),
+          h(
+            "ul",
+            { className: "facts" },
+            h("li", {}, icon("check"), "No account, nothing to install"),
+            h("li", {}, icon("check"), "Encrypted on the way"),
+            h("li", {}, icon("check"), "Files of any size, straight to the other side"),
+          ),
+        ),
+        h(
+          "form",
+          { className: "card", onsubmit: (/** @type {Event} */ event) => this.#go(event) },
+          h("label", { for: "room-name" }, "Room"),
+          h("div", { className: "field" }, this.#name, again),
+          this.#link,
+          h("button", { className: "button primary large" }, "Open the room", icon("send")),
+          h("button", { type: "button", className: "button quiet", onclick: () => this.#copy() }, icon("link"), this.#copied),
+        ),
+      ),
+    );
+    this.#show();
+    document.title = "Twocan";
+  }
+
+  #again() {
+    this.#name.value = randomRoomName();
+    this.#show();
+    announce(`Room ${this.#name.value}`);
+  }
+
+  #show() {
+    const name = roomNameOf(this.#name.value);
+    this.#link.textContent = name ? `${location.host}/${name}` : "Letters and digits, please";
+    this.#name.setCustomValidity(name ? "" : "A room needs a name of letters or digits");
+    this.#copied.textContent = "Copy link";
+  }
+
+  async #copy() {
+    const name = roomNameOf(this.#name.value);
+    if (!name) return;
+    try {
+      await navigator.clipboard.writeText(new URL(`/${encodeURIComponent(name)}`, location.href).href);
+      this.#copied.textContent = "Link copied";
+      announce("Link copied");
+    } catch {
+      this.#copied.textContent = "Mark the link above to copy it";
+    }
+  }
+
+  /** @param {Event} event */
+  #go(event) {
+    event.preventDefault();
+    const name = roomNameOf(this.#name.value);
+    if (name) this.dispatchEvent(new CustomEvent("open-room", { detail: name, bubbles: true }));
+  }
+}
+
+customElements.define("start-view", StartView);

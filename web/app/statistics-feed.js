@@ -1,0 +1,111 @@
+import { StatsReader } from "../sdk/stats.js";
+import { formatRate } from "./format.js";
+
+/**
+ * @typedef {import("../sdk/stats.js").CallStats} CallStats
+ * @typedef {import("../sdk/stats.js").TrackStats} TrackStats
+ * @typedef {import("../sdk/peer.js").Peer} Peer
+ * @typedef {import("./arrange.js").Role} Role
+ * @typedef {[string, string][]} Rows
+ */
+
+/** Between two readings. */
+const READ_MS = 1_000;
+
+/** Reads every connection once a second, while someone looks. */
+export class StatisticsFeed {
+  #room;
+  /** @type {number | undefined} */
+  #timer;
+  /** @type {WeakMap<Peer, StatsReader>} */
+  #readers = new WeakMap();
+
+  /** @param {import("../sdk/room.js").Room} room */
+  constructor(room) {
+    this.#room = room;
+  }
+
+  get isOn() {
+    return this.#timer !== undefined;
+  }
+
+  /** @param {(rowsOf: (id: string, role: Role, peer: Peer | null) => Rows) => void} show */
+  start(show) {
+    this.stop();
+    const read = async () => {
+      /** @type {Map<string, CallStats>} */
+      const stats = new Map();
+      for (const peer of this.#room.peers.values()) {
+        const reader = this.#readers.get(peer) ?? new StatsReader();
+        this.#readers.set(peer, reader);
+        if (peer.state !== "closed") stats.set(peer.id, await reader.read(peer.connection));
+      }
+      if (this.isOn) show((_, role, peer) => (peer ? rowsOfPeer(peer, role, stats.get(peer.id)) : rowsOfSelf([...stats.values()])));
+    };
+    this.#timer = setInterval(read, READ_MS);
+    read();
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/**
+ * @param {Peer} peer
+ * @param {Role} role
+ * @param {CallStats | undefined} stats
+ * @returns {Rows}
+ */
+function rowsOfPeer(peer, role, stats) {
+  if (!stats) return [["State", peer.state]];
+  const { transport, tracks } = stats;
+  const incoming = tracks.filter(({ direction }) => direction === "in");
+  const find = (/** @type {import("../sdk/messages.js").Source} */ source, /** @type {string} */ kind) => {
+    const mid = peer.media(source)?.mid;
+    return incoming.find((track) => (track.mid ? track.mid === mid : track.kind === kind && mid));
+  };
+  const video = find(role === "screen" ? "screen" : "camera", "video");
+  const audio = role === "screen" ? undefined : find("microphone", "audio");
+  /** @type {Rows} */
+  const rows = [];
+  if (video && video.packets > 0) rows.push(["Video", describeVideo(video)]);
+  if (audio && audio.packets > 0) rows.push(["Audio", describeAudio(audio)]);
+  if (role === "screen") return rows;
+  rows.push(["Round trip", transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
+  const path = transport.local ? `${transport.local} → ${transport.remote}, ${transport.protocol}` : peer.state;
+  rows.push(["Path", [path, transport.dtls].filter(Boolean).join(", ")]);
+  return rows;
+}
+
+/**
+ * @param {CallStats[]} all
+ * @returns {Rows}
+ */
+function rowsOfSelf(all) {
+  const out = all.flatMap(({ tracks }) => tracks).filter(({ direction, packets }) => direction === "out" && packets > 0);
+  const largest = out.filter(({ kind }) => kind === "video").sort((a, b) => b.width - a.width)[0];
+  const total = out.reduce((sum, { bitrate }) => sum + bitrate, 0);
+  /** @type {Rows} */
+  const rows = [["Sending", `${formatRate(total)} to ${all.length}`]];
+  if (largest) rows.push(["Video", describeVideo(largest)]);
+  return rows;
+}
+
+/** @param {TrackStats} track */
+function describeVideo({ width, height, fps, codec, bitrate, loss }) {
+  const size = width ? `${width}×${height}` : "";
+  return [size, `${Math.round(fps)} fps`, codec, formatRate(bitrate), share(loss)].filter(Boolean).join(" · ");
+}
+
+/** @param {TrackStats} track */
+function describeAudio({ codec, bitrate, loss, jitterMs }) {
+  const jitter = jitterMs === null ? "" : `${Math.round(jitterMs)} ms jitter`;
+  return [codec, formatRate(bitrate), jitter, share(loss)].filter(Boolean).join(" · ");
+}
+
+/** @param {number | null} loss */
+function share(loss) {
+  return loss === null ? "" : `${(loss * 100).toFixed(1)} % lost`;
+}

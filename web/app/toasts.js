@@ -1,0 +1,33 @@
+import { h } from "./dom.js";
+import { announce } from "./announce.js";
+
+/** Long enough to read a line, and to reach for it. */
+const SHOWN_MS = 5_000;
+/** More than these would cover the call; the oldest goes. */
+const SHOWN_MAX = 3;
+
+/** Short notes that go by themselves. Whatever they say can also be found elsewhere. */
+export class Toasts extends HTMLElement {
+  connectedCallback() {
+    this.className = "toasts";
+  }
+
+  /**
+   * @param {string} text
+   * @param {{action?: () => void, urgent?: boolean}} [options] `action` runs when it is clicked
+   */
+  say(text, { action, urgent = false } = {}) {
+    announce(text, { urgent });
+    const toast = h(action ? "button" : "div", { className: `toast${urgent ? " urgent" : ""}` }, text);
+    const remove = () => toast.remove();
+    toast.addEventListener("click", () => {
+      remove();
+      action?.();
+    });
+    this.append(toast);
+    while (this.children.length > SHOWN_MAX) this.firstElementChild?.remove();
+    setTimeout(remove, SHOWN_MS);
+  }
+}
+
+customElements.define("call-toasts", Toasts);

@@ -1,0 +1,125 @@
+import { h, setText } from "./dom.js";
+import { hue, initials } from "./format.js";
+import { icon } from "./icons.js";
+import { canChooseSpeaker } from "./device-picker.js";
+import { remembered } from "./preferences.js";
+
+/**
+ * What a tile shows.
+ *
+ * @typedef {object} TileContent
+ * @property {string} name
+ * @property {string} label for screen readers, such as `Ada, microphone off`
+ * @property {MediaStreamTrack | null} picture
+ * @property {MediaStreamTrack[]} sound
+ * @property {boolean} isSilent whether the microphone is off
+ * @property {string} status over the picture, such as `Connecting…`; empty for none
+ * @property {string} advice below the status
+ * @property {boolean} canRetry
+ */
+
+/** One participant, or one shared screen. */
+export class VideoTile extends HTMLElement {
+  #video = h("video", { autoplay: true, muted: true, playsInline: true, tabIndex: -1 });
+  #audio = h("audio", { autoplay: true });
+  #avatar = h("div", { className: "avatar", "aria-hidden": "true" });
+  #name = h("span", { className: "tile-name" });
+  #silent = h("span", { className: "tile-silent", hidden: true }, icon("microphone-off"));
+  #status = h("strong");
+  #advice = h("p");
+  #retry = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("retry")) }, "Try now");
+  #over = h("div", { className: "tile-status", hidden: true }, this.#status, this.#advice, this.#retry);
+  #statistics = h("dl", { className: "tile-statistics", hidden: true });
+  #onSpeaker = () => this.#useSpeaker();
+
+  /** @param {"person" | "self" | "screen"} role */
+  constructor(role) {
+    super();
+    this.className = `tile ${role}`;
+    this.setAttribute("role", "group");
+    if (role === "self") this.#video.classList.add("mirrored");
+    this.append(
+      this.#video,
+      this.#audio,
+      this.#avatar,
+      this.#over,
+      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#silent, this.#name),
+      this.#statistics,
+    );
+    this.#video.onresize = () => this.dispatchEvent(new CustomEvent("shape"));
+  }
+
+  connectedCallback() {
+    document.addEventListener("speaker-change", this.#onSpeaker);
+    this.#useSpeaker();
+  }
+
+  disconnectedCallback() {
+    document.removeEventListener("speaker-change", this.#onSpeaker);
+    this.#video.srcObject = null;
+    this.#audio.srcObject = null;
+  }
+
+  /** @param {TileContent} content */
+  show({ name, label, picture, sound, isSilent, status, advice, canRetry }) {
+    this.setAttribute("aria-label", label);
+    setText(this.#name, name);
+    setText(this.#avatar, initials(name));
+    this.#avatar.dataset.hue = String(hue(name));
+    this.#silent.hidden = !isSilent;
+    use(this.#video, picture ? [picture] : []);
+    use(this.#audio, sound);
+    this.#video.hidden = !picture;
+    this.#avatar.hidden = Boolean(picture);
+    this.#over.hidden = status === "";
+    setText(this.#status, status);
+    setText(this.#advice, advice);
+    this.#retry.hidden = !canRetry;
+  }
+
+  /** @param {import("./arrange.js").Place} place */
+  put({ x, y, width, height, floating }) {
+    this.style.transform = `translate(${x}px, ${y}px)`;
+    this.style.width = `${width}px`;
+    this.style.height = `${height}px`;
+    this.style.setProperty("--tile", `${Math.min(width, height)}px`);
+    this.classList.toggle("floating", floating);
+    this.classList.toggle("tiny", Math.min(width, height) < 130);
+  }
+
+  set speaking(/** @type {boolean} */ on) {
+    this.classList.toggle("speaking", on);
+  }
+
+  /** @param {[string, string][] | null} rows `null` hides them */
+  showStatistics(rows) {
+    this.#statistics.hidden = !rows;
+    if (rows) this.#statistics.replaceChildren(...rows.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
+  }
+
+  /** Starts sound that the browser held back until there was a click. */
+  async play() {
+    await Promise.all([this.#video, this.#audio].filter(({ srcObject }) => srcObject).map((element) => element.play()));
+  }
+
+  #useSpeaker() {
+    const { speaker } = remembered();
+    if (!canChooseSpeaker || /** @type {any} */ (this.#audio).sinkId === speaker) return;
+    // A speaker that is gone: the system's own goes on playing.
+    /** @type {any} */ (this.#audio).setSinkId(speaker).catch(() => {});
+  }
+}
+
+/**
+ * @param {HTMLMediaElement} element
+ * @param {MediaStreamTrack[]} tracks
+ */
+function use(element, tracks) {
+  const stream = /** @type {MediaStream | null} */ (element.srcObject);
+  const now = stream?.getTracks() ?? [];
+  if (now.length === tracks.length && tracks.every((track) => now.includes(track))) return;
+  element.srcObject = tracks.length > 0 ? new MediaStream(tracks) : null;
+  if (tracks.length > 0) element.play().catch(() => element.dispatchEvent(new CustomEvent("held-back", { bubbles: true })));
+}
+
+customElements.define("video-tile", VideoTile);

@@ -1,0 +1,99 @@
+import { Emitter } from "./emitter.js";
+
+/** @typedef {import("./file-messages.js").TransferState} TransferState */
+
+/** Bytes per second are averaged over this time. */
+const RATE_WINDOW_MS = 3_000;
+
+/**
+ * One file on its way to or from one participant.
+ *
+ * @extends {Emitter<{change: null}>}
+ */
+export class FileTransfer extends Emitter {
+  /** @type {TransferState} */ state = "offered";
+  /** Bytes that the receiver has stored. */ received = 0;
+  /** Why it ended, when it did not end well. */ reason = "";
+  /** @type {{at: number, received: number}[]} */
+  #history = [];
+
+  /**
+   * @param {object} options
+   * @param {RTCDataChannel} options.channel
+   * @param {string} options.peerId
+   * @param {string} options.name
+   * @param {number} options.size
+   * @param {string} options.mime
+   * @param {"send" | "receive"} options.direction
+   */
+  constructor({ channel, peerId, name, size, mime, direction }) {
+    super();
+    this.channel = channel;
+    this.peerId = peerId;
+    this.name = name;
+    this.size = size;
+    this.mime = mime;
+    this.direction = direction;
+  }
+
+  get isOver() {
+    return ["done", "declined", "cancelled", "failed"].includes(this.state);
+  }
+
+  /** Bytes per second over the last seconds. */
+  get rate() {
+    const first = this.#history[0];
+    const last = this.#history.at(-1);
+    if (!first || !last || last.at === first.at) return 0;
+    return ((last.received - first.received) * 1000) / (last.at - first.at);
+  }
+
+  /** Ends it from this side. */
+  cancel(reason = "cancelled") {
+    if (this.isOver) return;
+    this.say({ type: "cancel", reason });
+    this.finish("cancelled", reason);
+  }
+
+  /**
+   * @protected
+   * @param {import("./file-messages.js").FileMessage} message
+   */
+  say(message) {
+    if (this.channel.readyState === "open") this.channel.send(JSON.stringify(message));
+  }
+
+  /**
+   * @protected
+   * @param {number} received
+   */
+  progress(received) {
+    const at = performance.now();
+    this.received = received;
+    this.#history.push({ at, received });
+    while (this.#history.length > 2 && at - this.#history[0].at > RATE_WINDOW_MS) this.#history.shift();
+    this.emit("change", null);
+  }
+
+  /**
+   * @protected
+   * @param {TransferState} state
+   */
+  become(state) {
+    if (this.isOver || this.state === state) return;
+    this.state = state;
+    this.emit("change", null);
+  }
+
+  /**
+   * @protected
+   * @param {"done" | "declined" | "cancelled" | "failed"} state
+   * @param {string} [reason]
+   */
+  finish(state, reason = "") {
+    if (this.isOver) return;
+    this.state = state;
+    this.reason = reason;
+    this.emit("change", null);
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * The frames of the signaling protocol, as types. The schemas in `docs/signaling/` say the same; a test compares both.
+ *
+ * @module
+ */
+
+/** The WebSocket subprotocol that turns on everything beyond the base. */
+export const SUBPROTOCOL = "twocan.v1";
+
+/** @typedef {"mesh" | "hybrid" | "sfu" | "mcu"} Topology */
+/** @typedef {"camera" | "microphone" | "screen" | "screen-audio" | "other"} Source */
+
+/**
+ * What a peer says it sends. `stream` is the id of the MediaStream that carries the track (the `msid` of its SDP).
+ *
+ * @typedef {object} Publication
+ * @property {string} id
+ * @property {"audio" | "video"} kind
+ * @property {Source} source
+ * @property {string} stream
+ * @property {boolean} muted
+ */
+
+/**
+ * @typedef {object} PeerInfo
+ * @property {string} id
+ * @property {string} [name]
+ * @property {Record<string, unknown>} [metadata]
+ * @property {Publication[]} tracks
+ * @property {"base" | "twocan.v1"} protocol a `base` peer never takes a second offer
+ */
+
+/**
+ * @typedef {object} IceServer
+ * @property {string | string[]} urls
+ * @property {string} [username]
+ * @property {string} [credential]
+ */
+
+/**
+ * @typedef {object} Limits
+ * @property {number} message_bytes largest frame a client may send
+ * @property {number} messages_per_second
+ * @property {number} peers_per_room
+ * @property {number} resume_grace_ms how long a lost connection can be resumed
+ */
+
+/**
+ * `data` of `authenticated`. A base server sends `peer_id` alone.
+ *
+ * @typedef {object} Authenticated
+ * @property {string} peer_id
+ * @property {string} room
+ * @property {Topology} topology
+ * @property {PeerInfo[]} peers those who were there
+ * @property {IceServer[]} ice_servers
+ * @property {string[]} permissions
+ * @property {string} resume_token
+ * @property {Limits} limits
+ */
+
+/**
+ * `data` of `resumed`: the server goes on after `received`, the `seq` of the last frame it had from this client.
+ *
+ * @typedef {object} Resumed
+ * @property {string} peer_id
+ * @property {number} received
+ * @property {string} resume_token
+ * @property {IceServer[]} ice_servers
+ */
+
+/**
+ * @typedef {object} Joined
+ * @property {string} peer_id
+ * @property {string} [name]
+ * @property {Record<string, unknown>} [metadata]
+ * @property {Publication[]} [tracks]
+ * @property {"base" | "twocan.v1"} [protocol]
+ */
+
+/**
+ * @typedef {object} Left
+ * @property {string} peer_id
+ * @property {string} [reason]
+ */
+
+/**
+ * @typedef {object} TrackChange
+ * @property {"publish" | "unpublish" | "mute" | "unmute"} action
+ * @property {Publication} track
+ */
+
+/**
+ * @typedef {object} MetadataChange
+ * @property {string} [name]
+ * @property {Record<string, unknown>} [metadata]
+ */
+
+/**
+ * @typedef {object} ErrorData
+ * @property {string} description
+ * @property {unknown} [details]
+ */
+
+/**
+ * A frame from the server.
+ *
+ * @typedef {object} ServerFrame
+ * @property {string} event
+ * @property {any} data
+ * @property {string | null} from
+ * @property {"all" | string[] | null} to
+ * @property {string | number} [id] of the request that this answers
+ * @property {number} [seq] counts what the server sent in this session, from 1
+ */
+
+/**
+ * A frame to the server.
+ *
+ * @typedef {object} ClientFrame
+ * @property {string} event
+ * @property {any} [data]
+ * @property {"all" | string[]} [to]
+ * @property {string | number} [id]
+ * @property {number} [seq] counts what this client sent in this session, from 1; `join` and `resume` have none
+ */

@@ -1,0 +1,297 @@
+import { makeChat, readChat } from "./chat-messages.js";
+import { Emitter } from "./emitter.js";
+import { FILE_LABEL } from "./file-messages.js";
+import { FileReceiver } from "./file-receiver.js";
+import { FileSender } from "./file-sender.js";
+import { LocalMedia } from "./local-media.js";
+import { Peer } from "./peer.js";
+import { sessionUrl } from "./session-url.js";
+import { Signaling } from "./signaling.js";
+
+/**
+ * @typedef {import("./messages.js").PeerInfo} PeerInfo
+ * @typedef {import("./messages.js").Source} Source
+ * @typedef {import("./messages.js").ServerFrame} ServerFrame
+ * @typedef {import("./messages.js").Authenticated} Authenticated
+ * @typedef {import("./chat-messages.js").ChatMessage} ChatMessage
+ * @typedef {import("./join-error.js").JoinError} JoinError
+ */
+
+/** @typedef {"new" | "joining" | "joined" | "reconnecting" | "left"} RoomState */
+
+/** Id of the server where it takes part in the call itself; towards it the client is the polite side. */
+const SERVER_ID = "server";
+
+/**
+ * A room and everyone in it.
+ *
+ * ```js
+ * const room = new Room();
+ * room.on("peer-change", (peer) => { video.srcObject = new MediaStream([peer.media("camera").track]); });
+ * await room.publish("camera", track);
+ * await room.join("https://example.org/blue-otter", { name: "Ada" });
+ * ```
+ *
+ * - `state`: the room's own state changed;
+ * - `peer-joined`, `peer-left`, `peer-change`: someone came, went, or what their tile shows changed;
+ * - `chat`: a text from someone (`own`: from here);
+ * - `file`: someone offers a file; `accept` or `decline` it;
+ * - `channel`: someone opened a data channel of another kind;
+ * - `notice`: the server says something that a person should know (`kicked`, `draining`, `error`);
+ * - `left`: the room is over, with the reason unless it was left on purpose.
+ *
+ * @extends {Emitter<{state: RoomState, "peer-joined": Peer, "peer-left": Peer, "peer-change": Peer,
+ *   chat: ChatMessage & {peer: Peer | null, own: boolean}, file: FileReceiver,
+ *   channel: {peer: Peer, channel: RTCDataChannel}, notice: {kind: string, text: string}, left: JoinError | null}>}
+ */
+export class Room extends Emitter {
+  /** @type {RoomState} */ state = "new";
+  /** This participant's id. */ id = "";
+  /** Name of the room. */ name = "";
+  /** @type {import("./messages.js").Topology} */ topology = "mesh";
+  /** @type {string[]} */ permissions = [];
+  /** Everyone else, in the order they came. @type {Map<string, Peer>} */ peers = new Map();
+  /** What this participant sends. */ local = new LocalMedia();
+
+  /** @type {Signaling | null} */
+  #signaling = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  #onPageHide = () => this.leave();
+
+  /**
+   * @param {string | URL} url what a person would open, or the WebSocket's own address
+   * @param {{name?: string, metadata?: Record<string, unknown>, token?: string}} [options]
+   * @returns {Promise<void>} rejects with `JoinError`
+   */
+  async join(url, { name = "", metadata = {}, token } = {}) {
+    if (this.state !== "new") throw new DOMException("a Room joins once", "InvalidStateError");
+    this.#setState("joining");
+    const address = sessionUrl(url, { token });
+    this.name = decodeURIComponent(address.pathname.split("/").pop() ?? "");
+    const signaling = new Signaling(address, { name, metadata });
+    this.#signaling = signaling;
+    signaling.on("authenticated", ({ data, again }) => this.#joined(data, again));
+    signaling.on("resumed", ({ ice_servers }) => {
+      this.#useIceServers(ice_servers);
+      this.#setState("joined");
+    });
+    signaling.on("lost", () => this.#setState("reconnecting"));
+    signaling.on("frame", (frame) => this.#frame(frame));
+    signaling.on("closed", (error) => this.#ended(error));
+    globalThis.addEventListener?.("pagehide", this.#onPageHide);
+    await signaling.open();
+  }
+
+  /** Leaves for good. */
+  leave() {
+    if (this.state === "left") return;
+    if (this.#signaling) this.#signaling.close();
+    else this.#ended(null);
+  }
+
+  /**
+   * Sends a track to everyone, now and those who come later. A second call for the same source replaces the track,
+   * without a negotiation.
+   *
+   * @param {Source} source
+   * @param {MediaStreamTrack | null} track `null`: the line stays open and nothing is sent, as with a camera that is off
+   * @param {{muted?: boolean, kind?: "audio" | "video"}} [options]
+   */
+  async publish(source, track, { muted = track === null, kind } = {}) {
+    const known = this.local.get(source);
+    const wasMuted = known?.publication.muted ?? false;
+    const { publication, isNew } = this.local.set(
+      source,
+      kind ?? /** @type {any} */ (track?.kind) ?? known?.publication.kind ?? (source === "microphone" ? "audio" : "video"),
+      track,
+      muted,
+    );
+    if (isNew) this.#announce("publish", publication);
+    else if (wasMuted !== muted) this.#announce(muted ? "mute" : "unmute", publication);
+    await Promise.all([...this.peers.values()].map((peer) => peer.update(source)));
+  }
+
+  /** Stops sending a source. The track itself is the caller's to stop. @param {Source} source */
+  async unpublish(source) {
+    const old = this.local.delete(source);
+    if (!old) return;
+    this.#announce("unpublish", old.publication);
+    await Promise.all([...this.peers.values()].map((peer) => peer.update(source)));
+  }
+
+  /** Tells everyone that a track is silent or not, and makes it so. @param {Source} source @param {boolean} muted */
+  setMuted(source, muted) {
+    const known = this.local.get(source);
+    if (!known || known.publication.muted === muted) return;
+    known.publication.muted = muted;
+    if (known.track) known.track.enabled = !muted;
+    this.#announce(muted ? "mute" : "unmute", known.publication);
+  }
+
+  /** @param {{name?: string, metadata?: Record<string, unknown>}} change */
+  async describe(change) {
+    if (!this.#signaling) return;
+    this.#signaling.identity = { ...this.#signaling.identity, ...change };
+    await this.#signaling.request("metadata", change);
+  }
+
+  /**
+   * Sends a text to everyone, over the data channels.
+   *
+   * @param {string} text
+   */
+  sendChat(text) {
+    const message = makeChat(text);
+    const wire = JSON.stringify(message);
+    for (const peer of this.peers.values()) peer.chat.send(wire);
+    this.emit("chat", { ...message, peer: null, own: true });
+  }
+
+  /**
+   * Offers a file to some, or to everyone.
+   *
+   * @param {File} file
+   * @param {Iterable<Peer>} [peers]
+   * @returns {FileSender[]} one for each
+   */
+  sendFile(file, peers = this.peers.values()) {
+    return [...peers].map((peer) => {
+      const channel = peer.openChannel(FILE_LABEL);
+      return new FileSender(channel, peer.id, file, peer.connection.sctp?.maxMessageSize ?? 0);
+    });
+  }
+
+  /**
+   * @param {Authenticated} data
+   * @param {boolean} again the old session was gone, so everyone is new to us and we are new to them
+   */
+  #joined(data, again) {
+    if (again) for (const id of [...this.peers.keys()]) this.#forget(id);
+    this.id = data.peer_id;
+    this.name = data.room ?? this.name;
+    this.topology = data.topology ?? "mesh";
+    this.permissions = data.permissions ?? [];
+    this.#useIceServers(data.ice_servers ?? []);
+    for (const publication of this.local.publications()) this.#announce("publish", publication);
+    for (const info of data.peers ?? []) this.#meet(info, false);
+    this.#setState("joined");
+  }
+
+  /** @param {ServerFrame} frame */
+  #frame({ event, data, from }) {
+    switch (event) {
+      case "joined":
+        this.#meet({ tracks: [], protocol: "base", ...data, id: data.peer_id }, true);
+        break;
+      case "left":
+        this.#forget(data.peer_id);
+        break;
+      case "offer":
+      case "answer":
+      case "candidate":
+        if (from) this.#peer(from).signal(event, data);
+        break;
+      case "track":
+        if (from) this.peers.get(from)?.publication(data);
+        break;
+      case "metadata":
+        if (from) this.peers.get(from)?.describe(data);
+        break;
+      case "chat":
+        this.#heard(this.peers.get(from ?? "") ?? null, JSON.stringify({ type: "chat", ...data }));
+        break;
+      case "kicked":
+        this.emit("notice", { kind: "kicked", text: String(data?.reason ?? "") });
+        this.leave();
+        break;
+      case "draining":
+        this.emit("notice", { kind: "draining", text: String(data?.reason ?? "") });
+        break;
+      case "error":
+        this.emit("notice", { kind: "error", text: String(data?.description ?? "") });
+        break;
+    }
+  }
+
+  /** Who signals without having been announced: on a base server those who were there are met this way. @param {string} id */
+  #peer(id) {
+    return this.peers.get(id) ?? this.#meet({ id, tracks: [], protocol: "base" }, false);
+  }
+
+  /**
+   * @param {PeerInfo} info
+   * @param {boolean} offers whether we were there first
+   */
+  #meet(info, offers) {
+    const known = this.peers.get(info.id);
+    if (known) return known;
+    const peer = new Peer({
+      info,
+      polite: info.id === SERVER_ID || this.id < info.id,
+      offers,
+      iceServers: this.#iceServers,
+      local: this.local,
+      send: (event, data) => this.#signaling?.send(event, data, [info.id]),
+    });
+    this.peers.set(info.id, peer);
+    peer.on("change", () => this.emit("peer-change", peer));
+    peer.on("message", (text) => this.#heard(peer, text));
+    peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
+    peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
+    this.emit("peer-joined", peer);
+    return peer;
+  }
+
+  /** @param {string} id */
+  #forget(id) {
+    const peer = this.peers.get(id);
+    if (!peer) return;
+    this.peers.delete(id);
+    peer.close();
+    this.emit("peer-left", peer);
+  }
+
+  /**
+   * @param {Peer | null} peer
+   * @param {string} text
+   */
+  #heard(peer, text) {
+    const message = readChat(text);
+    if (message) this.emit("chat", { ...message, peer, own: false });
+  }
+
+  /** @param {RTCIceServer[]} servers */
+  #useIceServers(servers) {
+    this.#iceServers = servers;
+    // Credentials are limited in time: those who restart ICE later need the new ones.
+    for (const { connection } of this.peers.values()) {
+      connection.setConfiguration({ ...connection.getConfiguration(), iceServers: servers });
+    }
+  }
+
+  /**
+   * @param {import("./messages.js").TrackChange["action"]} action
+   * @param {import("./messages.js").Publication} publication
+   */
+  #announce(action, publication) {
+    if (this.state === "new" || this.state === "left" || this.#signaling?.isBase) return;
+    if (this.state === "joining" && !this.id) return; // said when joined
+    this.#signaling?.send("track", { action, track: { ...publication } });
+  }
+
+  /** @param {JoinError | null} error */
+  #ended(error) {
+    globalThis.removeEventListener?.("pagehide", this.#onPageHide);
+    for (const id of [...this.peers.keys()]) this.#forget(id);
+    this.#setState("left");
+    this.emit("left", error);
+  }
+
+  /** @param {RoomState} state */
+  #setState(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.emit("state", state);
+  }
+}
