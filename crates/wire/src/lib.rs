@@ -25,9 +25,11 @@
     )
 )]
 
+pub mod candidate;
 pub mod demux;
 pub mod ids;
 pub mod reader;
+pub mod sdp;
 pub mod seq;
 pub mod stun;
 pub mod units;
