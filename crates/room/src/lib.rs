@@ -1,2 +1,18 @@
-//! What a conference is: rooms, participants, signaling sessions, without I/O.
+//! What a conference is: rooms, participants, and the signaling between them, without I/O.
+//!
+//! A [`Hall`] holds all rooms. Its driver owns the WebSockets: it tells the hall of connections,
+//! texts and losses, and does what [`Hall::poll_output`] says.
 #![forbid(unsafe_code)]
+
+mod frame;
+mod hall;
+mod ice_servers;
+mod limits;
+mod rate;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use hall::{CloseCode, Config, ConnectionId, Event, Hall, Protocol, Refusal};
+pub use ice_servers::{IceServer, IceServers};
+pub use limits::Limits;

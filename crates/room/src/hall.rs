@@ -1,0 +1,451 @@
+//! All rooms.
+//!
+//! 1. A connection comes in with the name of a room. A base client is in the room at once; a
+//!    `twocan.v1` client first says `join` (who it is) or `resume` (whom it was).
+//! 2. Those in the room are told `joined`; the one who joined is told `authenticated`.
+//! 3. Frames are relayed to those they name. What `twocan.v1` gives to the server itself
+//!    (`track`, `metadata`, `leave`) is acted on.
+//! 4. A lost connection ends a base participant. A `twocan.v1` participant stays for a grace
+//!    time, and what it misses is kept.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use twocan_proto::contract::Output;
+use twocan_proto::counters::Counters;
+use twocan_proto::random::Random;
+use twocan_proto::time::{Deadline, Now};
+
+use crate::frame::{self, BadFrame};
+use crate::ice_servers::IceServers;
+use crate::limits::{Limits, ROOM_NAME_LEN_MAX};
+use crate::rate::Rate;
+use crate::session::{Frame, Session};
+
+mod membership;
+mod relay;
+
+use membership::Introduction;
+
+/// Names a WebSocket; the driver chooses the numbers and never uses one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Which protocol a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Without a subprotocol.
+    Base,
+    /// Subprotocol `twocan.v1`.
+    V1,
+}
+
+/// Settings of a [`Hall`].
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Bounds.
+    pub limits: Limits,
+    /// Servers that every participant is told of.
+    pub ice_servers: IceServers,
+    /// Adds `from_metadata` to what base clients get. Default no.
+    pub from_metadata: bool,
+}
+
+/// Why a WebSocket is closed (RFC 6455 §7.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseCode {
+    /// 1000: the participant left, or could not join.
+    Normal,
+    /// 1001: the server ends.
+    GoingAway,
+    /// 1008: a limit was passed.
+    PolicyViolation,
+    /// 1013: the reader is too slow.
+    TryAgainLater,
+}
+
+impl CloseCode {
+    /// The number.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::GoingAway => 1001,
+            Self::PolicyViolation => 1008,
+            Self::TryAgainLater => 1013,
+        }
+    }
+}
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Send a text frame.
+    Send {
+        /// On this WebSocket.
+        connection: ConnectionId,
+        /// The text.
+        text: String,
+    },
+    /// Send what is queued and close.
+    Close {
+        /// This WebSocket.
+        connection: ConnectionId,
+        /// With this code.
+        code: CloseCode,
+        /// And this reason.
+        reason: &'static str,
+    },
+}
+
+/// Why a connection is refused before the upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// 400: the name is empty, too long, or has control characters.
+    #[error("a room's name has 1 to 128 bytes and no control characters")]
+    BadRoomName,
+    /// 503: as many rooms as allowed.
+    #[error("the server has as many rooms as it may (limit rooms)")]
+    TooManyRooms,
+    /// 503: the server is about to end.
+    #[error("the server is draining")]
+    Draining,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) room: String,
+    pub(super) protocol: Protocol,
+    /// The participant it belongs to, once it has joined.
+    pub(super) peer: Option<String>,
+    pub(super) rate: Rate,
+    pub(super) heard_at: Instant,
+    pub(super) joins_at: Option<Instant>,
+}
+
+/// All rooms and participants.
+#[derive(Debug)]
+pub struct Hall {
+    pub(super) config: Config,
+    pub(super) random: Random,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) peers: BTreeMap<String, Session>,
+    /// Participants of each room in the order they joined.
+    pub(super) rooms: BTreeMap<String, Vec<String>>,
+    pub(super) tokens: BTreeMap<String, String>,
+    pub(super) draining: bool,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
+}
+
+impl Hall {
+    /// An empty hall.
+    pub fn new(config: Config, random: Random) -> Self {
+        Self {
+            config,
+            random,
+            connections: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            draining: false,
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Whether a connection to `room` may be upgraded.
+    ///
+    /// # Errors
+    /// The [`Refusal`], which is an HTTP status.
+    pub fn admit(&self, room: &str) -> Result<(), Refusal> {
+        if room.is_empty() || room.len() > ROOM_NAME_LEN_MAX || room.chars().any(char::is_control) {
+            return Err(Refusal::BadRoomName);
+        }
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.rooms.len() >= self.config.limits.rooms && !self.rooms.contains_key(room) {
+            return Err(Refusal::TooManyRooms);
+        }
+        Ok(())
+    }
+
+    /// A WebSocket to `room` is open.
+    pub fn connected(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        room: &str,
+        protocol: Protocol,
+    ) {
+        let waits = protocol == Protocol::V1;
+        let limits = &self.config.limits;
+        let entry = Connection {
+            room: room.to_owned(),
+            protocol,
+            peer: None,
+            rate: Rate::new(limits.messages_per_second, now.monotonic),
+            heard_at: now.monotonic,
+            joins_at: waits.then(|| now.monotonic + limits.greeting),
+        };
+        self.connections.insert(connection, entry);
+        if protocol == Protocol::Base {
+            self.join(now, connection, Introduction::default());
+        }
+    }
+
+    /// A WebSocket is gone.
+    pub fn disconnected(&mut self, now: Now, connection: ConnectionId) {
+        let Some(gone) = self.connections.remove(&connection) else {
+            return;
+        };
+        let Some(peer) = gone.peer else { return };
+        let Some(session) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        // It may have resumed on another WebSocket already.
+        if session.connection != Some(connection) {
+            return;
+        }
+        session.connection = None;
+        match session.protocol {
+            Protocol::Base => self.leave(&peer),
+            Protocol::V1 => {
+                session.leaves_at = Some(now.monotonic + self.config.limits.resume_grace);
+            }
+        }
+    }
+
+    /// A text frame arrived.
+    pub fn handle_text(&mut self, now: Now, connection: ConnectionId, text: &str) {
+        let Some(entry) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        entry.heard_at = now.monotonic;
+        if !entry.rate.admits(now.monotonic) {
+            self.counters.count("hall.too_many_messages");
+            return self.tell_limit(connection, "messages_per_second");
+        }
+        if text.len() > self.config.limits.message_bytes {
+            self.counters.count("hall.message_too_long");
+            return self.tell_limit(connection, "message_bytes");
+        }
+        if text == "ping" {
+            self.events.push_back(Event::Send {
+                connection,
+                text: "pong".into(),
+            });
+            return;
+        }
+        match frame::parse(text) {
+            Ok(incoming) => self.handle_frame(now, connection, &incoming),
+            Err(BadFrame::NotJson) => {
+                self.counters.count("hall.invalid_json");
+                let data = frame::raw(&json!({"description": "Invalid JSON", "details": text}));
+                self.send_unaddressed(connection, data.as_deref());
+            }
+            Err(BadFrame::NotAFrame) => {
+                self.counters.count("hall.invalid_message");
+                self.tell_error(connection, &json!({"description": "Invalid message"}), None);
+            }
+        }
+    }
+
+    /// Anything else arrived: a binary frame, a WebSocket ping.
+    pub fn handle_other(&mut self, now: Now, connection: ConnectionId) {
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.heard_at = now.monotonic;
+        }
+    }
+
+    /// The driver's queue for a WebSocket is full: it is closed, and the room goes on.
+    pub fn too_slow(&mut self, now: Now, connection: ConnectionId) {
+        self.counters.count("hall.too_slow");
+        self.close(connection, CloseCode::TryAgainLater, "queue_per_peer");
+        self.disconnected(now, connection);
+    }
+
+    /// Acts on whatever time has brought.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.monotonic);
+        let late: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| due(connection.joins_at))
+            .map(|(id, _)| *id)
+            .collect();
+        for connection in late {
+            self.join(now, connection, Introduction::default());
+        }
+        let silence = self.config.limits.silence;
+        let silent: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| due(Some(connection.heard_at + silence)))
+            .map(|(id, _)| *id)
+            .collect();
+        for connection in silent {
+            self.counters.count("hall.silent");
+            self.close(connection, CloseCode::PolicyViolation, "silence");
+            self.disconnected(now, connection);
+        }
+        let gone: Vec<String> = self
+            .peers
+            .values()
+            .filter(|session| due(session.leaves_at))
+            .map(|session| session.id.clone())
+            .collect();
+        for peer in gone {
+            self.leave(&peer);
+        }
+    }
+
+    /// Tells every participant that the server is about to end; no one joins any more.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let data = frame::raw(&json!({"reason": "shutdown"}));
+        let frame = Frame {
+            event: "draining",
+            data: data.as_deref(),
+            ..Frame::default()
+        };
+        let peers: Vec<String> = self.peers.keys().cloned().collect();
+        for peer in peers {
+            if self
+                .peers
+                .get(&peer)
+                .is_some_and(|session| session.protocol == Protocol::V1)
+            {
+                self.send(&peer, &frame);
+            }
+        }
+        let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for connection in connections {
+            self.close(connection, CloseCode::GoingAway, "shutdown");
+        }
+    }
+
+    /// What the driver is to do next.
+    pub fn poll_output(&mut self) -> Output<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        let silence = self.config.limits.silence;
+        let silent = self
+            .connections
+            .values()
+            .map(|connection| connection.heard_at + silence)
+            .min();
+        let joins = self
+            .connections
+            .values()
+            .filter_map(|connection| connection.joins_at)
+            .min();
+        let leaves = self
+            .peers
+            .values()
+            .filter_map(|session| session.leaves_at)
+            .min();
+        let deadline = [
+            (silent, "hall.silence"),
+            (joins, "hall.join"),
+            (leaves, "hall.leave"),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| Some(Deadline::new(at?, reason)))
+        .min_by_key(|deadline| deadline.at);
+        Output::Wait(deadline)
+    }
+
+    /// Rooms with someone in them.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Participants in all rooms.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// What was refused or dropped, by reason.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn tell_limit(&mut self, connection: ConnectionId, limit: &str) {
+        let data = json!({"description": "Limit reached", "details": limit});
+        self.tell_error(connection, &data, None);
+    }
+
+    /// An error to whoever is on the connection.
+    pub(super) fn tell_error(
+        &mut self,
+        connection: ConnectionId,
+        data: &serde_json::Value,
+        id: Option<&RawValue>,
+    ) {
+        let data = frame::raw(data);
+        let peer = self
+            .connections
+            .get(&connection)
+            .and_then(|entry| entry.peer.clone());
+        match peer {
+            Some(peer) => {
+                let frame = Frame {
+                    event: "error",
+                    data: data.as_deref(),
+                    id,
+                    ..Frame::default()
+                };
+                self.send(&peer, &frame);
+            }
+            None => self.send_unaddressed(connection, data.as_deref()),
+        }
+    }
+
+    /// An error with `to` null, neither numbered nor kept.
+    pub(super) fn send_unaddressed(&mut self, connection: ConnectionId, data: Option<&RawValue>) {
+        let text = frame::unnumbered("error", data, None);
+        self.events.push_back(Event::Send { connection, text });
+    }
+
+    pub(super) fn send(&mut self, peer: &str, frame: &Frame<'_>) {
+        let Some(session) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let text = session.write(&self.config.limits, frame);
+        if let Some(connection) = session.connection {
+            self.events.push_back(Event::Send { connection, text });
+        }
+    }
+
+    pub(super) fn close(
+        &mut self,
+        connection: ConnectionId,
+        code: CloseCode,
+        reason: &'static str,
+    ) {
+        self.events.push_back(Event::Close {
+            connection,
+            code,
+            reason,
+        });
+    }
+
+    pub(super) fn roommates(&self, peer: &str) -> Vec<String> {
+        let room = self.peers.get(peer).map(|session| &session.room);
+        room.and_then(|room| self.rooms.get(room))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(super) fn is_base(&self, peer: &str) -> bool {
+        self.peers
+            .get(peer)
+            .is_some_and(|session| session.protocol == Protocol::Base)
+    }
+}

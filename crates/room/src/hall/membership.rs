@@ -1,0 +1,317 @@
+//! Who is in a room: greeting, joining, resuming, leaving.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::time::Duration;
+use twocan_proto::time::Now;
+
+use super::{CloseCode, ConnectionId, Event, Hall, Protocol, Refusal};
+use crate::frame::{self, All, Incoming, Recipients};
+use crate::limits::PEER_NAME_CHARS_MAX;
+use crate::session::{Frame, Session};
+
+#[derive(Deserialize, Default)]
+pub(super) struct Introduction {
+    pub(super) name: Option<String>,
+    pub(super) metadata: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Resumption {
+    token: String,
+    #[serde(default)]
+    seq: u64,
+}
+
+#[derive(Serialize)]
+struct PeerInfo<'a> {
+    #[serde(flatten)]
+    named: Named<'a>,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+    tracks: Vec<&'a RawValue>,
+    protocol: &'static str,
+}
+
+/// `joined` says `peer_id`, the roster says `id`.
+#[derive(Serialize)]
+enum Named<'a> {
+    #[serde(rename = "peer_id")]
+    PeerId(&'a str),
+    #[serde(rename = "id")]
+    Id(&'a str),
+}
+
+impl Hall {
+    /// The first frame of a `twocan.v1` connection.
+    pub(super) fn greet(&mut self, now: Now, connection: ConnectionId, incoming: &Incoming) {
+        let data = incoming.data.as_ref().map(|data| data.get());
+        match incoming.event.as_str() {
+            "resume" => {
+                let wanted = data.and_then(|data| serde_json::from_str::<Resumption>(data).ok());
+                match wanted {
+                    Some(wanted) => self.resume(now, connection, &wanted),
+                    None => {
+                        let data = json!({"description": "Could not resume",
+                            "details": "token_missing"});
+                        self.tell_error(connection, &data, incoming.id.as_deref());
+                    }
+                }
+            }
+            "join" => {
+                let who = data.and_then(|data| serde_json::from_str(data).ok());
+                self.join(now, connection, who.unwrap_or_default());
+            }
+            _ => {
+                // A client that greets nobody joins without a name, and is then heard.
+                self.join(now, connection, Introduction::default());
+                if self
+                    .connections
+                    .get(&connection)
+                    .is_some_and(|entry| entry.peer.is_some())
+                {
+                    self.handle_frame(now, connection, incoming);
+                }
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self, now: Now, connection: ConnectionId, who: Introduction) {
+        let id = self.uuid();
+        let resume_token = self.token();
+        let Some(entry) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        entry.joins_at = None;
+        let (room, protocol) = (entry.room.clone(), entry.protocol);
+        let present = self.rooms.get(&room).cloned().unwrap_or_default();
+        if present.len() >= self.config.limits.peers_per_room {
+            self.counters.count("hall.room_is_full");
+            return self.refuse_join(connection, &id, "room_is_full");
+        }
+        if let Err(refusal) = self.admit(&room) {
+            let reason = match refusal {
+                Refusal::BadRoomName => "bad_room_name",
+                Refusal::TooManyRooms => "too_many_rooms",
+                Refusal::Draining => "draining",
+            };
+            return self.refuse_join(connection, &id, reason);
+        }
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.peer = Some(id.clone());
+        }
+        let mut session = Session::new(
+            id.clone(),
+            room.clone(),
+            protocol,
+            connection,
+            resume_token.clone(),
+        );
+        session.name = who
+            .name
+            .unwrap_or_default()
+            .chars()
+            .take(PEER_NAME_CHARS_MAX)
+            .collect();
+        session.metadata = who.metadata;
+        self.tokens.insert(resume_token, id.clone());
+        self.peers.insert(id.clone(), session);
+        self.announce(&id, &present);
+        self.rooms.entry(room).or_default().push(id.clone());
+        self.welcome(now, &id, &present);
+    }
+
+    /// Tells those who are there.
+    pub(super) fn announce(&mut self, id: &str, present: &[String]) {
+        let Some(session) = self.peers.get(id) else {
+            return;
+        };
+        let plain = frame::raw(&json!({"peer_id": id}));
+        let full = frame::raw(&info(session, Named::PeerId(id)));
+        let metadata = session
+            .metadata
+            .clone()
+            .filter(|_| self.config.from_metadata);
+        let to = Recipients::All(All::All);
+        for peer in present {
+            let is_base = self.is_base(peer);
+            let data = if is_base {
+                plain.as_deref()
+            } else {
+                full.as_deref()
+            };
+            let frame = Frame {
+                event: "joined",
+                data,
+                from: Some(id),
+                to: Some(&to),
+                id: None,
+                from_metadata: metadata.as_deref(),
+            };
+            self.send(peer, &frame);
+        }
+    }
+
+    /// Tells the one who joined.
+    pub(super) fn welcome(&mut self, now: Now, id: &str, present: &[String]) {
+        let Some(session) = self.peers.get(id) else {
+            return;
+        };
+        let data = match session.protocol {
+            Protocol::Base => frame::raw(&json!({"peer_id": id})),
+            Protocol::V1 => {
+                let limits = &self.config.limits;
+                let roster: Vec<_> = present
+                    .iter()
+                    .filter_map(|peer| self.peers.get(peer))
+                    .map(|peer| info(peer, Named::Id(&peer.id)))
+                    .collect();
+                frame::raw(&json!({
+                    "peer_id": id,
+                    "room": session.room,
+                    "topology": "mesh",
+                    "peers": roster,
+                    "ice_servers": self.config.ice_servers.list_for(id, now.wallclock),
+                    "permissions": ["publish", "subscribe", "data", "chat"],
+                    "resume_token": session.resume_token,
+                    "limits": {
+                        "message_bytes": limits.message_bytes,
+                        "messages_per_second": limits.messages_per_second,
+                        "peers_per_room": limits.peers_per_room,
+                        "resume_grace_ms": millis(limits.resume_grace),
+                    },
+                }))
+            }
+        };
+        let frame = Frame {
+            event: "authenticated",
+            data: data.as_deref(),
+            ..Frame::default()
+        };
+        self.send(id, &frame);
+    }
+
+    pub(super) fn resume(&mut self, now: Now, connection: ConnectionId, wanted: &Resumption) {
+        let fresh = self.token();
+        let peer = self.tokens.get(&wanted.token).cloned();
+        let session = peer.as_ref().and_then(|peer| self.peers.get_mut(peer));
+        let missed = session.as_ref().map(|session| session.missed(wanted.seq));
+        let (Some(peer), Some(session), Some(Some(missed))) = (&peer, session, missed) else {
+            let known = peer.is_some();
+            let reason = if known {
+                "too_far_behind"
+            } else {
+                "unknown_token"
+            };
+            self.counters.count("hall.resume_refused");
+            let data = json!({"description": "Could not resume", "details": reason});
+            let data = frame::raw(&data);
+            return self.send_unaddressed(connection, data.as_deref());
+        };
+        let replaced = session.connection.replace(connection);
+        session.leaves_at = None;
+        self.tokens.remove(&session.resume_token);
+        session.resume_token.clone_from(&fresh);
+        self.tokens.insert(fresh.clone(), peer.clone());
+        let data = frame::raw(&json!({
+            "peer_id": session.id,
+            "received": session.received,
+            "resume_token": fresh,
+            "ice_servers": self.config.ice_servers.list_for(&session.id, now.wallclock),
+        }));
+        let to = Recipients::Some(vec![session.id.clone()]);
+        let text = frame::unnumbered("resumed", data.as_deref(), Some(&to));
+        self.events.push_back(Event::Send { connection, text });
+        for text in missed {
+            self.events.push_back(Event::Send { connection, text });
+        }
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.peer = Some(peer.clone());
+            entry.joins_at = None;
+        }
+        if let Some(replaced) = replaced {
+            self.close(replaced, CloseCode::Normal, "resumed_elsewhere");
+            self.connections.remove(&replaced);
+        }
+    }
+
+    pub(super) fn leave(&mut self, peer: &str) {
+        let Some(session) = self.peers.remove(peer) else {
+            return;
+        };
+        self.tokens.remove(&session.resume_token);
+        if let Some(entry) = session
+            .connection
+            .and_then(|id| self.connections.get_mut(&id))
+        {
+            entry.peer = None;
+        }
+        let Some(present) = self.rooms.get_mut(&session.room) else {
+            return;
+        };
+        present.retain(|other| other != peer);
+        let present = present.clone();
+        if present.is_empty() {
+            self.rooms.remove(&session.room);
+        }
+        let data = frame::raw(&json!({"peer_id": peer}));
+        let to = Recipients::All(All::All);
+        let frame = Frame {
+            event: "left",
+            data: data.as_deref(),
+            to: Some(&to),
+            ..Frame::default()
+        };
+        for other in present {
+            self.send(&other, &frame);
+        }
+    }
+
+    pub(super) fn refuse_join(&mut self, connection: ConnectionId, id: &str, details: &str) {
+        let data = json!({"description": "Could not join room", "details": details});
+        let data = frame::raw(&data);
+        let to = Recipients::Some(vec![id.to_owned()]);
+        let text = frame::unnumbered("error", data.as_deref(), Some(&to));
+        self.events.push_back(Event::Send { connection, text });
+        self.close(connection, CloseCode::Normal, "could_not_join");
+    }
+
+    /// A random UUID (RFC 9562 §5.4).
+    fn uuid(&mut self) -> String {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes);
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        [&hex[..4], &hex[4..6], &hex[6..8], &hex[8..10], &hex[10..]]
+            .map(|group| group.concat())
+            .join("-")
+    }
+
+    /// 144 random bits.
+    fn token(&mut self) -> String {
+        self.random
+            .ice_chars(24)
+            .replace('+', "-")
+            .replace('/', "_")
+    }
+}
+
+fn info<'a>(session: &'a Session, named: Named<'a>) -> PeerInfo<'a> {
+    PeerInfo {
+        named,
+        name: &session.name,
+        metadata: session.metadata.as_deref(),
+        tracks: session.tracks.iter().map(|(_, track)| &**track).collect(),
+        protocol: match session.protocol {
+            Protocol::Base => "base",
+            Protocol::V1 => "twocan.v1",
+        },
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

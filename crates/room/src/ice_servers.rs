@@ -1,0 +1,99 @@
+//! The list of STUN and TURN servers that participants get.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde::Serialize;
+use twocan_proto::crypto::HmacSha1;
+
+/// `RTCIceServer` (W3C webrtc-pc §4.2.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IceServer {
+    /// `stun:`, `turn:` or `turns:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For TURN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// Makes a list for each participant, with credentials that expire.
+#[derive(Clone, Default)]
+pub struct IceServers {
+    /// `stun:` URLs for all.
+    pub stun: Vec<String>,
+    /// `turn:` and `turns:` URLs of a server that shares `turn_secret`.
+    pub turn: Vec<String>,
+    /// The secret of time-limited credentials (coturn's `static-auth-secret`,
+    /// draft-uberti-behave-turn-rest).
+    pub turn_secret: Option<String>,
+    /// How long credentials are valid. Zero means an hour.
+    pub time_to_live: Duration,
+}
+
+impl IceServers {
+    /// The list for `peer`, with credentials that end `time_to_live` after `wallclock` (time since
+    /// 1970).
+    pub fn list_for(&self, peer: &str, wallclock: Duration) -> Vec<IceServer> {
+        let mut list = Vec::new();
+        if !self.stun.is_empty() {
+            list.push(IceServer {
+                urls: self.stun.clone(),
+                username: None,
+                credential: None,
+            });
+        }
+        if let Some(secret) = self.turn_secret.as_ref().filter(|_| !self.turn.is_empty()) {
+            let hour = Duration::from_secs(3600);
+            let lasts = if self.time_to_live.is_zero() {
+                hour
+            } else {
+                self.time_to_live
+            };
+            let username = format!("{}:{peer}", (wallclock + lasts).as_secs());
+            let mac = HmacSha1::new(secret.as_bytes()).sign(&[username.as_bytes()]);
+            let credential = base64::engine::general_purpose::STANDARD.encode(mac);
+            list.push(IceServer {
+                urls: self.turn.clone(),
+                username: Some(username),
+                credential: Some(credential),
+            });
+        }
+        list
+    }
+}
+
+/// Shows no secret.
+impl std::fmt::Debug for IceServers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceServers")
+            .field("stun", &self.stun)
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_those_that_coturn_computes() {
+        let servers = IceServers {
+            stun: vec![],
+            turn: vec!["turn:turn.example.org".into()],
+            turn_secret: Some("north".into()),
+            time_to_live: Duration::from_secs(60),
+        };
+        let list = servers.list_for("me", Duration::from_secs(1_700_000_000));
+        assert_eq!(list[0].username.as_deref(), Some("1700000060:me"));
+        // printf '1700000060:me' | openssl dgst -sha1 -hmac north -binary | base64
+        assert_eq!(
+            list[0].credential.as_deref(),
+            Some("QKNKKCjz319n/piWTQFXgut8fy4=")
+        );
+        assert!(!format!("{servers:?}").contains("north"));
+    }
+}

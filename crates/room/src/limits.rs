@@ -1,0 +1,53 @@
+//! Bounds on what clients may do.
+
+use std::time::Duration;
+
+/// Every bound of a [`crate::Hall`]; each is reported by its name when it is hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest frame a client may send, in bytes. Default 65,536.
+    pub message_bytes: usize,
+    /// Frames per second and client, with a burst of twice as many. Default 100.
+    pub messages_per_second: u32,
+    /// Participants of a room. Default 16: a mesh grows with the square.
+    pub peers_per_room: usize,
+    /// Rooms. Default 10,000.
+    pub rooms: usize,
+    /// How long a participant stays whose connection is lost. Default 30 s.
+    pub resume_grace: Duration,
+    /// Frames kept for a participant whose connection is lost. Default 1,000; beyond it the
+    /// participant cannot resume.
+    pub replay_frames: usize,
+    /// Bytes kept for the same. Default 1 MiB.
+    pub replay_bytes: usize,
+    /// How long a connection may be silent, `ping` included. Default 15 min.
+    pub silence: Duration,
+    /// How long a `twocan.v1` connection may wait before it says `join` or `resume`. Default 10 s;
+    /// then it joins without a name.
+    pub greeting: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 * 1024,
+            messages_per_second: 100,
+            peers_per_room: 16,
+            rooms: 10_000,
+            resume_grace: Duration::from_secs(30),
+            replay_frames: 1_000,
+            replay_bytes: 1 << 20,
+            silence: Duration::from_secs(15 * 60),
+            greeting: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Longest name of a room, in bytes. It is part of a URL.
+pub(crate) const ROOM_NAME_LEN_MAX: usize = 128;
+
+/// Longest name of a participant, in characters; the rest is cut.
+pub(crate) const PEER_NAME_CHARS_MAX: usize = 100;
+
+/// Published tracks that a participant may announce; further ones are refused.
+pub(crate) const TRACKS_MAX: usize = 32;
