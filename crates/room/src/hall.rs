@@ -124,6 +124,8 @@ pub(super) struct Connection {
     pub(super) rate: Rate,
     pub(super) heard_at: Instant,
     pub(super) joins_at: Option<Instant>,
+    /// Our own STUN server as this client reaches it.
+    pub(super) stun_url: Option<String>,
 }
 
 /// All rooms and participants.
@@ -174,13 +176,14 @@ impl Hall {
         Ok(())
     }
 
-    /// A WebSocket to `room` is open.
+    /// A WebSocket to `room` is open; `stun_url` is our own STUN server as this client reaches it.
     pub fn connected(
         &mut self,
         now: Now,
         connection: ConnectionId,
         room: &str,
         protocol: Protocol,
+        stun_url: Option<String>,
     ) {
         let waits = protocol == Protocol::V1;
         let limits = &self.config.limits;
@@ -191,6 +194,7 @@ impl Hall {
             rate: Rate::new(limits.messages_per_second, now.monotonic),
             heard_at: now.monotonic,
             joins_at: waits.then(|| now.monotonic + limits.greeting),
+            stun_url,
         };
         self.connections.insert(connection, entry);
         if protocol == Protocol::Base {

@@ -35,12 +35,17 @@ pub struct IceServers {
 
 impl IceServers {
     /// The list for `peer`, with credentials that end `time_to_live` after `wallclock` (time since
-    /// 1970).
-    pub fn list_for(&self, peer: &str, wallclock: Duration) -> Vec<IceServer> {
+    /// 1970); `own` is one more STUN URL.
+    pub fn list_for(&self, peer: &str, own: Option<&str>, wallclock: Duration) -> Vec<IceServer> {
         let mut list = Vec::new();
-        if !self.stun.is_empty() {
+        let stun: Vec<String> = own
+            .map(str::to_owned)
+            .into_iter()
+            .chain(self.stun.iter().cloned())
+            .collect();
+        if !stun.is_empty() {
             list.push(IceServer {
-                urls: self.stun.clone(),
+                urls: stun,
                 username: None,
                 credential: None,
             });
@@ -87,7 +92,7 @@ mod tests {
             turn_secret: Some("north".into()),
             time_to_live: Duration::from_secs(60),
         };
-        let list = servers.list_for("me", Duration::from_secs(1_700_000_000));
+        let list = servers.list_for("me", None, Duration::from_secs(1_700_000_000));
         assert_eq!(list[0].username.as_deref(), Some("1700000060:me"));
         // printf '1700000060:me' | openssl dgst -sha1 -hmac north -binary | base64
         assert_eq!(

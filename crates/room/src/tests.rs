@@ -62,7 +62,7 @@ impl Stage {
 
     fn connect(&mut self, connection: u64, protocol: Protocol) {
         self.hall
-            .connected(self.now, ConnectionId(connection), "den", protocol);
+            .connected(self.now, ConnectionId(connection), "den", protocol, None);
         self.collect();
     }
 
@@ -186,7 +186,7 @@ fn what_is_wrong_is_told_and_the_connection_stays() {
         r#"{"event":"x","to":[1]}"#,
     ] {
         stage.say(1, text);
-        assert_eq!(stage.heard(1), [invalid.clone()], "{text}");
+        assert_eq!(stage.heard(1), std::slice::from_ref(&invalid), "{text}");
     }
     stage.say(1, r#"{"event":"x","to":["nobody"]}"#);
     assert!(stage.texts.is_empty());

@@ -18,7 +18,7 @@ pub(super) struct Introduction {
 }
 
 #[derive(Deserialize)]
-struct Resumption {
+pub(super) struct Resumption {
     token: String,
     #[serde(default)]
     seq: u64,
@@ -173,7 +173,7 @@ impl Hall {
                     "room": session.room,
                     "topology": "mesh",
                     "peers": roster,
-                    "ice_servers": self.config.ice_servers.list_for(id, now.wallclock),
+                    "ice_servers": self.servers_for(now, id),
                     "permissions": ["publish", "subscribe", "data", "chat"],
                     "resume_token": session.resume_token,
                     "limits": {
@@ -195,6 +195,10 @@ impl Hall {
 
     pub(super) fn resume(&mut self, now: Now, connection: ConnectionId, wanted: &Resumption) {
         let fresh = self.token();
+        let stun_url = self
+            .connections
+            .get(&connection)
+            .and_then(|entry| entry.stun_url.as_deref());
         let peer = self.tokens.get(&wanted.token).cloned();
         let session = peer.as_ref().and_then(|peer| self.peers.get_mut(peer));
         let missed = session.as_ref().map(|session| session.missed(wanted.seq));
@@ -210,6 +214,10 @@ impl Hall {
             let data = frame::raw(&data);
             return self.send_unaddressed(connection, data.as_deref());
         };
+        let servers = self
+            .config
+            .ice_servers
+            .list_for(&session.id, stun_url, now.wallclock);
         let replaced = session.connection.replace(connection);
         session.leaves_at = None;
         self.tokens.remove(&session.resume_token);
@@ -219,7 +227,7 @@ impl Hall {
             "peer_id": session.id,
             "received": session.received,
             "resume_token": fresh,
-            "ice_servers": self.config.ice_servers.list_for(&session.id, now.wallclock),
+            "ice_servers": servers,
         }));
         let to = Recipients::Some(vec![session.id.clone()]);
         let text = frame::unnumbered("resumed", data.as_deref(), Some(&to));
@@ -276,6 +284,15 @@ impl Hall {
         let text = frame::unnumbered("error", data.as_deref(), Some(&to));
         self.events.push_back(Event::Send { connection, text });
         self.close(connection, CloseCode::Normal, "could_not_join");
+    }
+
+    fn servers_for(&self, now: Now, peer: &str) -> Vec<crate::IceServer> {
+        let connection = self.peers.get(peer).and_then(|session| session.connection);
+        let entry = connection.and_then(|connection| self.connections.get(&connection));
+        let stun_url = entry.and_then(|entry| entry.stun_url.as_deref());
+        self.config
+            .ice_servers
+            .list_for(peer, stun_url, now.wallclock)
     }
 
     /// A random UUID (RFC 9562 §5.4).

@@ -1,0 +1,218 @@
+//! The task that owns the hall, and the way to it.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::{mpsc, oneshot};
+use twocan_io::clock;
+use twocan_proto::contract::Output;
+use twocan_proto::random::Random;
+use twocan_room::{CloseCode, ConnectionId, Event, Hall, Protocol, Refusal};
+
+use super::Plan;
+
+/// Commands that wait for the hall; senders wait when it is full, which slows readers down.
+const COMMANDS_MAX: usize = 1024;
+
+/// What a WebSocket task is told.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// Send this.
+    Text(String),
+    /// Send what came before, and close.
+    Close(CloseCode, &'static str),
+}
+
+/// What the hall's task is told.
+enum Command {
+    Admit {
+        room: String,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Connected {
+        id: ConnectionId,
+        room: String,
+        protocol: Protocol,
+        stun_url: Option<String>,
+        to: mpsc::Sender<Outgoing>,
+    },
+    Text(ConnectionId, String),
+    Other(ConnectionId),
+    Disconnected(ConnectionId),
+    Drain(oneshot::Sender<()>),
+}
+
+/// The way to the hall's task.
+#[derive(Clone)]
+pub(crate) struct HallHandle(mpsc::Sender<Command>);
+
+impl HallHandle {
+    /// Whether a connection to `room` may be upgraded.
+    pub(crate) async fn admit(&self, room: &str) -> Result<(), Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self
+            .0
+            .send(Command::Admit {
+                room: room.to_owned(),
+                answer,
+            })
+            .await;
+        answered.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// A WebSocket is open; what it is to send comes through `to`.
+    pub(crate) async fn connected(
+        &self,
+        id: ConnectionId,
+        room: String,
+        protocol: Protocol,
+        stun_url: Option<String>,
+        to: mpsc::Sender<Outgoing>,
+    ) {
+        let _ = self
+            .0
+            .send(Command::Connected {
+                id,
+                room,
+                protocol,
+                stun_url,
+                to,
+            })
+            .await;
+    }
+
+    /// A text frame arrived.
+    pub(crate) async fn text(&self, id: ConnectionId, text: String) {
+        let _ = self.0.send(Command::Text(id, text)).await;
+    }
+
+    /// Another frame arrived.
+    pub(crate) async fn other(&self, id: ConnectionId) {
+        let _ = self.0.send(Command::Other(id)).await;
+    }
+
+    /// The WebSocket is gone.
+    pub(crate) async fn disconnected(&self, id: ConnectionId) {
+        let _ = self.0.send(Command::Disconnected(id)).await;
+    }
+
+    /// Tells everyone that the server ends; returns when they have been told.
+    pub(crate) async fn drain(&self) {
+        let (done, drained) = oneshot::channel();
+        let _ = self.0.send(Command::Drain(done)).await;
+        let _ = drained.await;
+    }
+}
+
+/// Starts the task.
+pub(crate) fn start(plan: &Plan) -> HallHandle {
+    let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
+    let task = Task {
+        hall,
+        commands,
+        outgoing: BTreeMap::new(),
+    };
+    tokio::spawn(task.run());
+    HallHandle(sender)
+}
+
+struct Task {
+    hall: Hall,
+    commands: mpsc::Receiver<Command>,
+    outgoing: BTreeMap<ConnectionId, mpsc::Sender<Outgoing>>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let deadline = self.settle();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.act(command),
+                    None => return,
+                },
+                () = timer => self.hall.handle_timeout(clock::now()),
+            }
+        }
+    }
+
+    fn act(&mut self, command: Command) {
+        let now = clock::now();
+        match command {
+            Command::Admit { room, answer } => {
+                let _ = answer.send(self.hall.admit(&room));
+            }
+            Command::Connected {
+                id,
+                room,
+                protocol,
+                stun_url,
+                to,
+            } => {
+                self.outgoing.insert(id, to);
+                self.hall.connected(now, id, &room, protocol, stun_url);
+            }
+            Command::Text(id, text) => self.hall.handle_text(now, id, &text),
+            Command::Other(id) => self.hall.handle_other(now, id),
+            Command::Disconnected(id) => {
+                self.outgoing.remove(&id);
+                self.hall.disconnected(now, id);
+            }
+            Command::Drain(done) => {
+                self.hall.drain();
+                self.settle();
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Does what the hall wants; answers when it wants to be woken.
+    fn settle(&mut self) -> Option<std::time::Instant> {
+        loop {
+            match self.hall.poll_output() {
+                Output::Event(Event::Send { connection, text }) => {
+                    self.pass(connection, Outgoing::Text(text));
+                }
+                Output::Event(Event::Close {
+                    connection,
+                    code,
+                    reason,
+                }) => {
+                    self.pass(connection, Outgoing::Close(code, reason));
+                    self.outgoing.remove(&connection);
+                }
+                // The hall has no sockets of its own.
+                Output::Transmit | Output::Request(_) => {}
+                Output::Wait(deadline) => {
+                    self.measure();
+                    return deadline.map(|deadline| deadline.at);
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        let Some(to) = self.outgoing.get(&connection) else {
+            return;
+        };
+        if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(outgoing) {
+            // Dropping the sender ends the WebSocket's task.
+            self.outgoing.remove(&connection);
+            self.hall.too_slow(clock::now(), connection);
+        }
+    }
+
+    fn measure(&self) {
+        metrics::gauge!("twocan_rooms").set(self.hall.room_count() as f64);
+        metrics::gauge!("twocan_participants").set(self.hall.peer_count() as f64);
+        for (reason, count) in self.hall.counters().iter() {
+            metrics::counter!("twocan_signaling_refused_total", "reason" => reason).absolute(count);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
+
+mod hall;
+mod http;
+mod pages;
+mod settings;
+mod signaling;
+mod stun;
+mod tls;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum_server::Handle;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use thiserror::Error;
+
+pub(crate) use settings::Settings;
+use settings::{LogFormat, Plan, SettingsError};
+
+/// How long open connections may take to end after a signal.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the server did not run, or ended.
+#[derive(Debug, Error)]
+pub(crate) enum ServeError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A port is taken, or may not be bound.
+    #[error("cannot bind {what} to {address}; choose another address with --{what}")]
+    Bind {
+        /// `http` or `stun`.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error("cannot use the TLS certificate and key")]
+    Tls(#[source] std::io::Error),
+    /// Anything else of the system.
+    #[error("the system refused")]
+    System(#[from] std::io::Error),
+    /// Metrics were set up twice.
+    #[error("cannot set up metrics")]
+    Metrics,
+}
+
+/// What request handlers share.
+pub(crate) struct Shared {
+    plan: Plan,
+    hall: hall::HallHandle,
+    metrics: PrometheusHandle,
+    ready: AtomicBool,
+    stun: Option<SocketAddr>,
+}
+
+/// Runs until a signal.
+pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
+    let plan = settings.plan()?;
+    set_up_logs(plan.log_format, &plan.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(plan))
+}
+
+async fn serve(plan: Plan) -> Result<(), ServeError> {
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|_| ServeError::Metrics)?;
+    let bind = |what, address, source| ServeError::Bind {
+        what,
+        address,
+        source,
+    };
+    let listener =
+        std::net::TcpListener::bind(plan.http).map_err(|source| bind("http", plan.http, source))?;
+    listener.set_nonblocking(true)?;
+    let http = listener.local_addr()?;
+    let stun = match plan.stun {
+        None => None,
+        Some(address) => {
+            Some(stun::start(address).map_err(|source| bind("stun", address, source))?)
+        }
+    };
+    let tls = tls::load(&plan).await.map_err(ServeError::Tls)?;
+    let hall = hall::start(&plan);
+    let secure = tls.is_some();
+    let shared = Arc::new(Shared {
+        plan,
+        hall,
+        metrics,
+        ready: AtomicBool::new(true),
+        stun,
+    });
+    greet(&shared.plan, http, stun, secure);
+    let handle = Handle::new();
+    tokio::spawn(end_on_signal(handle.clone(), shared.clone()));
+    let app = http::router(shared).into_make_service_with_connect_info::<SocketAddr>();
+    match tls {
+        Some(config) => {
+            axum_server::from_tcp_rustls(listener, config)?
+                .handle(handle)
+                .serve(app)
+                .await?;
+        }
+        None => {
+            axum_server::from_tcp(listener)?
+                .handle(handle)
+                .serve(app)
+                .await?
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says where to go, and what will not work from elsewhere.
+fn greet(plan: &Plan, http: SocketAddr, stun: Option<SocketAddr>, secure: bool) {
+    let scheme = if secure { "https" } else { "http" };
+    let host = if http.ip().is_unspecified() || http.ip().is_loopback() {
+        "localhost".to_owned()
+    } else {
+        SocketAddr::new(http.ip(), 0)
+            .to_string()
+            .trim_end_matches(":0")
+            .to_owned()
+    };
+    let secret = plan
+        .secret
+        .as_ref()
+        .map_or(String::new(), |_| "/?access_token=…".to_owned());
+    let page = format!("{scheme}://{host}:{}{secret}", http.port());
+    tracing::info!(http = %http, stun = stun.map(tracing::field::display), page, "listening");
+    if http.ip().is_loopback() {
+        tracing::info!(
+            "reachable from this machine alone; to open it to the network set a secret \
+             (--secret, TWOCAN_SECRET) or bind it yourself (--http 0.0.0.0:8080 --stun 0.0.0.0:3478)"
+        );
+    } else if !secure && plan.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "browsers give camera and microphone to pages from https:// or localhost alone: from \
+             other machines they will fail here; use --tls-cert and --tls-key, --tls-self-signed, \
+             or a proxy with TLS named by --trusted-proxy"
+        );
+    }
+}
+
+async fn end_on_signal(handle: Handle<SocketAddr>, shared: Arc<Shared>) {
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(signal) => signal,
+            Err(error) => return tracing::error!(%error, "no signals"),
+        };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("ending: connections are told, new ones refused");
+    shared.ready.store(false, Ordering::Relaxed);
+    shared.hall.drain().await;
+    handle.graceful_shutdown(Some(SHUTDOWN_PATIENCE));
+}
+
+fn set_up_logs(format: LogFormat, filter: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second initialisation (in tests) changes nothing.
+    let _ = match format {
+        LogFormat::Text => logs.with_target(false).try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Whether an address is this machine's own.
+fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+        }
+    }
+}

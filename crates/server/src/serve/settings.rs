@@ -1,0 +1,397 @@
+//! Settings, from a file, the environment and flags; the later of these wins.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::is_loopback;
+
+/// Everything that can be set. In a file the names have underscores (`tls_cert = "…"`), in the
+/// environment the prefix `TWOCAN_` (`TWOCAN_TLS_CERT`), as flags dashes (`--tls-cert`).
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// TOML file with any of these settings.
+    #[arg(long, value_name = "FILE", env = "TWOCAN_CONFIG")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Address of the page and of signaling. Default 127.0.0.1:8080, or 0.0.0.0:8080 where a
+    /// secret is set.
+    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_HTTP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<SocketAddr>,
+
+    /// Address of the STUN server. Default port 3478 of the same IP as --http.
+    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_STUN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stun: Option<SocketAddr>,
+
+    /// Run no STUN server.
+    #[arg(long, env = "TWOCAN_NO_STUN", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_stun: Option<bool>,
+
+    /// What a client must show to join a room, as Authorization: Bearer, ?access_token= or the
+    /// credentials cookie's password. Without it every room is open.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "TWOCAN_SECRET",
+        hide_env_values = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<String>,
+
+    /// Certificate chain for HTTPS, PEM; read again when the file changes.
+    #[arg(long, value_name = "FILE", env = "TWOCAN_TLS_CERT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Private key for HTTPS, PEM; read again when the file changes.
+    #[arg(long, value_name = "FILE", env = "TWOCAN_TLS_KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// HTTPS with a certificate made at the start, which browsers warn of.
+    #[arg(long, env = "TWOCAN_TLS_SELF_SIGNED", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_self_signed: Option<bool>,
+
+    /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed. May be repeated.
+    #[arg(
+        long = "trusted-proxy",
+        value_name = "IP",
+        env = "TWOCAN_TRUSTED_PROXIES",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+
+    /// Origin of a page on another host that may use signaling, or * for any. May be repeated.
+    #[arg(
+        long = "allowed-origin",
+        value_name = "URL",
+        env = "TWOCAN_ALLOWED_ORIGINS",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allowed_origins: Vec<String>,
+
+    /// STUN URL given to clients besides our own. May be repeated.
+    #[arg(
+        long = "stun-url",
+        value_name = "URL",
+        env = "TWOCAN_STUN_URLS",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stun_urls: Vec<String>,
+
+    /// TURN URL given to clients, with credentials made from --turn-secret. May be repeated.
+    #[arg(
+        long = "turn-url",
+        value_name = "URL",
+        env = "TWOCAN_TURN_URLS",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) turn_urls: Vec<String>,
+
+    /// Secret shared with those TURN servers (coturn's static-auth-secret).
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "TWOCAN_TURN_SECRET",
+        hide_env_values = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_secret: Option<String>,
+
+    /// Seconds that TURN credentials are valid. Default 86400.
+    #[arg(long, value_name = "SECONDS", env = "TWOCAN_TURN_TTL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_ttl: Option<u64>,
+
+    /// Participants of a room. Default 16.
+    #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_ROOM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peers_per_room: Option<usize>,
+
+    /// Rooms at a time. Default 10000.
+    #[arg(long, value_name = "N", env = "TWOCAN_ROOMS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rooms: Option<usize>,
+
+    /// Longest signaling message in bytes. Default 65536.
+    #[arg(long, value_name = "BYTES", env = "TWOCAN_MESSAGE_BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message_bytes: Option<usize>,
+
+    /// Signaling messages per second and client; twice as many in a burst. Default 100.
+    #[arg(long, value_name = "N", env = "TWOCAN_MESSAGES_PER_SECOND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) messages_per_second: Option<u32>,
+
+    /// Signaling messages that wait for a slow client. Default 1024; then it is closed.
+    #[arg(long, value_name = "N", env = "TWOCAN_QUEUE_PER_PEER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue_per_peer: Option<usize>,
+
+    /// Seconds that a participant with a lost connection stays. Default 30.
+    #[arg(long, value_name = "SECONDS", env = "TWOCAN_RESUME_GRACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resume_grace: Option<u64>,
+
+    /// Seconds after which a silent connection is closed. Default 900.
+    #[arg(long, value_name = "SECONDS", env = "TWOCAN_SILENCE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) silence: Option<u64>,
+
+    /// Add from_metadata to what base clients are relayed.
+    #[arg(long, env = "TWOCAN_FROM_METADATA", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from_metadata: Option<bool>,
+
+    /// What is logged, as in `info` or `twocan=debug,info`. Default info.
+    #[arg(long, value_name = "FILTER", env = "TWOCAN_LOG")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<String>,
+
+    /// How it is logged. Default text.
+    #[arg(long, value_name = "FORMAT", env = "TWOCAN_LOG_FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    /// The file cannot be read, or has an unknown name or a value of the wrong kind.
+    #[error("settings")]
+    File(#[from] Box<config::ConfigError>),
+    /// One without the other.
+    #[error("--tls-cert and --tls-key belong together: one is missing")]
+    HalfTls,
+    /// Both.
+    #[error("--tls-self-signed and --tls-cert exclude each other")]
+    TwoCertificates,
+    /// TURN without its secret.
+    #[error("--turn-url needs --turn-secret, from which its credentials are made")]
+    NoTurnSecret,
+    /// Empty.
+    #[error("--secret is empty: leave it out to open all rooms")]
+    EmptySecret,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// Plain HTTP.
+    Off,
+    /// Made at the start.
+    SelfSigned,
+    /// From files.
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// Settings with their defaults, checked.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) http: SocketAddr,
+    pub(crate) stun: Option<SocketAddr>,
+    pub(crate) secret: Option<String>,
+    pub(crate) tls: Tls,
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) queue_per_peer: usize,
+    pub(crate) hall: twocan_room::Config,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+impl Settings {
+    /// Merges file and flags (which clap has merged with the environment) and checks them.
+    pub(crate) fn plan(&self) -> Result<Plan, SettingsError> {
+        self.merged()?.checked()
+    }
+
+    fn merged(&self) -> Result<Self, SettingsError> {
+        let Some(file) = &self.config else {
+            return Ok(self.clone());
+        };
+        let given = config::Config::try_from(self).map_err(Box::new)?;
+        let merged = config::Config::builder()
+            .add_source(config::File::from(file.clone()).format(config::FileFormat::Toml))
+            .add_source(given)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(Box::new)?;
+        Ok(merged)
+    }
+
+    fn checked(self) -> Result<Plan, SettingsError> {
+        if self.secret.as_ref().is_some_and(String::is_empty) {
+            return Err(SettingsError::EmptySecret);
+        }
+        if !self.turn_urls.is_empty() && self.turn_secret.is_none() {
+            return Err(SettingsError::NoTurnSecret);
+        }
+        let self_signed = self.tls_self_signed.unwrap_or(false);
+        let tls = match (self.tls_cert, self.tls_key) {
+            (None, None) if self_signed => Tls::SelfSigned,
+            (None, None) => Tls::Off,
+            (Some(_), Some(_)) if self_signed => return Err(SettingsError::TwoCertificates),
+            (Some(certificate), Some(key)) => Tls::Files { certificate, key },
+            (Some(_), None) | (None, Some(_)) => return Err(SettingsError::HalfTls),
+        };
+        let open = self.secret.is_some();
+        let ip = IpAddr::V4(if open {
+            Ipv4Addr::UNSPECIFIED
+        } else {
+            Ipv4Addr::LOCALHOST
+        });
+        let http = self.http.unwrap_or(SocketAddr::new(ip, 8080));
+        let stun_ip = if is_loopback(http.ip()) {
+            ip
+        } else {
+            http.ip()
+        };
+        let stun = self.stun.unwrap_or(SocketAddr::new(stun_ip, 3478));
+        let defaults = twocan_room::Limits::default();
+        let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
+        let limits = twocan_room::Limits {
+            message_bytes: self.message_bytes.unwrap_or(defaults.message_bytes),
+            messages_per_second: self
+                .messages_per_second
+                .unwrap_or(defaults.messages_per_second),
+            peers_per_room: self.peers_per_room.unwrap_or(defaults.peers_per_room),
+            rooms: self.rooms.unwrap_or(defaults.rooms),
+            resume_grace: seconds(self.resume_grace, defaults.resume_grace),
+            silence: seconds(self.silence, defaults.silence),
+            ..defaults
+        };
+        let ice_servers = twocan_room::IceServers {
+            stun: self.stun_urls,
+            turn: self.turn_urls,
+            turn_secret: self.turn_secret,
+            time_to_live: seconds(self.turn_ttl, Duration::from_secs(86_400)),
+        };
+        let hall = twocan_room::Config {
+            limits,
+            ice_servers,
+            from_metadata: self.from_metadata.unwrap_or(false),
+        };
+        Ok(Plan {
+            http,
+            stun: (!self.no_stun.unwrap_or(false)).then_some(stun),
+            secret: self.secret,
+            tls,
+            trusted_proxies: self.trusted_proxies,
+            allowed_origins: self.allowed_origins,
+            queue_per_peer: self.queue_per_peer.unwrap_or(1024).max(16),
+            hall,
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(settings: Settings) -> Plan {
+        settings.checked().unwrap()
+    }
+
+    #[test]
+    fn binds_to_loopback_until_a_secret_is_set() {
+        assert!(plan(Settings::default()).http.ip().is_loopback());
+        assert!(plan(Settings::default()).stun.unwrap().ip().is_loopback());
+        let secret = Some("s".to_owned());
+        let open = plan(Settings {
+            secret,
+            ..Settings::default()
+        });
+        assert_eq!(open.http, "0.0.0.0:8080".parse().unwrap());
+        assert_eq!(open.stun, Some("0.0.0.0:3478".parse().unwrap()));
+    }
+
+    #[test]
+    fn halves_and_contradictions_are_refused() {
+        let refused = |settings: Settings| settings.checked().err().map(|error| error.to_string());
+        let cert = Some(PathBuf::from("c"));
+        let half = Settings {
+            tls_cert: cert.clone(),
+            ..Settings::default()
+        };
+        assert!(refused(half).unwrap().contains("belong together"));
+        let twice = Settings {
+            tls_cert: cert,
+            tls_key: Some("k".into()),
+            tls_self_signed: Some(true),
+            ..Settings::default()
+        };
+        assert!(refused(twice).unwrap().contains("exclude"));
+        let turn = Settings {
+            turn_urls: vec!["turn:t".into()],
+            ..Settings::default()
+        };
+        assert!(refused(turn).unwrap().contains("--turn-secret"));
+        let secret = Settings {
+            secret: Some(String::new()),
+            ..Settings::default()
+        };
+        assert!(refused(secret).unwrap().contains("empty"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_unknown_names_are_refused() {
+        let folder = std::env::temp_dir().join(format!("twocan-settings-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("twocan.toml");
+        std::fs::write(
+            &file,
+            "rooms = 7\npeers_per_room = 3\nhttp = \"127.0.0.1:1\"\n",
+        )
+        .unwrap();
+        let settings = Settings {
+            config: Some(file.clone()),
+            rooms: Some(9),
+            ..Settings::default()
+        };
+        let plan = settings.plan().unwrap();
+        assert_eq!(plan.hall.limits.rooms, 9);
+        assert_eq!(plan.hall.limits.peers_per_room, 3);
+        assert_eq!(plan.http.port(), 1);
+        std::fs::write(&file, "roms = 7\n").unwrap();
+        let error = Settings {
+            config: Some(file),
+            ..Settings::default()
+        }
+        .plan()
+        .err()
+        .unwrap();
+        let SettingsError::File(error) = error else {
+            panic!("{error}")
+        };
+        assert!(error.to_string().contains("roms"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

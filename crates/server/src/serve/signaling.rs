@@ -1,0 +1,231 @@
+//! WebSockets of the signaling protocol.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+use twocan_proto::crypto;
+use twocan_room::{ConnectionId, Protocol, Refusal};
+
+use super::Shared;
+use super::hall::Outgoing;
+
+/// The subprotocol of everything beyond the base.
+const V1: &str = "twocan.v1";
+
+static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);
+
+/// Checks in the protocol's order, then upgrades.
+pub(crate) async fn open(
+    shared: Arc<Shared>,
+    upgrade: WebSocketUpgrade,
+    parts: &Parts,
+    room: String,
+    client: IpAddr,
+) -> Response {
+    match shared.hall.admit(&room).await {
+        Ok(()) => {}
+        Err(refusal @ Refusal::BadRoomName) => {
+            return (StatusCode::BAD_REQUEST, format!("{refusal}\n")).into_response();
+        }
+        Err(refusal @ (Refusal::TooManyRooms | Refusal::Draining)) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
+        }
+    }
+    if !is_authorised(&shared, parts) {
+        metrics::counter!("twocan_signaling_refused_total", "reason" => "unauthorised")
+            .increment(1);
+        return (
+            StatusCode::UNAUTHORIZED,
+            "the room needs the server's secret\n",
+        )
+            .into_response();
+    }
+    if !origin_is_allowed(&shared, &parts.headers) {
+        metrics::counter!("twocan_signaling_refused_total", "reason" => "origin").increment(1);
+        let why = "pages of another origin need --allowed-origin on the server\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let limit = shared.plan.hall.limits.message_bytes;
+    // A little above our own limit, so that a frame just above it is told so instead of cut off.
+    let upgrade = upgrade
+        .max_message_size(limit * 2)
+        .max_frame_size(limit * 2)
+        .protocols([V1]);
+    let version_one = upgrade
+        .selected_protocol()
+        .is_some_and(|chosen| chosen == V1);
+    let protocol = if version_one {
+        Protocol::V1
+    } else {
+        Protocol::Base
+    };
+    tracing::debug!(%client, room, ?protocol, "signaling opened");
+    let stun_url = stun_url(&shared, &parts.headers);
+    upgrade.on_upgrade(move |socket| run(shared, socket, room, protocol, stun_url))
+}
+
+/// Whether the bearer token is the secret, where there is one.
+pub(crate) fn bearer_is_right(shared: &Shared, headers: &HeaderMap) -> bool {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let secret = shared.plan.secret.as_deref();
+    secret
+        .zip(token)
+        .is_some_and(|(secret, token)| same(secret, token))
+}
+
+/// Our own STUN server under the name by which the client reached us; none where it answers to
+/// this machine alone.
+fn stun_url(shared: &Shared, headers: &HeaderMap) -> Option<String> {
+    let stun = shared.stun.filter(|stun| !super::is_loopback(stun.ip()))?;
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    Some(format!("stun:{name}:{}", stun.port()))
+}
+
+async fn run(
+    shared: Arc<Shared>,
+    socket: WebSocket,
+    room: String,
+    protocol: Protocol,
+    stun_url: Option<String>,
+) {
+    let id = ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed));
+    let (to, mut outgoing) = mpsc::channel(shared.plan.queue_per_peer);
+    shared
+        .hall
+        .connected(id, room, protocol, stun_url, to)
+        .await;
+    let (mut sink, mut stream) = socket.split();
+    loop {
+        tokio::select! {
+            message = stream.next() => match message {
+                Some(Ok(Message::Text(text))) => {
+                    shared.hall.text(id, text.as_str().to_owned()).await;
+                }
+                Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => {
+                    shared.hall.other(id).await;
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+            },
+            order = outgoing.recv() => match order {
+                Some(Outgoing::Text(text)) => {
+                    if sink.send(Message::Text(text.into())).await.is_err() {
+                        break;
+                    }
+                }
+                Some(Outgoing::Close(code, reason)) => {
+                    let frame = CloseFrame { code: code.number(), reason: reason.into() };
+                    let _ = sink.send(Message::Close(Some(frame))).await;
+                    break;
+                }
+                // The hall let go of a reader that is too slow.
+                None => break,
+            },
+        }
+    }
+    shared.hall.disconnected(id).await;
+}
+
+/// Bearer token, `access_token` in the query, or the password of the credentials cookie.
+fn is_authorised(shared: &Shared, parts: &Parts) -> bool {
+    let Some(secret) = &shared.plan.secret else {
+        return true;
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let in_query = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("access_token="))
+        .any(|token| same(secret, &percent_decoded(token)));
+    in_query || bearer_is_right(shared, &parts.headers) || cookie_is_right(secret, &parts.headers)
+}
+
+/// The cookie `credentials=`: JSON with `username` and `password`, raw or percent-encoded.
+fn cookie_is_right(secret: &str, headers: &HeaderMap) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Credentials {
+        password: String,
+    }
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix("credentials="))
+        .any(|text| {
+            let parse = |text: &str| serde_json::from_str::<Credentials>(text).ok();
+            parse(text)
+                .or_else(|| parse(&percent_decoded(text)))
+                .is_some_and(|credentials| same(secret, &credentials.password))
+        })
+}
+
+/// A page may use its own host's signaling, and others that the operator names. Programs send
+/// no origin.
+fn origin_is_allowed(shared: &Shared, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers
+        .get(header::ORIGIN)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return !headers.contains_key(header::ORIGIN);
+    };
+    let host = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &header::HeaderValue| value.to_str().ok())
+    };
+    let own = [
+        host("host"),
+        host("x-forwarded-host").filter(|_| !shared.plan.trusted_proxies.is_empty()),
+    ];
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let same_host = own
+        .into_iter()
+        .flatten()
+        .any(|host| Some(host) == authority);
+    same_host
+        || shared
+            .plan
+            .allowed_origins
+            .iter()
+            .any(|allowed| allowed == "*" || allowed == origin)
+}
+
+fn same(secret: &str, given: &str) -> bool {
+    // Equal lengths are compared in constant time; the length of a secret is not one.
+    crypto::equal(secret.as_bytes(), given.as_bytes())
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let decoded = (first == b'%')
+            .then(|| tail.get(..2))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match decoded {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
