@@ -9,5 +9,6 @@ pub mod contract;
 pub mod counters;
 pub mod crypto;
 pub mod ice;
+pub mod negotiate;
 pub mod random;
 pub mod time;
