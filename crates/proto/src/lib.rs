@@ -10,6 +10,7 @@ pub mod counters;
 pub mod crypto;
 pub mod dtls;
 pub mod ice;
+pub mod negotiate;
 pub mod random;
 pub mod srtp;
 pub mod stun_server;

@@ -29,6 +29,7 @@ pub mod candidate;
 pub mod demux;
 pub mod ids;
 pub mod reader;
+pub mod rtp;
 pub mod sdp;
 pub mod seq;
 pub mod stun;

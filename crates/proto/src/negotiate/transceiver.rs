@@ -1,0 +1,103 @@
+//! Transceivers: what the application wants of one media section.
+
+use std::fmt;
+
+use twocan_wire::ids::Ssrc;
+use twocan_wire::sdp::Direction;
+
+/// Names a transceiver for the life of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransceiverId(pub u32);
+
+/// What a transceiver carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        })
+    }
+}
+
+/// Who made a transceiver, which decides whether a remote section may take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Maker {
+    /// `addTrack`: a remote section may take it (RFC 8829 §5.10).
+    Track,
+    /// `addTransceiver`: it waits for a section of ours.
+    Application,
+    /// A remote offer: it goes when that offer is rolled back.
+    RemoteOffer,
+}
+
+/// A transceiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transceiver {
+    pub(super) id: TransceiverId,
+    pub(super) kind: Kind,
+    pub(super) maker: Maker,
+    pub(super) direction: Direction,
+    pub(super) current_direction: Option<Direction>,
+    pub(super) stopping: bool,
+    pub(super) has_track: bool,
+    pub(super) ever_sent: bool,
+    pub(super) streams: Vec<String>,
+    pub(super) track_id: String,
+    pub(super) ssrc: Ssrc,
+    pub(super) rtx: Ssrc,
+}
+
+impl Transceiver {
+    /// Its name.
+    pub fn id(&self) -> TransceiverId {
+        self.id
+    }
+
+    /// What it carries.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the application wants.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// What was agreed last; `None` before anything was.
+    pub fn current_direction(&self) -> Option<Direction> {
+        self.current_direction
+    }
+
+    /// Whether `stop` was called; the next negotiation removes it.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether a local track is attached.
+    pub fn has_track(&self) -> bool {
+        self.has_track
+    }
+
+    /// The ids of the streams that our track is part of.
+    pub fn streams(&self) -> &[String] {
+        &self.streams
+    }
+
+    /// The id of our track in descriptions.
+    pub fn track_id(&self) -> &str {
+        &self.track_id
+    }
+
+    /// The source that we send from, and that of its retransmissions.
+    pub fn sources(&self) -> (Ssrc, Ssrc) {
+        (self.ssrc, self.rtx)
+    }
+}
