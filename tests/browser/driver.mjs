@@ -1,6 +1,7 @@
 // One small driver for both browsers: Debian's Chromium through Playwright, Debian's Firefox through Puppeteer and
 // WebDriver BiDi (Playwright's own Firefox driver needs a patched browser).
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
@@ -16,6 +17,7 @@ const LOOK_MS = 100;
  * @typedef {object} Options
  * @property {boolean} [stock] ICE as a person's browser has it: host addresses hidden by mDNS, no loopback candidates
  * @property {"grant" | "deny"} [permissions] what the person says to camera and microphone
+ * @property {string} [downloads] folder for what the page hands out
  * @property {string} [shareTitle] title of the tab that the person picks for a screen share
  */
 
@@ -28,10 +30,11 @@ export function launch(name, options = {}) {
 }
 
 /** @param {Options} options */
-async function launchChromium({ stock = false, permissions = "grant", shareTitle }) {
+async function launchChromium({ stock = false, permissions = "grant", shareTitle, downloads }) {
   const args = [
     "--use-fake-device-for-media-stream",
-    permissions === "grant" ? "--use-fake-ui-for-media-stream" : "--use-fake-ui-for-media-stream=deny",
+    // The fake prompt would also pick a fake screen; a real tab is shared with the real picker, which picks by title.
+    ...(permissions === "deny" ? ["--use-fake-ui-for-media-stream=deny"] : shareTitle ? [] : ["--use-fake-ui-for-media-stream"]),
     "--autoplay-policy=no-user-gesture-required",
     "--disable-background-networking",
     "--disable-backgrounding-occluded-windows",
@@ -49,6 +52,7 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
         colorScheme: dark ? "dark" : "light",
         reducedMotion: reducedMotion ? "reduce" : "no-preference",
         acceptDownloads: true,
+        ...(permissions === "grant" ? { permissions: ["camera", "microphone"] } : {}),
         ...(phone ? { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } : {}),
       });
       if (init) await context.addInitScript({ content: init });
@@ -56,6 +60,7 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
       const driven = new Page(page, "chromium");
       page.on("console", (message) => driven.heard(message.type(), message.text()));
       page.on("pageerror", (error) => driven.heard("error", String(error)));
+      if (downloads) page.on("download", (download) => download.saveAs(join(downloads, download.suggestedFilename())));
       return driven;
     },
     close: () => browser.close(),
@@ -63,7 +68,7 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
 }
 
 /** @param {Options} options */
-async function launchFirefox({ stock = false, permissions = "grant" }) {
+async function launchFirefox({ stock = false, permissions = "grant", downloads }) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: FIREFOX,
@@ -77,6 +82,7 @@ async function launchFirefox({ stock = false, permissions = "grant" }) {
       "app.update.enabled": false,
       "network.connectivity-service.enabled": false,
       "browser.download.alwaysOpenPanel": false,
+      ...(downloads ? { "browser.download.folderList": 2, "browser.download.dir": downloads, "browser.download.useDownloadDir": true } : {}),
       ...(stock
         ? {}
         : { "media.peerconnection.ice.obfuscate_host_addresses": false, "media.peerconnection.ice.loopback": true }),
@@ -129,7 +135,7 @@ export class Page {
   }
 
   /**
-   * Waits until `fn`, run in the page, gives something true, and returns it.
+   * Waits until `fn`, run in the page, gives something true that can be written as JSON, and returns it.
    *
    * @param {string} what for the message when it does not
    * @param {(argument: any) => any} fn

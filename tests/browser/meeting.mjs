@@ -1,10 +1,11 @@
 // What a person does on the meeting page, and what can be measured there.
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, mkdtempSync, rmSync } from "node:fs";
+import { createReadStream, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import assert from "node:assert/strict";
+import { until } from "./driver.mjs";
 
 /** Frames that must be decoded before a picture counts as moving. */
 const FRAMES = 10;
@@ -129,32 +130,21 @@ export function scratch(t) {
 }
 
 /** @param {string} path */
-export async function sha256Of(path) {
+async function sha256Of(path) {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk);
   return hash.digest("hex");
 }
 
 /**
- * SHA-256 and size of the file that the page handed out for download, read in the page piece by piece.
+ * SHA-256 of a download, once all of it is there.
  *
- * @param {import("./driver.mjs").Page} page
- * @param {string} name
+ * @param {string} path
+ * @param {number} size
  */
-export async function downloadedIn(page, name) {
-  return page.evaluate(async (wanted) => {
-    const link = [...document.querySelectorAll("transfer-card a[download]")].find((one) => one.download === wanted);
-    const { Sha256 } = await import("/sdk/sha256.js");
-    const hash = new Sha256();
-    let size = 0;
-    const reader = (await (await fetch(link.href)).blob()).stream().getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return { sha256: hash.hex(), size };
-      hash.update(value);
-      size += value.length;
-    }
-  }, name);
+export async function downloaded(path, size) {
+  await until(`${path} with ${size} bytes`, () => existsSync(path) && statSync(path).size === size, 60_000);
+  return sha256Of(path);
 }
 
 /** Nothing unexpected was said on the console. */

@@ -38,7 +38,7 @@ export function arrange(seats, { width, height, gap = 10 }) {
       ? { x: width - STRIP_WIDTH, y: 0, width: STRIP_WIDTH, height }
       : { x: 0, y: height - STRIP_HEIGHT, width, height: STRIP_HEIGHT };
     const shapes = { narrowest: 0.5, widest: 3 };
-    return new Map([...grid(screens, main, gap, shapes), ...grid(people, people.length > 0 ? strip : whole, gap)]);
+    return new Map([...grid(screens, main, gap, shapes), ...grid(people, strip, gap, { narrowest: 1.2, widest: WIDEST })]);
   }
   if (self && people.length === 2) {
     const other = people.filter((seat) => seat !== self);

@@ -43,8 +43,8 @@ export class Controls extends HTMLElement {
   connectedCallback() {
     const { microphone, camera, screen, chat, files, more } = this.#buttons;
     this.className = "controls";
-    this.setAttribute("role", "toolbar");
-    this.setAttribute("aria-label", "Call");
+    this.setAttribute("role", "region");
+    this.setAttribute("aria-label", "Call controls");
     screen.hidden = !canShareScreen;
     files.classList.add("wide-only");
     label(files, "Send a file", "F");

@@ -77,8 +77,8 @@ export class LobbyView extends HTMLElement {
           this.#problem,
           h("label", { for: "your-name" }, "Your name"),
           this.#name,
-          h("fieldset", { className: "devices" }, h("legend", {}, "Devices"), this.#picker),
           this.#join,
+          h("fieldset", { className: "devices" }, h("legend", {}, "Devices"), this.#picker),
         ),
       ),
     );
@@ -107,6 +107,7 @@ export class LobbyView extends HTMLElement {
     setText(this.#avatar, initials(this.#name.value || "You"));
     setText(this.#hint, camera ? "" : devices.wanted.camera ? (devices.problems.camera?.title ?? "Starting the camera…") : "Your camera is off");
     this.#meter.listen(microphone);
+    this.#meter.hidden = !microphone;
     for (const kind of /** @type {Kind[]} */ (["camera", "microphone"])) showToggle(this.#toggles[kind], kind, devices.isOn(kind));
     this.#showProblem();
   }

@@ -28,6 +28,8 @@ export class LocalDevices extends Emitter {
   problems = { camera: null, microphone: null };
   /** The same problem for both is said once. @type {Problem | null} */
   commonProblem = null;
+  /** What the last attempts ended with. @type {Partial<Record<Kind, Error>>} */
+  #errors = {};
   /** @type {MediaDeviceInfo[]} */
   list = [];
   #onDeviceChange = () => this.#refresh();
@@ -36,6 +38,7 @@ export class LocalDevices extends Emitter {
   async start() {
     navigator.mediaDevices?.addEventListener("devicechange", this.#onDeviceChange);
     this.commonProblem = null;
+    this.#errors = {};
     try {
       const stream = await ask({ audio: constraints("microphone"), video: constraints("camera") });
       for (const track of stream.getTracks()) this.#use(track.kind === "audio" ? "microphone" : "camera", track);
@@ -43,10 +46,8 @@ export class LocalDevices extends Emitter {
       if (await shouldAskApart(error)) await Promise.all([this.#open("microphone"), this.#open("camera")]);
       else this.#refused(error);
     }
-    if (this.problems.camera && this.problems.microphone && !this.commonProblem) {
-      const same = this.problems.camera.advice === this.problems.microphone.advice;
-      if (same) this.commonProblem = deviceProblem(new DOMException("", "NotFoundError"), "both");
-    }
+    const { camera, microphone } = this.#errors;
+    if (camera && microphone && camera.name === microphone.name) this.commonProblem = deviceProblem(camera, "both");
     await this.#refresh();
   }
 
@@ -101,6 +102,7 @@ export class LocalDevices extends Emitter {
       const stream = await ask({ [kind === "camera" ? "video" : "audio"]: constraints(kind) });
       this.#use(kind, stream.getTracks()[0]);
     } catch (error) {
+      this.#errors[kind] = /** @type {Error} */ (error);
       this.problems[kind] = deviceProblem(error, kind);
       this.emit("change", kind);
     }
@@ -114,7 +116,7 @@ export class LocalDevices extends Emitter {
   #use(kind, track) {
     this.#release(kind);
     this.tracks[kind] = track;
-    this.problems[kind] = null;
+    this.problems[kind] = this.commonProblem = null;
     track.enabled = kind === "camera" || this.wanted[kind];
     if (kind === "camera") track.contentHint = "motion";
     if (kind === "camera" && !this.wanted.camera) this.#release("camera");

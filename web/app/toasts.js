@@ -10,6 +10,8 @@ const SHOWN_MAX = 3;
 export class Toasts extends HTMLElement {
   connectedCallback() {
     this.className = "toasts";
+    this.setAttribute("role", "region");
+    this.setAttribute("aria-label", "Notes");
   }
 
   /**
