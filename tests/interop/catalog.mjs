@@ -1,0 +1,68 @@
+// The peers of the matrix: how each is started, what it can do, and why it might not run here.
+import { accessSync, constants, existsSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+export const tools = resolve(process.env.TWOCAN_TOOLS ?? resolve(here, '../../.tools'), 'interop');
+
+const script = (name) => resolve(here, 'peers', name);
+const npm = (name) => () => existsSync(resolve(tools, 'node_modules', name, 'package.json')) ? null : `npm package ${name} is not installed: tests/interop/install.sh npm`;
+const program = (path, set) => () => {
+  try {
+    accessSync(path, constants.X_OK);
+    return null;
+  } catch {
+    return `${path} is not installed: tests/interop/install.sh ${set}`;
+  }
+};
+const node = (name) => [process.execPath, script(name)];
+
+const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const firefox = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
+const aiortcPython = resolve(tools, 'py/bin/python');
+const pion3 = resolve(tools, 'pion3');
+
+// webrtcbin needs Debian's python3: another Python in PATH does not see its `gi` module.
+const DEBIAN_PYTHON = '/usr/bin/python3';
+const GST_PROBE = "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None);"
+  + "missing = [n for n in ('webrtcbin', 'nicesrc', 'dtlsdec', 'sctpdec', 'vp8enc', 'opusenc') if Gst.ElementFactory.find(n) is None];"
+  + "raise SystemExit('no element ' + ', '.join(missing) if missing else 0)";
+
+function gstreamer() {
+  try {
+    execFileSync(DEBIAN_PYTHON, ['-c', GST_PROBE], { stdio: ['ignore', 'ignore', 'pipe'] });
+    return null;
+  } catch (error) {
+    const why = String(error.stderr ?? error.message).trim().split('\n').pop();
+    return `webrtcbin is not there (${why}): tests/interop/install.sh gst`;
+  }
+}
+
+/**
+ * `media`: audio and video both ways. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
+ * `quick`: in the quick set. `known`: a fault that is expected until it is mended, recognised by what our side says.
+ */
+export const PEERS = {
+  chromium: { command: node('chromium.mjs'), media: ['vp8', 'h264'], loopback: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
+  firefox: { command: node('firefox.mjs'), media: ['vp8'], loopback: false, quick: true, checks: [program(firefox, 'browsers'), npm('puppeteer-core')] },
+  aiortc: { command: [aiortcPython, script('aiortc_peer.py')], media: ['vp8', 'h264'], loopback: false, quick: true, checks: [program(aiortcPython, 'pypi')] },
+  werift: { command: node('werift.mjs'), media: ['vp8'], loopback: false, quick: true, checks: [npm('werift')] },
+  ndc: { command: node('ndc.mjs'), media: [], loopback: true, quick: true, checks: [npm('node-datachannel')] },
+  wrtc: { command: node('wrtc.mjs'), media: ['vp8'], loopback: true, quick: true, checks: [npm('@roamhq/wrtc')] },
+  pion3: { command: [pion3], media: ['vp8'], loopback: true, quick: false, checks: [program(pion3, 'pion3')] },
+  gst: {
+    command: [DEBIAN_PYTHON, script('gst_peer.py')], media: ['vp8'], loopback: false, quick: false, checks: [gstreamer],
+    known: { says: /\bRSA\b/, why: 'webrtcbin presents an RSA certificate' },
+  },
+};
+
+/** Why this peer cannot run here, or null. */
+export function notRunnable(name) {
+  for (const check of PEERS[name].checks) {
+    const reason = check();
+    if (reason) return reason;
+  }
+  return null;
+}

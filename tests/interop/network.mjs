@@ -1,0 +1,36 @@
+// Where the processes run: on this host's own addresses, or, on a machine with nothing but lo, in a namespace made
+// for the run that has one more interface (several stacks do not gather 127.0.0.1).
+import { execFileSync } from 'node:child_process';
+import { networkInterfaces } from 'node:os';
+
+// A documentation range (RFC 5737), so that nothing real can be meant.
+const ADDRESS = '198.51.100.1';
+const GATEWAY = '198.51.100.2';
+
+function onlyLoopback() {
+  return !Object.values(networkInterfaces()).flat().some((each) => each.family === 'IPv4' && !each.internal);
+}
+
+/** `{prefix, loopback, describe, close}`: what to put before a command, and whether only 127.0.0.1 is there. */
+export function enterNetwork() {
+  if (!onlyLoopback()) return { prefix: [], loopbackOnly: false, describe: "this host's addresses", close() {} };
+  const name = `twocan-interop-${process.pid}`;
+  const ip = (...words) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const remove = () => { try { ip('netns', 'delete', name); } catch { /* never made, or gone */ } };
+  try {
+    ip('netns', 'add', name);
+    ip('-n', name, 'link', 'set', 'dev', 'lo', 'up');
+    // Both ends stay in the namespace: the far one only makes the near one have a carrier.
+    ip('-n', name, 'link', 'add', 'dev', 'near', 'type', 'veth', 'peer', 'name', 'far');
+    ip('-n', name, 'addr', 'add', `${ADDRESS}/24`, 'dev', 'near');
+    ip('-n', name, 'link', 'set', 'dev', 'far', 'up');
+    ip('-n', name, 'link', 'set', 'dev', 'near', 'up');
+    // Firefox gathers nothing where there is no default route.
+    ip('-n', name, 'route', 'add', 'default', 'via', GATEWAY);
+    return { prefix: ['ip', 'netns', 'exec', name], loopbackOnly: false, describe: `namespace ${name}, ${ADDRESS}`, close: remove };
+  } catch (error) {
+    remove();
+    const why = String(error.stderr ?? error.message).trim().split('\n').pop();
+    return { prefix: [], loopbackOnly: true, describe: `127.0.0.1 only (no namespace: ${why})`, close() {} };
+  }
+}

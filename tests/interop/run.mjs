@@ -1,0 +1,197 @@
+#!/usr/bin/env node
+// The interop matrix: our stack against each third-party peer, both offer directions, data and media.
+//
+//   node tests/interop/run.mjs --ours target/debug/twocan [--quick] [--media] [--peers chromium,firefox,...]
+//   node tests/interop/run.mjs --pair A B [--pair C D ...]       peers among themselves (`ours` is a name too)
+//
+// Ends with `N passed, N failed, N skipped` alone on the last line; exit code 0 when nothing failed.
+import { accessSync, constants, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { PEERS, notRunnable } from './catalog.mjs';
+import { enterNetwork } from './network.mjs';
+import { audioCount, runPair, stopAll, videoFrames } from './pair.mjs';
+
+const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
+  --ours PATH        our binary; run as PATH peer offer|answer [--media] [--pings N]
+  --pair A B         instead of the matrix: A and B with each other, both directions; may be repeated
+  --peers A,B,...    only these peers: ${Object.keys(PEERS).join(', ')}
+  --quick            only what install.sh quick installs, and fewer messages
+  --media            media rows as well, where the peer can
+  --media-only       media rows only
+  --video CODEC      vp8 (default) or h264: what the peer prefers to send in media rows
+  --pings N          messages per run (default 200, 50 with --quick)
+  --repeat N         every row N times; it is green only when all of them are
+  --loopback         give ours --loopback (done by itself where only 127.0.0.1 is there)
+  --json FILE        every result in full
+  --table FILE       the table in Markdown
+  --verbose          what the sides of a failed row wrote to stderr`;
+
+/** The time one run may take, start of the processes included; a browser needs up to 8 s for that on a busy machine. */
+const DEADLINE_DATA_MS = 50_000;
+const DEADLINE_MEDIA_MS = 70_000;
+/** The peers give up by themselves a little earlier, so that a row has their own reason and not just the deadline. */
+const PEER_TIMEOUT_DATA_S = 30;
+const PEER_TIMEOUT_MEDIA_S = 45;
+
+const options = parse(process.argv.slice(2));
+const network = enterNetwork();
+process.on('exit', () => network.close());
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
+
+const rows = options.pairs.length > 0 ? pairRows() : matrixRows();
+console.log(`interop: ${rows.length} rows, on ${network.describe}`);
+const results = [];
+for (const row of rows) {
+  const result = await runRow(row);
+  results.push(result);
+  console.log(line(result));
+  if (options.verbose && result.state === 'FAIL') for (const [index, lines] of (result.runs.at(-1).stderr ?? []).entries()) for (const text of lines) console.log(`    ${index === 0 ? 'offerer' : 'answerer'}: ${text}`);
+}
+
+const count = (...states) => results.filter((result) => states.includes(result.state)).length;
+const table = markdown(results);
+console.log(`\n${table}`);
+if (options.table) writeFileSync(options.table, table);
+if (options.json) writeFileSync(options.json, `${JSON.stringify({ network: network.describe, rows: results }, null, 1)}\n`);
+for (const result of results) if (result.state === 'NOT RUN') console.log(`NOT RUN: ${result.offerer} > ${result.answerer} ${result.kind}: ${result.why}`);
+if (count('red (known)') > 0) console.log(`${count('red (known)')} red (known): expected until our side can do it; shown above with the error that our side gave`);
+console.log(`${count('pass')} passed, ${count('FAIL')} failed, ${count('NOT RUN')} skipped`);
+process.exit(count('FAIL') > 0 ? 1 : 0);
+
+function matrixRows() {
+  return options.peers.flatMap((name) => options.kinds.flatMap((kind) => [
+    { offerer: 'ours', answerer: name, kind },
+    { offerer: name, answerer: 'ours', kind },
+  ])).filter(possible);
+}
+
+function pairRows() {
+  return options.pairs.flatMap(([a, b]) => options.kinds.flatMap((kind) => a === b
+    ? [{ offerer: a, answerer: b, kind }]
+    : [{ offerer: a, answerer: b, kind }, { offerer: b, answerer: a, kind }])).filter(possible);
+}
+
+/** Rows that a peer can never do (media with a data-only peer) are no rows at all. */
+function possible({ offerer, answerer, kind }) {
+  return kind === 'data' || [offerer, answerer].every((name) => name === 'ours' || PEERS[name].media.includes(options.video));
+}
+
+async function runRow(row) {
+  for (const name of [row.offerer, row.answerer]) {
+    if (name === 'ours') continue;
+    if (network.loopbackOnly && !PEERS[name].loopback) return { ...row, state: 'NOT RUN', why: `${name} does not gather 127.0.0.1, and this machine has ${network.describe}` };
+    const reason = notRunnable(name);
+    if (reason) return { ...row, state: 'NOT RUN', why: reason };
+  }
+  const media = row.kind === 'media';
+  const runs = [];
+  for (let run = 0; run < options.repeat; run++) {
+    runs.push(await runPair(side(row.offerer, 'offer', media), side(row.answerer, 'answer', media), {
+      pings: options.pings, media, deadlineMs: media ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS,
+    }));
+  }
+  const bad = runs.find((run) => !run.ok);
+  if (!bad) return { ...row, state: 'pass', why: null, runs };
+  return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs };
+}
+
+/** Red as expected: every failed run failed because of the known fault, and our side named it. */
+function knownRed(row, runs) {
+  const known = PEERS[row.offerer]?.known ?? PEERS[row.answerer]?.known;
+  const ours = row.offerer === 'ours' ? 'offer' : row.answerer === 'ours' ? 'answer' : null;
+  if (!known || !ours) return false;
+  return runs.filter((run) => !run.ok).every((run) => run[ours]?.ok === false && known.says.test(run[ours].err ?? ''));
+}
+
+function side(name, role, media) {
+  const words = [role, ...(media ? ['--media'] : []), '--pings', String(options.pings)];
+  if (name === 'ours') {
+    const loopback = options.loopback || network.loopbackOnly ? ['--loopback'] : [];
+    return { name, ours: true, command: [...network.prefix, options.ours, 'peer', ...words, ...loopback] };
+  }
+  const timeout = ['--timeout', String(media ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];
+  const video = media ? ['--video', options.video] : [];
+  return { name, ours: false, command: [...network.prefix, ...PEERS[name].command, ...words, ...video, ...timeout] };
+}
+
+function line(result) {
+  const where = `${result.offerer} > ${result.answerer} ${result.kind}`.padEnd(30);
+  if (!result.runs) return `${where} ${result.state}  ${result.why}`;
+  return `${where} ${result.state.padEnd(11)} ${facts(result)}${result.why ? `  ${result.why}` : ''}`;
+}
+
+/** One line of numbers from the runs that were green. */
+function facts(result) {
+  const good = result.runs.filter((run) => run.ok);
+  const parts = [];
+  if (result.runs.length > 1) parts.push(`${good.length}/${result.runs.length}`);
+  if (good.length === 0) return parts.join(', ');
+  const middle = (values) => values.filter((value) => typeof value === 'number').sort((a, b) => a - b)[values.length >> 1] ?? '-';
+  const last = good.at(-1);
+  parts.push(`${(middle(good.map((run) => run.ms)) / 1000).toFixed(1)} s`);
+  parts.push(`open ${middle(good.map((run) => run.offer.open_ms))} ms`, `echo ${middle(good.map((run) => run.offer.p50_ms))} ms`);
+  const [dtls, srtp] = ['dtls', 'srtp'].map((key) => last.offer[key] ?? last.answer[key]);
+  if (dtls) parts.push(`DTLS ${dtls}`);
+  if (result.kind === 'media') {
+    if (srtp) parts.push(srtp);
+    const codec = last.offer.video?.codec ?? last.answer.video?.codec;
+    if (codec) parts.push(codec);
+    parts.push(`video ${videoFrames(last.offer)}/${videoFrames(last.answer)}`, `audio ${audioCount(last.offer)}/${audioCount(last.answer)}`);
+  }
+  return parts.join(', ');
+}
+
+function markdown(results) {
+  const cell = (text) => String(text ?? '').replaceAll('|', '\\|').replaceAll('\n', ' ');
+  const lines = ['| offers | answers | kind | result | seen (video frames and audio packets: offerer/answerer) |', '|---|---|---|---|---|'];
+  for (const result of results) {
+    const seen = [result.runs ? facts(result) : '', result.why].filter(Boolean).join('; ');
+    lines.push(`| ${cell(result.offerer)} | ${cell(result.answerer)} | ${result.kind === 'media' ? `media ${options.video}` : result.kind} | ${result.state} | ${cell(seen)} |`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function parse(words) {
+  const options = { ours: null, peers: Object.keys(PEERS), pairs: [], kinds: ['data'], video: 'vp8', pings: null, repeat: 1, quick: false, loopback: false, json: null, table: null, verbose: false };
+  const usage = (why) => {
+    console.error(`${why}\n${USAGE}`);
+    process.exit(2);
+  };
+  const next = (name) => words.shift() ?? usage(`${name} needs a value`);
+  const number = (name) => {
+    const value = Number(next(name));
+    return Number.isInteger(value) && value > 0 ? value : usage(`${name} needs a whole number above zero`);
+  };
+  const peer = (name) => PEERS[name] || name === 'ours' ? name : usage(`no peer ${name}`);
+  words = [...words];
+  let named = false;
+  while (words.length > 0) {
+    const word = words.shift();
+    if (word === '--ours') options.ours = resolve(next(word));
+    else if (word === '--pair') options.pairs.push([peer(next(word)), peer(next(word))]);
+    else if (word === '--peers') { options.peers = next(word).split(',').map((name) => name === 'ours' ? usage('ours is given by --ours') : peer(name)); named = true; }
+    else if (word === '--quick') options.quick = true;
+    else if (word === '--media') options.kinds = ['data', 'media'];
+    else if (word === '--media-only') options.kinds = ['media'];
+    else if (word === '--video') { options.video = next(word); if (!['vp8', 'h264'].includes(options.video)) usage('--video is vp8 or h264'); }
+    else if (word === '--pings') options.pings = number(word);
+    else if (word === '--repeat') options.repeat = number(word);
+    else if (word === '--loopback') options.loopback = true;
+    else if (word === '--json') options.json = next(word);
+    else if (word === '--table') options.table = next(word);
+    else if (word === '--verbose') options.verbose = true;
+    else if (word === '--help') { console.log(USAGE); process.exit(0); }
+    else usage(`unknown argument ${word}`);
+  }
+  if (options.quick && !named) options.peers = options.peers.filter((name) => PEERS[name].quick);
+  options.pings ??= options.quick ? 50 : 200;
+  if (options.ours === null && (options.pairs.length === 0 || options.pairs.flat().includes('ours'))) usage('--ours or --pair is needed');
+  if (options.ours !== null) {
+    try {
+      accessSync(options.ours, constants.X_OK);
+    } catch {
+      usage(`${options.ours} is not a program`);
+    }
+  }
+  return options;
+}
