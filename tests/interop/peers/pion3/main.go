@@ -1,5 +1,6 @@
 // Pion v3, from Debian's packages, as one peer process. The protocol is written down in process.mjs.
 //
+// Built in GOPATH mode against /usr/share/gocode, where import paths have no /v3.
 // It has no codecs: it sends the built-in clip and counts the RTP packets and whole VP8 frames that arrive.
 package main
 
@@ -19,9 +20,9 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v3"
-	"github.com/pion/webrtc/v3/pkg/media"
-	"github.com/pion/webrtc/v3/pkg/media/ivfreader"
+	"github.com/pion/webrtc"
+	"github.com/pion/webrtc/pkg/media"
+	"github.com/pion/webrtc/pkg/media/ivfreader"
 )
 
 //go:embed clip.ivf
