@@ -66,3 +66,11 @@ export function notRunnable(name) {
   }
   return null;
 }
+
+/** Red as expected: every failed run failed because of the peer's known fault, and our side named it. */
+export function knownRed(row, runs) {
+  const known = PEERS[row.offerer]?.known ?? PEERS[row.answerer]?.known;
+  const ours = row.offerer === 'ours' ? 'offer' : row.answerer === 'ours' ? 'answer' : null;
+  if (!known || !ours) return false;
+  return runs.filter((run) => !run.ok).every((run) => run[ours]?.ok === false && known.says.test(run[ours].err ?? ''));
+}

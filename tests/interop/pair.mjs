@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** Once one side has failed, how long the other may take to say what it saw. */
-const AFTER_FAILURE_MS = 12_000;
+/** Once one side has failed, how long the other may take to say what it saw. Ours has longer: its reason matters most. */
+const AFTER_FAILURE_MS = 3_000;
+const AFTER_FAILURE_OURS_MS = 12_000;
 /** How long a process may take to end by itself once its stdin has ended, and then once it was asked to. */
 const EXIT_MS = 5_000;
 /** How much of what a side wrote to stderr is kept, in lines. */
@@ -93,10 +94,10 @@ class Side {
 
 /**
  * Runs `offerer` and `answerer`, each `{name, command, ours}`, and gives `{ok, why, ms, offer, answer}` with the
- * RESULT of both. Green means that both said ok, that the offerer had every message back, that media was counted
- * on both sides where it was asked for, and that our own process ended with exit code 0.
+ * RESULT of both. Green means that both said ok, that the offerer had every message back, that with a `codec` both
+ * counted media and no side received another codec, and that our own process ended with exit code 0.
  */
-export async function runPair(offerer, answerer, { pings, media, deadlineMs }) {
+export async function runPair(offerer, answerer, { pings, codec, deadlineMs }) {
   const start = performance.now();
   const sides = [new Side(offerer.name, offerer.command), new Side(answerer.name, answerer.command)];
   const [offer, answer] = sides;
@@ -111,7 +112,8 @@ export async function runPair(offerer, answerer, { pings, media, deadlineMs }) {
     if (second !== null) offer.give(second);
   };
   const bothDone = Promise.all(sides.map((side) => side.done));
-  const oneFailed = Promise.race(sides.map((side) => side.done.then(() => side.failed() ? sleep(AFTER_FAILURE_MS) : bothDone)));
+  const graceMs = (failed) => [offerer, answerer].some((each, index) => each.ours && sides[index] !== failed) ? AFTER_FAILURE_OURS_MS : AFTER_FAILURE_MS;
+  const oneFailed = Promise.race(sides.map((side) => side.done.then(() => side.failed() ? sleep(graceMs(side)) : bothDone)));
   exchange();
   await Promise.race([bothDone, oneFailed, deadline]);
   const ms = Math.round(performance.now() - start);
@@ -119,8 +121,11 @@ export async function runPair(offerer, answerer, { pings, media, deadlineMs }) {
 
   const faults = sides.map((side, index) => side.fault((result) => {
     if (index === 0 && result.n !== pings) return `${result.n} of ${pings} messages came back`;
-    if (media && !(videoFrames(result) > 0)) return 'no video frames counted';
-    if (media && !(audioCount(result) > 0)) return 'no audio counted';
+    if (!codec) return null;
+    if (!(videoFrames(result) > 0)) return 'no video frames counted';
+    if (!(audioCount(result) > 0)) return 'no audio counted';
+    const received = result.video.codec?.toLowerCase().replace('video/', '');
+    if (received && received !== codec) return `received ${received}, not ${codec}`;
     return null;
   }));
   [offerer, answerer].forEach((each, index) => {

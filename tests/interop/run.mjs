@@ -7,7 +7,7 @@
 // Ends with `N passed, N failed, N skipped` alone on the last line; exit code 0 when nothing failed.
 import { accessSync, constants, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { PEERS, notRunnable } from './catalog.mjs';
+import { PEERS, knownRed, notRunnable } from './catalog.mjs';
 import { enterNetwork } from './network.mjs';
 import { audioCount, runPair, stopAll, videoFrames } from './pair.mjs';
 
@@ -16,9 +16,9 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --pair A B         instead of the matrix: A and B with each other, both directions; may be repeated
   --peers A,B,...    only these peers: ${Object.keys(PEERS).join(', ')}
   --quick            only what install.sh quick installs, and fewer messages
-  --media            media rows as well, where the peer can
+  --media            media rows as well, where the peer can: VP8, and without --quick H264
   --media-only       media rows only
-  --video CODEC      vp8 (default) or h264: what the peer prefers to send in media rows
+  --video CODEC      vp8 or h264: media rows with this codec only
   --pings N          messages per run (default 200, 50 with --quick)
   --repeat N         every row N times; it is green only when all of them are
   --loopback         give ours --loopback (done by itself where only 127.0.0.1 is there)
@@ -73,7 +73,12 @@ function pairRows() {
 
 /** Rows that a peer can never do (media with a data-only peer) are no rows at all. */
 function possible({ offerer, answerer, kind }) {
-  return kind === 'data' || [offerer, answerer].every((name) => name === 'ours' || PEERS[name].media.includes(options.video));
+  return kind === 'data' || [offerer, answerer].every((name) => name === 'ours' || PEERS[name].media.includes(codecOf(kind)));
+}
+
+/** A kind is `data`, or `media` and the video codec that the peer is told to insist on. */
+function codecOf(kind) {
+  return kind === 'data' ? null : kind.replace('media ', '');
 }
 
 async function runRow(row) {
@@ -83,11 +88,11 @@ async function runRow(row) {
     const reason = notRunnable(name);
     if (reason) return { ...row, state: 'NOT RUN', why: reason };
   }
-  const media = row.kind === 'media';
+  const codec = codecOf(row.kind);
   const runs = [];
   for (let run = 0; run < options.repeat; run++) {
-    runs.push(await runPair(side(row.offerer, 'offer', media), side(row.answerer, 'answer', media), {
-      pings: options.pings, media, deadlineMs: media ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS,
+    runs.push(await runPair(side(row.offerer, 'offer', codec), side(row.answerer, 'answer', codec), {
+      pings: options.pings, codec, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS,
     }));
   }
   const bad = runs.find((run) => !run.ok);
@@ -95,27 +100,19 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs };
 }
 
-/** Red as expected: every failed run failed because of the known fault, and our side named it. */
-function knownRed(row, runs) {
-  const known = PEERS[row.offerer]?.known ?? PEERS[row.answerer]?.known;
-  const ours = row.offerer === 'ours' ? 'offer' : row.answerer === 'ours' ? 'answer' : null;
-  if (!known || !ours) return false;
-  return runs.filter((run) => !run.ok).every((run) => run[ours]?.ok === false && known.says.test(run[ours].err ?? ''));
-}
-
-function side(name, role, media) {
-  const words = [role, ...(media ? ['--media'] : []), '--pings', String(options.pings)];
+function side(name, role, codec) {
+  const words = [role, ...(codec ? ['--media'] : []), '--pings', String(options.pings)];
   if (name === 'ours') {
     const loopback = options.loopback || network.loopbackOnly ? ['--loopback'] : [];
     return { name, ours: true, command: [...network.prefix, options.ours, 'peer', ...words, ...loopback] };
   }
-  const timeout = ['--timeout', String(media ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];
-  const video = media ? ['--video', options.video] : [];
+  const timeout = ['--timeout', String(codec ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];
+  const video = codec ? ['--video', codec] : [];
   return { name, ours: false, command: [...network.prefix, ...PEERS[name].command, ...words, ...video, ...timeout] };
 }
 
 function line(result) {
-  const where = `${result.offerer} > ${result.answerer} ${result.kind}`.padEnd(30);
+  const where = `${result.offerer} > ${result.answerer} ${result.kind}`.padEnd(33);
   if (!result.runs) return `${where} ${result.state}  ${result.why}`;
   return `${where} ${result.state.padEnd(11)} ${facts(result)}${result.why ? `  ${result.why}` : ''}`;
 }
@@ -132,7 +129,7 @@ function facts(result) {
   parts.push(`open ${middle(good.map((run) => run.offer.open_ms))} ms`, `echo ${middle(good.map((run) => run.offer.p50_ms))} ms`);
   const [dtls, srtp] = ['dtls', 'srtp'].map((key) => last.offer[key] ?? last.answer[key]);
   if (dtls) parts.push(`DTLS ${dtls}`);
-  if (result.kind === 'media') {
+  if (codecOf(result.kind)) {
     if (srtp) parts.push(srtp);
     const codec = last.offer.video?.codec ?? last.answer.video?.codec;
     if (codec) parts.push(codec);
@@ -146,13 +143,15 @@ function markdown(results) {
   const lines = ['| offers | answers | kind | result | seen (video frames and audio packets: offerer/answerer) |', '|---|---|---|---|---|'];
   for (const result of results) {
     const seen = [result.runs ? facts(result) : '', result.why].filter(Boolean).join('; ');
-    lines.push(`| ${cell(result.offerer)} | ${cell(result.answerer)} | ${result.kind === 'media' ? `media ${options.video}` : result.kind} | ${result.state} | ${cell(seen)} |`);
+    lines.push(`| ${cell(result.offerer)} | ${cell(result.answerer)} | ${result.kind} | ${result.state} | ${cell(seen)} |`);
   }
   return `${lines.join('\n')}\n`;
 }
 
 function parse(words) {
-  const options = { ours: null, peers: Object.keys(PEERS), pairs: [], kinds: ['data'], video: 'vp8', pings: null, repeat: 1, quick: false, loopback: false, json: null, table: null, verbose: false };
+  const options = {
+    ours: null, peers: Object.keys(PEERS), pairs: [], kinds: null, video: null, pings: null, repeat: 1, quick: false, loopback: false, json: null, table: null, verbose: false,
+  };
   const usage = (why) => {
     console.error(`${why}\n${USAGE}`);
     process.exit(2);
@@ -165,14 +164,15 @@ function parse(words) {
   const peer = (name) => PEERS[name] || name === 'ours' ? name : usage(`no peer ${name}`);
   words = [...words];
   let named = false;
+  let [data, media] = [true, false];
   while (words.length > 0) {
     const word = words.shift();
     if (word === '--ours') options.ours = resolve(next(word));
     else if (word === '--pair') options.pairs.push([peer(next(word)), peer(next(word))]);
     else if (word === '--peers') { options.peers = next(word).split(',').map((name) => name === 'ours' ? usage('ours is given by --ours') : peer(name)); named = true; }
     else if (word === '--quick') options.quick = true;
-    else if (word === '--media') options.kinds = ['data', 'media'];
-    else if (word === '--media-only') options.kinds = ['media'];
+    else if (word === '--media') media = true;
+    else if (word === '--media-only') [data, media] = [false, true];
     else if (word === '--video') { options.video = next(word); if (!['vp8', 'h264'].includes(options.video)) usage('--video is vp8 or h264'); }
     else if (word === '--pings') options.pings = number(word);
     else if (word === '--repeat') options.repeat = number(word);
@@ -184,6 +184,8 @@ function parse(words) {
     else usage(`unknown argument ${word}`);
   }
   if (options.quick && !named) options.peers = options.peers.filter((name) => PEERS[name].quick);
+  const codecs = options.video ? [options.video] : options.quick ? ['vp8'] : ['vp8', 'h264'];
+  options.kinds = [...(data ? ['data'] : []), ...(media ? codecs.map((codec) => `media ${codec}`) : [])];
   options.pings ??= options.quick ? 50 : 200;
   if (options.ours === null && (options.pairs.length === 0 || options.pairs.flat().includes('ours'))) usage('--ours or --pair is needed');
   if (options.ours !== null) {

@@ -1,0 +1,82 @@
+// The runner itself: a row must be red whenever either side, or what they counted, is. `node --test tests/interop/`
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { knownRed } from './catalog.mjs';
+import { runPair } from './pair.mjs';
+
+const GREEN = { ok: true, err: null, n: 3, video: { frames: 9, codec: 'video/VP8' }, audio: { packets: 9 } };
+
+test('a pair is green when both sides say ok', async () => {
+  const run = await check(GREEN, GREEN);
+  assert.equal(run.ok, true, run.why);
+});
+
+test('a pair is red when the answerer alone is not ok, and says why', async () => {
+  const run = await check(GREEN, { ok: false, err: 'no path' });
+  assert.match(run.why, /^answerer: no path$/);
+});
+
+test('a pair is red when fewer messages came back than were asked for', async () => {
+  const run = await check({ ...GREEN, n: 2 }, GREEN);
+  assert.match(run.why, /2 of 3 messages/);
+});
+
+test('a media pair is red when one side counted no frames', async () => {
+  const run = await check(GREEN, { ...GREEN, video: { frames: 0 } }, { codec: 'vp8' });
+  assert.match(run.why, /answerer: no video frames/);
+});
+
+test('a media pair is red when another codec was received', async () => {
+  const run = await check(GREEN, GREEN, { codec: 'h264' });
+  assert.match(run.why, /received vp8, not h264/);
+});
+
+test('a pair is red when ours says ok and exits with another code', async () => {
+  const run = await check(GREEN, GREEN, { ours: true, exit: 3 });
+  assert.match(run.why, /offerer: RESULT was ok, but its exit code was 3/);
+});
+
+test('a side that dies without a RESULT is named with its last words', async () => {
+  const run = await runPair(side('offerer', 'console.error("broken pipe dream"); process.exit(7)'), peer('answerer', 'answer', GREEN), limits());
+  assert.match(run.why, /offerer: no RESULT \(exit 7\); stderr: broken pipe dream/);
+});
+
+test('a side that hangs is ended at the deadline', async () => {
+  const run = await runPair(peer('offerer', 'offer', GREEN), side('answerer', 'setInterval(() => {}, 1000)'), limits({ deadlineMs: 1500 }));
+  assert.match(run.why, /^deadline of 1.5 s: .*answerer: no RESULT \(ended by SIGTERM\)/);
+});
+
+test('a known fault is forgiven only when our own side names it', () => {
+  const row = { offerer: 'ours', answerer: 'gst' };
+  const failed = (err) => [{ ok: false, offer: { ok: false, err }, answer: { ok: false, err: 'RSA' } }];
+  assert.equal(knownRed(row, failed('the peer has an RSA certificate')), true);
+  assert.equal(knownRed(row, failed('timeout')), false);
+  assert.equal(knownRed(row, [{ ok: false, offer: null, answer: { ok: false, err: 'RSA' } }]), false);
+  assert.equal(knownRed({ offerer: 'ours', answerer: 'wrtc' }, failed('RSA')), false);
+});
+
+function check(offer, answer, { codec = null, ours = false, exit = 0 } = {}) {
+  return runPair({ ...peer('offerer', 'offer', offer, exit), ours }, peer('answerer', 'answer', answer), limits({ codec }));
+}
+
+function limits(other) {
+  return { pings: 3, codec: null, deadlineMs: 10_000, ...other };
+}
+
+/** A process that exchanges descriptions as a peer does, gives this result and stays until its stdin ends. */
+function peer(name, role, result, exit = 0) {
+  return side(name, `
+    const describe = () => console.log(JSON.stringify({ type: '${role}', sdp: 'v=0' }));
+    const lines = require('node:readline').createInterface({ input: process.stdin });
+    if ('${role}' === 'offer') describe();
+    lines.once('line', () => {
+      if ('${role}' === 'answer') describe();
+      console.log('RESULT ' + ${JSON.stringify(JSON.stringify(result))});
+    });
+    lines.on('close', () => process.exit(${exit}));
+  `);
+}
+
+function side(name, source) {
+  return { name, command: [process.execPath, '-e', source] };
+}
