@@ -1,7 +1,7 @@
 // The runner itself: a row must be red whenever either side, or what they counted, is. `node --test tests/interop/`
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { knownRed } from './catalog.mjs';
+import { knownRed, peersOwnRace } from './catalog.mjs';
 import { runPair } from './pair.mjs';
 
 const GREEN = { ok: true, err: null, n: 3, video: { frames: 9, codec: 'video/VP8' }, audio: { packets: 9 } };
@@ -53,6 +53,14 @@ test('a known fault is forgiven only when our own side names it', () => {
   assert.equal(knownRed(row, failed('timeout')), false);
   assert.equal(knownRed(row, [{ ok: false, offer: null, answer: { ok: false, err: 'RSA' } }]), false);
   assert.equal(knownRed({ offerer: 'ours', answerer: 'wrtc' }, failed('RSA')), false);
+});
+
+test('a run is done again only when the peer itself reports its own race', () => {
+  const err = 'error while adding remote description: Got a remote candidate without ICE transport';
+  const row = { offerer: 'ndc', answerer: 'ours' };
+  assert.equal(peersOwnRace(row, { ok: false, offer: { ok: false, err }, answer: null }), true);
+  assert.equal(peersOwnRace(row, { ok: false, offer: { ok: false, err: 'timeout' }, answer: { ok: false, err } }), false);
+  assert.equal(peersOwnRace({ offerer: 'wrtc', answerer: 'ours' }, { ok: false, offer: { ok: false, err }, answer: null }), false);
 });
 
 function check(offer, answer, { codec = null, ours = false, exit = 0 } = {}) {
