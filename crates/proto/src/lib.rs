@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod dtls;
 pub mod ice;
 pub mod negotiate;
+pub mod peer;
 pub mod random;
 pub mod srtp;
 pub mod stun_server;

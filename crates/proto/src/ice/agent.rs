@@ -276,8 +276,7 @@ impl Agent {
 
     /// Prepares a restart with fresh credentials, which become valid when the peer answers with
     /// its own ([`Self::set_remote`]). The peer's checks under them are answered from now on.
-    pub fn prepare_restart(&mut self, now: Instant) -> &Credentials {
-        let fresh = Credentials::random(&mut self.random);
+    pub fn prepare_restart(&mut self, now: Instant, fresh: Credentials) {
         let gathered = self.locals.clone();
         self.set_gathering(GatheringState::Gathering);
         for candidate in gathered
@@ -286,8 +285,13 @@ impl Agent {
         {
             self.events.push_back(Event::LocalCandidate(candidate));
         }
+        self.local_next = Some(fresh);
         self.settle(now);
-        self.local_next.insert(fresh)
+    }
+
+    /// Whether a restart is prepared and not yet answered.
+    pub fn is_restarting(&self) -> bool {
+        self.local_next.is_some()
     }
 
     /// Takes a prepared restart back (a description was rolled back).

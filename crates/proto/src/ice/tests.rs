@@ -275,7 +275,8 @@ fn a_restart_keeps_the_route_until_the_new_pair_is_valid() {
     net.run_until(Duration::from_secs(5), connected);
     let before = net.agents[0].route();
     for agent in &mut net.agents {
-        agent.prepare_restart(net.now);
+        let fresh = Credentials::random(&mut net.random);
+        agent.prepare_restart(net.now, fresh);
     }
     // The offerer learns the answerer's credentials last; until then both are answered.
     let credentials = net.agents[0].local_credentials().clone();

@@ -63,6 +63,9 @@ pub enum StateReason {
     /// The transceiver is stopped or unknown.
     #[error("the transceiver is stopped")]
     TransceiverStopped,
+    /// `close` was called.
+    #[error("the connection is closed")]
+    Closed,
     /// Candidates cannot come before a remote description.
     #[error("no remote description yet")]
     NoRemoteDescription,

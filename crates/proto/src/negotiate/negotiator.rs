@@ -336,6 +336,14 @@ impl Negotiator {
         self.agreed.slots.get(index).map(|slot| &slot.mid)
     }
 
+    /// The section whose transport all share: the first one in use.
+    pub fn transport_mid(&self) -> Option<(usize, &Mid)> {
+        let mut slots = self.agreed.slots.iter().enumerate();
+        slots
+            .find(|(_, slot)| !slot.rejected)
+            .map(|(index, slot)| (index, &slot.mid))
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config

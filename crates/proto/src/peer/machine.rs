@@ -1,0 +1,437 @@
+//! The machine: its parts, what the driver tells it, and what it wants.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::transport::Transport;
+use super::{Config, ConnectionState, Event, Interfaces, LocalCandidate, PeerFailure, StunServer};
+use crate::contract::{Batch, Datagram, Lookup, Output, Request, SocketId};
+use crate::counters::Counters;
+use crate::crypto::Hash;
+use crate::negotiate::Negotiator;
+use crate::random::Random;
+use crate::time::{Deadline, Now};
+use crate::{ice, negotiate};
+
+/// Sockets of one peer; interfaces beyond are ignored and counted.
+const SOCKETS_MAX: usize = 16;
+
+/// Names being resolved at a time: a peer may signal a `.local` name per interface and family.
+const LOOKUPS_MAX: usize = 16;
+
+/// A socket and its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Socket {
+    id: SocketId,
+    ip: IpAddr,
+    /// Once bound.
+    local: Option<SocketAddr>,
+}
+
+/// What a name is resolved for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    StunServer { port: u16 },
+    Candidate(Box<twocan_wire::candidate::Candidate>),
+}
+
+/// A WebRTC connection without I/O.
+///
+/// See `twocan::PeerConnection` for the same with I/O.
+#[derive(Debug)]
+pub struct Peer {
+    pub(super) negotiator: Negotiator,
+    pub(super) transport: Transport,
+    pub(super) random: Random,
+    /// Credentials stated in a created description that is not set yet.
+    pub(super) fresh: Option<ice::Credentials>,
+    /// Candidates for a remote description whose generation is not agreed yet.
+    pub(super) held: Vec<negotiate::RemoteCandidate>,
+    stun_servers: Vec<StunServer>,
+    interfaces: Vec<IpAddr>,
+    sockets: Vec<Socket>,
+    socket_ids: u32,
+    pub(super) gathering: bool,
+    lookups: Vec<(String, Wanted)>,
+    pub(super) requests: VecDeque<Request>,
+    pub(super) events: VecDeque<Event>,
+    connection_state: ConnectionState,
+    negotiation_needed: bool,
+    closed: bool,
+    pub(super) counters: Counters,
+}
+
+impl Peer {
+    /// A peer that has not begun.
+    pub fn new(now: Now, config: Config, mut random: Random) -> Self {
+        let fingerprint = config.certificate.fingerprint(Hash::Sha256);
+        let stated = twocan_wire::sdp::Fingerprint {
+            hash: fingerprint.hash_name().to_owned(),
+            bytes: fingerprint.digest,
+        };
+        let cname = random.ice_chars(16);
+        let mut terms = negotiate::Config::new(vec![stated], cname);
+        terms.audio_codecs = config.audio_codecs;
+        terms.video_codecs = config.video_codecs;
+        terms.max_message_size = config.max_message_size;
+        let transport = Transport::new(
+            now.monotonic,
+            config.ice,
+            &config.dtls,
+            &Arc::clone(&config.certificate),
+            random.fork(),
+        );
+        Self {
+            negotiator: Negotiator::new(terms, random.fork()),
+            transport,
+            random,
+            fresh: None,
+            held: Vec::new(),
+            stun_servers: config.stun_servers,
+            interfaces: Vec::new(),
+            sockets: Vec::new(),
+            socket_ids: 0,
+            gathering: false,
+            lookups: Vec::new(),
+            requests: VecDeque::new(),
+            events: VecDeque::new(),
+            connection_state: ConnectionState::New,
+            negotiation_needed: false,
+            closed: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The local addresses that can be bound, and those that no longer can.
+    pub fn handle_interfaces(&mut self, now: Now, interfaces: &Interfaces) {
+        for ip in &interfaces.added {
+            if !self.interfaces.contains(ip) {
+                self.interfaces.push(*ip);
+            }
+        }
+        for ip in &interfaces.removed {
+            self.interfaces.retain(|known| known != ip);
+            let gone: Vec<Socket> = self
+                .sockets
+                .iter()
+                .copied()
+                .filter(|socket| socket.ip == *ip)
+                .collect();
+            self.sockets.retain(|socket| socket.ip != *ip);
+            for socket in gone {
+                if let Some(local) = socket.local {
+                    self.transport.remove_path(now.monotonic, socket.id, local);
+                }
+                self.requests
+                    .push_back(Request::Close { socket: socket.id });
+            }
+        }
+        if self.gathering {
+            self.bind_interfaces();
+        }
+        self.settle(now);
+    }
+
+    /// A socket that was asked for is bound.
+    pub fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr) {
+        let Some(entry) = self.sockets.iter_mut().find(|entry| entry.id == socket) else {
+            return;
+        };
+        entry.local = Some(local);
+        self.transport.add_path(now.monotonic, socket, local);
+        self.note_bases(now);
+        self.settle(now);
+    }
+
+    /// A socket that was asked for could not be bound.
+    pub fn handle_bind_failed(&mut self, now: Now, socket: SocketId) {
+        self.counters.count("peer.bind_failed");
+        self.sockets.retain(|entry| entry.id != socket);
+        self.note_bases(now);
+        self.settle(now);
+    }
+
+    /// A datagram arrived; its bytes are decrypted in place.
+    pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
+        if self.closed {
+            return;
+        }
+        if self.transport.handle_datagram(now, datagram) {
+            self.settle(now);
+        }
+    }
+
+    /// A name that was asked for is resolved, to no address if that failed.
+    pub fn handle_resolved(&mut self, now: Now, name: &str, addresses: &[IpAddr]) {
+        let mut wanted = Vec::new();
+        self.lookups.retain(|(asked, purpose)| {
+            if asked == name {
+                wanted.push(purpose.clone());
+            }
+            asked != name
+        });
+        if addresses.is_empty() {
+            self.counters.count("peer.name_not_resolved");
+        }
+        for purpose in wanted {
+            for ip in addresses {
+                match &purpose {
+                    Wanted::StunServer { port } => {
+                        let server = SocketAddr::new(*ip, *port);
+                        self.transport.ice.add_stun_server(now.monotonic, server);
+                    }
+                    Wanted::Candidate(candidate) => self.add_resolved(now, candidate, *ip),
+                }
+            }
+        }
+        self.note_bases(now);
+        self.settle(now);
+    }
+
+    /// The deadline has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if !self.closed {
+            self.transport.handle_timeout(now);
+        }
+        self.settle(now);
+    }
+
+    /// What the driver is to do next. Datagrams are written into `batch`, which must be empty.
+    pub fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Event> {
+        if let Some(request) = self.requests.pop_front() {
+            return Output::Request(request);
+        }
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        if self.transport.fill(now, batch) {
+            return Output::Transmit;
+        }
+        if !self.events.is_empty() {
+            return self.poll_output(now, batch);
+        }
+        Output::Wait(self.deadline())
+    }
+
+    /// Ends everything: channels, DTLS with `close_notify`, sockets. The last datagrams still
+    /// come out of [`Self::poll_output`].
+    pub fn close(&mut self, now: Now) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.transport.close(now.monotonic);
+        self.lookups.clear();
+        for socket in std::mem::take(&mut self.sockets) {
+            self.requests
+                .push_back(Request::Close { socket: socket.id });
+        }
+        self.update_connection_state();
+    }
+
+    /// Whether [`Self::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// `connectionState`.
+    pub fn connection_state(&self) -> ConnectionState {
+        self.connection_state
+    }
+
+    /// `iceConnectionState`, but for `closed`.
+    pub fn ice_connection_state(&self) -> ice::State {
+        self.transport.ice.state()
+    }
+
+    /// `iceGatheringState`.
+    pub fn ice_gathering_state(&self) -> ice::GatheringState {
+        self.transport.ice.gathering_state()
+    }
+
+    /// What was dropped or refused in all parts, by reason.
+    pub fn counters(&self) -> Counters {
+        let mut all = self.counters.clone();
+        self.transport.add_counters(&mut all);
+        all
+    }
+
+    /// Begins to gather: binds every interface, resolves every server. Once only.
+    pub(super) fn gather(&mut self, now: Now) {
+        if self.gathering || self.closed {
+            return;
+        }
+        self.gathering = true;
+        self.bind_interfaces();
+        for server in std::mem::take(&mut self.stun_servers) {
+            if let Ok(ip) = server.host.parse::<IpAddr>() {
+                let address = SocketAddr::new(ip, server.port);
+                self.transport.ice.add_stun_server(now.monotonic, address);
+            } else {
+                let wanted = Wanted::StunServer { port: server.port };
+                self.look_up(server.host, Lookup::Dns, wanted);
+            }
+        }
+        self.note_bases(now);
+    }
+
+    pub(super) fn look_up(&mut self, name: String, how: Lookup, wanted: Wanted) {
+        if self.lookups.len() >= LOOKUPS_MAX {
+            return self.counters.count("peer.too_many_names");
+        }
+        let asked = self.lookups.iter().any(|(known, _)| *known == name);
+        self.lookups.push((name.clone(), wanted));
+        if !asked {
+            self.requests.push_back(Request::Resolve { name, how });
+        }
+    }
+
+    /// Reacts to what the parts report.
+    pub(super) fn settle(&mut self, now: Now) {
+        self.transport.settle(now);
+        while let Some(event) = self.transport.ice.poll_event() {
+            match event {
+                ice::Event::LocalCandidate(candidate) => self.signal_candidate(&candidate),
+                ice::Event::Gathering(state) => {
+                    if state == ice::GatheringState::Complete {
+                        self.signal_end_of_candidates();
+                    }
+                    self.events.push_back(Event::IceGatheringState(state));
+                }
+                ice::Event::State(state) => {
+                    self.events.push_back(Event::IceConnectionState(state));
+                    if state == ice::State::Failed {
+                        self.events.push_back(Event::Failed(PeerFailure::Ice));
+                    }
+                }
+                ice::Event::Route(route) => {
+                    tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
+                }
+            }
+        }
+        self.transport.settle(now);
+        while let Some(event) = self.transport.events.pop_front() {
+            self.events.push_back(event);
+        }
+        self.update_connection_state();
+        self.check_negotiation_needed();
+    }
+
+    /// W3C webrtc-pc §4.7.3: said once, until a negotiation has settled it.
+    pub(super) fn check_negotiation_needed(&mut self) {
+        let needed = !self.closed && self.negotiator.is_negotiation_needed();
+        if needed && !self.negotiation_needed {
+            self.events.push_back(Event::NegotiationNeeded);
+        }
+        self.negotiation_needed = needed;
+    }
+
+    fn bind_interfaces(&mut self) {
+        for ip in &self.interfaces {
+            if self.sockets.iter().any(|socket| socket.ip == *ip) {
+                continue;
+            }
+            if self.sockets.len() >= SOCKETS_MAX {
+                self.counters.count("peer.too_many_interfaces");
+                break;
+            }
+            let id = SocketId(self.socket_ids);
+            self.socket_ids += 1;
+            self.sockets.push(Socket {
+                id,
+                ip: *ip,
+                local: None,
+            });
+            self.requests.push_back(Request::Bind {
+                socket: id,
+                ip: *ip,
+            });
+        }
+    }
+
+    /// Tells ICE when all sockets are bound and all servers known.
+    fn note_bases(&mut self, now: Now) {
+        let binding = self.sockets.iter().any(|socket| socket.local.is_none());
+        let resolving = self
+            .lookups
+            .iter()
+            .any(|(_, wanted)| matches!(wanted, Wanted::StunServer { .. }));
+        if self.gathering && !binding && !resolving {
+            self.transport.ice.end_of_bases(now.monotonic);
+        }
+    }
+
+    fn signal_candidate(&mut self, candidate: &ice::Candidate) {
+        let event = self.local_candidate(super::describe::to_wire(candidate).to_string());
+        self.events.push_back(Event::IceCandidate(event));
+    }
+
+    fn signal_end_of_candidates(&mut self) {
+        let event = self.local_candidate(String::new());
+        self.events.push_back(Event::IceCandidate(event));
+    }
+
+    fn local_candidate(&self, candidate: String) -> LocalCandidate {
+        let section = self.negotiator.transport_mid();
+        LocalCandidate {
+            candidate,
+            sdp_mid: section.map(|(_, mid)| mid.to_string()),
+            sdp_m_line_index: section.and_then(|(index, _)| u16::try_from(index).ok()),
+            username_fragment: self
+                .transport
+                .ice
+                .local_credentials()
+                .username_fragment
+                .clone(),
+        }
+    }
+
+    fn update_connection_state(&mut self) {
+        use ConnectionState as C;
+        let state = if self.closed || self.transport.dtls_closed() {
+            C::Closed
+        } else if self.transport.dtls_failed() {
+            C::Failed
+        } else {
+            match self.transport.ice.state() {
+                ice::State::New => C::New,
+                ice::State::Failed => C::Failed,
+                ice::State::Disconnected => C::Disconnected,
+                ice::State::Checking => C::Connecting,
+                ice::State::Connected | ice::State::Completed => {
+                    if self.transport.dtls_connected() {
+                        C::Connected
+                    } else {
+                        C::Connecting
+                    }
+                }
+            }
+        };
+        if state != self.connection_state {
+            self.connection_state = state;
+            self.events.push_back(Event::ConnectionState(state));
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.transport.deadline()
+    }
+
+    /// The moment for a part that takes the monotonic clock alone.
+    pub(super) fn add_resolved(
+        &mut self,
+        now: Now,
+        candidate: &twocan_wire::candidate::Candidate,
+        ip: IpAddr,
+    ) {
+        if let Some(candidate) = super::describe::from_wire(candidate, ip) {
+            self.add_candidate_now(now.monotonic, candidate);
+        }
+    }
+
+    pub(super) fn add_candidate_now(&mut self, now: Instant, candidate: ice::Candidate) {
+        self.transport.ice.add_remote_candidate(now, candidate);
+    }
+}

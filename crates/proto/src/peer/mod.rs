@@ -1,0 +1,180 @@
+//! A WebRTC connection without I/O: the machine behind `RTCPeerConnection`.
+//!
+//! 1. The application adds tracks and channels, and exchanges descriptions and candidates.
+//! 2. Setting a description makes a plan ([`crate::negotiate`]), which is applied to the parts.
+//! 3. ICE finds a route ([`crate::ice`]). On the first valid one DTLS begins ([`crate::dtls`]).
+//! 4. With DTLS come the keys of SRTP ([`crate::srtp`]) and the association of the data channels.
+//! 5. Datagrams are told apart by their first byte (RFC 7983). Nothing but STUN is accepted from
+//!    an address that has not proved itself by STUN.
+//!
+//! This module alone knows the order of the stack; the parts do not know each other.
+
+mod describe;
+mod machine;
+mod transport;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use machine::Peer;
+
+use crate::dtls::{Certificate, Failure, Settings};
+use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
+use crate::{ice, negotiate};
+
+/// Largest UDP payload that we send, in bytes: fits the IPv6 minimum of 1280 (RFC 8200 §5) with
+/// 32 bytes to spare for tunnels.
+pub const DATAGRAM_LEN_MAX: usize = 1200;
+
+/// Settings of a [`Peer`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our certificate.
+    pub certificate: Arc<Certificate>,
+    /// Of DTLS; may be shared by all peers of a program.
+    pub dtls: Settings,
+    /// Of ICE.
+    pub ice: ice::Config,
+    /// Asked for our reflexive addresses. Default none.
+    pub stun_servers: Vec<StunServer>,
+    /// Audio codecs, the preferred one first.
+    pub audio_codecs: Vec<Codec>,
+    /// Video codecs, the preferred one first.
+    pub video_codecs: Vec<Codec>,
+    /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
+    pub max_message_size: u64,
+}
+
+impl Config {
+    /// The defaults, with a certificate and DTLS settings.
+    pub fn new(certificate: Arc<Certificate>, dtls: Settings) -> Self {
+        Self {
+            certificate,
+            dtls,
+            ice: ice::Config::default(),
+            stun_servers: Vec::new(),
+            audio_codecs: negotiate::default_audio_codecs(),
+            video_codecs: negotiate::default_video_codecs(),
+            max_message_size: 262_144,
+        }
+    }
+}
+
+/// A STUN server by name or address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StunServer {
+    /// A name, or an address in text.
+    pub host: String,
+    /// The UDP port. Default 3478.
+    pub port: u16,
+}
+
+/// `RTCPeerConnectionState` (W3C webrtc-pc §4.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Nothing has happened.
+    New,
+    /// ICE or DTLS are on their way.
+    Connecting,
+    /// ICE and DTLS are up.
+    Connected,
+    /// Nothing is heard for the moment.
+    Disconnected,
+    /// ICE or DTLS failed.
+    Failed,
+    /// `close` was called, or the peer closed DTLS.
+    Closed,
+}
+
+impl ConnectionState {
+    /// The W3C name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A local candidate to be signaled: `RTCIceCandidateInit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCandidate {
+    /// `candidate:…`; empty for the end of candidates of this generation.
+    pub candidate: String,
+    /// The section that carries the transport.
+    pub sdp_mid: Option<String>,
+    /// Its index.
+    pub sdp_m_line_index: Option<u16>,
+    /// The generation.
+    pub username_fragment: String,
+}
+
+/// Why a peer failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFailure {
+    /// No candidate pair works, or consent has ended.
+    #[error("no candidate pair works (any more)")]
+    Ice,
+    /// The handshake failed.
+    #[error("DTLS: {0}")]
+    Dtls(#[from] Failure),
+}
+
+/// What a peer reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// `negotiationneeded`.
+    NegotiationNeeded,
+    /// `signalingstatechange`.
+    SignalingState(SignalingState),
+    /// `iceconnectionstatechange`.
+    IceConnectionState(ice::State),
+    /// `icegatheringstatechange`.
+    IceGatheringState(ice::GatheringState),
+    /// `icecandidate`.
+    IceCandidate(LocalCandidate),
+    /// `connectionstatechange`.
+    ConnectionState(ConnectionState),
+    /// The connection failed for this reason; a state change follows.
+    Failed(PeerFailure),
+    /// Tracks came, went or stopped.
+    Negotiation(NegotiationEvent),
+}
+
+/// A candidate of the peer's: `RTCIceCandidateInit`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RemoteCandidateInit {
+    /// `candidate:…`; empty for the end of candidates.
+    pub candidate: String,
+    /// The section.
+    pub sdp_mid: Option<String>,
+    /// Its index.
+    pub sdp_m_line_index: Option<u16>,
+    /// The generation.
+    pub username_fragment: Option<String>,
+}
+
+/// The addresses that a driver offers to bind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interfaces {
+    /// New ones.
+    pub added: Vec<IpAddr>,
+    /// Gone ones.
+    pub removed: Vec<IpAddr>,
+}
+
+/// A description with its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its type.
+    pub kind: SdpType,
+    /// Its text.
+    pub sdp: String,
+}
+
+/// How long early handshake datagrams are kept: until the description that they belong to.
+const EARLY_DTLS_MAX: usize = 8;

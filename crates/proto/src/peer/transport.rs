@@ -1,0 +1,302 @@
+//! The transport: ICE below, DTLS on it, and what runs in both; datagrams in and out.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use twocan_wire::demux::{Protocol, classify};
+
+use super::{EARLY_DTLS_MAX, Event, PeerFailure};
+use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
+use crate::counters::Counters;
+use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, SrtpKeys, Version};
+use crate::ice::{self, Agent, Route};
+use crate::random::Random;
+use crate::srtp;
+use crate::time::{Deadline, Now};
+
+/// Where DTLS stands, seen from above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Security {
+    /// The roles are not agreed.
+    Waiting,
+    /// The roles are agreed; a client waits for a route.
+    Ready(dtls::Role),
+    /// Started.
+    Handshake,
+    /// The peer is who it should be.
+    Connected(Version),
+    /// The peer said goodbye.
+    Closed,
+    /// It failed.
+    Failed,
+}
+
+/// Everything between datagrams and the application's data.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub(super) ice: Agent,
+    dtls: Connection,
+    security: Security,
+    pub(super) events: VecDeque<Event>,
+    /// Handshake datagrams that arrived before the description they belong to.
+    early: VecDeque<Vec<u8>>,
+    srtp_keys: Option<SrtpKeys>,
+    srtp: Option<(srtp::Sender, srtp::Receiver)>,
+    /// A datagram that did not fit the batch it was written for.
+    spill: Vec<u8>,
+    spill_for: Option<Destination>,
+    counters: Counters,
+}
+
+impl Transport {
+    pub(super) fn new(
+        now: Instant,
+        ice: ice::Config,
+        settings: &Settings,
+        certificate: &Certificate,
+        random: Random,
+    ) -> Self {
+        Self {
+            // The descriptions say the role before the first check goes out.
+            ice: Agent::new(ice, ice::Role::Controlled, random),
+            dtls: Connection::new(settings, certificate, now),
+            security: Security::Waiting,
+            events: VecDeque::new(),
+            early: VecDeque::new(),
+            srtp_keys: None,
+            srtp: None,
+            spill: Vec::new(),
+            spill_for: None,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn add_path(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
+        self.ice.add_base(now, Path { socket, local });
+    }
+
+    pub(super) fn remove_path(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
+        self.ice.remove_base(now, Path { socket, local });
+    }
+
+    /// Takes a datagram; answers whether anything but data came of it.
+    pub(super) fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) -> bool {
+        let Datagram {
+            path,
+            remote,
+            bytes,
+            ..
+        } = datagram;
+        let at = now.monotonic;
+        let protocol = match classify(bytes) {
+            Some(Protocol::Stun) => {
+                self.ice.handle_stun(at, path, remote, bytes);
+                return true;
+            }
+            Some(protocol) => protocol,
+            None => return self.drop("peer.unknown_protocol"),
+        };
+        if !self.ice.is_proven(Route { path, remote }) {
+            return self.drop("peer.unproven_address");
+        }
+        match protocol {
+            Protocol::Stun => false,
+            Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
+            Protocol::Dtls => self.handle_dtls(at, bytes),
+            Protocol::Rtp => self.handle_rtp(at, bytes),
+            Protocol::Rtcp => self.handle_rtcp(at, bytes),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        self.ice.handle_timeout(now.monotonic);
+        self.dtls.handle_timeout(now.monotonic);
+    }
+
+    /// Fixes the roles: a server reads what has arrived, a client waits for a route.
+    pub(super) fn start_dtls(
+        &mut self,
+        now: Instant,
+        role: dtls::Role,
+        fingerprints: Vec<Fingerprint>,
+    ) {
+        if self.security != Security::Waiting {
+            return;
+        }
+        self.dtls.expect(now, fingerprints);
+        self.security = Security::Ready(role);
+    }
+
+    /// Lets the parts react to each other.
+    pub(super) fn settle(&mut self, now: Now) {
+        let at = now.monotonic;
+        if let Security::Ready(role) = self.security
+            && (role == dtls::Role::Server || self.ice.route().is_some())
+        {
+            self.security = Security::Handshake;
+            self.dtls.start(at, role);
+            for datagram in std::mem::take(&mut self.early) {
+                self.handle_dtls(at, &datagram);
+            }
+        }
+        while let Some(event) = self.dtls.poll_event() {
+            match event {
+                dtls::Event::Connected { version, srtp } => {
+                    self.security = Security::Connected(version);
+                    self.use_keys(srtp);
+                }
+                dtls::Event::Closed => self.security = Security::Closed,
+                dtls::Event::Failed(failure) => {
+                    self.security = Security::Failed;
+                    self.events
+                        .push_back(Event::Failed(PeerFailure::Dtls(failure)));
+                }
+            }
+        }
+    }
+
+    /// Fills the batch for one destination; answers whether there is something to send.
+    pub(super) fn fill(&mut self, now: Now, batch: &mut Batch) -> bool {
+        if let Some(destination) = self.spill_for.take() {
+            let spilled = std::mem::take(&mut self.spill);
+            batch.push(destination, &mut self.spill, |out| {
+                out.extend_from_slice(&spilled)
+            });
+        }
+        if batch.is_empty()
+            && let Some(transmit) = self.ice.poll_transmit()
+        {
+            let Route { path, remote } = transmit.route;
+            let destination = Destination {
+                path,
+                remote,
+                ecn: Ecn::NotEct,
+            };
+            batch.push(destination, &mut self.spill, |out| {
+                out.extend_from_slice(&transmit.bytes)
+            });
+            return true;
+        }
+        let Some(Route { path, remote }) = self.ice.route() else {
+            return !batch.is_empty();
+        };
+        let destination = Destination {
+            path,
+            remote,
+            ecn: Ecn::NotEct,
+        };
+        while batch.has_room(destination, super::DATAGRAM_LEN_MAX) {
+            let before = batch.segments();
+            let joined = self.fill_one(now, destination, batch);
+            if !joined {
+                self.spill_for = Some(destination);
+                break;
+            }
+            if batch.segments() == before {
+                break;
+            }
+        }
+        !batch.is_empty()
+    }
+
+    pub(super) fn close(&mut self, now: Instant) {
+        self.dtls.close(now);
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.security != Security::Waiting
+    }
+
+    pub(super) fn dtls_connected(&self) -> bool {
+        matches!(self.security, Security::Connected(_))
+    }
+
+    pub(super) fn dtls_failed(&self) -> bool {
+        self.security == Security::Failed
+    }
+
+    pub(super) fn dtls_closed(&self) -> bool {
+        self.security == Security::Closed
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout())
+    }
+
+    pub(super) fn add_counters(&self, all: &mut Counters) {
+        all.merge(&self.counters);
+        all.merge(self.ice.counters());
+        all.merge(self.dtls.counters());
+    }
+}
+
+impl Transport {
+    /// Writes the next datagram of any part; answers `false` when it went to the spill buffer.
+    fn fill_one(&mut self, _now: Now, destination: Destination, batch: &mut Batch) -> bool {
+        let dtls = &mut self.dtls;
+        if dtls.has_transmit() {
+            return batch.push(destination, &mut self.spill, |out| {
+                dtls.poll_transmit(out);
+            });
+        }
+        true
+    }
+
+    fn handle_dtls(&mut self, now: Instant, bytes: &[u8]) -> bool {
+        if matches!(self.security, Security::Waiting | Security::Ready(_)) {
+            // The answer that this belongs to is still on its way.
+            if self.early.len() < EARLY_DTLS_MAX {
+                self.early.push_back(bytes.to_vec());
+            } else {
+                self.counters.count("peer.early_dtls_dropped");
+            }
+            return false;
+        }
+        self.ice.note_received(now);
+        self.dtls.handle_datagram(now, bytes, &mut |_| {});
+        true
+    }
+
+    fn handle_rtp(&mut self, now: Instant, bytes: &mut [u8]) -> bool {
+        let Some((_, receiver)) = &mut self.srtp else {
+            return self.drop("peer.media_before_keys");
+        };
+        match receiver.unprotect_rtp(bytes) {
+            Ok(_) => {
+                self.ice.note_received(now);
+                true
+            }
+            Err(rejected) => self.drop(rejected.reason()),
+        }
+    }
+
+    fn handle_rtcp(&mut self, now: Instant, bytes: &mut [u8]) -> bool {
+        let Some((_, receiver)) = &mut self.srtp else {
+            return self.drop("peer.media_before_keys");
+        };
+        match receiver.unprotect_rtcp(bytes) {
+            Ok(_) => {
+                self.ice.note_received(now);
+                true
+            }
+            Err(rejected) => self.drop(rejected.reason()),
+        }
+    }
+
+    fn use_keys(&mut self, keys: Option<SrtpKeys>) {
+        let Some(keys) = keys else { return };
+        let sender = srtp::Sender::new(keys.profile, &keys.local.0, &keys.local.1);
+        let receiver = srtp::Receiver::new(keys.profile, &keys.remote.0, &keys.remote.1);
+        match (sender, receiver) {
+            (Ok(sender), Ok(receiver)) => self.srtp = Some((sender, receiver)),
+            _ => self.counters.count("peer.unusable_srtp_keys"),
+        }
+        self.srtp_keys = Some(keys);
+    }
+
+    fn drop(&mut self, reason: &'static str) -> bool {
+        self.counters.count(reason);
+        false
+    }
+}
