@@ -232,6 +232,11 @@ impl<N: Node> World<N> {
         self.launch(self.now, flight);
     }
 
+    /// Whether there is something for [`Self::take_events`].
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// What nodes reported since the last call, in order.
     pub fn take_events(&mut self) -> Vec<(HostId, N::Event)> {
         std::mem::take(&mut self.events)

@@ -7,7 +7,8 @@ use dimpl::{Dtls, Output};
 
 use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Record, records};
 use super::{
-    Certificate, Event, Failure, Fingerprint, GRACE, Role, Settings, SrtpKeys, SrtpProfile, Version,
+    Certificate, Event, Failure, Fingerprint, GRACE, RETRANSMIT_AFTER, Role, Settings, SrtpKeys,
+    SrtpProfile, Version,
 };
 use crate::counters::Counters;
 use crate::time::Deadline;
@@ -298,7 +299,9 @@ impl Connection {
                 },
                 Output::BufferTooSmall { needed } => scratch.resize(needed, 0),
                 Output::Timeout(at) => {
-                    self.timeout = Some(at);
+                    // The engine has just been told the time: a deadline that is not ahead is one
+                    // on which it does not act (it has given up on a flight). Do not spin on it.
+                    self.timeout = Some(if at > now { at } else { now + RETRANSMIT_AFTER });
                     break;
                 }
                 // The keys follow it.

@@ -1,0 +1,271 @@
+//! A call between two peers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use twocan_proto::dtls::{Certificate, Settings};
+use twocan_proto::peer::{
+    Config, ConnectionState, Description, Event, Interfaces, Peer, RemoteCandidateInit, StunServer,
+};
+use twocan_proto::random::Random;
+use twocan_sim::{HostId, LinkConfig, NatConfig, SiteId, World};
+
+use crate::node::PeerNode;
+
+/// What the world between two peers is like.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Of every link: each peer's uplink and downlink.
+    pub link: LinkConfig,
+    /// The translators of caller and callee.
+    pub nats: [Option<NatConfig>; 2],
+    /// Whether there is a STUN server.
+    pub stun: bool,
+    /// How long signaling takes.
+    pub signaling: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            link: LinkConfig::default(),
+            nats: [None, None],
+            stun: false,
+            signaling: Duration::from_millis(30),
+        }
+    }
+}
+
+/// What signaling carries.
+#[derive(Debug, Clone)]
+enum Signal {
+    Description(Description),
+    Candidate(RemoteCandidateInit),
+}
+
+/// Two peers, the caller first.
+pub struct Call {
+    /// The world they live in.
+    pub world: World<PeerNode>,
+    /// Their hosts.
+    pub hosts: [HostId; 2],
+    /// Their sites.
+    pub sites: [SiteId; 2],
+    /// What each reported, in order.
+    pub events: [Vec<Event>; 2],
+    signals: VecDeque<(Duration, usize, Signal)>,
+    signaling: Duration,
+}
+
+/// Certificates are made once: their keys do not come from the seed, and what is in them does not
+/// change what the protocols do.
+fn certificates() -> &'static [Arc<Certificate>; 2] {
+    static MADE: OnceLock<[Arc<Certificate>; 2]> = OnceLock::new();
+    MADE.get_or_init(|| {
+        [1_735_689_600, 1_735_689_601].map(|wallclock| {
+            let made = Certificate::generate(Duration::from_secs(wallclock));
+            Arc::new(made.unwrap_or_else(|error| unreachable!("{error}")))
+        })
+    })
+}
+
+impl Call {
+    /// Two peers that have not begun.
+    pub fn new(seed: u64, setting: &Setting) -> Self {
+        let mut world = World::new(seed);
+        let stun = setting.stun.then(|| world.add_stun_server());
+        let settings = Settings::repeatable(1200, seed);
+        let settings = settings.unwrap_or_else(|error| unreachable!("{error}"));
+        let sites = [0, 1]
+            .map(|index: usize| world.add_site(setting.nats[index], setting.link, setting.link));
+        let hosts = [0, 1].map(|index: usize| {
+            let certificate = Arc::clone(&certificates()[index]);
+            let mut config = Config::new(certificate, settings.clone());
+            let server = stun.map(|server| StunServer {
+                host: server.ip().to_string(),
+                port: server.port(),
+            });
+            config.stun_servers = server.into_iter().collect();
+            let mut secret = [index as u8; 32];
+            secret[8..16].copy_from_slice(&seed.to_le_bytes());
+            let peer = Peer::new(world.now(), config, Random::new(secret));
+            world.add_host(sites[index], PeerNode { peer })
+        });
+        let mut call = Self {
+            world,
+            hosts,
+            sites,
+            events: [Vec::new(), Vec::new()],
+            signals: VecDeque::new(),
+            signaling: setting.signaling,
+        };
+        for (index, host) in hosts.into_iter().enumerate() {
+            let ip = call.world.ip(host);
+            call.with(index, |peer, now| {
+                peer.handle_interfaces(
+                    now,
+                    &Interfaces {
+                        added: vec![ip],
+                        removed: vec![],
+                    },
+                );
+            });
+        }
+        call
+    }
+
+    /// Acts on one peer as its application.
+    pub fn with<R>(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(&mut Peer, twocan_proto::time::Now) -> R,
+    ) -> R {
+        let result = self.act(index, act);
+        self.collect();
+        result
+    }
+
+    /// As [`Self::with`], but what the peer reports waits: its description goes first.
+    fn act<R>(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(&mut Peer, twocan_proto::time::Now) -> R,
+    ) -> R {
+        self.world
+            .with(self.hosts[index], |node, now| act(&mut node.peer, now))
+    }
+
+    /// A peer, to look at.
+    pub fn peer(&self, index: usize) -> &Peer {
+        &self.world.node(self.hosts[index]).peer
+    }
+
+    /// Makes an offer and sends it to the other side, which answers it.
+    pub fn offer(&mut self, index: usize) {
+        let offer = self.act(index, |peer, now| {
+            peer.set_local_description(now, None)
+                .unwrap_or_else(|error| unreachable!("offer: {error}"));
+            peer.local_description()
+        });
+        if let Some(offer) = offer {
+            self.signal(1 - index, Signal::Description(offer));
+        }
+        self.collect();
+    }
+
+    /// Runs until `done`, for `limit` at most; answers whether `done` came.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.world.elapsed() + limit;
+        loop {
+            self.collect();
+            self.deliver_signals();
+            if done(self) {
+                return true;
+            }
+            let now = self.world.elapsed();
+            if now >= end {
+                return false;
+            }
+            let next = self
+                .signals
+                .iter()
+                .map(|(at, ..)| *at)
+                .min()
+                .unwrap_or(end)
+                .min(end);
+            let mut news = false;
+            let wait = next.saturating_sub(now).max(Duration::from_micros(1));
+            self.world.run_until(wait, |world| {
+                news = world.has_events();
+                news
+            });
+        }
+    }
+
+    /// Runs for a while.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    /// Whether both are connected.
+    pub fn is_connected(&self) -> bool {
+        (0..2).all(|index| self.peer(index).connection_state() == ConnectionState::Connected)
+    }
+
+    /// States and counters of both sides, for a message.
+    pub fn explain(&self) -> String {
+        let mut text = format!("after {:?}:", self.world.elapsed());
+        for index in 0..2 {
+            let peer = self.peer(index);
+            let counters: Vec<String> = peer
+                .counters()
+                .iter()
+                .map(|(name, count)| format!("{name}={count}"))
+                .collect();
+            text.push_str(&format!(
+                "\n  peer {index}: connection {:?}, ice {:?}, signaling {:?}; {}",
+                peer.connection_state(),
+                peer.ice_connection_state(),
+                peer.signaling_state(),
+                counters.join(" ")
+            ));
+        }
+        text
+    }
+
+    fn collect(&mut self) {
+        for (host, event) in self.world.take_events() {
+            let index = usize::from(host == self.hosts[1]);
+            if let Event::IceCandidate(candidate) = &event {
+                let init = RemoteCandidateInit {
+                    candidate: candidate.candidate.clone(),
+                    sdp_mid: candidate.sdp_mid.clone(),
+                    sdp_m_line_index: candidate.sdp_m_line_index,
+                    username_fragment: Some(candidate.username_fragment.clone()),
+                };
+                self.signal(1 - index, Signal::Candidate(init));
+            }
+            self.events[index].push(event);
+        }
+    }
+
+    fn signal(&mut self, to: usize, signal: Signal) {
+        self.signals
+            .push_back((self.world.elapsed() + self.signaling, to, signal));
+    }
+
+    fn deliver_signals(&mut self) {
+        while self
+            .signals
+            .front()
+            .is_some_and(|(at, ..)| *at <= self.world.elapsed())
+        {
+            let Some((_, to, signal)) = self.signals.pop_front() else {
+                return;
+            };
+            match signal {
+                Signal::Description(description) => {
+                    let answer = self.act(to, |peer, now| {
+                        peer.set_remote_description(now, &description)
+                            .unwrap_or_else(|error| unreachable!("remote: {error}"));
+                        let offered = description.kind == twocan_proto::negotiate::SdpType::Offer;
+                        if offered {
+                            peer.set_local_description(now, None)
+                                .unwrap_or_else(|error| unreachable!("answer: {error}"));
+                        }
+                        offered.then(|| peer.local_description()).flatten()
+                    });
+                    if let Some(answer) = answer {
+                        self.signal(1 - to, Signal::Description(answer));
+                    }
+                    self.collect();
+                }
+                Signal::Candidate(init) => {
+                    // A candidate of a generation that has passed is refused, as in a browser.
+                    let _ = self.with(to, |peer, now| peer.add_ice_candidate(now, &init));
+                }
+            }
+        }
+    }
+}

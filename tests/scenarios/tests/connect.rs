@@ -1,0 +1,94 @@
+//! Two peers find each other.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use twocan_proto::negotiate::Kind;
+use twocan_scenarios::{Call, Setting, seeds};
+use twocan_sim::{LinkConfig, Loss, NatConfig};
+use twocan_wire::sdp::Direction;
+
+fn connects(name: &str, setting: &Setting, limit: Duration) {
+    for seed in seeds() {
+        let mut call = Call::new(seed, setting);
+        call.with(0, |peer, _| {
+            peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["s"])
+        })
+        .unwrap();
+        call.offer(0);
+        let connected = call.run_until(limit, Call::is_connected);
+        assert!(connected, "{name}, seed {seed}, {}", call.explain());
+    }
+}
+
+#[test]
+fn over_a_clean_link_within_six_one_way_delays_and_the_signaling() {
+    connects(
+        "clean",
+        &Setting::default(),
+        Duration::from_millis(60 + 6 * 20 + 40),
+    );
+}
+
+#[test]
+fn over_a_bad_link() {
+    let link = LinkConfig {
+        delay: Duration::from_millis(40),
+        jitter: Duration::from_millis(20),
+        loss: Loss::Independent { per_mille: 100 },
+        duplicate_per_mille: 20,
+        reorder_per_mille: 50,
+        ..LinkConfig::default()
+    };
+    connects(
+        "bad",
+        &Setting {
+            link,
+            ..Setting::default()
+        },
+        Duration::from_secs(15),
+    );
+}
+
+#[test]
+fn through_every_pair_of_translators_that_allows_it() {
+    let kinds = [
+        None,
+        Some(NatConfig::FULL_CONE),
+        Some(NatConfig::ADDRESS_RESTRICTED),
+        Some(NatConfig::PORT_RESTRICTED),
+        Some(NatConfig::SYMMETRIC),
+    ];
+    for caller in kinds {
+        for callee in kinds {
+            let hard = |kind| kind == Some(NatConfig::SYMMETRIC);
+            let restricted = |kind| kind == Some(NatConfig::PORT_RESTRICTED) || hard(kind);
+            // Only a relay helps these.
+            if (hard(caller) && restricted(callee)) || (hard(callee) && restricted(caller)) {
+                continue;
+            }
+            let setting = Setting {
+                nats: [caller, callee],
+                stun: true,
+                ..Setting::default()
+            };
+            let name = format!("{caller:?} and {callee:?}");
+            connects(&name, &setting, Duration::from_secs(8));
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut call = Call::new(seed, &Setting::default());
+        call.with(0, |peer, _| {
+            peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["s"])
+        })
+        .unwrap();
+        call.offer(0);
+        call.run_until(Duration::from_secs(5), Call::is_connected);
+        call.world.elapsed()
+    };
+    assert_eq!(run(7), run(7));
+}
