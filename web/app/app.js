@@ -67,6 +67,7 @@ export class TwocanApp extends HTMLElement {
       return;
     }
     room.on("left", (error) => {
+      if (this.firstElementChild !== view) return; // the person went elsewhere, which is what ended it
       devices.stop();
       this.#devices = null;
       const problem = error ? joinProblem(error) : null;

@@ -70,8 +70,10 @@ export class VideoTile extends HTMLElement {
     use(this.#video, picture ? [picture] : []);
     use(this.#audio, sound);
     this.#video.hidden = !picture;
-    this.#avatar.hidden = Boolean(picture);
+    // Words take the place of the initials; over a picture they darken it.
+    this.#avatar.hidden = Boolean(picture) || status !== "";
     this.#over.hidden = status === "";
+    this.#over.classList.toggle("over-picture", Boolean(picture));
     setText(this.#status, status);
     setText(this.#advice, advice);
     this.#retry.hidden = !canRetry;
@@ -121,7 +123,15 @@ function use(element, tracks) {
   const now = stream?.getTracks() ?? [];
   if (now.length === tracks.length && tracks.every((track) => now.includes(track))) return;
   element.srcObject = tracks.length > 0 ? new MediaStream(tracks) : null;
-  if (tracks.length > 0) element.play().catch(() => element.dispatchEvent(new CustomEvent("held-back", { bubbles: true })));
+  if (tracks.length > 0) element.play().catch((error) => heldBack(element, error));
+}
+
+/**
+ * @param {HTMLMediaElement} element
+ * @param {Error} error from `play`; other names than this one mean that the source changed meanwhile
+ */
+function heldBack(element, error) {
+  if (error.name === "NotAllowedError") element.dispatchEvent(new CustomEvent("held-back", { bubbles: true }));
 }
 
 customElements.define("video-tile", VideoTile);

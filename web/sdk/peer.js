@@ -18,10 +18,14 @@ import { FILE_LABEL } from "./file-messages.js";
 const OFFER_WITHIN_MS = 6_000;
 /** `disconnected` often mends itself; after this long it gets an ICE restart. */
 const UNSTABLE_MS = 4_000;
-/** Restarts that may fail in a row before the page is told that the connection failed. It is tried on after that. */
-const RESTARTS_BEFORE_FAILED = 3;
-/** Time between the restarts of a connection that has failed. */
+/** A connection that has not come up after this long gets an ICE restart; some never say that they failed. */
+const CONNECT_WITHIN_MS = 12_000;
+/** Between two restarts. */
 const RESTART_EVERY_MS = 7_000;
+/** After so long without a connection the page is told that it failed. It is tried on after that. */
+const FAILED_AFTER_MS = 20_000;
+/** Two looks at a connection are at least this far apart. */
+const WATCH_MS = 50;
 /** Candidates kept while their description is on its way; a browser makes some dozens. */
 const EARLY_CANDIDATES_MAX = 100;
 
@@ -61,8 +65,15 @@ export class Peer extends Emitter {
   /** @type {{track: MediaStreamTrack, stream: string, receiver: RTCRtpReceiver, transceiver: RTCRtpTransceiver}[]} */
   #receiving = [];
   #restarts = 0;
+  #restartedAt = 0;
+  /** @type {number | null} */
+  #downSince = null;
+  /** @type {import("./mesh-budget.js").Budget | null} */
+  #budget = null;
   /** @type {number | undefined} */
   #timer;
+  /** @type {number | undefined} */
+  #offerTimer;
 
   /**
    * @param {object} options
@@ -97,7 +108,7 @@ export class Peer extends Emitter {
     connection.ondatachannel = ({ channel }) => this.#opened(channel);
 
     if (offers) this.#begin();
-    else this.#timer = setTimeout(() => this.#negotiated || this.#begin(), OFFER_WITHIN_MS);
+    else this.#offerTimer = setTimeout(() => this.#begin(), OFFER_WITHIN_MS);
   }
 
   /**
@@ -128,6 +139,7 @@ export class Peer extends Emitter {
       if (transceiver.sender.track !== (media?.track ?? null)) await transceiver.sender.replaceTrack(media?.track ?? null);
       const direction = media ? (isBase(source) ? "sendrecv" : "sendonly") : "inactive";
       if (transceiver.direction !== direction && transceiver.direction !== "stopped") transceiver.direction = direction;
+      if (source === "camera") await this.#fit();
       return;
     }
     // Before the first description, the lines are made together with it.
@@ -187,14 +199,28 @@ export class Peer extends Emitter {
     this.emit("change", null);
   }
 
+  /**
+   * Limits the picture that this peer gets.
+   *
+   * @param {import("./mesh-budget.js").Budget} budget
+   */
+  limit(budget) {
+    this.#budget = budget;
+    this.#fit();
+  }
+
   /** Tries again at once, for a person who asks for it. */
   retry() {
-    this.#restarts = 0;
-    if (this.state !== "closed") this.connection.restartIce();
+    if (this.state === "closed") return;
+    this.#downSince = this.#restartedAt = performance.now();
+    this.#restarts = 1;
+    this.connection.restartIce();
+    this.#watch();
   }
 
   close() {
     clearTimeout(this.#timer);
+    clearTimeout(this.#offerTimer);
     const { connection } = this;
     connection.onicecandidate = connection.onnegotiationneeded = connection.onconnectionstatechange = null;
     connection.oniceconnectionstatechange = connection.ontrack = connection.ondatachannel = null;
@@ -208,6 +234,22 @@ export class Peer extends Emitter {
     this.#negotiated = true;
     this.chat.create();
     for (const source of this.#local.sources()) this.#addLine(source);
+  }
+
+  /** Applies the limit; before the connection is up, some browsers have no parameters to change. */
+  async #fit() {
+    const sender = this.sender("camera");
+    const budget = this.#budget;
+    if (!sender || !budget || this.connection.connectionState !== "connected") return;
+    const parameters = sender.getParameters();
+    const height = sender.track?.getSettings().height ?? 0;
+    const scale = Math.max(1, height / budget.maxHeight);
+    const [encoding] = parameters.encodings ?? [];
+    if (!encoding || (encoding.maxBitrate === budget.maxBitrate && encoding.scaleResolutionDownBy === scale)) return;
+    encoding.maxBitrate = budget.maxBitrate;
+    encoding.scaleResolutionDownBy = scale;
+    // A limit that could not be set costs bandwidth, not the call.
+    await sender.setParameters(parameters).catch((error) => console.warn("bitrate not limited", error));
   }
 
   /** @param {Source} source */
@@ -274,7 +316,7 @@ export class Peer extends Emitter {
 
     const first = !this.#negotiated;
     this.#negotiated = true;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#offerTimer);
     this.#state("connecting");
     if (first) await this.#answerOnItsLines();
     await connection.setLocalDescription();
@@ -311,40 +353,45 @@ export class Peer extends Emitter {
     else this.emit("channel", channel);
   }
 
+  /**
+   * Looks how the connection does, restarts ICE when that is due, and comes back when there is something to look at.
+   * Both sides do so; perfect negotiation sorts out restarts that cross.
+   */
   #watch() {
-    const { connectionState, iceConnectionState } = this.connection;
     clearTimeout(this.#timer);
+    const { connectionState, iceConnectionState } = this.connection;
     if (connectionState === "connected") {
+      this.#downSince = null;
       this.#restarts = 0;
       this.#state("connected");
-    } else if (connectionState === "failed" || iceConnectionState === "failed") {
-      this.#restart(0);
-    } else if (iceConnectionState === "disconnected") {
-      this.#state("unstable");
-      this.#restart(UNSTABLE_MS);
+      this.#fit();
+      return;
     }
+    if (this.state === "closed" || connectionState === "closed") return;
+    const now = performance.now();
+    this.#downSince ??= now;
+    if (this.#renegotiates && now >= this.#restartDue()) {
+      this.#restarts += 1;
+      this.#restartedAt = now;
+      this.connection.restartIce();
+    }
+    const failsAt = this.#downSince + FAILED_AFTER_MS;
+    const isBroken = connectionState === "failed" || ["failed", "disconnected"].includes(iceConnectionState);
+    if (now >= failsAt) this.#state("failed");
+    else if (isBroken || this.state === "failed") this.#state("unstable");
+    const next = now < failsAt ? Math.min(failsAt, this.#restartDue()) : this.#restartDue();
+    this.#timer = setTimeout(() => this.#watch(), Math.max(WATCH_MS, next - now));
   }
 
-  /**
-   * Both sides see a failure; the polite one waits a little, so that as a rule one of them restarts.
-   *
-   * @param {number} delay
-   */
-  #restart(delay) {
-    const failed = this.#restarts >= RESTARTS_BEFORE_FAILED || !this.#renegotiates;
-    this.#state(failed && delay === 0 ? "failed" : "unstable");
-    if (!this.#renegotiates) return;
-    const pause = this.#restarts === 0 ? delay : RESTART_EVERY_MS;
-    this.#timer = setTimeout(
-      () => {
-        if (this.connection.connectionState === "connected") return;
-        this.#restarts += 1;
-        this.connection.restartIce();
-        // `failed` can stay `failed` without another event, so look again.
-        this.#timer = setTimeout(() => this.#watch(), RESTART_EVERY_MS);
-      },
-      pause + (this.#polite ? 1_000 : 0),
-    );
+  /** When ICE is to be restarted, as things are. */
+  #restartDue() {
+    const { connectionState, iceConnectionState } = this.connection;
+    const isFailed = connectionState === "failed" || iceConnectionState === "failed";
+    const patience = isFailed ? 0 : iceConnectionState === "disconnected" ? UNSTABLE_MS : CONNECT_WITHIN_MS;
+    // As a rule one of both restarts: the polite side waits a little longer.
+    const manners = this.#polite ? 1_000 : 0;
+    if (this.#restarts === 0) return (this.#downSince ?? 0) + patience + manners;
+    return this.#restartedAt + Math.max(RESTART_EVERY_MS, patience) + manners;
   }
 
   /** @param {PeerState} state */
@@ -352,6 +399,7 @@ export class Peer extends Emitter {
     if (state === "connecting" && this.state !== "waiting") return; // renegotiation is no news
     if (this.state === state) return;
     this.state = state;
+    if (state === "connecting") this.#watch();
     this.emit("change", null);
   }
 }

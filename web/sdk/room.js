@@ -4,6 +4,7 @@ import { FILE_LABEL } from "./file-messages.js";
 import { FileReceiver } from "./file-receiver.js";
 import { FileSender } from "./file-sender.js";
 import { LocalMedia } from "./local-media.js";
+import { meshBudget } from "./mesh-budget.js";
 import { Peer } from "./peer.js";
 import { sessionUrl } from "./session-url.js";
 import { Signaling } from "./signaling.js";
@@ -239,6 +240,7 @@ export class Room extends Emitter {
     peer.on("message", (text) => this.#heard(peer, text));
     peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
     peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
+    this.#share();
     this.emit("peer-joined", peer);
     return peer;
   }
@@ -249,7 +251,15 @@ export class Room extends Emitter {
     if (!peer) return;
     this.peers.delete(id);
     peer.close();
+    this.#share();
     this.emit("peer-left", peer);
+  }
+
+  /** Shares what this side can send among those who get it. */
+  #share() {
+    if (this.topology !== "mesh") return;
+    const budget = meshBudget(this.peers.size);
+    for (const peer of this.peers.values()) peer.limit(budget);
   }
 
   /**

@@ -1,0 +1,101 @@
+// What the network and bad timing do to a call.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch } from "./driver.mjs";
+import { PROBE, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { startServer } from "./server.mjs";
+
+let server;
+const browsers = {};
+before(async () => {
+  server = await startServer();
+  browsers.chromium = await launch("chromium", { stock: true });
+  browsers.firefox = await launch("firefox", { stock: true });
+});
+after(async () => {
+  await Promise.all(Object.values(browsers).map((browser) => browser.close()));
+  server?.close();
+});
+
+async function pair(t, init = PROBE, other = "firefox") {
+  const room = roomFor("net");
+  const ada = await browsers.chromium.newPage({ init, width: 800, height: 600 });
+  const eve = await browsers[other].newPage({ init, width: 800, height: 600 });
+  t.after(() => Promise.all([ada.close(), eve.close()]));
+  await joinRoom(ada, server.url, room, "Ada");
+  await joinRoom(eve, server.url, room, "Eve");
+  return { ada, eve };
+}
+
+test("Chromium and Firefox connect with the preferences that people have", async (t) => {
+  const { ada, eve } = await pair(t);
+  await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1)]);
+  assertQuiet(ada, eve);
+});
+
+test("offers that cross do not disturb the call", async (t) => {
+  const { ada, eve } = await pair(t);
+  await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1)]);
+  for (let round = 0; round < 5; round += 1) {
+    // Both at once: an ICE restart and a screen that comes or goes.
+    const change = (page) =>
+      page.evaluate(async (on) => {
+        const { room } = document.querySelector("call-view");
+        const [peer] = room.peers.values();
+        peer.connection.restartIce();
+        if (on) {
+          const canvas = document.createElement("canvas");
+          const context = canvas.getContext("2d");
+          setInterval(() => context.fillText(String(performance.now()), 10, 20), 50);
+          await room.publish("screen", canvas.captureStream(10).getVideoTracks()[0]);
+        } else {
+          await room.unpublish("screen");
+        }
+      }, round % 2 === 0);
+    await Promise.all([change(ada), change(eve)]);
+    for (const page of [ada, eve]) {
+      await page.until(`round ${round}: stable, connected, and the screen as it should be`, (on) => {
+        const [peer] = document.querySelector("call-view").room.peers.values();
+        const { signalingState, connectionState } = peer.connection;
+        return signalingState === "stable" && connectionState === "connected" && Boolean(document.querySelector(".tile.screen video")?.videoWidth) === on;
+      }, round % 2 === 0);
+    }
+  }
+  for (const page of [ada, eve]) {
+    const [frames] = await decodedFrames(page);
+    await seesPicturesOf(page, 1, frames + 10);
+  }
+  await writeChat(ada, "Still understood");
+  await readsChat(eve, "Still understood");
+  assertQuiet(ada, eve);
+});
+
+test("a connection that cannot be made is explained, and made when the way is free", { timeout: 240_000 }, async (t) => {
+  // Only relays are allowed, and there is none: as behind a firewall that lets nothing through.
+  const blocked = `${PROBE}
+    globalThis.connections = [];
+    const Real = RTCPeerConnection;
+    globalThis.RTCPeerConnection = class extends Real {
+      constructor(configuration) {
+        super({ ...configuration, iceTransportPolicy: "relay" });
+        connections.push(this);
+      }
+    };`;
+  const { ada, eve } = await pair(t, blocked, "chromium");
+  const words = (page) => page.until("the words about the failed connection", () => {
+    const status = document.querySelector(".tile.person .tile-status");
+    return !status.hidden && /No connection/.test(status.innerText) && status.innerText;
+  }, null, 90_000);
+  assert.match(await words(ada), /firewall or a VPN/);
+  await words(eve);
+  if (process.env.SHOTS) await ada.screenshot(`${process.env.SHOTS}/failed.png`);
+  for (const page of [eve, ada]) {
+    await page.evaluate(() => {
+      connections.forEach((one) => one.setConfiguration({ ...one.getConfiguration(), iceTransportPolicy: "all" }));
+      document.querySelector(".tile-status .button").click(); // at once, before it is tried again by itself
+    });
+  }
+  await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1)]);
+  for (const page of [ada, eve]) await page.until("no words over the picture", () => document.querySelector(".tile.person .tile-status").hidden);
+  assertQuiet(ada, eve);
+});

@@ -1,0 +1,153 @@
+// What needs no browser.
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { arrange } from "../../web/app/arrange.js";
+import { initials } from "../../web/app/format.js";
+import { deviceProblem } from "../../web/app/problems.js";
+import { randomRoomName, roomNameIn, roomNameOf } from "../../web/app/room-names.js";
+import { backoff } from "../../web/sdk/backoff.js";
+import { readChat } from "../../web/sdk/chat-messages.js";
+import { readFileMessage, safeName } from "../../web/sdk/file-messages.js";
+import { meshBudget } from "../../web/sdk/mesh-budget.js";
+import { sessionUrl } from "../../web/sdk/session-url.js";
+import { Sha256 } from "../../web/sdk/sha256.js";
+import { StatsReader } from "../../web/sdk/stats.js";
+
+test("SHA-256 of what comes in pieces is that of the whole", () => {
+  const digest = (bytes, piece) => {
+    const hash = new Sha256();
+    for (let at = 0; at < bytes.length; at += piece) hash.update(bytes.subarray(at, at + piece));
+    return hash.hex();
+  };
+  // FIPS 180-4 examples.
+  assert.equal(digest(Buffer.from("abc"), 3), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  assert.equal(digest(Buffer.alloc(0), 1), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  for (const size of [1, 55, 56, 63, 64, 65, 119, 120, 128, 1000, 100_003]) {
+    const bytes = randomBytes(size);
+    const expected = createHash("sha256").update(bytes).digest("hex");
+    for (const piece of [1, 7, 64, 65, 4096]) assert.equal(digest(bytes, piece), expected, `${bytes.toString("hex").slice(0, 80)} in ${piece}`);
+  }
+});
+
+test("tiles stay on the stage, do not overlap and are of a kind", () => {
+  for (const [width, height] of [[1248, 668], [348, 560], [640, 300], [1900, 1000]]) {
+    for (let count = 1; count <= 16; count += 1) {
+      const seats = Array.from({ length: count }, (_, index) => ({ id: String(index), role: index === count - 1 ? "self" : "person" }));
+      const places = [...arrange(seats, { width, height }).values()];
+      assert.equal(places.length, count);
+      for (const { x, y, width: w, height: h } of places) {
+        assert.ok(x >= -0.5 && y >= -0.5 && x + w <= width + 0.5 && y + h <= height + 0.5, `${count} on ${width}×${height}`);
+        assert.ok(w > 20 && h > 20);
+      }
+      const fixed = places.filter(({ floating }) => !floating);
+      for (const a of fixed) {
+        for (const b of fixed) {
+          const apart = a === b || a.x + a.width <= b.x + 0.5 || b.x + b.width <= a.x + 0.5 || a.y + a.height <= b.y + 0.5 || b.y + b.height <= a.y + 0.5;
+          assert.ok(apart, `${count} on ${width}×${height}`);
+        }
+      }
+    }
+  }
+});
+
+test("a shared screen gets most of the stage, upright and lying", () => {
+  for (const [width, height] of [[1248, 668], [348, 560]]) {
+    const places = arrange([{ id: "screen", role: "screen" }, { id: "a", role: "person" }, { id: "me", role: "self" }], { width, height });
+    const area = (id) => places.get(id).width * places.get(id).height;
+    assert.ok(area("screen") > 3 * area("a"), `${width}×${height}`);
+  }
+});
+
+test("a file name from someone else is only a name", () => {
+  assert.equal(safeName("../../etc/passwd"), "passwd");
+  assert.equal(safeName("C:\\Windows\\system.ini"), "system.ini");
+  assert.equal(safeName("photo\u202egpj.exe"), "photogpj.exe");
+  assert.equal(safeName(".bashrc"), "bashrc");
+  assert.equal(safeName("a\u0000b\n.txt"), "ab.txt");
+  assert.equal(safeName("///"), "file");
+  assert.equal(safeName(`${"x".repeat(500)}.tar.gz`).length, 200);
+  assert.ok(safeName(`${"x".repeat(500)}.pdf`).endsWith(".pdf"));
+});
+
+test("what is no message of the file protocol is none", () => {
+  for (const text of ["", "{", "null", "7", "[]", '{"type":"offer"}', '{"type":"offer","id":"a","name":"b","size":-1}', '{"type":"offer","id":"a","name":"b","size":1e300}', '{"type":"end","sha256":"zz"}', '{"type":"progress","received":0.5}', '{"type":"unheard"}']) {
+    assert.equal(readFileMessage(text), null, text);
+  }
+});
+
+test("chat takes JSON and plain text, and nothing that is too long or of another type", () => {
+  assert.equal(readChat('{"type":"chat","id":"1","text":"hi","at":5}').at, 5);
+  assert.equal(readChat("hello from a terminal").text, "hello from a terminal");
+  assert.equal(readChat("42").text, "42");
+  assert.equal(readChat('{"type":"typing"}'), null);
+  assert.equal(readChat('{"type":"chat","text":7}'), null);
+  assert.equal(readChat(JSON.stringify({ type: "chat", text: "x".repeat(8001) })), null);
+  assert.equal(readChat("  "), null);
+});
+
+test("the room is found in the address", () => {
+  assert.equal(roomNameIn({ pathname: "/blue-otter", search: "" }), "blue-otter");
+  assert.equal(roomNameIn({ pathname: "/", search: "?room=Blue%20Otter" }), "blue-otter");
+  assert.equal(roomNameIn({ pathname: "/index.html", search: "" }), "");
+  assert.equal(roomNameIn({ pathname: "/%E0%A4%A", search: "" }), "");
+  assert.equal(roomNameOf("Ärzte & Söhne!"), "ärzte-söhne");
+  for (let i = 0; i < 50; i += 1) {
+    const name = randomRoomName();
+    assert.equal(roomNameOf(name), name);
+  }
+});
+
+test("the session's address follows from what a person opens", () => {
+  const base = "https://example.org/lobby";
+  assert.equal(sessionUrl("/blue-otter", { base }).href, "wss://example.org/webrtc/blue-otter");
+  assert.equal(sessionUrl("http://localhost:8080/blue-otter/").href, "ws://localhost:8080/webrtc/blue-otter");
+  assert.equal(sessionUrl("wss://example.org/socket/blue-otter").href, "wss://example.org/socket/blue-otter");
+  assert.equal(sessionUrl("https://example.org/x#y", { token: "a b" }).href, "wss://example.org/webrtc/x?access_token=a+b");
+});
+
+test("pauses between attempts grow, end at eight seconds and are spread", () => {
+  assert.equal(backoff(0), 0);
+  assert.deepEqual([1, 2, 3, 6, 20].map((attempt) => backoff(attempt, () => 1)), [250, 500, 1000, 8000, 8000]);
+  assert.equal(backoff(20, () => 0), 4000);
+});
+
+test("the picture gets smaller with everyone who joins", () => {
+  const sums = [1, 2, 3, 4, 5, 8, 9, 16].map((others) => meshBudget(others).maxBitrate * others);
+  assert.ok(sums.every((sum) => sum <= 2_500_000), String(sums));
+  assert.equal(meshBudget(1).maxHeight, 720);
+});
+
+test("problems with devices are told apart", () => {
+  const title = (name, message = "") => deviceProblem(new DOMException(message, name), "camera").title;
+  const titles = ["NotAllowedError", "NotFoundError", "NotReadableError", "InsecureContext", "OverconstrainedError"].map((name) => title(name));
+  assert.equal(new Set(titles).size, titles.length);
+  assert.match(title("NotAllowedError", "Permission denied by system"), /by the system/);
+});
+
+test("initials fit any name", () => {
+  assert.equal(initials("Ada Lovelace"), "AL");
+  assert.equal(initials("  grace  "), "G");
+  assert.equal(initials("李 小龙"), "李小");
+  assert.equal(initials(""), "?");
+  assert.equal(initials("🦦 otter"), "🦦O");
+});
+
+test("statistics take rates from two readings", () => {
+  const report = (at, bytes, packets, lost) => [
+    ["I", { id: "I", type: "inbound-rtp", kind: "video", mid: "1", timestamp: at, bytesReceived: bytes, packetsReceived: packets, packetsLost: lost, framesDecoded: 60, framesPerSecond: 30, frameWidth: 640, frameHeight: 360, codecId: "C", jitter: 0.004 }],
+    ["C", { id: "C", type: "codec", mimeType: "video/VP8" }],
+    ["T", { id: "T", type: "transport", selectedCandidatePairId: "P", tlsVersion: "FEFC", srtpCipher: "AEAD_AES_128_GCM" }],
+    ["P", { id: "P", type: "candidate-pair", localCandidateId: "L", remoteCandidateId: "R", currentRoundTripTime: 0.025 }],
+    ["L", { id: "L", type: "local-candidate", candidateType: "host", protocol: "udp" }],
+    ["R", { id: "R", type: "remote-candidate", candidateType: "srflx" }],
+  ];
+  const reader = new StatsReader();
+  reader.summarise(report(1000, 0, 0, 0));
+  const { tracks, transport } = reader.summarise(report(2000, 125_000, 90, 10));
+  assert.equal(tracks[0].bitrate, 1_000_000);
+  assert.equal(tracks[0].loss, 0.1);
+  assert.equal(tracks[0].codec, "VP8");
+  assert.equal(tracks[0].jitterMs, 4);
+  assert.deepEqual({ ...transport, availableOutgoing: null }, { rttMs: 25, availableOutgoing: null, local: "host", remote: "srflx", protocol: "udp", dtls: "DTLS 1.3", srtp: "AEAD_AES_128_GCM" });
+});
