@@ -10,6 +10,7 @@ pub mod counters;
 pub mod crypto;
 pub mod dtls;
 pub mod ice;
+pub mod keying;
 pub mod negotiate;
 pub mod peer;
 pub mod random;

@@ -7,10 +7,10 @@ use dimpl::{Dtls, Output};
 
 use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Record, records};
 use super::{
-    Certificate, Event, Failure, Fingerprint, GRACE, RETRANSMIT_AFTER, Role, Settings, SrtpKeys,
-    SrtpProfile, Version,
+    Certificate, Event, Failure, Fingerprint, GRACE, RETRANSMIT_AFTER, Role, Settings, Version,
 };
 use crate::counters::Counters;
+use crate::keying::{SrtpKeys, SrtpProfile};
 use crate::time::Deadline;
 
 /// Datagrams of handshake flights waiting to be polled. A flight is at most ten.

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::crypto::Hash;
+use crate::keying::SrtpKeys;
 
 const ONE_WAY: Duration = Duration::from_millis(50);
 

@@ -3,7 +3,7 @@
 use super::derivation::{Label, derive};
 use super::{RTCP_HEADER_LEN, Rejected};
 use crate::crypto::{AesCtr, AesGcm, AuthenticationFailed, HmacSha1};
-use crate::dtls::SrtpProfile;
+use crate::keying::SrtpProfile;
 
 /// HMAC-SHA1 is cut to 80 bits (RFC 3711 §5.2).
 const TAG_80_LEN: usize = 10;

@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use receiver::Receiver;
 pub use sender::Sender;
 
-use crate::dtls::SrtpProfile;
+use crate::keying::SrtpProfile;
 
 /// Length of the RTP header without CSRCs and extensions.
 const RTP_HEADER_LEN: usize = 12;

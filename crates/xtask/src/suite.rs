@@ -1,0 +1,201 @@
+//! What `cargo xtask test` runs, in order: quick and certain things first.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::report::{Outcome, Report, run, run_with};
+use crate::{tidy, tools};
+
+/// Scenario seeds of the quick suite.
+const SEEDS: &str = "200";
+
+/// Scenario seeds of the whole suite.
+const SEEDS_ALL: &str = "2000";
+
+/// The README's test command.
+pub(crate) fn test(root: &Path, all: bool) -> bool {
+    let mut report = Report::default();
+    report.step("format", || {
+        run(root, "cargo", &["fmt", "--all", "--check"])
+    });
+    report.step("tidy", || tidy::outcome(root));
+    report.step("clippy", || {
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        run(root, "cargo", &arguments)
+    });
+    report.step("deny", || deny(root));
+    report.step("unit tests and fuzz corpora", || {
+        let arguments = [
+            "test",
+            "--workspace",
+            "--locked",
+            "--quiet",
+            "--exclude",
+            "twocan-scenarios",
+        ];
+        run(root, "cargo", &arguments)
+    });
+    report.step("scenarios", || scenarios(root, all));
+    report.step("binary", || {
+        run(
+            root,
+            "cargo",
+            &["build", "--locked", "--package", "twocan-server"],
+        )
+    });
+    report.step("web client", || web(root));
+    let interop = tools::interop(root, if all { &["full"] } else { &["quick"] });
+    if !interop {
+        println!("some interop peers are not installed: their rows are NOT RUN");
+    }
+    report.step("interop data", || matrix(root, all, &[]));
+    report.step("interop media", || matrix(root, all, &["--media-only"]));
+    report.step("browser", || browser(root, all));
+    report.close()
+}
+
+/// Ours beside its peers.
+pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
+    let mut arguments = vec![
+        "run",
+        "--release",
+        "--locked",
+        "--package",
+        "twocan-bench",
+        "--",
+    ];
+    arguments.extend(names.iter().map(String::as_str));
+    run(root, "cargo", &arguments) == Outcome::Passed
+}
+
+/// The interop matrix with arguments of its own.
+pub(crate) fn interop(root: &Path, rest: &[String]) -> bool {
+    if run(root, "cargo", &["build", "--package", "twocan-server"]) != Outcome::Passed {
+        return false;
+    }
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    matrix(root, true, &rest) == Outcome::Passed
+}
+
+/// Every fuzz target for some seconds.
+pub(crate) fn fuzz(root: &Path, rest: &[String]) -> bool {
+    let seconds = rest
+        .first()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20_u32);
+    let limit = format!("-max_total_time={seconds}");
+    let mut report = Report::default();
+    for target in fuzz_targets(root) {
+        report.step(&format!("fuzz {target}"), || {
+            if !tools::answers("cargo-fuzz", "--version") {
+                return Outcome::NotRun("cargo install cargo-fuzz".into());
+            }
+            let folder = root.join("tests/fuzz");
+            let arguments = [
+                "+nightly",
+                "fuzz",
+                "run",
+                "--fuzz-dir",
+                ".",
+                target.as_str(),
+                "--",
+                limit.as_str(),
+                "-timeout=1",
+                "-rss_limit_mb=512",
+            ];
+            run(&folder, "cargo", &arguments)
+        });
+    }
+    report.close()
+}
+
+fn fuzz_targets(root: &Path) -> Vec<String> {
+    let Ok(folder) = std::fs::read_dir(root.join("tests/fuzz/fuzz_targets")) else {
+        return Vec::new();
+    };
+    let names = folder.filter_map(Result::ok).filter_map(|entry| {
+        let path = entry.path();
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn deny(root: &Path) -> Outcome {
+    match tools::cargo_deny(root) {
+        Err(why) => Outcome::NotRun(why),
+        Ok(program) => {
+            // Advisories need a git repository that not every network reaches.
+            let arguments = ["--offline", "check", "bans", "licenses", "sources"];
+            run(root, &program.to_string_lossy(), &arguments)
+        }
+    }
+}
+
+fn scenarios(root: &Path, all: bool) -> Outcome {
+    let seeds = OsStr::new(if all { SEEDS_ALL } else { SEEDS });
+    let arguments = [
+        "test",
+        "--locked",
+        "--quiet",
+        "--package",
+        "twocan-scenarios",
+    ];
+    run_with(root, "cargo", &arguments, &[("TWOCAN_SEEDS", seeds)])
+}
+
+fn web(root: &Path) -> Outcome {
+    if let Err(why) = tools::node_packages(root, "web") {
+        return Outcome::NotRun(why);
+    }
+    run(&root.join("web"), "npm", &["test", "--silent"])
+}
+
+fn matrix(root: &Path, all: bool, more: &[&str]) -> Outcome {
+    if !tools::answers("node", "--version") {
+        return Outcome::NotRun("node is not installed".into());
+    }
+    let ours = binary(root).to_string_lossy().into_owned();
+    let mut arguments = vec!["tests/interop/run.mjs", "--ours", ours.as_str()];
+    if !all {
+        arguments.push("--quick");
+    }
+    arguments.extend_from_slice(more);
+    run(root, "node", &arguments)
+}
+
+fn browser(root: &Path, all: bool) -> Outcome {
+    if let Err(why) = tools::node_packages(root, "tests/browser") {
+        return Outcome::NotRun(why);
+    }
+    let ours = binary(root);
+    let server = format!(
+        "{} serve --http 127.0.0.1:0 --stun 127.0.0.1:0",
+        ours.display()
+    );
+    let environment = [
+        ("TWOCAN_SERVER", OsStr::new(&server)),
+        ("TWOCAN_BIN", ours.as_os_str()),
+    ];
+    let script = if all { "test:all" } else { "test" };
+    run_with(
+        &root.join("tests/browser"),
+        "npm",
+        &["run", "--silent", script],
+        &environment,
+    )
+}
+
+fn binary(root: &Path) -> PathBuf {
+    root.join("target/debug/twocan")
+}
