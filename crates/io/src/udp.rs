@@ -166,3 +166,16 @@ fn from_codepoint(ecn: Option<EcnCodepoint>) -> Ecn {
         Some(EcnCodepoint::Ce) => Ecn::Ce,
     }
 }
+
+thread_local! {
+    /// The batch being filled belongs to the thread as well.
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::new());
+}
+
+/// Lends the thread's batch, empty, to `use_it`, which must not call this again.
+pub fn with_batch<R>(use_it: impl FnOnce(&mut Batch) -> R) -> R {
+    BATCH.with_borrow_mut(|batch| {
+        batch.clear();
+        use_it(batch)
+    })
+}

@@ -136,7 +136,7 @@ fn deny(root: &Path) -> Outcome {
         Err(why) => Outcome::NotRun(why),
         Ok(program) => {
             // Advisories need a git repository that not every network reaches.
-            let arguments = ["--offline", "check", "bans", "licenses", "sources"];
+            let arguments = ["check", "bans", "licenses", "sources"];
             run(root, &program.to_string_lossy(), &arguments)
         }
     }

@@ -1,0 +1,200 @@
+//! The task that drives one connection: sockets, clock and names on one side, the machine on the
+//! other.
+//!
+//! The machine is behind one lock, taken briefly and never across an `.await`.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use twocan_io::interfaces::{self, Filter};
+use twocan_io::udp::{self, Socket};
+use twocan_io::{clock, names};
+use twocan_proto::contract::{Datagram, Lookup, Output, Path, Request, SocketId};
+use twocan_proto::peer::Interfaces;
+
+use crate::environment::Environment;
+use crate::state::Shared;
+
+/// Answers to look-ups on their way back; more than the machine asks at a time.
+const LOOKUPS_MAX: usize = 32;
+
+/// Batches sent before the sockets are looked at again, so that a bulk sender hears its
+/// acknowledgements.
+const BATCHES_PER_TURN: usize = 4;
+
+/// A name and its addresses.
+type Resolved = (String, Vec<IpAddr>);
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    environment: Environment,
+    sockets: BTreeMap<SocketId, Socket>,
+    resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
+}
+
+/// What a turn of output ended with.
+enum Turn {
+    /// There is more to send.
+    Again,
+    /// Nothing until then, or until something happens.
+    Wait(Option<Instant>),
+    /// The connection is closed and has said all.
+    Over,
+}
+
+impl Driver {
+    /// Tells the machine the addresses of this host, and starts the task.
+    pub(crate) fn start(shared: Arc<Shared>, environment: Environment, filter: Filter) {
+        let added = interfaces::list(filter).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the system does not tell its addresses");
+            Vec::new()
+        });
+        {
+            let mut state = shared.lock();
+            let found = Interfaces { added, removed: Vec::new() };
+            state.peer.handle_interfaces(clock::now(), &found);
+        }
+        let driver =
+            Self { shared, environment, sockets: BTreeMap::new(), resolved: mpsc::channel(LOOKUPS_MAX) };
+        tokio::spawn(driver.run());
+    }
+
+    async fn run(mut self) {
+        loop {
+            let deadline = match self.output() {
+                Turn::Over => break,
+                Turn::Again => Some(Instant::now()),
+                Turn::Wait(deadline) => deadline,
+            };
+            self.input(deadline).await;
+        }
+        self.shared.finish();
+    }
+
+    /// Does what the machine wants.
+    fn output(&mut self) -> Turn {
+        udp::with_batch(|batch| {
+            for _ in 0..BATCHES_PER_TURN {
+                batch.clear();
+                let mut state = self.shared.lock();
+                let now = clock::now();
+                let output = state.peer.poll_output(now, batch);
+                match output {
+                    Output::Event(event) => state.take_event(event, &self.shared),
+                    Output::Request(request) => {
+                        drop(state);
+                        self.serve(request);
+                    }
+                    Output::Transmit => {
+                        drop(state);
+                        let destination = batch.destination();
+                        let socket = destination
+                            .and_then(|destination| self.sockets.get(&destination.path.socket));
+                        if let Some(socket) = socket {
+                            let lost = socket.send(batch);
+                            if lost > 0 {
+                                self.shared.lock().datagrams_not_sent += lost as u64;
+                            }
+                        }
+                    }
+                    Output::Wait(deadline) => {
+                        state.take_channel_events(now, &self.shared);
+                        if state.peer.wants_poll() {
+                            continue;
+                        }
+                        if state.peer.is_closed() {
+                            return Turn::Over;
+                        }
+                        return Turn::Wait(deadline.map(|deadline| deadline.at));
+                    }
+                }
+            }
+            Turn::Again
+        })
+    }
+
+    fn serve(&mut self, request: Request) {
+        match request {
+            Request::Bind { socket, ip } => match Socket::bind(ip) {
+                Ok(bound) => {
+                    let local = bound.local();
+                    self.sockets.insert(socket, bound);
+                    self.shared.lock().peer.handle_bound(clock::now(), socket, local);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, %ip, "cannot bind");
+                    self.shared.lock().peer.handle_bind_failed(clock::now(), socket);
+                }
+            },
+            Request::Close { socket } => {
+                self.sockets.remove(&socket);
+            }
+            Request::Resolve { name, how } => {
+                let back = self.resolved.0.clone();
+                let environment = self.environment.clone();
+                tokio::spawn(async move {
+                    let addresses = match how {
+                        Lookup::Dns => names::resolve(&name).await.unwrap_or_default(),
+                        Lookup::Mdns => environment.resolve_mdns(&name).await,
+                    };
+                    let _ = back.send((name, addresses)).await;
+                });
+            }
+        }
+    }
+
+    /// Waits for the first of everything, and tells the machine.
+    async fn input(&mut self, deadline: Option<Instant>) {
+        let timer = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let shared = &self.shared;
+        let sockets = &self.sockets;
+        let received = poll_fn(|context| {
+            let mut any = false;
+            for (id, socket) in sockets {
+                let path = Path { socket: *id, local: socket.local() };
+                let mut state = shared.lock();
+                let now = clock::now();
+                let polled = socket.poll_receive(context, |remote, ecn, bytes| {
+                    state.peer.handle_datagram(now, Datagram { path, remote, ecn, bytes });
+                });
+                match polled {
+                    Poll::Ready(Ok(())) => any = true,
+                    // An ICMP error of an earlier datagram; the socket goes on.
+                    Poll::Ready(Err(error)) => {
+                        tracing::trace!(%error, "receiving");
+                        any = true;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            if any { Poll::Ready(()) } else { Poll::Pending }
+        });
+        tokio::select! {
+            biased;
+            () = received => {}
+            () = shared.wake.notified() => {}
+            answer = self.resolved.1.recv() => {
+                if let Some((name, addresses)) = answer {
+                    shared.lock().peer.handle_resolved(clock::now(), &name, &addresses);
+                }
+            }
+            () = timer => {
+                let now = clock::now();
+                let mut state = shared.lock();
+                if deadline.is_some_and(|deadline| deadline <= now.monotonic) {
+                    state.peer.handle_timeout(now);
+                }
+            }
+        }
+    }
+}
