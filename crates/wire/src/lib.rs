@@ -28,7 +28,9 @@
 pub mod candidate;
 pub mod demux;
 pub mod ids;
+pub mod payload;
 pub mod reader;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod seq;

@@ -1,5 +1,10 @@
 //! The header extensions that we write and read, and their numbers (RFC 8285).
 
+use core::time::Duration;
+
+use super::header::Extensions;
+use crate::seq::SeqNo16;
+
 /// A header extension, by its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ExtensionKind {
@@ -110,4 +115,137 @@ impl ExtensionMap {
             ExtensionKind::AudioLevel => &mut self.audio_level,
         }
     }
+}
+
+/// Loudness of a packet (RFC 6464 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioLevel {
+    /// Whether the packet holds speech.
+    pub voice: bool,
+    /// 0 (loudest) to 127 (silence), in -dBov.
+    pub level: u8,
+}
+
+/// Values of the extensions of one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExtensionValues<'a> {
+    /// [`ExtensionKind::Mid`].
+    pub mid: Option<&'a [u8]>,
+    /// [`ExtensionKind::Rid`].
+    pub rid: Option<&'a [u8]>,
+    /// [`ExtensionKind::RepairedRid`].
+    pub repaired_rid: Option<&'a [u8]>,
+    /// [`ExtensionKind::AbsSendTime`], the lower 24 bits.
+    pub abs_send_time: Option<u32>,
+    /// [`ExtensionKind::TransportSequence`].
+    pub transport_sequence: Option<SeqNo16>,
+    /// [`ExtensionKind::AudioLevel`].
+    pub audio_level: Option<AudioLevel>,
+}
+
+impl<'a> ExtensionValues<'a> {
+    /// Reads those elements that `map` gives a meaning to. An element of the wrong length is as
+    /// good as absent.
+    pub fn read(extensions: &Extensions<'a>, map: &ExtensionMap) -> Self {
+        let mut values = Self::default();
+        for (id, value) in extensions.iter() {
+            match map.kind(id) {
+                Some(ExtensionKind::Mid) => values.mid = Some(value),
+                Some(ExtensionKind::Rid) => values.rid = Some(value),
+                Some(ExtensionKind::RepairedRid) => values.repaired_rid = Some(value),
+                Some(ExtensionKind::AbsSendTime) => {
+                    if let [a, b, c] = *value {
+                        values.abs_send_time = Some(u32::from_be_bytes([0, a, b, c]));
+                    }
+                }
+                Some(ExtensionKind::TransportSequence) => {
+                    if let [a, b] = *value {
+                        values.transport_sequence = Some(SeqNo16(u16::from_be_bytes([a, b])));
+                    }
+                }
+                Some(ExtensionKind::AudioLevel) => {
+                    if let [byte, ..] = *value {
+                        values.audio_level = Some(AudioLevel {
+                            voice: byte & 0x80 != 0,
+                            level: byte & 0x7f,
+                        });
+                    }
+                }
+                None => {}
+            }
+        }
+        values
+    }
+
+    /// Appends the extension block; answers whether there was anything to write.
+    pub(super) fn write(&self, out: &mut Vec<u8>, map: &ExtensionMap) -> bool {
+        let mut fits_one_byte = true;
+        let mut is_empty = true;
+        self.each(map, |id, value| {
+            is_empty = false;
+            fits_one_byte &= id <= 14 && (1..=16).contains(&value.len());
+        });
+        if is_empty {
+            return false;
+        }
+        let profile: u16 = if fits_one_byte { 0xbede } else { 0x1000 };
+        out.extend(profile.to_be_bytes());
+        let length_at = out.len();
+        out.extend([0, 0]);
+        let start = out.len();
+        self.each(map, |id, value| {
+            let len = u8::try_from(value.len()).unwrap_or(u8::MAX);
+            if fits_one_byte {
+                out.push((id << 4) | (len.saturating_sub(1) & 0x0f));
+            } else {
+                out.extend([id, len]);
+            }
+            out.extend(value.iter().take(usize::from(len)));
+        });
+        let len = out.len().saturating_sub(start).next_multiple_of(4);
+        out.resize(start.saturating_add(len), 0);
+        let words = u16::try_from(len >> 2).unwrap_or(u16::MAX);
+        if let Some(seat) = out.get_mut(length_at..start) {
+            seat.copy_from_slice(&words.to_be_bytes());
+        }
+        true
+    }
+
+    fn each(&self, map: &ExtensionMap, mut visit: impl FnMut(u8, &[u8])) {
+        for (kind, id) in map.iter() {
+            match kind {
+                ExtensionKind::Mid => self.mid.into_iter().for_each(|text| visit(id, text)),
+                ExtensionKind::Rid => self.rid.into_iter().for_each(|text| visit(id, text)),
+                ExtensionKind::RepairedRid => {
+                    self.repaired_rid
+                        .into_iter()
+                        .for_each(|text| visit(id, text));
+                }
+                ExtensionKind::AbsSendTime => {
+                    if let Some(time) = self.abs_send_time {
+                        let [_, bytes @ ..] = time.to_be_bytes();
+                        visit(id, &bytes);
+                    }
+                }
+                ExtensionKind::TransportSequence => {
+                    if let Some(sequence) = self.transport_sequence {
+                        visit(id, &sequence.0.to_be_bytes());
+                    }
+                }
+                ExtensionKind::AudioLevel => {
+                    if let Some(level) = self.audio_level {
+                        let voice = if level.voice { 0x80 } else { 0 };
+                        visit(id, &[voice | (level.level & 0x7f)]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A time as [`ExtensionKind::AbsSendTime`] has it: seconds modulo 64 in 6.18 fixed point.
+pub fn abs_send_time(time: Duration) -> u32 {
+    let fraction = (u64::from(time.subsec_nanos()) << 18) / 1_000_000_000;
+    let value = (time.as_secs() << 18) | fraction;
+    (value & 0x00ff_ffff) as u32
 }

@@ -1,0 +1,330 @@
+//! H.264 (RFC 6184), packetization modes 0 and 1.
+//!
+//! Frames are access units in Annex B form: NAL units, each after a start code of three or four
+//! bytes. In payloads, small parameter sets travel together (STAP-A), large units in fragments
+//! (FU-A), others alone.
+
+use super::{Chunk, PayloadError, Prefix, even_pieces};
+use crate::reader::Reader;
+
+const TYPE_MASK: u8 = 0x1f;
+const IDR: u8 = 5;
+const SPS: u8 = 7;
+const PPS: u8 = 8;
+const STAP_A: u8 = 24;
+const FU_A: u8 = 28;
+const FU_START: u8 = 0x80;
+const FU_END: u8 = 0x40;
+
+/// How NAL units may travel (RFC 6184 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketizationMode {
+    /// One unit a packet, mode 0.
+    SingleNalUnit,
+    /// Aggregates and fragments as well, mode 1.
+    NonInterleaved,
+}
+
+/// The NAL units of an Annex B byte stream, without start codes and the zeros before them.
+pub fn nal_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = after_start_code(stream).unwrap_or_default();
+    core::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let unit;
+            (unit, rest) = match rest.windows(3).position(|three| three == [0, 0, 1]) {
+                Some(at) => (
+                    rest.get(..at).unwrap_or_default(),
+                    rest.get(at.saturating_add(3)..).unwrap_or_default(),
+                ),
+                None => (rest, &[][..]),
+            };
+            // Zeros before a start code belong to it, or are padding (H.264 annex B.1).
+            let len = unit.iter().rposition(|byte| *byte != 0);
+            let len = len.map_or(0, |last| last.saturating_add(1));
+            if len > 0 {
+                return unit.get(..len);
+            }
+        }
+        None
+    })
+}
+
+fn after_start_code(stream: &[u8]) -> Option<&[u8]> {
+    let at = stream.windows(3).position(|three| three == [0, 0, 1])?;
+    stream.get(at.saturating_add(3)..)
+}
+
+fn unit_type(unit: &[u8]) -> u8 {
+    unit.first().map_or(0, |byte| byte & TYPE_MASK)
+}
+
+/// Whether an access unit in Annex B form can be decoded without those before it.
+pub fn is_key_frame(frame: &[u8]) -> bool {
+    nal_units(frame).any(|unit| unit_type(unit) == IDR)
+}
+
+/// Whether a payload begins a key frame: with a sequence parameter set, or with the first piece
+/// of an IDR picture.
+pub fn starts_key_frame(payload: &[u8]) -> bool {
+    match payload {
+        [head, header, ..] if head & TYPE_MASK == FU_A => {
+            header & FU_START != 0 && matches!(header & TYPE_MASK, IDR | SPS)
+        }
+        [head, _, _, first, ..] if head & TYPE_MASK == STAP_A => {
+            matches!(first & TYPE_MASK, IDR | SPS)
+        }
+        [head, ..] => matches!(head & TYPE_MASK, IDR | SPS),
+        [] => false,
+    }
+}
+
+/// Splits an access unit in Annex B form into payloads of at most `payload_len_max` bytes.
+///
+/// # Errors
+/// [`PayloadError::Empty`] when there is no NAL unit, [`PayloadError::TooLong`] when one does not
+/// fit a packet in mode 0.
+pub fn packetize(
+    frame: &[u8],
+    mode: PacketizationMode,
+    payload_len_max: usize,
+) -> Result<Vec<Chunk<'_>>, PayloadError> {
+    let mut chunks = Vec::new();
+    let mut sets: Vec<&[u8]> = Vec::new();
+    // 9 is the access unit delimiter: it says nothing that the timestamp does not.
+    for unit in nal_units(frame).filter(|unit| unit_type(unit) != 9) {
+        let fits = unit.len() <= payload_len_max;
+        match mode {
+            PacketizationMode::SingleNalUnit if !fits => return Err(PayloadError::TooLong),
+            PacketizationMode::SingleNalUnit => chunks.push(alone(unit)),
+            PacketizationMode::NonInterleaved => {
+                if matches!(unit_type(unit), SPS | PPS)
+                    && aggregate_len(&sets, unit) <= payload_len_max
+                {
+                    sets.push(unit);
+                    continue;
+                }
+                flush(&mut sets, &mut chunks);
+                if fits {
+                    chunks.push(alone(unit));
+                } else {
+                    fragment(unit, payload_len_max, &mut chunks);
+                }
+            }
+        }
+    }
+    flush(&mut sets, &mut chunks);
+    if chunks.is_empty() {
+        return Err(PayloadError::Empty);
+    }
+    Ok(chunks)
+}
+
+fn alone(unit: &[u8]) -> Chunk<'_> {
+    Chunk::Piece {
+        prefix: Prefix::NONE,
+        body: unit,
+    }
+}
+
+fn aggregate_len(units: &[&[u8]], more: &[u8]) -> usize {
+    let all = units.iter().chain(core::iter::once(&more));
+    all.fold(1, |len: usize, unit| {
+        len.saturating_add(2).saturating_add(unit.len())
+    })
+}
+
+fn flush<'a>(sets: &mut Vec<&'a [u8]>, chunks: &mut Vec<Chunk<'a>>) {
+    match **sets {
+        [] => {}
+        [unit] => {
+            chunks.push(alone(unit));
+            sets.clear();
+        }
+        _ => {
+            // RFC 6184 §5.7: the highest importance, and the error bit if any unit has it.
+            let nri = sets.iter().filter_map(|unit| unit.first());
+            let nri = nri.map(|head| head & 0x60).max().unwrap_or(0);
+            let units = core::mem::take(sets);
+            chunks.push(Chunk::Aggregate {
+                header: nri | STAP_A,
+                units,
+            });
+        }
+    }
+}
+
+/// RFC 6184 §5.8.
+fn fragment<'a>(unit: &'a [u8], payload_len_max: usize, chunks: &mut Vec<Chunk<'a>>) {
+    let Some((head, body)) = unit.split_first() else {
+        return;
+    };
+    let first = chunks.len();
+    for piece in even_pieces(body, payload_len_max.saturating_sub(2)) {
+        let start = if chunks.len() == first { FU_START } else { 0 };
+        let indicator = (head & !TYPE_MASK) | FU_A;
+        chunks.push(Chunk::Piece {
+            prefix: Prefix::two(indicator, start | (head & TYPE_MASK)),
+            body: piece,
+        });
+    }
+    if let Some(Chunk::Piece { prefix, .. }) = chunks.last_mut() {
+        let [_, header, ..] = &mut prefix.bytes;
+        *header |= FU_END;
+    }
+}
+
+/// Puts the payloads of one access unit together, in Annex B form. Answers whether it is a key
+/// frame.
+///
+/// # Errors
+/// What is wrong with the payloads; `out` may have grown then.
+pub fn assemble<'a>(
+    payloads: impl IntoIterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) -> Result<bool, PayloadError> {
+    let start = out.len();
+    let mut in_fragment = false;
+    let mut is_key = false;
+    for payload in payloads {
+        let mut reader = Reader::new(payload);
+        let head = reader.u8()?;
+        let kind = head & TYPE_MASK;
+        if in_fragment && kind != FU_A {
+            return Err(PayloadError::TornFragment);
+        }
+        match kind {
+            1..=23 => {
+                is_key |= kind == IDR;
+                push_unit(out, payload);
+            }
+            STAP_A => {
+                while !reader.is_empty() {
+                    let len = usize::from(reader.u16()?);
+                    let unit = reader.take(len)?;
+                    is_key |= unit_type(unit) == IDR;
+                    push_unit(out, unit);
+                }
+            }
+            FU_A => {
+                let header = reader.u8()?;
+                if (header & FU_START != 0) == in_fragment {
+                    return Err(PayloadError::TornFragment);
+                }
+                if !in_fragment {
+                    is_key |= header & TYPE_MASK == IDR;
+                    push_unit(out, &[(head & !TYPE_MASK) | (header & TYPE_MASK)]);
+                }
+                out.extend_from_slice(reader.rest());
+                in_fragment = header & FU_END == 0;
+            }
+            _ => return Err(PayloadError::BadType),
+        }
+    }
+    if in_fragment {
+        return Err(PayloadError::TornFragment);
+    }
+    if out.len() == start {
+        return Err(PayloadError::Empty);
+    }
+    Ok(is_key)
+}
+
+fn push_unit(out: &mut Vec<u8>, unit: &[u8]) {
+    out.extend([0, 0, 0, 1]);
+    out.extend_from_slice(unit);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(units: &[Vec<u8>]) -> Vec<u8> {
+        units
+            .iter()
+            .flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat())
+            .collect()
+    }
+
+    fn payloads(frame: &[u8], mode: PacketizationMode, len: usize) -> Vec<Vec<u8>> {
+        let chunks = packetize(frame, mode, len).unwrap();
+        let write = |chunk: &Chunk<'_>| {
+            let mut out = Vec::new();
+            chunk.write(&mut out);
+            out
+        };
+        chunks.iter().map(write).collect()
+    }
+
+    #[test]
+    fn both_start_codes_and_trailing_zeros_are_understood() {
+        let stream = [
+            9, 0, 0, 1, 0x67, 1, 0, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 3, 0,
+        ];
+        let units: Vec<_> = nal_units(&stream).collect();
+        assert_eq!(units, [&[0x67, 1][..], &[0x68, 2], &[0x65, 3]]);
+        assert_eq!(nal_units(&[1, 2, 3]).count(), 0);
+    }
+
+    #[test]
+    fn parameter_sets_travel_together_and_pictures_in_fragments() {
+        let picture = [vec![0x65], vec![7; 2500]].concat();
+        let frame = frame(&[vec![0x67, 1, 2], vec![0x68, 3], picture]);
+        let payloads = payloads(&frame, PacketizationMode::NonInterleaved, 1000);
+        assert_eq!(payloads[0], [0x78, 0, 3, 0x67, 1, 2, 0, 2, 0x68, 3]);
+        assert_eq!(payloads.len(), 4);
+        assert_eq!(payloads[1][..2], [0x7c, 0x85]);
+        assert_eq!(payloads[2][..2], [0x7c, 0x05]);
+        assert_eq!(payloads[3][..2], [0x7c, 0x45]);
+        assert!(starts_key_frame(&payloads[0]) && starts_key_frame(&payloads[1]));
+        assert!(!starts_key_frame(&payloads[2]));
+        let mut out = Vec::new();
+        let key = assemble(payloads.iter().map(Vec::as_slice), &mut out);
+        assert_eq!((key, out), (Ok(true), frame));
+    }
+
+    #[test]
+    fn torn_fragments_and_foreign_types_are_refused() {
+        let assemble = |payloads: &[&[u8]]| assemble(payloads.iter().copied(), &mut Vec::new());
+        let torn = Err(PayloadError::TornFragment);
+        assert_eq!(assemble(&[&[0x7c, 0x05, 1]]), torn);
+        assert_eq!(assemble(&[&[0x7c, 0x85, 1]]), torn);
+        assert_eq!(assemble(&[&[0x7c, 0x85, 1], &[0x41, 1]]), torn);
+        assert_eq!(assemble(&[&[0x7c, 0x85, 1], &[0x7c, 0x85, 1]]), torn);
+        assert_eq!(assemble(&[&[0x79, 0]]), Err(PayloadError::BadType));
+        assert_eq!(assemble(&[&[0x78, 0, 9, 1]]), Err(PayloadError::TooShort));
+        assert_eq!(assemble(&[]), Err(PayloadError::Empty));
+        let long = frame(&[vec![0x65; 2000]]);
+        let mode = PacketizationMode::SingleNalUnit;
+        assert_eq!(packetize(&long, mode, 1200), Err(PayloadError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn access_units_survive_the_way(
+            units in prop::collection::vec((1u8..24, prop::collection::vec(1u8..=255, 0..4000)), 1..6),
+            len in 8usize..1300,
+        ) {
+            let units: Vec<Vec<u8>> = units.into_iter().filter(|(kind, _)| *kind != 9)
+                .map(|(kind, body)| [vec![0x60 | kind], body].concat()).collect();
+            prop_assume!(!units.is_empty());
+            let frame = frame(&units);
+            let payloads = payloads(&frame, PacketizationMode::NonInterleaved, len);
+            prop_assert!(payloads.iter().all(|payload| payload.len() <= len));
+            let mut out = Vec::new();
+            let key = assemble(payloads.iter().map(Vec::as_slice), &mut out);
+            prop_assert_eq!(key, Ok(is_key_frame(&frame)));
+            prop_assert_eq!(out, frame);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 0..6)) {
+            let _ = assemble(payloads.iter().map(Vec::as_slice), &mut Vec::new());
+            for payload in &payloads {
+                let _ = starts_key_frame(payload);
+                let _ = packetize(payload, PacketizationMode::NonInterleaved, 9).map(|chunks| chunks.len());
+            }
+        }
+    }
+}

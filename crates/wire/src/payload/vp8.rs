@@ -1,0 +1,188 @@
+//! VP8 (RFC 7741).
+//!
+//! ```text
+//! |X|R|N|S|R| PID |   X: more follows, S: start of a partition, PID: which
+//! |I|L|T|K|  RSV  |   I: picture id, L: TL0PICIDX, T/K: temporal layer, key index
+//! |M| PictureID   |   M: 15 bits instead of 7
+//! |   PictureID   |
+//! |   TL0PICIDX   |
+//! |TID|Y| KEYIDX  |
+//! ```
+
+use super::{Chunk, PayloadError, Prefix, even_pieces};
+use crate::reader::Reader;
+
+/// Length of the descriptor that [`packetize`] writes, in bytes.
+const DESCRIPTOR_LEN: usize = 4;
+
+/// The descriptor in front of each payload (RFC 7741 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Whether no other frame refers to this one.
+    pub non_reference: bool,
+    /// Whether the payload begins a partition.
+    pub partition_start: bool,
+    /// Which partition.
+    pub partition: u8,
+    /// Counts pictures in 7 or 15 bits.
+    pub picture_id: Option<u16>,
+    /// Counts frames of the lowest temporal layer.
+    pub tl0_picture_index: Option<u8>,
+    /// The temporal layer, and whether it depends on the lowest alone.
+    pub temporal_layer: Option<(u8, bool)>,
+}
+
+impl Descriptor {
+    /// Reads the descriptor; the rest of the payload comes with it.
+    ///
+    /// # Errors
+    /// [`PayloadError::TooShort`], also for a descriptor with nothing after it.
+    pub fn parse(payload: &[u8]) -> Result<(Self, &[u8]), PayloadError> {
+        let mut reader = Reader::new(payload);
+        let first = reader.u8()?;
+        let more = if first & 0x80 != 0 { reader.u8()? } else { 0 };
+        let mut descriptor = Self {
+            non_reference: first & 0x20 != 0,
+            partition_start: first & 0x10 != 0,
+            partition: first & 0x07,
+            picture_id: None,
+            tl0_picture_index: None,
+            temporal_layer: None,
+        };
+        if more & 0x80 != 0 {
+            let id = reader.u8()?;
+            descriptor.picture_id = Some(if id & 0x80 != 0 {
+                u16::from_be_bytes([id & 0x7f, reader.u8()?])
+            } else {
+                u16::from(id)
+            });
+        }
+        if more & 0x40 != 0 {
+            descriptor.tl0_picture_index = Some(reader.u8()?);
+        }
+        if more & 0x30 != 0 {
+            let byte = reader.u8()?;
+            if more & 0x20 != 0 {
+                descriptor.temporal_layer = Some((byte >> 6, byte & 0x20 != 0));
+            }
+        }
+        if reader.is_empty() {
+            return Err(PayloadError::TooShort);
+        }
+        Ok((descriptor, reader.rest()))
+    }
+
+    /// Whether the payload begins a frame.
+    pub fn is_frame_start(&self) -> bool {
+        self.partition_start && self.partition == 0
+    }
+}
+
+/// Whether a frame is a key frame: the inverse of its first bit (RFC 6386 §9.1).
+pub fn is_key_frame(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|byte| byte & 1 == 0)
+}
+
+/// Whether a payload begins a key frame.
+pub fn starts_key_frame(payload: &[u8]) -> bool {
+    Descriptor::parse(payload).is_ok_and(|(own, rest)| own.is_frame_start() && is_key_frame(rest))
+}
+
+/// Splits a frame into payloads of at most `payload_len_max` bytes. `picture_id` counts frames
+/// and is written in 15 bits.
+///
+/// # Errors
+/// [`PayloadError::Empty`] for an empty frame.
+pub fn packetize(
+    frame: &[u8],
+    picture_id: u16,
+    payload_len_max: usize,
+) -> Result<impl Iterator<Item = Chunk<'_>>, PayloadError> {
+    if frame.is_empty() {
+        return Err(PayloadError::Empty);
+    }
+    let [high, low] = picture_id.to_be_bytes();
+    let pieces = even_pieces(frame, payload_len_max.saturating_sub(DESCRIPTOR_LEN));
+    Ok(pieces.enumerate().map(move |(index, body)| {
+        let start = if index == 0 { 0x10 } else { 0 };
+        Chunk::Piece {
+            prefix: Prefix::four([0x80 | start, 0x80, 0x80 | high, low]),
+            body,
+        }
+    }))
+}
+
+/// Puts the payloads of one frame together. Answers whether it is a key frame.
+///
+/// # Errors
+/// [`PayloadError::TornFragment`] when the first payload does not begin a frame.
+pub fn assemble<'a>(
+    payloads: impl IntoIterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) -> Result<bool, PayloadError> {
+    let start = out.len();
+    for (index, payload) in payloads.into_iter().enumerate() {
+        let (descriptor, body) = Descriptor::parse(payload)?;
+        if (index == 0) != descriptor.is_frame_start() {
+            return Err(PayloadError::TornFragment);
+        }
+        out.extend_from_slice(body);
+    }
+    match out.get(start..) {
+        None | Some([]) => Err(PayloadError::Empty),
+        Some(frame) => Ok(is_key_frame(frame)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_field_of_the_descriptor_is_read() {
+        let payload = [0xb5, 0xf0, 0x92, 0x34, 7, 0x60, 0xaa];
+        let (descriptor, rest) = Descriptor::parse(&payload).unwrap();
+        let expected = Descriptor {
+            non_reference: true,
+            partition_start: true,
+            partition: 5,
+            picture_id: Some(0x1234),
+            tl0_picture_index: Some(7),
+            temporal_layer: Some((1, true)),
+        };
+        assert_eq!((descriptor, rest), (expected, &[0xaa][..]));
+        let (short, _) = Descriptor::parse(&[0x80, 0x80, 0x11, 0]).unwrap();
+        assert_eq!(short.picture_id, Some(0x11));
+        for len in 0..payload.len() {
+            assert!(Descriptor::parse(&payload[..len]).is_err(), "{len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_the_way(frame in prop::collection::vec(any::<u8>(), 1..5000), id in 0u16..0x8000, len in 5usize..1300) {
+            let payloads: Vec<Vec<u8>> = packetize(&frame, id, len).unwrap().map(|chunk| {
+                let mut out = Vec::new();
+                chunk.write(&mut out);
+                out
+            }).collect();
+            prop_assert!(payloads.iter().all(|payload| payload.len() <= len));
+            let mut out = Vec::new();
+            let key = assemble(payloads.iter().map(Vec::as_slice), &mut out);
+            prop_assert_eq!(key, Ok(is_key_frame(&frame)));
+            prop_assert_eq!(&out, &frame);
+            prop_assert_eq!(starts_key_frame(&payloads[0]), is_key_frame(&frame));
+            if payloads.len() > 1 {
+                let torn = payloads[1..].iter().map(Vec::as_slice);
+                prop_assert_eq!(assemble(torn, &mut out), Err(PayloadError::TornFragment));
+            }
+        }
+
+        #[test]
+        fn arbitrary_payloads_never_panic(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..5)) {
+            let _ = assemble(payloads.iter().map(Vec::as_slice), &mut Vec::new());
+        }
+    }
+}

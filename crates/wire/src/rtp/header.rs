@@ -1,0 +1,334 @@
+//! The fixed header, contributing sources, extension elements and padding.
+
+use thiserror::Error;
+
+use super::extension::{ExtensionMap, ExtensionValues};
+use crate::ids::{PayloadType, Ssrc};
+use crate::reader::{Reader, TooShort};
+use crate::seq::SeqNo16;
+
+/// Why an RTP packet cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RtpError {
+    /// It ends inside of the header.
+    #[error("packet ends inside of the header")]
+    TooShort,
+    /// The version is not 2.
+    #[error("version is not 2")]
+    BadVersion,
+    /// The padding count is 0, or more than what follows the header (RFC 3550 §5.1).
+    #[error("padding does not fit the payload")]
+    BadPadding,
+}
+
+impl From<TooShort> for RtpError {
+    fn from(_: TooShort) -> Self {
+        Self::TooShort
+    }
+}
+
+/// The header of a received packet. Reading it touches nothing that SRTP encrypts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Whether the payload ends in padding.
+    pub padding: bool,
+    /// The end of a frame, for video; the start of a talkspurt, for audio.
+    pub marker: bool,
+    /// How the payload is to be understood.
+    pub payload_type: PayloadType,
+    /// Counts packets of the source.
+    pub sequence_number: SeqNo16,
+    /// The sampling instant in units of the clock rate.
+    pub timestamp: u32,
+    /// The source.
+    pub ssrc: Ssrc,
+    csrcs: &'a [u8],
+    /// The header extension.
+    pub extensions: Extensions<'a>,
+    /// Length of all of this, in bytes: where the payload begins.
+    pub len: usize,
+}
+
+const PADDING: u8 = 0x20;
+const EXTENSION: u8 = 0x10;
+const ONE_BYTE: u16 = 0xbede;
+const TWO_BYTE: u16 = 0x1000;
+
+impl<'a> Header<'a> {
+    /// Reads the header at the start of `packet`.
+    ///
+    /// # Errors
+    /// [`RtpError::TooShort`] and [`RtpError::BadVersion`].
+    pub fn parse(packet: &'a [u8]) -> Result<Self, RtpError> {
+        let mut reader = Reader::new(packet);
+        let first = reader.u8()?;
+        if first >> 6 != 2 {
+            return Err(RtpError::BadVersion);
+        }
+        let second = reader.u8()?;
+        let sequence_number = SeqNo16(reader.u16()?);
+        let timestamp = reader.u32()?;
+        let ssrc = Ssrc(reader.u32()?);
+        let csrcs = reader.take(usize::from(first & 0x0f).saturating_mul(4))?;
+        let extensions = if first & EXTENSION == 0 {
+            Extensions::default()
+        } else {
+            let profile = reader.u16()?;
+            let words = reader.u16()?;
+            let elements = reader.take(usize::from(words).saturating_mul(4))?;
+            Extensions { profile, elements }
+        };
+        Ok(Self {
+            padding: first & PADDING != 0,
+            marker: second & 0x80 != 0,
+            payload_type: PayloadType(second & 0x7f),
+            sequence_number,
+            timestamp,
+            ssrc,
+            csrcs,
+            extensions,
+            len: packet.len().saturating_sub(reader.len()),
+        })
+    }
+
+    /// The payload without padding, once `packet` is decrypted. Empty for a packet that is all
+    /// padding, as bandwidth probes are.
+    ///
+    /// # Errors
+    /// [`RtpError::BadPadding`].
+    pub fn payload<'p>(&self, packet: &'p [u8]) -> Result<&'p [u8], RtpError> {
+        let payload = packet.get(self.len..).ok_or(RtpError::TooShort)?;
+        if !self.padding {
+            return Ok(payload);
+        }
+        let count = payload.last().copied().ok_or(RtpError::BadPadding)?;
+        let len = payload.len().checked_sub(usize::from(count));
+        match (count, len.and_then(|len| payload.get(..len))) {
+            (0, _) | (_, None) => Err(RtpError::BadPadding),
+            (_, Some(payload)) => Ok(payload),
+        }
+    }
+
+    /// The contributing sources, at most 15.
+    pub fn csrcs(&self) -> impl Iterator<Item = Ssrc> + 'a {
+        let (words, _) = self.csrcs.as_chunks::<4>();
+        words.iter().map(|word| Ssrc(u32::from_be_bytes(*word)))
+    }
+}
+
+/// The elements of a header extension, as they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extensions<'a> {
+    /// `0xBEDE` for one-byte elements, `0x100` and four bits for two-byte elements.
+    pub profile: u16,
+    elements: &'a [u8],
+}
+
+impl<'a> Extensions<'a> {
+    /// The elements as number and value. Reading stops at the first that does not fit; elements
+    /// of an unknown profile are not read.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+        let profile = self.profile;
+        let mut reader = Reader::new(self.elements);
+        core::iter::from_fn(move || match profile {
+            ONE_BYTE => next_one_byte(&mut reader),
+            profile if profile & 0xfff0 == TWO_BYTE => next_two_byte(&mut reader),
+            _ => None,
+        })
+    }
+}
+
+/// RFC 8285 §4.2.
+fn next_one_byte<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
+    loop {
+        let head = reader.u8().ok()?;
+        match head >> 4 {
+            0 => {}
+            // Reserved: whatever follows must not be read.
+            15 => return None,
+            id => {
+                let len = usize::from(head & 0x0f).saturating_add(1);
+                return reader.take(len).ok().map(|value| (id, value));
+            }
+        }
+    }
+}
+
+/// RFC 8285 §4.3.
+fn next_two_byte<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
+    loop {
+        let id = reader.u8().ok()?;
+        if id != 0 {
+            let len = usize::from(reader.u8().ok()?);
+            return reader.take(len).ok().map(|value| (id, value));
+        }
+    }
+}
+
+/// The fields of a packet to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderFields {
+    /// See [`Header::marker`].
+    pub marker: bool,
+    /// See [`Header::payload_type`]; its upper bit is not written.
+    pub payload_type: PayloadType,
+    /// See [`Header::sequence_number`].
+    pub sequence_number: SeqNo16,
+    /// See [`Header::timestamp`].
+    pub timestamp: u32,
+    /// See [`Header::ssrc`].
+    pub ssrc: Ssrc,
+}
+
+impl HeaderFields {
+    /// Appends the header to `out`, with those of `values` that have a number in `map`.
+    pub fn write(&self, out: &mut Vec<u8>, map: &ExtensionMap, values: &ExtensionValues<'_>) {
+        let start = out.len();
+        let marker = if self.marker { 0x80 } else { 0 };
+        out.extend([0x80, marker | (self.payload_type.0 & 0x7f)]);
+        out.extend(self.sequence_number.0.to_be_bytes());
+        out.extend(self.timestamp.to_be_bytes());
+        out.extend(self.ssrc.0.to_be_bytes());
+        if values.write(out, map)
+            && let Some(first) = out.get_mut(start)
+        {
+            *first |= EXTENSION;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{AudioLevel, ExtensionKind};
+    use super::*;
+
+    fn packet(first: u8, tail: &[u8]) -> Vec<u8> {
+        let mut packet = vec![first, 0xe0, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7];
+        packet.extend(tail);
+        packet
+    }
+
+    #[test]
+    fn fixed_fields_and_contributing_sources_are_read() {
+        let packet = packet(0x82, &[0, 0, 0, 1, 0, 0, 0, 2, 0xaa]);
+        let header = Header::parse(&packet).unwrap();
+        assert!(header.marker && !header.padding);
+        assert_eq!(header.payload_type, PayloadType(96));
+        assert_eq!(header.sequence_number, SeqNo16(0x1234));
+        assert_eq!((header.timestamp, header.ssrc), (9, Ssrc(7)));
+        assert_eq!(header.csrcs().collect::<Vec<_>>(), [Ssrc(1), Ssrc(2)]);
+        assert_eq!(header.payload(&packet), Ok(&[0xaa][..]));
+    }
+
+    #[test]
+    fn padding_at_its_edges_is_taken_off_or_refused() {
+        for (tail, expected) in [
+            (&[1, 2, 3, 1][..], Ok(&[1, 2, 3][..])),
+            (&[1, 2, 2], Ok(&[1])),
+            (&[0, 0, 3], Ok(&[])),
+            (&[1, 2, 0], Err(RtpError::BadPadding)),
+            (&[1, 2, 4], Err(RtpError::BadPadding)),
+            (&[255], Err(RtpError::BadPadding)),
+            (&[], Err(RtpError::BadPadding)),
+        ] {
+            let packet = packet(0xa0, tail);
+            let header = Header::parse(&packet).unwrap();
+            assert_eq!(header.payload(&packet), expected, "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn one_byte_elements_with_padding_are_read() {
+        let packet = packet(0x90, &[0xbe, 0xde, 0, 2, 0x10, 0xff, 0, 0x21, 1, 2, 0, 0]);
+        let header = Header::parse(&packet).unwrap();
+        let elements: Vec<_> = header.extensions.iter().collect();
+        assert_eq!(elements, [(1, &[0xff][..]), (2, &[1, 2][..])]);
+        assert_eq!(header.len, 24);
+    }
+
+    #[test]
+    fn two_byte_elements_may_be_empty_and_long() {
+        let mut tail = vec![0x10, 0x00, 0, 6, 3, 0, 0, 200, 17];
+        tail.extend([9; 17]);
+        tail.extend([0; 2]);
+        let packet = packet(0x90, &tail);
+        let header = Header::parse(&packet).unwrap();
+        let elements: Vec<_> = header.extensions.iter().collect();
+        assert_eq!(elements, [(3, &[][..]), (200, &[9; 17][..])]);
+    }
+
+    #[test]
+    fn reading_stops_at_the_reserved_number_and_at_a_torn_element() {
+        let reserved = packet(0x90, &[0xbe, 0xde, 0, 1, 0x10, 1, 0xf0, 0x20]);
+        let torn = packet(0x90, &[0xbe, 0xde, 0, 1, 0x10, 1, 0x2f, 0x20]);
+        for packet in [reserved, torn] {
+            let header = Header::parse(&packet).unwrap();
+            assert_eq!(header.extensions.iter().count(), 1);
+        }
+    }
+
+    #[test]
+    fn torn_headers_are_refused() {
+        for (packet, error) in [
+            (vec![], RtpError::TooShort),
+            (vec![0x40; 12], RtpError::BadVersion),
+            (packet(0x81, &[0; 3]), RtpError::TooShort),
+            (
+                packet(0x90, &[0xbe, 0xde, 0, 2, 0, 0, 0, 0]),
+                RtpError::TooShort,
+            ),
+        ] {
+            assert_eq!(Header::parse(&packet), Err(error));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            sequence: u16, timestamp: u32, ssrc: u32, marker: bool,
+            ids in prop::collection::vec(1u8..=40, 6),
+            mid in prop::option::of("[a-z0-9]{1,20}"), rid in prop::option::of("[a-z]{1,16}"),
+            time in prop::option::of(0u32..0x100_0000), transport: Option<u16>, level in prop::option::of(0u8..128),
+        ) {
+            let mut map = ExtensionMap::default();
+            for (kind, id) in ExtensionKind::ALL.into_iter().zip(&ids) {
+                if map.kind(*id).is_none() {
+                    map.insert(kind, *id);
+                }
+            }
+            let values = ExtensionValues {
+                mid: mid.as_deref().map(str::as_bytes).filter(|_| map.id(ExtensionKind::Mid).is_some()),
+                rid: rid.as_deref().map(str::as_bytes).filter(|_| map.id(ExtensionKind::Rid).is_some()),
+                repaired_rid: None,
+                abs_send_time: time.filter(|_| map.id(ExtensionKind::AbsSendTime).is_some()),
+                transport_sequence: transport.map(SeqNo16).filter(|_| map.id(ExtensionKind::TransportSequence).is_some()),
+                audio_level: level.map(|level| AudioLevel { voice: level % 2 == 0, level })
+                    .filter(|_| map.id(ExtensionKind::AudioLevel).is_some()),
+            };
+            let fields = HeaderFields {
+                marker, payload_type: PayloadType(96), sequence_number: SeqNo16(sequence), timestamp, ssrc: Ssrc(ssrc),
+            };
+            let mut out = Vec::new();
+            fields.write(&mut out, &map, &values);
+            prop_assert_eq!(out.len() % 4, 0);
+            out.extend([1, 2, 3]);
+            let header = Header::parse(&out).unwrap();
+            prop_assert_eq!(header.payload(&out), Ok(&[1, 2, 3][..]));
+            prop_assert_eq!((header.marker, header.sequence_number.0, header.timestamp, header.ssrc.0), (marker, sequence, timestamp, ssrc));
+            prop_assert_eq!(ExtensionValues::read(&header.extensions, &map), values);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(header) = Header::parse(&bytes) {
+                let _ = header.payload(&bytes);
+                prop_assert!(header.extensions.iter().count() <= bytes.len());
+                let mut map = ExtensionMap::default();
+                map.insert(ExtensionKind::AbsSendTime, 1);
+                let _ = ExtensionValues::read(&header.extensions, &map);
+            }
+        }
+    }
+}
