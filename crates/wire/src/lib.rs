@@ -25,8 +25,10 @@
     )
 )]
 
+pub mod dcep;
 pub mod demux;
 pub mod ids;
 pub mod reader;
+pub mod sctp;
 pub mod seq;
 pub mod units;
