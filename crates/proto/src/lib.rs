@@ -5,7 +5,9 @@
 //! only `peer` knows the order of the stack.
 #![forbid(unsafe_code)]
 
+pub mod channel;
 pub mod contract;
 pub mod counters;
 pub mod random;
+pub mod sctp;
 pub mod time;
