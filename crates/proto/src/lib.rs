@@ -5,6 +5,7 @@
 //! only `peer` knows the order of the stack.
 #![forbid(unsafe_code)]
 
+pub mod channel;
 pub mod contract;
 pub mod counters;
 pub mod crypto;
@@ -16,4 +17,5 @@ pub mod peer;
 pub mod random;
 pub mod srtp;
 pub mod stun_server;
+pub mod sctp;
 pub mod time;

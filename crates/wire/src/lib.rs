@@ -26,6 +26,7 @@
 )]
 
 pub mod candidate;
+pub mod dcep;
 pub mod demux;
 pub mod ids;
 pub mod payload;
@@ -33,6 +34,7 @@ pub mod reader;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod sctp;
 pub mod seq;
 pub mod stun;
 pub mod units;

@@ -44,6 +44,13 @@ macro_rules! serial {
                 self.since(other) > 0
             }
 
+            /// The count that never wraps whose low bits are `self`, nearest to `near`.
+            #[inline]
+            #[must_use]
+            pub const fn extend(self, near: u64) -> u64 {
+                near.wrapping_add_signed(self.since(Self(near as $inner)) as i64)
+            }
+
             /// Whether `self` is `other` or comes after it.
             #[inline]
             #[must_use]
@@ -123,6 +130,13 @@ mod tests {
         assert!(!SeqNo16(65535).is_after(SeqNo16(0)));
         assert_eq!(SeqNo32(3).since(SeqNo32(u32::MAX)), 4);
         assert_eq!(SeqNo32(u32::MAX).since(SeqNo32(3)), -4);
+    }
+
+    #[test]
+    fn extending_finds_the_nearest_count() {
+        assert_eq!(SeqNo32(3).extend(0x1_ffff_fff0), 0x2_0000_0003);
+        assert_eq!(SeqNo32(0xffff_fff0).extend(0x2_0000_0003), 0x1_ffff_fff0);
+        assert_eq!(SeqNo16(1).extend(0x3_ffff), 0x4_0001);
     }
 
     #[test]

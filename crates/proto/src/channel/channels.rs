@@ -1,0 +1,761 @@
+//! All channels of a connection, over their association.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+use twocan_wire::dcep;
+use twocan_wire::ids::StreamId;
+use twocan_wire::sctp::Ppid;
+
+use super::error::{OpenError, SendError};
+use super::init::{ChannelInit, Priority, Reliability};
+use crate::counters::Counters;
+use crate::random::Random;
+use crate::sctp::{self, Association, CloseReason, Order, SendOptions};
+use crate::time::Deadline;
+
+/// Channels that a peer may have open by OPEN, as in Chromium. Further ones are refused by a reset
+/// of their stream, and counted.
+const ANNOUNCED_MAX: usize = 1024;
+/// Bytes of labels and protocols over all channels that a peer announced. One that would exceed it
+/// is refused by a reset of its stream, and counted.
+const ANNOUNCED_TEXT_LEN_MAX: usize = 1 << 20;
+
+/// A channel of these [`Channels`]; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(u32);
+
+/// Our role in the DTLS handshake, which decides who opens even streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Opens even streams.
+    Client,
+    /// Opens odd streams.
+    Server,
+}
+
+impl Role {
+    fn first_stream(self) -> u16 {
+        match self {
+            Self::Client => 0,
+            Self::Server => 1,
+        }
+    }
+}
+
+/// The W3C's `readyState`; a closed channel is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyState {
+    /// The association is not up.
+    Connecting,
+    /// Messages can be sent.
+    Open,
+    /// It is being closed, by either side.
+    Closing,
+}
+
+/// A message that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+/// Why a channel closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseCause {
+    /// One side closed it.
+    Closed,
+    /// The association ended.
+    Ended(CloseReason),
+    /// The peer lost its state and began anew.
+    Restarted,
+    /// No stream was left for it.
+    NoIdLeft,
+}
+
+/// Something that happened to a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The association is up.
+    Connected,
+    /// The peer opened a channel; [`Channels::info`] says which. It is open.
+    Announced(ChannelId),
+    /// A channel of ours is open.
+    Open(ChannelId),
+    /// A message arrived.
+    Message(ChannelId, Message),
+    /// The buffered amount fell to its threshold.
+    BufferedAmountLow(ChannelId),
+    /// The peer closes the channel.
+    Closing(ChannelId),
+    /// The channel is closed; its id has no meaning any more.
+    Closed(ChannelId, CloseCause),
+    /// The association is over; all channels were closed before.
+    Ended(CloseReason),
+}
+
+/// What a channel is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The application's name for it.
+    pub label: String,
+    /// The subprotocol.
+    pub protocol: String,
+    /// Whether messages arrive in their order.
+    pub ordered: bool,
+    /// How hard it tries.
+    pub reliability: Reliability,
+    /// Whether both applications made it.
+    pub negotiated: bool,
+    /// The W3C's `id`, once assigned.
+    pub id: Option<u16>,
+    /// Importance.
+    pub priority: Priority,
+}
+
+/// How the peer learns of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// OPEN was or will be sent, and its ACK has not arrived.
+    WaitsForAck,
+    /// The peer's OPEN is to be answered when the stream's earlier reset is over.
+    OwesAck,
+    /// Both sides know of it.
+    Done,
+}
+
+#[derive(Debug)]
+struct Channel {
+    info: Info,
+    state: ReadyState,
+    opening: Opening,
+    is_announced: bool,
+    low_threshold: usize,
+    /// Which of the two streams were reset.
+    is_incoming_reset: bool,
+    is_outgoing_reset: bool,
+}
+
+/// Data channels over one association.
+#[derive(Debug)]
+pub struct Channels {
+    association: Association,
+    role: Option<Role>,
+    is_up: bool,
+    now: Option<Instant>,
+    channels: BTreeMap<ChannelId, Channel>,
+    by_stream: BTreeMap<u16, ChannelId>,
+    next: u32,
+    announced: usize,
+    announced_text_len: usize,
+    events: VecDeque<Event>,
+    counters: Counters,
+}
+
+impl Channels {
+    /// No channels, over an association that has sent nothing.
+    pub fn new(config: sctp::Config, random: Random) -> Self {
+        Self {
+            association: Association::new(config, random),
+            role: None,
+            is_up: false,
+            now: None,
+            channels: BTreeMap::new(),
+            by_stream: BTreeMap::new(),
+            next: 0,
+            announced: 0,
+            announced_text_len: 0,
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// DTLS is up with us in `role`: channels get their ids and INIT is sent. Does nothing when
+    /// called again.
+    pub fn start(&mut self, now: Instant, role: Role) {
+        self.now = Some(now);
+        if self.role.is_some() {
+            return;
+        }
+        self.role = Some(role);
+        let waiting: Vec<ChannelId> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.info.id.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            if self.assign(id).is_err() {
+                self.remove(id, CloseCause::NoIdLeft);
+            }
+        }
+        self.association.connect(now);
+    }
+
+    /// Makes a channel. It may be called before [`Self::start`].
+    ///
+    /// # Errors
+    /// [`OpenError`] has the W3C's name and our reason.
+    pub fn open(&mut self, init: ChannelInit) -> Result<ChannelId, OpenError> {
+        init.validate()?;
+        if self.association.is_ended() {
+            return Err(OpenError::Ended);
+        }
+        let stream = init.id.filter(|_| init.negotiated);
+        if let Some(stream) = stream {
+            if self.by_stream.contains_key(&stream) {
+                return Err(OpenError::IdInUse(stream));
+            }
+            if stream >= self.association.outbound_streams() {
+                return Err(OpenError::IdOutOfRange(stream));
+            }
+        }
+        let id = self.insert(Channel {
+            opening: if init.negotiated {
+                Opening::Done
+            } else {
+                Opening::WaitsForAck
+            },
+            info: Info {
+                label: init.label,
+                protocol: init.protocol,
+                ordered: init.ordered,
+                reliability: init.reliability,
+                negotiated: init.negotiated,
+                id: stream,
+                priority: init.priority,
+            },
+            state: ReadyState::Connecting,
+            is_announced: false,
+            low_threshold: 0,
+            is_incoming_reset: false,
+            is_outgoing_reset: false,
+        });
+        if let Some(stream) = stream {
+            self.by_stream.insert(stream, id);
+        } else if self.role.is_some()
+            && let Err(error) = self.assign(id)
+        {
+            self.channels.remove(&id);
+            return Err(error);
+        }
+        if self.is_up {
+            self.set_open(id);
+        }
+        Ok(id)
+    }
+
+    /// Sends a text; a `String` is taken without a copy.
+    ///
+    /// # Errors
+    /// [`SendError`] has the W3C's name and says what to do.
+    pub fn send_text(
+        &mut self,
+        now: Instant,
+        id: ChannelId,
+        text: impl Into<String>,
+    ) -> Result<(), SendError> {
+        let text = text.into();
+        self.send(now, id, text.into(), Ppid::STRING, Ppid::STRING_EMPTY)
+    }
+
+    /// Sends bytes; a `Vec<u8>` or `Bytes` is taken without a copy.
+    ///
+    /// # Errors
+    /// [`SendError`] has the W3C's name and says what to do.
+    pub fn send_binary(
+        &mut self,
+        now: Instant,
+        id: ChannelId,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), SendError> {
+        self.send(now, id, bytes.into(), Ppid::BINARY, Ppid::BINARY_EMPTY)
+    }
+
+    /// Closes a channel after what is buffered was sent. Ends with [`Event::Closed`].
+    pub fn close(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        if channel.state == ReadyState::Closing {
+            return;
+        }
+        match channel.info.id {
+            Some(stream) if self.is_up => {
+                channel.state = ReadyState::Closing;
+                self.association.reset_stream(StreamId(stream));
+            }
+            // The peer has not heard of it, and never will: OPEN is sent when the association is up.
+            Some(_) | None => self.remove(id, CloseCause::Closed),
+        }
+    }
+
+    /// Closes the association after everything buffered was delivered.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.now = Some(now);
+        self.association.shutdown(now);
+    }
+
+    /// Ends the association at once.
+    pub fn abort(&mut self) {
+        self.association.abort();
+    }
+
+    /// Processes an SCTP packet that DTLS has authenticated.
+    #[inline]
+    pub fn handle_packet(&mut self, now: Instant, packet: &[u8]) {
+        self.now = Some(now);
+        self.association.handle_packet(now, packet);
+    }
+
+    /// Fires what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = Some(now);
+        self.association.handle_timeout(now);
+    }
+
+    /// Appends the next SCTP packet to `out` and answers whether there was one.
+    #[inline]
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        self.association.poll_transmit(now, out)
+    }
+
+    /// The next thing that happened.
+    ///
+    /// What is not polled counts against the receiver window, so that a slow application slows the
+    /// peer. Polling can make packets to send: poll events first, then [`Self::poll_transmit`].
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            match self.association.poll_event()? {
+                sctp::Event::Message(message) => {
+                    if let Some(event) = self.on_message(message) {
+                        return Some(event);
+                    }
+                }
+                event => self.on_event(event),
+            }
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`] next.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        self.association.poll_timeout()
+    }
+
+    /// What a channel is; `None` once it is closed.
+    pub fn info(&self, id: ChannelId) -> Option<&Info> {
+        self.channels.get(&id).map(|channel| &channel.info)
+    }
+
+    /// The state of a channel; `None` once it is closed.
+    pub fn ready_state(&self, id: ChannelId) -> Option<ReadyState> {
+        self.channels.get(&id).map(|channel| channel.state)
+    }
+
+    /// Bytes of the application that wait to be sent on a channel.
+    pub fn buffered_amount(&self, id: ChannelId) -> usize {
+        self.stream_of(id)
+            .map_or(0, |stream| self.association.buffered_amount(stream))
+    }
+
+    /// Sets where [`Event::BufferedAmountLow`] is reported, in bytes. Default 0.
+    pub fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, threshold: usize) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        channel.low_threshold = threshold;
+        if let Some(stream) = channel.info.id {
+            self.association
+                .set_buffered_amount_low_threshold(StreamId(stream), threshold);
+        }
+    }
+
+    /// Sets the longest message that the peer accepts, in bytes; 0 means any.
+    pub fn set_remote_max_message_size(&mut self, max: usize) {
+        self.association.set_remote_max_message_size(max);
+    }
+
+    /// The channels that are not closed.
+    pub fn iter(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.channels.keys().copied()
+    }
+
+    /// Whether the association is up.
+    pub fn is_connected(&self) -> bool {
+        self.is_up
+    }
+
+    /// Figures of the association.
+    pub fn stats(&self) -> sctp::Stats {
+        self.association.stats()
+    }
+
+    /// What was dropped, by reason, with the association's own.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.association.counters().clone();
+        counters.merge(&self.counters);
+        counters
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        id: ChannelId,
+        mut payload: Bytes,
+        mut ppid: Ppid,
+        empty: Ppid,
+    ) -> Result<(), SendError> {
+        let channel = self.channels.get(&id).ok_or(SendError::NotOpen)?;
+        let stream = match (channel.state, channel.info.id) {
+            (ReadyState::Open, Some(stream)) => StreamId(stream),
+            (ReadyState::Open | ReadyState::Connecting | ReadyState::Closing, _) => {
+                return Err(SendError::NotOpen);
+            }
+        };
+        if payload.is_empty() {
+            payload = Bytes::from_static(&[0]);
+            ppid = empty;
+        }
+        // RFC 8832 §6: ordered until the ACK arrived, so that nothing overtakes OPEN.
+        let is_ordered = channel.info.ordered || channel.opening == Opening::WaitsForAck;
+        let options = SendOptions {
+            order: if is_ordered {
+                Order::Ordered
+            } else {
+                Order::Unordered
+            },
+            reliability: channel.info.reliability.to_sctp(),
+        };
+        self.association
+            .send(now, stream, ppid, options, payload)
+            .map_err(|error| match error {
+                sctp::SendError::TooLarge { len, max } => SendError::TooLarge { len, max },
+                // A new channel on a stream whose earlier reset is not answered yet.
+                sctp::SendError::WouldBlock | sctp::SendError::Resetting(_) => {
+                    SendError::WouldBlock
+                }
+                sctp::SendError::Empty
+                | sctp::SendError::NoSuchStream(_)
+                | sctp::SendError::Closed => SendError::NotOpen,
+            })
+    }
+
+    fn insert(&mut self, channel: Channel) -> ChannelId {
+        let id = ChannelId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.channels.insert(id, channel);
+        id
+    }
+
+    /// Gives a channel the lowest free stream of our role.
+    fn assign(&mut self, id: ChannelId) -> Result<(), OpenError> {
+        let Some(role) = self.role else {
+            return Ok(());
+        };
+        let streams = self.association.outbound_streams();
+        let stream = (role.first_stream()..streams)
+            .step_by(2)
+            .find(|stream| {
+                !self.by_stream.contains_key(stream)
+                    && !self.association.is_resetting(StreamId(*stream))
+            })
+            .ok_or(OpenError::NoIdLeft)?;
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
+        channel.info.id = Some(stream);
+        self.association
+            .set_buffered_amount_low_threshold(StreamId(stream), channel.low_threshold);
+        self.by_stream.insert(stream, id);
+        Ok(())
+    }
+
+    /// The association is up: the peer is told of the channel, and the application may send.
+    fn set_open(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        let Some(stream) = channel.info.id else {
+            return;
+        };
+        if stream >= self.association.outbound_streams() {
+            return self.remove(id, CloseCause::NoIdLeft);
+        }
+        channel.state = ReadyState::Open;
+        self.association
+            .set_buffered_amount_low_threshold(StreamId(stream), channel.low_threshold);
+        if channel.opening == Opening::WaitsForAck {
+            let mut message = Vec::new();
+            dcep::Message::Open(dcep::Open {
+                is_ordered: channel.info.ordered,
+                reliability: channel.info.reliability.to_wire(),
+                priority: channel.info.priority.value(),
+                label: &channel.info.label,
+                protocol: &channel.info.protocol,
+            })
+            .write(&mut message);
+            self.send_dcep(stream, message);
+        }
+        self.events.push_back(Event::Open(id));
+    }
+
+    fn send_dcep(&mut self, stream: u16, message: Vec<u8>) {
+        let Some(now) = self.now else { return };
+        let sent = self.association.send(
+            now,
+            StreamId(stream),
+            Ppid::DCEP,
+            SendOptions::default(),
+            message,
+        );
+        if let Err(error) = sent {
+            tracing::debug!(%error, stream, "DCEP message not sent");
+            self.counters.count("channel.dcep_not_sent");
+            self.association.reset_stream(StreamId(stream));
+        }
+    }
+
+    fn on_event(&mut self, event: sctp::Event) {
+        match event {
+            sctp::Event::Connected => {
+                self.is_up = true;
+                self.events.push_back(Event::Connected);
+                let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+                for id in ids {
+                    self.set_open(id);
+                }
+            }
+            sctp::Event::Restarted => self.remove_all(CloseCause::Restarted),
+            sctp::Event::Message(message) => {
+                let event = self.on_message(message);
+                self.events.extend(event);
+            }
+            sctp::Event::BufferedAmountLow(stream) => {
+                if let Some(id) = self.by_stream.get(&stream.0) {
+                    self.events.push_back(Event::BufferedAmountLow(*id));
+                }
+            }
+            sctp::Event::IncomingReset(streams) => {
+                for stream in streams {
+                    self.on_incoming_reset(stream);
+                }
+            }
+            sctp::Event::OutgoingReset(streams) | sctp::Event::OutgoingResetDenied(streams) => {
+                for stream in streams {
+                    self.on_outgoing_reset(stream);
+                }
+            }
+            sctp::Event::Closed(reason) => {
+                self.is_up = false;
+                self.remove_all(CloseCause::Ended(reason));
+                self.events.push_back(Event::Ended(reason));
+            }
+        }
+    }
+
+    #[inline]
+    fn on_message(&mut self, message: sctp::Message) -> Option<Event> {
+        if message.ppid == Ppid::DCEP {
+            self.on_dcep(message.stream.0, &message.payload);
+            return None;
+        }
+        let id = self.by_stream.get(&message.stream.0).copied();
+        let channel = id.and_then(|id| Some((id, self.channels.get_mut(&id)?)));
+        let Some((id, channel)) = channel else {
+            self.counters.count("channel.message_without_channel");
+            return None;
+        };
+        if channel.opening == Opening::WaitsForAck {
+            // RFC 8832 §6: any message on the stream shows that the peer knows the channel.
+            channel.opening = Opening::Done;
+        }
+        if channel.state == ReadyState::Closing && channel.is_incoming_reset {
+            self.counters.count("channel.message_after_close");
+            return None;
+        }
+        let message = match message.ppid {
+            Ppid::STRING | Ppid::STRING_PARTIAL => self.text(message.payload),
+            Ppid::BINARY | Ppid::BINARY_PARTIAL => Message::Binary(message.payload),
+            Ppid::STRING_EMPTY => Message::Text(String::new()),
+            Ppid::BINARY_EMPTY => Message::Binary(Vec::new()),
+            _ => {
+                self.counters.count("channel.unknown_ppid");
+                return None;
+            }
+        };
+        Some(Event::Message(id, message))
+    }
+
+    /// What is not UTF-8 is replaced, as a browser's decoder does.
+    fn text(&mut self, payload: Vec<u8>) -> Message {
+        Message::Text(String::from_utf8(payload).unwrap_or_else(|error| {
+            self.counters.count("channel.text_not_utf8");
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        }))
+    }
+
+    fn on_dcep(&mut self, stream: u16, message: &[u8]) {
+        match dcep::Message::parse(message) {
+            Ok(dcep::Message::Ack) => {
+                let channel = self.by_stream.get(&stream);
+                match channel.and_then(|id| self.channels.get_mut(id)) {
+                    Some(channel) if channel.opening == Opening::WaitsForAck => {
+                        channel.opening = Opening::Done;
+                    }
+                    Some(_) | None => self.counters.count("channel.unexpected_ack"),
+                }
+            }
+            Ok(dcep::Message::Open(open)) => self.on_open(stream, &open),
+            Err(error) => {
+                tracing::debug!(%error, stream, "DCEP message dropped");
+                self.counters.count("channel.bad_dcep");
+                if !self.by_stream.contains_key(&stream) {
+                    self.association.reset_stream(StreamId(stream));
+                }
+            }
+        }
+    }
+
+    fn on_open(&mut self, stream: u16, open: &dcep::Open<'_>) {
+        let predecessor = self.by_stream.get(&stream).copied();
+        if let Some(id) = predecessor {
+            let is_over = self
+                .channels
+                .get(&id)
+                .is_some_and(|old| old.state == ReadyState::Closing && old.is_incoming_reset);
+            if !is_over {
+                return self.counters.count("channel.open_of_used_stream");
+            }
+            // The peer heard of our reset and uses the number again before we heard its answer.
+            self.remove(id, CloseCause::Closed);
+        }
+        let text_len = open.label.len() + open.protocol.len();
+        let is_ours = self
+            .role
+            .is_some_and(|role| role.first_stream() == stream & 1);
+        let refusal = if is_ours {
+            Some("channel.open_of_our_parity")
+        } else if self.announced >= ANNOUNCED_MAX {
+            Some("channel.too_many_channels")
+        } else if self.announced_text_len + text_len > ANNOUNCED_TEXT_LEN_MAX {
+            Some("channel.labels_too_long")
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.counters.count(reason);
+            return self.association.reset_stream(StreamId(stream));
+        }
+        let is_resetting = self.association.is_resetting(StreamId(stream));
+        self.announced += 1;
+        self.announced_text_len += text_len;
+        let id = self.insert(Channel {
+            info: Info {
+                label: open.label.to_owned(),
+                protocol: open.protocol.to_owned(),
+                ordered: open.is_ordered,
+                reliability: Reliability::from_wire(open.reliability),
+                negotiated: false,
+                id: Some(stream),
+                priority: Priority::from_value(open.priority),
+            },
+            state: ReadyState::Open,
+            opening: if is_resetting {
+                Opening::OwesAck
+            } else {
+                Opening::Done
+            },
+            is_announced: true,
+            low_threshold: 0,
+            is_incoming_reset: false,
+            is_outgoing_reset: false,
+        });
+        self.by_stream.insert(stream, id);
+        if !is_resetting {
+            self.send_ack(stream);
+        }
+        self.events.push_back(Event::Announced(id));
+    }
+
+    fn send_ack(&mut self, stream: u16) {
+        let mut message = Vec::new();
+        dcep::Message::Ack.write(&mut message);
+        self.send_dcep(stream, message);
+    }
+
+    /// The peer closes the channel, or answers our close.
+    fn on_incoming_reset(&mut self, stream: StreamId) {
+        let Some(id) = self.by_stream.get(&stream.0).copied() else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        channel.is_incoming_reset = true;
+        if channel.is_outgoing_reset {
+            return self.remove(id, CloseCause::Closed);
+        }
+        if channel.state != ReadyState::Closing {
+            channel.state = ReadyState::Closing;
+            self.events.push_back(Event::Closing(id));
+            self.association.reset_stream(stream);
+        }
+    }
+
+    /// Our reset is over; refused or not, there is nothing more that we can do.
+    fn on_outgoing_reset(&mut self, stream: StreamId) {
+        let Some(id) = self.by_stream.get(&stream.0).copied() else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        if channel.state != ReadyState::Closing {
+            if channel.opening == Opening::OwesAck {
+                channel.opening = Opening::Done;
+                self.send_ack(stream.0);
+            }
+            return;
+        }
+        channel.is_outgoing_reset = true;
+        if channel.is_incoming_reset {
+            self.remove(id, CloseCause::Closed);
+        }
+    }
+
+    fn remove_all(&mut self, cause: CloseCause) {
+        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in ids {
+            self.remove(id, cause);
+        }
+    }
+
+    fn remove(&mut self, id: ChannelId, cause: CloseCause) {
+        let Some(channel) = self.channels.remove(&id) else {
+            return;
+        };
+        if let Some(stream) = channel.info.id
+            && self.by_stream.get(&stream) == Some(&id)
+        {
+            self.by_stream.remove(&stream);
+        }
+        if channel.is_announced {
+            let text_len = channel.info.label.len() + channel.info.protocol.len();
+            self.announced = self.announced.saturating_sub(1);
+            self.announced_text_len = self.announced_text_len.saturating_sub(text_len);
+        }
+        self.events.push_back(Event::Closed(id, cause));
+    }
+
+    fn stream_of(&self, id: ChannelId) -> Option<StreamId> {
+        self.channels.get(&id)?.info.id.map(StreamId)
+    }
+}
