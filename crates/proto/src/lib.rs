@@ -15,7 +15,11 @@ pub mod keying;
 pub mod negotiate;
 pub mod peer;
 pub mod random;
+pub mod rtp;
+pub mod sctp;
 pub mod srtp;
 pub mod stun_server;
-pub mod sctp;
 pub mod time;
+
+/// The formats that appear in this crate's interfaces.
+pub use twocan_wire as wire;

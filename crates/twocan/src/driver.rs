@@ -103,8 +103,8 @@ impl Driver {
                         }
                     }
                     Output::Wait(deadline) => {
-                        state.take_channel_events(now, &self.shared);
-                        if state.peer.wants_poll() {
+                        // What is taken makes room, which the other side is to be told of.
+                        if state.take_channel_events(&self.shared) {
                             continue;
                         }
                         if state.peer.is_closed() {

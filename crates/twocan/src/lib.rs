@@ -1,2 +1,51 @@
-//! Real-time communication in Rust: the W3C WebRTC API on a stack of its own.
+//! Real-time communication: the W3C WebRTC API for Rust, on a stack of its own.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), twocan::Error> {
+//! use twocan::{Configuration, DataChannelInit, PeerConnection, PeerConnectionEvent};
+//!
+//! let peer = PeerConnection::new(Configuration::default())?;
+//! let chat = peer.create_data_channel("chat", DataChannelInit::default())?;
+//! peer.set_local_description(None)?; // as in the browser: the implicit offer
+//! while let Some(event) = peer.next_event().await {
+//!     if let PeerConnectionEvent::IceCandidate(candidate) = event {
+//!         // send it to the other side
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Handles are cheap to clone. Events are awaited, not called back. Dropping the last handle of
+//! a connection (itself, its channels, its tracks) closes it. Everything needs a tokio runtime.
 #![forbid(unsafe_code)]
+
+mod configuration;
+mod data_channel;
+mod driver;
+mod environment;
+mod error;
+mod peer_connection;
+mod state;
+mod stats;
+mod transceiver;
+
+pub use configuration::{Certificate, Configuration, IceServer};
+pub use data_channel::{
+    DataChannel, DataChannelEvent, DataChannelInit, DataChannelState, Message, Priority, Reliability,
+};
+pub use environment::Environment;
+pub use error::Error;
+pub use peer_connection::{
+    IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription,
+};
+
+pub use stats::{
+    CandidatePairStats, DataChannelStats, InboundRtpStats, OutboundRtpStats, PeerConnectionStats,
+    StatsReport, TransportStats,
+};
+pub use transceiver::{Codec, EncodedFrame, Frame, RtpTransceiver, TrackEvent};
+
+pub use twocan_proto::ice::{GatheringState as IceGatheringState, State as IceConnectionState};
+pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
+pub use twocan_proto::peer::{ConnectionState, PeerFailure};
+pub use twocan_proto::wire::sdp::Direction;

@@ -378,6 +378,11 @@ impl Channels {
         }
     }
 
+    /// Sets both SCTP ports, as the descriptions say; to be called before [`Self::start`].
+    pub fn set_ports(&mut self, local: u16, remote: u16) {
+        self.association.set_ports(local, remote);
+    }
+
     /// Sets the longest message that the peer accepts, in bytes; 0 means any.
     pub fn set_remote_max_message_size(&mut self, max: usize) {
         self.association.set_remote_max_message_size(max);

@@ -178,6 +178,11 @@ impl Connection {
         !self.queue.is_empty()
     }
 
+    /// Whether [`Self::poll_event`] has something.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next thing to report.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

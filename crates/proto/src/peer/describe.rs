@@ -271,6 +271,12 @@ impl Peer {
             // A rollback: what was held belonged to what was rolled back.
             self.held.clear();
         }
+        if let Some(sctp) = plan.sctp {
+            self.transport.accept_data(sctp);
+        }
+        if let Some(media) = plan.media {
+            self.apply_media(media);
+        }
         for event in plan.events {
             self.events.push_back(Event::Negotiation(event));
         }

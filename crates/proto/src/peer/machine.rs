@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::transport::Transport;
@@ -49,6 +48,8 @@ pub struct Peer {
     pub(super) fresh: Option<ice::Credentials>,
     /// Candidates for a remote description whose generation is not agreed yet.
     pub(super) held: Vec<negotiate::RemoteCandidate>,
+    /// The sections agreed on.
+    pub(super) media: Vec<super::NegotiatedMedia>,
     stun_servers: Vec<StunServer>,
     interfaces: Vec<IpAddr>,
     sockets: Vec<Socket>,
@@ -80,7 +81,8 @@ impl Peer {
             now.monotonic,
             config.ice,
             &config.dtls,
-            &Arc::clone(&config.certificate),
+            &config.certificate,
+            usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
             random.fork(),
         );
         Self {
@@ -89,6 +91,7 @@ impl Peer {
             random,
             fresh: None,
             held: Vec::new(),
+            media: Vec::new(),
             stun_servers: config.stun_servers,
             interfaces: Vec::new(),
             sockets: Vec::new(),
@@ -206,11 +209,11 @@ impl Peer {
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }
+        if let Some(event) = self.transport.rtp.poll_event() {
+            return Output::Event(Event::Rtp(event));
+        }
         if self.transport.fill(now, batch) {
             return Output::Transmit;
-        }
-        if !self.events.is_empty() {
-            return self.poll_output(now, batch);
         }
         Output::Wait(self.deadline())
     }

@@ -9,18 +9,22 @@
 //!
 //! This module alone knows the order of the stack; the parts do not know each other.
 
+mod data;
 mod describe;
 mod machine;
+mod media;
+mod stats;
 mod transport;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use machine::Peer;
+pub use media::{NegotiatedMedia, SendFrameError};
 
 use crate::dtls::{Certificate, Failure, Settings};
 use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
-use crate::{ice, negotiate};
+use crate::{ice, negotiate, rtp};
 
 /// Largest UDP payload that we send, in bytes: fits the IPv6 minimum of 1280 (RFC 8200 §5) with
 /// 32 bytes to spare for tunnels.
@@ -143,6 +147,8 @@ pub enum Event {
     Failed(PeerFailure),
     /// Tracks came, went or stopped.
     Negotiation(NegotiationEvent),
+    /// Frames, sources, requests for key frames.
+    Rtp(rtp::Event),
 }
 
 /// A candidate of the peer's: `RTCIceCandidateInit`.

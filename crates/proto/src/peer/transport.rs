@@ -11,10 +11,12 @@ use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
 use crate::ice::{self, Agent, Route};
-use crate::keying::SrtpKeys;
+use crate::keying::{SrtpKeys, SrtpProfile};
+use crate::channel::{self, Channels};
+use crate::negotiate::SctpPlan;
 use crate::random::Random;
-use crate::srtp;
 use crate::time::{Deadline, Now};
+use crate::{rtp, sctp, srtp};
 
 /// Where DTLS stands, seen from above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +41,20 @@ pub(super) struct Transport {
     pub(super) ice: Agent,
     dtls: Connection,
     security: Security,
+    role: dtls::Role,
     pub(super) events: VecDeque<Event>,
     /// Handshake datagrams that arrived before the description they belong to.
     early: VecDeque<Vec<u8>>,
-    srtp_keys: Option<SrtpKeys>,
+    srtp_profile: Option<SrtpProfile>,
     srtp: Option<(srtp::Sender, srtp::Receiver)>,
+    pub(super) rtp: rtp::Session,
+    pub(super) channels: Channels,
+    /// Whether both sides want data channels.
+    data_accepted: bool,
+    /// An SCTP packet on its way into a record.
+    scratch: Vec<u8>,
+    /// What is still to be sent after the end.
+    farewell: VecDeque<Vec<u8>>,
     /// A datagram that did not fit the batch it was written for.
     spill: Vec<u8>,
     spill_for: Option<Destination>,
@@ -56,17 +67,27 @@ impl Transport {
         ice: ice::Config,
         settings: &Settings,
         certificate: &Certificate,
-        random: Random,
+        max_message_size: usize,
+        mut random: Random,
     ) -> Self {
         Self {
             // The descriptions say the role before the first check goes out.
-            ice: Agent::new(ice, ice::Role::Controlled, random),
+            ice: Agent::new(ice, ice::Role::Controlled, random.fork()),
             dtls: Connection::new(settings, certificate, now),
             security: Security::Waiting,
+            role: dtls::Role::Server,
             events: VecDeque::new(),
             early: VecDeque::new(),
-            srtp_keys: None,
+            srtp_profile: None,
             srtp: None,
+            rtp: rtp::Session::new(random.fork()),
+            channels: Channels::new(
+                sctp::Config { local_max_message_size: max_message_size, ..sctp::Config::default() },
+                random.fork(),
+            ),
+            data_accepted: false,
+            scratch: Vec::new(),
+            farewell: VecDeque::new(),
             spill: Vec::new(),
             spill_for: None,
             counters: Counters::default(),
@@ -105,14 +126,16 @@ impl Transport {
             Protocol::Stun => false,
             Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
             Protocol::Dtls => self.handle_dtls(at, bytes),
-            Protocol::Rtp => self.handle_rtp(at, bytes),
-            Protocol::Rtcp => self.handle_rtcp(at, bytes),
+            Protocol::Rtp => self.handle_rtp(now, bytes),
+            Protocol::Rtcp => self.handle_rtcp(now, bytes),
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
         self.ice.handle_timeout(now.monotonic);
         self.dtls.handle_timeout(now.monotonic);
+        self.rtp.handle_timeout(now);
+        self.channels.handle_timeout(now.monotonic);
     }
 
     /// Fixes the roles: a server reads what has arrived, a client waits for a route.
@@ -129,6 +152,17 @@ impl Transport {
         self.security = Security::Ready(role);
     }
 
+    /// Both sides want data channels.
+    pub(super) fn accept_data(&mut self, plan: SctpPlan) {
+        if !self.data_accepted {
+            self.channels.set_ports(plan.local_port, plan.remote_port);
+        }
+        self.data_accepted = true;
+        // The association takes 0 for no limit.
+        let max = usize::try_from(plan.max_message_size).unwrap_or(usize::MAX);
+        self.channels.set_remote_max_message_size(if max == usize::MAX { 0 } else { max });
+    }
+
     /// Lets the parts react to each other.
     pub(super) fn settle(&mut self, now: Now) {
         let at = now.monotonic;
@@ -136,6 +170,7 @@ impl Transport {
             && (role == dtls::Role::Server || self.ice.route().is_some())
         {
             self.security = Security::Handshake;
+            self.role = role;
             self.dtls.start(at, role);
             for datagram in std::mem::take(&mut self.early) {
                 self.handle_dtls(at, &datagram);
@@ -154,6 +189,14 @@ impl Transport {
                         .push_back(Event::Failed(PeerFailure::Dtls(failure)));
                 }
             }
+        }
+        // RFC 8831 §6.2: both sides begin at once, whatever their roles.
+        if self.data_accepted && self.dtls_connected() {
+            let role = match self.role {
+                dtls::Role::Client => channel::Role::Client,
+                dtls::Role::Server => channel::Role::Server,
+            };
+            self.channels.start(at, role);
         }
     }
 
@@ -201,8 +244,33 @@ impl Transport {
         !batch.is_empty()
     }
 
+    /// Ends the association and DTLS; what tells the peer is sent by the next polls.
     pub(super) fn close(&mut self, now: Instant) {
+        self.channels.abort();
+        self.scratch.clear();
+        while self.channels.poll_transmit(now, &mut self.scratch) {
+            let mut datagram = Vec::new();
+            if self.dtls.send(now, &self.scratch, &mut datagram) {
+                self.farewell.push_back(datagram);
+            }
+            self.scratch.clear();
+        }
         self.dtls.close(now);
+    }
+
+    pub(super) fn dtls_version(&self) -> Option<Version> {
+        match self.security {
+            Security::Connected(version) => Some(version),
+            Security::Waiting
+            | Security::Ready(_)
+            | Security::Handshake
+            | Security::Closed
+            | Security::Failed => None,
+        }
+    }
+
+    pub(super) fn srtp_profile(&self) -> Option<SrtpProfile> {
+        self.srtp_profile
     }
 
     pub(super) fn is_started(&self) -> bool {
@@ -222,26 +290,72 @@ impl Transport {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout())
+        let media = self.rtp.poll_timeout().filter(|_| self.has_keys());
+        let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
+        let data = self.channels.poll_timeout().filter(|_| self.dtls_connected());
+        Deadline::earlier(Deadline::earlier(transport, media), data)
     }
 
     pub(super) fn add_counters(&self, all: &mut Counters) {
         all.merge(&self.counters);
         all.merge(self.ice.counters());
         all.merge(self.dtls.counters());
+        all.merge(self.rtp.counters());
+        all.merge(&self.channels.counters());
     }
 }
 
 impl Transport {
     /// Writes the next datagram of any part; answers `false` when it went to the spill buffer.
-    fn fill_one(&mut self, _now: Now, destination: Destination, batch: &mut Batch) -> bool {
+    fn fill_one(&mut self, now: Now, destination: Destination, batch: &mut Batch) -> bool {
+        if let Some(datagram) = self.farewell.pop_front() {
+            return batch.push(destination, &mut self.spill, |out| out.extend(datagram));
+        }
         let dtls = &mut self.dtls;
         if dtls.has_transmit() {
             return batch.push(destination, &mut self.spill, |out| {
                 dtls.poll_transmit(out);
             });
         }
+        let media = self.rtp.has_packet() || self.rtcp_is_due(now);
+        if media && let Some((sender, _)) = &mut self.srtp {
+            let (rtp, counters) = (&mut self.rtp, &mut self.counters);
+            return batch.push(destination, &mut self.spill, |out| {
+                let start = out.len();
+                let protected = if rtp.poll_rtcp(now, out) {
+                    sender.protect_rtcp(out, start)
+                } else if rtp.poll_packet(now, out) {
+                    sender.protect_rtp(out, start)
+                } else {
+                    Ok(())
+                };
+                if let Err(rejected) = protected {
+                    counters.count(rejected.reason());
+                    out.truncate(start);
+                }
+            });
+        }
+        self.scratch.clear();
+        if self.dtls.is_connected()
+            && self.channels.poll_transmit(now.monotonic, &mut self.scratch)
+        {
+            let (dtls, packet) = (&mut self.dtls, &self.scratch);
+            return batch.push(destination, &mut self.spill, |out| {
+                dtls.send(now.monotonic, packet, out);
+            });
+        }
         true
+    }
+
+    /// Whether reports or feedback are due.
+    fn rtcp_is_due(&self, now: Now) -> bool {
+        let deadline = self.rtp.poll_timeout();
+        deadline.is_some_and(|deadline| deadline.at <= now.monotonic)
+    }
+
+    /// Whether media can be sent.
+    pub(super) fn has_keys(&self) -> bool {
+        self.srtp.is_some()
     }
 
     fn handle_dtls(&mut self, now: Instant, bytes: &[u8]) -> bool {
@@ -255,31 +369,44 @@ impl Transport {
             return false;
         }
         self.ice.note_received(now);
-        self.dtls.handle_datagram(now, bytes, &mut |_| {});
-        true
+        let (channels, counters) = (&mut self.channels, &mut self.counters);
+        let accepted = self.data_accepted;
+        self.dtls.handle_datagram(now, bytes, &mut |packet| {
+            if accepted {
+                channels.handle_packet(now, packet);
+            } else {
+                counters.count("peer.data_not_negotiated");
+            }
+        });
+        // Data alone changes nothing above.
+        !self.dtls.is_connected() || !self.dtls_connected() || self.dtls.has_event()
     }
 
-    fn handle_rtp(&mut self, now: Instant, bytes: &mut [u8]) -> bool {
+    fn handle_rtp(&mut self, now: Now, bytes: &mut [u8]) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtp(bytes) {
-            Ok(_) => {
-                self.ice.note_received(now);
-                true
+            Ok(len) => {
+                self.ice.note_received(now.monotonic);
+                self.rtp
+                    .handle_rtp(now, bytes.get(..len).unwrap_or_default());
+                false
             }
             Err(rejected) => self.drop(rejected.reason()),
         }
     }
 
-    fn handle_rtcp(&mut self, now: Instant, bytes: &mut [u8]) -> bool {
+    fn handle_rtcp(&mut self, now: Now, bytes: &mut [u8]) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtcp(bytes) {
-            Ok(_) => {
-                self.ice.note_received(now);
-                true
+            Ok(len) => {
+                self.ice.note_received(now.monotonic);
+                self.rtp
+                    .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
+                false
             }
             Err(rejected) => self.drop(rejected.reason()),
         }
@@ -293,7 +420,7 @@ impl Transport {
             (Ok(sender), Ok(receiver)) => self.srtp = Some((sender, receiver)),
             _ => self.counters.count("peer.unusable_srtp_keys"),
         }
-        self.srtp_keys = Some(keys);
+        self.srtp_profile = Some(keys.profile);
     }
 
     fn drop(&mut self, reason: &'static str) -> bool {

@@ -229,6 +229,12 @@ impl Association {
         self.tx.queue_mut().set_low_threshold(stream.0, threshold);
     }
 
+    /// Sets both ports, as the descriptions say; to be called before the handshake begins.
+    pub fn set_ports(&mut self, local: u16, remote: u16) {
+        self.config.local_port = local;
+        self.config.remote_port = remote;
+    }
+
     /// Sets the longest message that the peer accepts, in bytes; 0 means any. A new description
     /// may change it.
     pub fn set_remote_max_message_size(&mut self, max: usize) {

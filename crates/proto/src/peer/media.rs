@@ -1,0 +1,165 @@
+//! Media: what was negotiated becomes streams; frames in and out.
+
+use thiserror::Error;
+use twocan_wire::ids::{Mid, PayloadType};
+use twocan_wire::payload::h264::PacketizationMode;
+use twocan_wire::sdp::fmtp_parameter;
+
+use super::machine::Peer;
+use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, TransceiverId};
+use crate::rtp::{self, Codec, Format, Media, OutgoingFrame};
+use crate::time::Now;
+
+/// A section as the application sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NegotiatedMedia {
+    /// Its transceiver.
+    pub transceiver: TransceiverId,
+    /// Its identification.
+    pub mid: Mid,
+    /// What it carries.
+    pub kind: Kind,
+    /// Whether we send.
+    pub sends: bool,
+    /// Whether we receive.
+    pub receives: bool,
+    /// The codecs, the preferred one first.
+    pub codecs: Vec<NegotiatedCodec>,
+}
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SendFrameError {
+    /// The transceiver has no section, or is stopped.
+    #[error("InvalidStateError: the transceiver is not negotiated")]
+    NotNegotiated,
+    /// There are no keys yet.
+    #[error("InvalidStateError: not connected")]
+    NotConnected,
+    /// The section refuses.
+    #[error(transparent)]
+    Stream(#[from] rtp::SendError),
+}
+
+impl Peer {
+    /// Sends a frame on a transceiver.
+    ///
+    /// # Errors
+    /// [`SendFrameError`]; nothing is sent then.
+    pub fn send_frame(
+        &mut self,
+        now: Now,
+        transceiver: TransceiverId,
+        frame: &OutgoingFrame<'_>,
+    ) -> Result<(), SendFrameError> {
+        let mid = self
+            .negotiator
+            .mid(transceiver)
+            .ok_or(SendFrameError::NotNegotiated)?;
+        if !self.transport.has_keys() {
+            return Err(SendFrameError::NotConnected);
+        }
+        let mid = mid.clone();
+        Ok(self.transport.rtp.send_frame(now, &mid, frame)?)
+    }
+
+    /// Asks the other side for a key frame on a transceiver.
+    pub fn request_key_frame(&mut self, transceiver: TransceiverId) {
+        if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
+            self.transport.rtp.request_key_frame(&mid);
+        }
+    }
+
+    /// What was agreed for a transceiver; `None` before an answer accepts it.
+    pub fn negotiated(&self, transceiver: TransceiverId) -> Option<&NegotiatedMedia> {
+        self.media
+            .iter()
+            .find(|media| media.transceiver == transceiver)
+    }
+
+    /// The transceiver of a section.
+    pub fn transceiver_of(&self, mid: &Mid) -> Option<TransceiverId> {
+        self.media
+            .iter()
+            .find(|media| media.mid == *mid)
+            .map(|media| media.transceiver)
+    }
+
+    /// Takes the agreed sections.
+    pub(super) fn apply_media(&mut self, plans: Vec<MediaPlan>) {
+        self.transport
+            .rtp
+            .configure(plans.iter().map(to_media).collect());
+        self.media = plans
+            .into_iter()
+            .map(|plan| NegotiatedMedia {
+                transceiver: plan.transceiver,
+                mid: plan.mid,
+                kind: plan.kind,
+                sends: plan.direction.sends(),
+                receives: plan.direction.receives(),
+                codecs: plan.codecs,
+            })
+            .collect();
+    }
+}
+
+impl NegotiatedMedia {
+    /// The first agreed codec of that name, in any case.
+    pub fn codec(&self, name: &str) -> Option<&NegotiatedCodec> {
+        self.codecs
+            .iter()
+            .find(|codec| codec.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The codec that a received payload type means.
+    pub fn codec_of(&self, payload_type: PayloadType) -> Option<&NegotiatedCodec> {
+        self.codecs
+            .iter()
+            .find(|codec| codec.payload_type == payload_type)
+    }
+}
+
+fn to_media(plan: &MediaPlan) -> Media {
+    Media {
+        mid: plan.mid.clone(),
+        sends: plan.direction.sends(),
+        receives: plan.direction.receives(),
+        codecs: plan.codecs.iter().map(to_codec).collect(),
+        extensions_send: plan.extensions_send,
+        extensions_receive: plan.extensions_receive,
+        ssrc: plan.local.ssrc,
+        rtx_ssrc: plan.local.rtx,
+        cname: plan.local.cname.clone(),
+        remote: plan
+            .remote
+            .iter()
+            .map(|source| (source.ssrc, source.rtx))
+            .collect(),
+        rtcp_rsize: plan.rtcp_rsize,
+    }
+}
+
+fn to_codec(codec: &NegotiatedCodec) -> Codec {
+    let format = match codec.name.to_ascii_lowercase().as_str() {
+        "vp8" => Format::Vp8,
+        // What the peer can receive decides how we send; we receive either mode.
+        "h264" if fmtp_parameter(&codec.fmtp_remote, "packetization-mode") == Some("1") => {
+            Format::H264(PacketizationMode::NonInterleaved)
+        }
+        "h264" => Format::H264(PacketizationMode::SingleNalUnit),
+        _ => Format::Whole,
+    };
+    Codec {
+        format,
+        payload_type: codec.payload_type,
+        payload_type_send: codec.payload_type_send,
+        rtx: codec.rtx_payload_type,
+        rtx_send: codec.rtx_payload_type_send,
+        clock_rate: codec.clock_rate.max(1),
+        nack: codec.feedback.nack,
+        pli: codec.feedback.nack_pli,
+        fir: codec.feedback.ccm_fir,
+        transport_cc: codec.feedback.transport_cc,
+    }
+}

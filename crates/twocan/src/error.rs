@@ -1,0 +1,42 @@
+//! Errors of the API, by the names of the W3C exceptions.
+
+use thiserror::Error as ThisError;
+use twocan_proto::negotiate::NegotiateError;
+
+/// Why a call was refused. [`Error::name`] is the name of the exception that a browser throws.
+#[derive(Debug, Clone, PartialEq, ThisError)]
+pub enum Error {
+    /// Offers, answers, candidates, transceivers.
+    #[error(transparent)]
+    Negotiation(#[from] NegotiateError),
+    /// Data channels.
+    #[error("{name}: {reason}")]
+    Channel {
+        /// The W3C name.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A text that should be a URL or the like is not.
+    #[error("SyntaxError: {0}")]
+    Syntax(String),
+    /// Something could not be done.
+    #[error("OperationError: {0}")]
+    Operation(&'static str),
+    /// The connection is closed.
+    #[error("InvalidStateError: the connection is closed")]
+    Closed,
+}
+
+impl Error {
+    /// The name of the W3C exception.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Negotiation(error) => error.name(),
+            Self::Channel { name, .. } => name,
+            Self::Syntax(_) => "SyntaxError",
+            Self::Operation(_) => "OperationError",
+            Self::Closed => "InvalidStateError",
+        }
+    }
+}

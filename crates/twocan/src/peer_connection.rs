@@ -1,0 +1,334 @@
+//! `RTCPeerConnection` (W3C webrtc-pc §4.4).
+
+use std::sync::Arc;
+
+use twocan_io::clock;
+use twocan_io::interfaces::Filter;
+use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
+use twocan_proto::peer::{
+    self, ConnectionState, Description, LocalCandidate, Peer, PeerFailure,
+    RemoteCandidateInit,
+};
+use twocan_proto::random::Random;
+use twocan_proto::ice;
+use twocan_proto::wire::sdp::Direction;
+
+use crate::configuration::{Certificate, Configuration};
+use crate::data_channel::{DataChannel, DataChannelInit};
+use crate::driver::Driver;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::state::{ChannelEntry, Pending, Shared, State};
+use crate::stats::StatsReport;
+use crate::transceiver::{RtpTransceiver, TrackEvent};
+
+/// `RTCSessionDescription`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionDescription {
+    /// `type`.
+    pub kind: SdpType,
+    /// `sdp`.
+    pub sdp: String,
+}
+
+/// `RTCIceCandidateInit`. An empty `candidate` ends the candidates of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IceCandidate {
+    /// `candidate:…`.
+    pub candidate: String,
+    /// `sdpMid`.
+    pub sdp_mid: Option<String>,
+    /// `sdpMLineIndex`.
+    pub sdp_m_line_index: Option<u16>,
+    /// `usernameFragment`.
+    pub username_fragment: Option<String>,
+}
+
+/// What happens to a connection.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PeerConnectionEvent {
+    /// `negotiationneeded`.
+    NegotiationNeeded,
+    /// `signalingstatechange`.
+    SignalingStateChange(SignalingState),
+    /// `iceconnectionstatechange`.
+    IceConnectionStateChange(ice::State),
+    /// `icegatheringstatechange`.
+    IceGatheringStateChange(ice::GatheringState),
+    /// `icecandidate`.
+    IceCandidate(IceCandidate),
+    /// `connectionstatechange`.
+    ConnectionStateChange(ConnectionState),
+    /// Why the connection failed; the state follows.
+    Failed(PeerFailure),
+    /// `datachannel`: the other side made a channel, which is open.
+    DataChannel(DataChannel),
+    /// `track`: the other side sends.
+    Track(TrackEvent),
+}
+
+/// The last handle closes the connection.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.lock().peer.close(clock::now());
+        self.shared.wake.notify_one();
+    }
+}
+
+/// A connection to one peer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PeerConnection {
+    owner: Arc<Owner>,
+}
+
+impl PeerConnection {
+    /// A connection that has not begun. Starts a task on the present tokio runtime.
+    ///
+    /// # Errors
+    /// `SyntaxError` for a malformed ICE server URL, `OperationError` when no certificate could
+    /// be made or a cipher fails its self-test.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn new(configuration: Configuration) -> Result<Self, Error> {
+        let stun_servers = configuration.stun_servers()?;
+        let environment = match configuration.environment {
+            Some(environment) => environment,
+            None => Environment::of_process()?,
+        };
+        let certificate = match configuration.certificate {
+            Some(certificate) => certificate,
+            None => Certificate::generate()?,
+        };
+        let mut config = peer::Config::new(certificate.0, environment.dtls());
+        config.stun_servers = stun_servers;
+        if let Some(max) = configuration.max_message_size {
+            config.max_message_size = max;
+        }
+        let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
+        let shared = Shared::new(machine);
+        let filter = Filter { loopback: configuration.loopback_candidates };
+        Driver::start(Arc::clone(&shared), environment, filter);
+        Ok(Self { owner: Arc::new(Owner { shared }) })
+    }
+
+    /// The next thing that happens; `None` once the connection is closed and all was told.
+    pub async fn next_event(&self) -> Option<PeerConnectionEvent> {
+        let pending = self.owner.shared.until(|state| {
+            let pending = state.events.pop_front();
+            match pending {
+                Some(pending) => Some(Some(pending)),
+                None => state.finished.then_some(None),
+            }
+        });
+        let pending = pending.await?;
+        Some(self.to_event(pending))
+    }
+
+    /// `createDataChannel`.
+    ///
+    /// # Errors
+    /// `TypeError`, `OperationError` or `InvalidStateError` as the W3C has them, with our reason.
+    pub fn create_data_channel(
+        &self,
+        label: &str,
+        init: DataChannelInit,
+    ) -> Result<DataChannel, Error> {
+        let init = init.with_label(label)?;
+        let id = self.act(|state| {
+            let id = state.peer.create_data_channel(init)?;
+            let info = state.peer.channel_info(id).cloned();
+            state.channels.insert(id, ChannelEntry { info, ..ChannelEntry::default() });
+            Ok(id)
+        });
+        let refused = |error: twocan_proto::channel::OpenError| Error::Channel {
+            name: error.name(),
+            reason: error.to_string(),
+        };
+        Ok(DataChannel::new(Arc::clone(&self.owner), id.map_err(refused)?))
+    }
+
+    /// `addTransceiver`: a section for `kind` that sends and receives as `direction` says; our
+    /// track is part of `streams`.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed, `TypeError` for a malformed stream id.
+    pub fn add_transceiver(
+        &self,
+        kind: Kind,
+        direction: Direction,
+        streams: &[&str],
+    ) -> Result<RtpTransceiver, Error> {
+        let id = self.act(|state| state.peer.add_transceiver(kind, direction, streams))?;
+        Ok(RtpTransceiver::new(Arc::clone(&self.owner), id))
+    }
+
+    /// `addTrack`: sends `kind` on a transceiver that is free, or on a new one.
+    ///
+    /// # Errors
+    /// As [`Self::add_transceiver`].
+    pub fn add_track(&self, kind: Kind, streams: &[&str]) -> Result<RtpTransceiver, Error> {
+        let id = self.act(|state| state.peer.add_track(kind, streams))?;
+        Ok(RtpTransceiver::new(Arc::clone(&self.owner), id))
+    }
+
+    /// `getTransceivers`.
+    pub fn transceivers(&self) -> Vec<RtpTransceiver> {
+        let state = self.owner.shared.lock();
+        let ids = state.peer.transceivers().iter().map(|transceiver| transceiver.id());
+        ids.map(|id| RtpTransceiver::new(Arc::clone(&self.owner), id)).collect()
+    }
+
+    /// `createOffer`.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or in another signaling state.
+    pub fn create_offer(&self) -> Result<SessionDescription, Error> {
+        let sdp = self.act(|state| state.peer.create_offer())?;
+        Ok(SessionDescription { kind: SdpType::Offer, sdp })
+    }
+
+    /// `createAnswer`.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or without a remote offer.
+    pub fn create_answer(&self) -> Result<SessionDescription, Error> {
+        let sdp = self.act(|state| state.peer.create_answer())?;
+        Ok(SessionDescription { kind: SdpType::Answer, sdp })
+    }
+
+    /// `setLocalDescription`; `None` creates the description that the state asks for.
+    ///
+    /// # Errors
+    /// The W3C exception with our reason; nothing has changed then.
+    pub fn set_local_description(
+        &self,
+        description: Option<SessionDescription>,
+    ) -> Result<(), Error> {
+        let description =
+            description.map(|given| Description { kind: given.kind, sdp: given.sdp });
+        let now = clock::now();
+        Ok(self.act(|state| state.peer.set_local_description(now, description.as_ref()))?)
+    }
+
+    /// `setRemoteDescription`. An offer while ours is pending rolls ours back.
+    ///
+    /// # Errors
+    /// The W3C exception with our reason; nothing has changed then.
+    pub fn set_remote_description(&self, description: SessionDescription) -> Result<(), Error> {
+        let description = Description { kind: description.kind, sdp: description.sdp };
+        let now = clock::now();
+        Ok(self.act(|state| state.peer.set_remote_description(now, &description))?)
+    }
+
+    /// `addIceCandidate`.
+    ///
+    /// # Errors
+    /// The W3C exception with our reason.
+    pub fn add_ice_candidate(&self, candidate: IceCandidate) -> Result<(), Error> {
+        let init = RemoteCandidateInit {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_m_line_index: candidate.sdp_m_line_index,
+            username_fragment: candidate.username_fragment,
+        };
+        let now = clock::now();
+        Ok(self.act(|state| state.peer.add_ice_candidate(now, &init))?)
+    }
+
+    /// `restartIce`.
+    pub fn restart_ice(&self) {
+        self.act(|state| state.peer.restart_ice());
+    }
+
+    /// `localDescription`, with the candidates gathered so far.
+    pub fn local_description(&self) -> Option<SessionDescription> {
+        let description = self.owner.shared.lock().peer.local_description()?;
+        Some(SessionDescription { kind: description.kind, sdp: description.sdp })
+    }
+
+    /// `remoteDescription`.
+    pub fn remote_description(&self) -> Option<SessionDescription> {
+        let description = self.owner.shared.lock().peer.remote_description()?;
+        Some(SessionDescription { kind: description.kind, sdp: description.sdp })
+    }
+
+    /// Waits until all candidates are gathered, then [`Self::local_description`]: for signaling
+    /// without trickle.
+    pub async fn gathered_description(&self) -> Option<SessionDescription> {
+        self.owner
+            .shared
+            .until(|state| {
+                let gathered = state.peer.ice_gathering_state() == ice::GatheringState::Complete;
+                (gathered || state.finished).then_some(())
+            })
+            .await;
+        self.local_description()
+    }
+
+    /// `signalingState`.
+    pub fn signaling_state(&self) -> SignalingState {
+        self.owner.shared.lock().peer.signaling_state()
+    }
+
+    /// `connectionState`.
+    pub fn connection_state(&self) -> ConnectionState {
+        self.owner.shared.lock().peer.connection_state()
+    }
+
+    /// `iceConnectionState`, but for `closed`.
+    pub fn ice_connection_state(&self) -> ice::State {
+        self.owner.shared.lock().peer.ice_connection_state()
+    }
+
+    /// `iceGatheringState`.
+    pub fn ice_gathering_state(&self) -> ice::GatheringState {
+        self.owner.shared.lock().peer.ice_gathering_state()
+    }
+
+    /// `getStats`.
+    pub fn get_stats(&self) -> StatsReport {
+        StatsReport::of(&self.owner.shared.lock())
+    }
+
+    /// Ends everything: channels, tracks, sockets, the task.
+    pub fn close(&self) {
+        self.act(|state| state.peer.close(clock::now()));
+    }
+
+    fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let result = act(&mut self.owner.shared.lock());
+        self.owner.shared.wake.notify_one();
+        result
+    }
+
+    fn to_event(&self, pending: Pending) -> PeerConnectionEvent {
+        match pending {
+            Pending::Channel(id) => {
+                PeerConnectionEvent::DataChannel(DataChannel::new(Arc::clone(&self.owner), id))
+            }
+            Pending::Track { transceiver, streams, track } => {
+                let transceiver = RtpTransceiver::new(Arc::clone(&self.owner), transceiver);
+                PeerConnectionEvent::Track(TrackEvent { transceiver, streams, track_id: track })
+            }
+            Pending::Event(event) => event,
+        }
+    }
+}
+
+impl From<LocalCandidate> for IceCandidate {
+    fn from(candidate: LocalCandidate) -> Self {
+        Self {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_m_line_index: candidate.sdp_m_line_index,
+            username_fragment: Some(candidate.username_fragment),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What the task and the handles of one connection share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use twocan_proto::channel::{self, ChannelId, Info};
+use twocan_proto::negotiate::{NegotiationEvent, TransceiverId};
+use twocan_proto::peer::{Event, Peer};
+use twocan_proto::rtp;
+
+use crate::data_channel::{DataChannelEvent, Message};
+use crate::peer_connection::PeerConnectionEvent as E;
+
+/// Bytes of received messages that wait for the application, over all channels. While more wait,
+/// nothing is taken from the association, whose window closes: the other side is slowed.
+const MESSAGES_LEN_MAX: usize = 1 << 20;
+
+/// Frames of one track that wait for the application; then the oldest are dropped and counted. At
+/// 50 frames a second this is five seconds, which nobody wants to hear later.
+const FRAMES_MAX: usize = 256;
+
+/// Events of the connection that wait for the application; then the oldest are dropped and counted.
+const EVENTS_MAX: usize = 1024;
+
+/// An event before it becomes a handle.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    Event(E),
+    Channel(ChannelId),
+    Track { transceiver: TransceiverId, streams: Vec<String>, track: Option<String> },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ChannelEntry {
+    pub(crate) events: VecDeque<DataChannelEvent>,
+    /// As it was when it was last open: a closed channel still has a label.
+    pub(crate) info: Option<Info>,
+    pub(crate) closed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TrackEntry {
+    pub(crate) frames: VecDeque<rtp::Frame>,
+    pub(crate) frames_dropped: u64,
+    pub(crate) ended: bool,
+}
+
+/// Everything behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) peer: Peer,
+    pub(crate) events: VecDeque<Pending>,
+    events_dropped: u64,
+    pub(crate) channels: BTreeMap<ChannelId, ChannelEntry>,
+    messages_len: usize,
+    pub(crate) tracks: BTreeMap<TransceiverId, TrackEntry>,
+    /// Transceivers of which the other side wants a key frame.
+    pub(crate) key_frames_wanted: Vec<TransceiverId>,
+    pub(crate) datagrams_not_sent: u64,
+    /// The task has ended.
+    pub(crate) finished: bool,
+}
+
+/// Shared by the task and all handles.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the task: the application did something.
+    pub(crate) wake: Notify,
+    /// Wakes the application: something happened.
+    changed: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(peer: Peer) -> Arc<Self> {
+        let state = State {
+            peer,
+            events: VecDeque::new(),
+            events_dropped: 0,
+            channels: BTreeMap::new(),
+            messages_len: 0,
+            tracks: BTreeMap::new(),
+            key_frames_wanted: Vec::new(),
+            datagrams_not_sent: 0,
+            finished: false,
+        };
+        Arc::new(Self { state: Mutex::new(state), wake: Notify::new(), changed: Notify::new() })
+    }
+
+    /// The state. A panic of another thread inside a lock leaves a state that is still whole: the
+    /// machine works on copies where it could fail half-way.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the application that something happened.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `take` yields something; it is asked after everything that happens.
+    pub(crate) async fn until<R>(&self, mut take: impl FnMut(&mut State) -> Option<R>) -> R {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that nothing is missed between look and wait.
+            changed.as_mut().enable();
+            if let Some(taken) = take(&mut self.lock()) {
+                return taken;
+            }
+            changed.await;
+        }
+    }
+
+    /// The task has ended: everything that waits gets an end.
+    pub(crate) fn finish(&self) {
+        let mut state = self.lock();
+        state.finished = true;
+        for entry in state.channels.values_mut().filter(|entry| !entry.closed) {
+            entry.closed = true;
+            entry.events.push_back(DataChannelEvent::Closed);
+        }
+        for entry in state.tracks.values_mut() {
+            entry.ended = true;
+        }
+        drop(state);
+        self.notify();
+    }
+}
+
+impl State {
+    /// Keeps what the machine reports until the application asks.
+    pub(crate) fn take_event(&mut self, event: Event, shared: &Shared) {
+        match event {
+            Event::Negotiation(NegotiationEvent::TrackAdded { transceiver, streams, track, .. }) => {
+                self.tracks.entry(transceiver).or_default().ended = false;
+                self.push(Pending::Track { transceiver, streams, track });
+            }
+            Event::Negotiation(
+                NegotiationEvent::TrackRemoved { transceiver }
+                | NegotiationEvent::TransceiverStopped { transceiver },
+            ) => {
+                if let Some(entry) = self.tracks.get_mut(&transceiver) {
+                    entry.ended = true;
+                }
+            }
+            Event::Rtp(event) => self.take_rtp_event(event),
+            Event::NegotiationNeeded => self.push(Pending::Event(E::NegotiationNeeded)),
+            Event::SignalingState(state) => {
+                self.push(Pending::Event(E::SignalingStateChange(state)));
+            }
+            Event::IceConnectionState(state) => {
+                self.push(Pending::Event(E::IceConnectionStateChange(state)));
+            }
+            Event::IceGatheringState(state) => {
+                self.push(Pending::Event(E::IceGatheringStateChange(state)));
+            }
+            Event::IceCandidate(candidate) => {
+                self.push(Pending::Event(E::IceCandidate(candidate.into())));
+            }
+            Event::ConnectionState(state) => {
+                self.push(Pending::Event(E::ConnectionStateChange(state)));
+            }
+            Event::Failed(failure) => self.push(Pending::Event(E::Failed(failure))),
+        }
+        shared.notify();
+    }
+
+    /// Takes what arrived on channels, as much as there is room for; answers whether there was
+    /// anything.
+    pub(crate) fn take_channel_events(&mut self, shared: &Shared) -> bool {
+        let mut any = false;
+        while self.messages_len < MESSAGES_LEN_MAX
+            && let Some(event) = self.peer.poll_channel_event()
+        {
+            any = true;
+            self.take_channel_event(event);
+        }
+        if any {
+            shared.notify();
+        }
+        any
+    }
+
+    /// Takes the next event of a channel; room for more is made.
+    pub(crate) fn next_channel_event(&mut self, id: ChannelId) -> Option<DataChannelEvent> {
+        let entry = self.channels.get_mut(&id)?;
+        let event = entry.events.pop_front()?;
+        if let DataChannelEvent::Message(message) = &event {
+            self.messages_len = self.messages_len.saturating_sub(message.cost());
+        }
+        Some(event)
+    }
+
+    /// Whether messages wait in the machine for room here.
+    pub(crate) fn is_full(&self) -> bool {
+        self.messages_len >= MESSAGES_LEN_MAX
+    }
+
+    fn take_channel_event(&mut self, event: channel::Event) {
+        let (id, event) = match event {
+            channel::Event::Announced(id) => {
+                let info = self.peer.channel_info(id).cloned();
+                let entry = ChannelEntry { info, ..ChannelEntry::default() };
+                self.channels.insert(id, entry);
+                self.push(Pending::Channel(id));
+                return;
+            }
+            channel::Event::Open(id) => {
+                let info = self.peer.channel_info(id).cloned();
+                if let Some(entry) = self.channels.get_mut(&id) {
+                    entry.info = info;
+                }
+                (id, DataChannelEvent::Open)
+            }
+            channel::Event::Message(id, message) => {
+                let message = Message::from(message);
+                self.messages_len += message.cost();
+                (id, DataChannelEvent::Message(message))
+            }
+            channel::Event::BufferedAmountLow(id) => (id, DataChannelEvent::BufferedAmountLow),
+            channel::Event::Closing(id) => (id, DataChannelEvent::Closing),
+            channel::Event::Closed(id, _) => (id, DataChannelEvent::Closed),
+            channel::Event::Connected | channel::Event::Ended(_) => return,
+        };
+        let cost = match &event {
+            DataChannelEvent::Message(message) => message.cost(),
+            _ => 0,
+        };
+        let Some(entry) = self.channels.get_mut(&id).filter(|entry| !entry.closed) else {
+            // All its handles are gone.
+            self.messages_len = self.messages_len.saturating_sub(cost);
+            return;
+        };
+        entry.closed = event == DataChannelEvent::Closed;
+        entry.events.push_back(event);
+    }
+
+    fn take_rtp_event(&mut self, event: rtp::Event) {
+        match event {
+            rtp::Event::Frame(frame) => {
+                let Some(transceiver) = self.peer.transceiver_of(&frame.mid) else {
+                    return;
+                };
+                let entry = self.tracks.entry(transceiver).or_default();
+                if entry.frames.len() >= FRAMES_MAX {
+                    entry.frames.pop_front();
+                    entry.frames_dropped += 1;
+                }
+                entry.frames.push_back(frame);
+            }
+            rtp::Event::KeyFrameRequested { mid } => {
+                if let Some(transceiver) = self.peer.transceiver_of(&mid)
+                    && !self.key_frames_wanted.contains(&transceiver)
+                {
+                    self.key_frames_wanted.push(transceiver);
+                }
+            }
+            rtp::Event::SourceAdded { .. }
+            | rtp::Event::SourceEnded { .. }
+            | rtp::Event::RemoteEstimate(_) => {}
+        }
+    }
+
+    fn push(&mut self, pending: Pending) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+            self.events_dropped += 1;
+        }
+        self.events.push_back(pending);
+    }
+}
