@@ -15,6 +15,7 @@ pub mod keying;
 pub mod negotiate;
 pub mod peer;
 pub mod random;
+pub mod rtp;
 pub mod srtp;
 pub mod stun_server;
 pub mod sctp;
