@@ -118,10 +118,12 @@ impl Session {
     /// whether there was anything. Call again until there is not.
     pub fn poll_rtcp(&mut self, now: Now, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        let Some(first) = self.media.first() else {
-            return false;
+        let (sender, cname) = match (self.media.first(), self.ended.first()) {
+            (Some(first), _) => (first.ssrc, first.cname.clone()),
+            // The last section is gone, its goodbye is not said yet.
+            (None, Some(ended)) => (*ended, String::new()),
+            (None, None) => return false,
         };
-        let (sender, cname) = (first.ssrc, first.cname.clone());
         let reduced = self.media.iter().all(|media| media.rtcp_rsize);
         let mut feedback = Vec::new();
         self.write_feedback(now, sender, &mut feedback);

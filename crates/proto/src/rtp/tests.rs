@@ -402,4 +402,12 @@ fn a_section_that_ends_says_goodbye_and_one_that_stays_goes_on() {
     call.run(Duration::from_millis(100));
     let stats = call.sides[0].outbound_stats().next().unwrap();
     assert_eq!(stats.packets_sent, 2, "the stream was kept");
+    call.sides[0].configure(Vec::new());
+    call.flush();
+    call.run(Duration::from_millis(100));
+    assert_eq!(
+        call.sides[1].inbound_stats().count(),
+        0,
+        "the last one said goodbye, too"
+    );
 }
