@@ -216,8 +216,9 @@ pub(super) fn transport_index(terms: &Terms, accepted: &[bool]) -> Option<usize>
 
 /// The offered codecs that we know, in the offer's order.
 fn common_codecs(config: &Config, kind: Kind, section: &Section) -> Vec<CodecTerms> {
+    let own: Vec<CodecTerms> = config.codecs(kind).collect();
     let answer = |offered: &CodecTerms| {
-        let ours = config.codecs(kind).find(|own| own.is_same_codec(offered))?;
+        let ours = own.iter().find(|own| own.is_same_codec(offered))?;
         Some(ours.answer(offered))
     };
     section.codecs.iter().filter_map(answer).collect()

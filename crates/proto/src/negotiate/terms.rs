@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use twocan_wire::candidate::Candidate;
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::sdp::{
-    Attribute, Description, Direction, Extmap, Fingerprint, Media, MediaKind, RidDirection, Setup,
-    Simulcast, fmtp_parameter,
+    Attribute, Description, Direction, Extmap, Fingerprint, MEDIA_MAX, Media, MediaKind,
+    RidDirection, Setup, Simulcast, fmtp_parameter,
 };
 
 use super::codec::{CodecTerms, Feedback};
@@ -76,17 +76,28 @@ const SOURCES_MAX: usize = 32;
 /// Candidates kept of a section; the ICE agent has a smaller limit of its own.
 const CANDIDATES_MAX: usize = 128;
 
-/// Extensions kept of a section: as many as one-byte and two-byte headers have numbers for.
-const EXTENSIONS_MAX: usize = 255;
+/// Fingerprints kept of a section: aiortc states three, one for each hash that is in use.
+const FINGERPRINTS_MAX: usize = 16;
+
+/// Extensions kept of a section. Chromium offers 13; a list at session level counts in every
+/// section, so a long one would be copied hundreds of times.
+const EXTENSIONS_MAX: usize = 64;
 
 impl Terms {
     pub(super) fn read(description: &Description) -> Self {
         let mut bundles = Vec::new();
         let mut ice_lite = false;
+        let mut named = 0;
         for attribute in description.attributes() {
             match attribute {
                 Attribute::Group(group) if group.semantics == "BUNDLE" => {
-                    bundles.push(group.mids.clone());
+                    // No more than there can be sections; the rest names none.
+                    let left = MEDIA_MAX.saturating_sub(named);
+                    let mids: Vec<Mid> = group.mids.iter().take(left).cloned().collect();
+                    named += mids.len();
+                    if !mids.is_empty() {
+                        bundles.push(mids);
+                    }
                 }
                 Attribute::IceLite => ice_lite = true,
                 _ => {}
@@ -186,7 +197,9 @@ impl Section {
                     self.fingerprints.clear();
                     reading.own_fingerprints = true;
                 }
-                self.fingerprints.push(fingerprint.clone());
+                if self.fingerprints.len() < FINGERPRINTS_MAX {
+                    self.fingerprints.push(fingerprint.clone());
+                }
             }
             Attribute::Setup(setup) => self.setup = Some(*setup),
             Attribute::Direction(direction) => self.direction = *direction,

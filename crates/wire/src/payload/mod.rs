@@ -22,8 +22,9 @@ pub enum PayloadError {
     /// A packet type that this packetization mode does not have.
     #[error("packet type not allowed in this mode")]
     BadType,
-    /// A NAL unit longer than a packet, in packetization mode 0.
-    #[error("NAL unit longer than a packet, in packetization mode 0")]
+    /// Something that may not be split is longer than a packet: a frame of sound, or a NAL unit in
+    /// packetization mode 0.
+    #[error("longer than a packet, and may not be split")]
     TooLong,
     /// A frame without content.
     #[error("frame without content")]

@@ -15,9 +15,10 @@ use crate::seq::SeqNo16;
 
 pub(super) const FORMAT: u8 = 15;
 
-/// Packets reported on in one packet at most. A sender at 100 Mbit/s makes 1000 in 100 ms; the
-/// format would allow 65535, which a datagram of 40 bytes could make us write down.
-pub const STATUS_COUNT_MAX: usize = 8192;
+/// Packets reported on in one packet at most. A datagram has room for 1100 that arrived, which is
+/// what 100 Mbit/s make in 100 ms, and as many may be lost; the format would allow 65535, which a
+/// packet of 24 bytes could make us write down, 60 of them in a datagram.
+pub const STATUS_COUNT_MAX: usize = 2048;
 
 /// Arrival times of consecutive packets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,207 @@
+//! RTP streams of one transport (RFC 3550, RFC 4585, RFC 4588, RFC 9143 §9.2).
+//!
+//! 1. [`Session::configure`] takes the media sections that a negotiation agreed on.
+//! 2. Out: [`Session::send_frame`] splits a frame into packets; [`Session::poll_packet`] writes
+//!    one with its header into a buffer, where the caller encrypts it. Packets stay in a bounded
+//!    cache, from which NACKs are answered by RTX or by the very same packet.
+//! 3. In: [`Session::handle_rtp`] takes a decrypted packet, finds its section and stream, undoes
+//!    RTX, notes what is missing, and puts frames together; they come out of
+//!    [`Session::poll_event`].
+//! 4. [`Session::handle_rtcp`] takes reports and feedback, [`Session::poll_rtcp`] writes ours:
+//!    reports, NACK, PLI, FIR, and transport-wide feedback where agreed.
+//!
+//! Hostile and useless packets are counted by reason and dropped.
+
+mod assemble;
+mod control;
+mod demux;
+mod nack;
+mod receive;
+mod send;
+mod session;
+mod stats;
+mod transport;
+
+#[cfg(test)]
+mod packet_tests;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use thiserror::Error;
+use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
+use twocan_wire::payload::PayloadError;
+use twocan_wire::payload::h264::PacketizationMode;
+use twocan_wire::rtp::{AudioLevel, ExtensionMap};
+use twocan_wire::units::Bitrate;
+
+pub use session::Session;
+pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedbackStats};
+
+/// How the payloads of a codec become frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A payload is a frame of sound: Opus, G.711, and whatever else is not split.
+    Whole,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// H.264 (RFC 6184); frames are access units in Annex B form.
+    H264(PacketizationMode),
+}
+
+impl Format {
+    /// Whether frames span packets and depend on each other.
+    pub const fn is_video(self) -> bool {
+        match self {
+            Self::Whole => false,
+            Self::Vp8 | Self::H264(_) => true,
+        }
+    }
+}
+
+/// A codec of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Codec {
+    /// How payloads become frames.
+    pub format: Format,
+    /// In packets that we receive.
+    pub payload_type: PayloadType,
+    /// In packets that we send.
+    pub payload_type_send: PayloadType,
+    /// Of retransmissions that we receive.
+    pub rtx: Option<PayloadType>,
+    /// Of retransmissions that we send.
+    pub rtx_send: Option<PayloadType>,
+    /// Ticks of the timestamp a second; more than 0.
+    pub clock_rate: u32,
+    /// Whether losses are reported one by one.
+    pub nack: bool,
+    /// Whether a lost picture is reported.
+    pub pli: bool,
+    /// Whether a key frame may be demanded.
+    pub fir: bool,
+    /// Whether arrival times are reported.
+    pub transport_cc: bool,
+}
+
+/// A media section as it was agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    /// Its identification.
+    pub mid: Mid,
+    /// Whether we send.
+    pub sends: bool,
+    /// Whether we receive.
+    pub receives: bool,
+    /// The codecs, the preferred one first.
+    pub codecs: Vec<Codec>,
+    /// Extensions of what we send.
+    pub extensions_send: ExtensionMap,
+    /// Extensions of what we receive; within a bundle a number has one meaning.
+    pub extensions_receive: ExtensionMap,
+    /// Our source.
+    pub ssrc: Ssrc,
+    /// The source of our retransmissions.
+    pub rtx_ssrc: Ssrc,
+    /// Our canonical name.
+    pub cname: String,
+    /// Announced sources of the remote side, each with the source of its retransmissions.
+    pub remote: Vec<(Ssrc, Option<Ssrc>)>,
+    /// Whether feedback may travel without a report (RFC 5506).
+    pub rtcp_rsize: bool,
+}
+
+/// A frame to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct OutgoingFrame<'a> {
+    /// Which codec: one of [`Codec::payload_type_send`].
+    pub payload_type: PayloadType,
+    /// The sampling instant in units of the clock rate.
+    pub timestamp: u32,
+    /// The marker of a [`Format::Whole`] packet: the start of a talkspurt. Video sets its own.
+    pub marker: bool,
+    /// The frame.
+    pub data: &'a [u8],
+    /// Its loudness, where known.
+    pub audio_level: Option<AudioLevel>,
+}
+
+/// A frame that was received whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The section.
+    pub mid: Mid,
+    /// The simulcast stream, where it has a name.
+    pub rid: Option<Rid>,
+    /// The source.
+    pub ssrc: Ssrc,
+    /// Which codec: one of [`Codec::payload_type`].
+    pub payload_type: PayloadType,
+    /// The sampling instant in units of the clock rate.
+    pub timestamp: u32,
+    /// Whether it can be decoded without those before it; always so for sound.
+    pub key_frame: bool,
+    /// The marker of the last packet.
+    pub marker: bool,
+    /// Packets lost for good between the frame before and this one.
+    pub lost_before: u32,
+    /// When its last packet arrived.
+    pub received_at: Instant,
+    /// Its loudness, where stated.
+    pub audio_level: Option<AudioLevel>,
+    /// The frame.
+    pub data: Vec<u8>,
+}
+
+/// What a session reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A frame arrived.
+    Frame(Frame),
+    /// A source began.
+    SourceAdded {
+        /// The section.
+        mid: Mid,
+        /// The source.
+        ssrc: Ssrc,
+        /// Its simulcast stream, where it has a name.
+        rid: Option<Rid>,
+    },
+    /// A source ended, by its own word.
+    SourceEnded {
+        /// The section.
+        mid: Mid,
+        /// The source.
+        ssrc: Ssrc,
+    },
+    /// The remote side cannot decode what we send: encode a key frame.
+    KeyFrameRequested {
+        /// The section.
+        mid: Mid,
+    },
+    /// The remote side's estimate of the bandwidth towards it.
+    RemoteEstimate(Bitrate),
+}
+
+/// Why a frame cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// The section does not exist, or does not send at present.
+    #[error("InvalidStateError: the section does not send at present")]
+    NotSending,
+    /// The payload type is not one of the section's.
+    #[error("InvalidAccessError: the section has no such payload type")]
+    UnknownCodec,
+    /// More than 2 MiB wait to be sent. Drop frames, or wait for `poll_packet` to take packets.
+    #[error("OperationError: the queue is full")]
+    QueueFull,
+    /// The frame is malformed.
+    #[error("OperationError: {0}")]
+    BadFrame(#[from] PayloadError),
+}
+
+/// Largest payload of a packet that we build, in bytes: 1200 for the datagram (see the design's
+/// MTU), less 12 of header, 32 of extensions, 16 of authentication tag, 2 for the original sequence
+/// number of a retransmission, and 38 to spare for TURN.
+pub const PAYLOAD_LEN_MAX: usize = 1100;

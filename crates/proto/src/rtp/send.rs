@@ -1,0 +1,462 @@
+//! One source that we send: packets, their cache, retransmission, sender reports.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use twocan_wire::ids::{Mid, PayloadType, Ssrc};
+use twocan_wire::payload::{PayloadError, h264, vp8};
+use twocan_wire::rtcp::{ReportBlock, SenderReport};
+use twocan_wire::rtp::{AudioLevel, ExtensionKind, ExtensionValues, HeaderFields, abs_send_time};
+use twocan_wire::seq::SeqNo16;
+
+use super::stats::{OutboundStats, RemoteInboundStats};
+use super::{Format, Media, OutgoingFrame, PAYLOAD_LEN_MAX, SendError};
+use crate::counters::Counters;
+use crate::random::Random;
+use crate::time::Now;
+
+/// Largest frame that travels whole, in bytes: RFC 6716 §3.4 lets an Opus frame have 1275, and with
+/// its headers that still fits an Ethernet packet.
+const WHOLE_LEN_MAX: usize = 1275;
+
+/// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
+const CACHE_LEN_MAX: usize = 160 * 1024;
+
+/// Packets kept for retransmission, for streams of small ones.
+const CACHE_PACKETS_MAX: usize = 1024;
+
+/// Payload bytes that may wait to be sent. A key frame of a 4K screen has about 1 MiB; a frame
+/// that would exceed this is refused with [`SendError::QueueFull`].
+const QUEUE_LEN_MAX: usize = 2 * 1024 * 1024;
+
+/// Retransmissions that may wait; more requests are ignored, they will be repeated.
+const RESEND_MAX: usize = 512;
+
+/// Retransmission may use a fifth of the rate, and this much at once: a storm of requests must
+/// not starve the stream. 64 KiB is one lost key frame of a small picture.
+const BUDGET_MAX: usize = 64 * 1024;
+const BUDGET_DIVISOR: usize = 5;
+
+/// The same packet is not sent again within this time: several requests for one loss overlap.
+const RESEND_INTERVAL: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub(super) struct SendStream {
+    pub(super) mid: Mid,
+    pub(super) ssrc: Ssrc,
+    rtx_ssrc: Ssrc,
+    sequence: SeqNo16,
+    rtx_sequence: SeqNo16,
+    picture_id: u16,
+    /// In order of sequence number, without gaps; the last `unsent` of them wait.
+    packets: VecDeque<Stored>,
+    unsent: usize,
+    unsent_len: usize,
+    cached_len: usize,
+    resend: VecDeque<SeqNo16>,
+    budget: usize,
+    /// The newest frame's timestamp, its clock rate, and when it came.
+    clock: Option<(u32, u32, Instant)>,
+    pub(super) report_at: Option<Instant>,
+    octet_count: u32,
+    packet_count: u32,
+    fir_sequence: Option<u8>,
+    pub(super) stats: OutboundStats,
+}
+
+#[derive(Debug)]
+struct Stored {
+    sequence: SeqNo16,
+    timestamp: u32,
+    marker: bool,
+    payload_type: PayloadType,
+    audio_level: Option<AudioLevel>,
+    payload: Vec<u8>,
+    sent: Option<Sent>,
+}
+
+/// How a packet left. Sent again without RTX it must be the same in every byte: the same key and
+/// number must never protect two different packets (RFC 3711 §9.1, RFC 7714 §8.4).
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    abs_send_time: u32,
+    transport_sequence: SeqNo16,
+    again_at: Option<Instant>,
+}
+
+impl SendStream {
+    pub(super) fn new(media: &Media, random: &mut Random) -> Self {
+        // RFC 3550 §5.1 wants a random start; below 2^15, so that an early loss of the first
+        // packets cannot look like a wrap to SRTP (RFC 3711 §3.3.1).
+        let mut sequence = || SeqNo16((random.u32() & 0x7fff) as u16);
+        Self {
+            mid: media.mid.clone(),
+            ssrc: media.ssrc,
+            rtx_ssrc: media.rtx_ssrc,
+            sequence: sequence(),
+            rtx_sequence: sequence(),
+            picture_id: sequence().0,
+            packets: VecDeque::new(),
+            unsent: 0,
+            unsent_len: 0,
+            cached_len: 0,
+            resend: VecDeque::new(),
+            budget: BUDGET_MAX,
+            clock: None,
+            report_at: None,
+            octet_count: 0,
+            packet_count: 0,
+            fir_sequence: None,
+            stats: OutboundStats {
+                mid: media.mid.clone(),
+                ssrc: media.ssrc,
+                packets_sent: 0,
+                bytes_sent: 0,
+                header_bytes_sent: 0,
+                retransmitted_packets_sent: 0,
+                retransmitted_bytes_sent: 0,
+                frames_sent: 0,
+                nack_count: 0,
+                pli_count: 0,
+                fir_count: 0,
+                remote: None,
+            },
+        }
+    }
+
+    /// Splits a frame into packets that wait for [`Self::poll_packet`].
+    pub(super) fn push_frame(
+        &mut self,
+        now: Instant,
+        media: &Media,
+        frame: &OutgoingFrame<'_>,
+    ) -> Result<(), SendError> {
+        let codec = media
+            .codecs
+            .iter()
+            .find(|codec| codec.payload_type_send == frame.payload_type)
+            .ok_or(SendError::UnknownCodec)?;
+        if self.unsent_len + frame.data.len() > QUEUE_LEN_MAX {
+            return Err(SendError::QueueFull);
+        }
+        match codec.format {
+            Format::Whole => {
+                if frame.data.is_empty() {
+                    return Err(SendError::BadFrame(PayloadError::Empty));
+                }
+                if frame.data.len() > WHOLE_LEN_MAX {
+                    return Err(SendError::BadFrame(PayloadError::TooLong));
+                }
+                let payload = self.buffer();
+                self.push(frame, frame.marker, payload, |out| {
+                    out.extend_from_slice(frame.data);
+                });
+            }
+            Format::Vp8 => {
+                let chunks = vp8::packetize(frame.data, self.picture_id, PAYLOAD_LEN_MAX)?;
+                self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
+                let mut chunks = chunks.peekable();
+                while let Some(chunk) = chunks.next() {
+                    let payload = self.buffer();
+                    let is_last = chunks.peek().is_none();
+                    self.push(frame, is_last, payload, |out| chunk.write(out));
+                }
+            }
+            Format::H264(mode) => {
+                let chunks = h264::packetize(frame.data, mode, PAYLOAD_LEN_MAX)?;
+                let last = chunks.len() - 1;
+                for (index, chunk) in chunks.iter().enumerate() {
+                    let payload = self.buffer();
+                    self.push(frame, index == last, payload, |out| chunk.write(out));
+                }
+            }
+        }
+        self.clock = Some((frame.timestamp, codec.clock_rate, now));
+        self.stats.frames_sent += 1;
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        frame: &OutgoingFrame<'_>,
+        marker: bool,
+        mut payload: Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        write(&mut payload);
+        self.unsent += 1;
+        self.unsent_len += payload.len();
+        self.packets.push_back(Stored {
+            sequence: self.sequence,
+            timestamp: frame.timestamp,
+            marker,
+            payload_type: frame.payload_type,
+            audio_level: frame.audio_level,
+            payload,
+            sent: None,
+        });
+        self.sequence = self.sequence.next();
+    }
+
+    /// A buffer: that of the oldest packet when the cache is full, else a new one.
+    fn buffer(&mut self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        loop {
+            let cached = self.packets.len() - self.unsent;
+            let is_full = self.cached_len > CACHE_LEN_MAX || cached >= CACHE_PACKETS_MAX;
+            if cached == 0 || !is_full {
+                return buffer;
+            }
+            if let Some(oldest) = self.packets.pop_front() {
+                self.cached_len -= oldest.payload.len();
+                buffer = oldest.payload;
+                buffer.clear();
+            }
+        }
+    }
+
+    /// Appends a packet to `out`: a retransmission that is due, else the next new one.
+    pub(super) fn poll_packet(
+        &mut self,
+        now: Now,
+        media: &Media,
+        transport_sequence: &mut SeqNo16,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        while let Some(sequence) = self.resend.pop_front() {
+            if self.write_again(now, media, sequence, transport_sequence, out) {
+                return true;
+            }
+        }
+        let Some(index) = self.packets.len().checked_sub(self.unsent) else {
+            return false;
+        };
+        let Some(packet) = self.packets.get_mut(index) else {
+            return false;
+        };
+        let sent = Sent {
+            abs_send_time: abs_send_time(now.wallclock),
+            transport_sequence: take_sequence(media, transport_sequence),
+            again_at: None,
+        };
+        packet.sent = Some(sent);
+        let start = out.len();
+        packet.header(self.ssrc).write(
+            out,
+            &media.extensions_send,
+            &packet.values(&self.mid, sent),
+        );
+        let header_len = out.len() - start;
+        out.extend_from_slice(&packet.payload);
+        let len = packet.payload.len();
+        self.unsent -= 1;
+        self.unsent_len -= len;
+        self.cached_len += len;
+        self.budget = (self.budget + len / BUDGET_DIVISOR).min(BUDGET_MAX);
+        self.packet_count = self.packet_count.wrapping_add(1);
+        self.octet_count = self.octet_count.wrapping_add(len as u32);
+        self.count_sent(header_len, len);
+        if self.report_at.is_none() {
+            // RFC 3550 §6.2 delays the first report; receivers need it to align sound and picture.
+            self.report_at = Some(now.monotonic);
+        }
+        true
+    }
+
+    /// Whether a packet waits.
+    pub(super) fn has_packet(&self) -> bool {
+        self.unsent > 0 || !self.resend.is_empty()
+    }
+
+    /// Sends a cached packet again: as RTX (RFC 4588 §4), or as it was.
+    fn write_again(
+        &mut self,
+        now: Now,
+        media: &Media,
+        sequence: SeqNo16,
+        transport_sequence: &mut SeqNo16,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(packet) = find(&mut self.packets, sequence) else {
+            return false;
+        };
+        let Some(sent) = packet.sent else {
+            return false;
+        };
+        let Some(left) = self.budget.checked_sub(packet.payload.len()) else {
+            return false;
+        };
+        self.budget = left;
+        let codec = media
+            .codecs
+            .iter()
+            .find(|codec| codec.payload_type_send == packet.payload_type);
+        let start = out.len();
+        let mut header = packet.header(self.ssrc);
+        match codec.and_then(|codec| codec.rtx_send) {
+            Some(rtx) => {
+                header.payload_type = rtx;
+                header.ssrc = self.rtx_ssrc;
+                header.sequence_number = self.rtx_sequence;
+                self.rtx_sequence = self.rtx_sequence.next();
+                let sent = Sent {
+                    abs_send_time: abs_send_time(now.wallclock),
+                    transport_sequence: take_sequence(media, transport_sequence),
+                    again_at: None,
+                };
+                let values = packet.values(&self.mid, sent);
+                header.write(out, &media.extensions_send, &values);
+                out.extend(packet.sequence.0.to_be_bytes());
+            }
+            None => {
+                let values = packet.values(&self.mid, sent);
+                header.write(out, &media.extensions_send, &values);
+            }
+        }
+        let header_len = out.len() - start;
+        out.extend_from_slice(&packet.payload);
+        let len = packet.payload.len();
+        self.stats.retransmitted_packets_sent += 1;
+        self.stats.retransmitted_bytes_sent += len as u64;
+        self.count_sent(header_len, len);
+        true
+    }
+
+    fn count_sent(&mut self, header_len: usize, len: usize) {
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += len as u64;
+        self.stats.header_bytes_sent += header_len as u64;
+    }
+
+    /// Queues what the remote side misses and the cache still has.
+    pub(super) fn handle_nack(
+        &mut self,
+        now: Instant,
+        missing: impl Iterator<Item = SeqNo16>,
+        counters: &mut Counters,
+    ) {
+        self.stats.nack_count += 1;
+        for sequence in missing {
+            let Some(sent) = find(&mut self.packets, sequence).and_then(|own| own.sent.as_mut())
+            else {
+                counters.count("rtp.nack_not_cached");
+                continue;
+            };
+            if sent.again_at.is_some_and(|at| at > now) || self.resend.len() >= RESEND_MAX {
+                counters.count("rtp.nack_ignored");
+                continue;
+            }
+            sent.again_at = Some(now + RESEND_INTERVAL);
+            self.resend.push_back(sequence);
+        }
+    }
+
+    /// Whether a FIR is new; a repetition keeps its number (RFC 5104 §4.3.1.1).
+    pub(super) fn handle_fir(&mut self, sequence: u8) -> bool {
+        self.stats.fir_count += 1;
+        self.fir_sequence.replace(sequence) != Some(sequence)
+    }
+
+    /// What the remote side says of this source; the round-trip time, if it can be told.
+    pub(super) fn handle_report(&mut self, now: Now, report: &ReportBlock) -> Option<Duration> {
+        let rtt = round_trip_time(now, report);
+        let clock_rate = self.clock.map_or(90_000, |(_, rate, _)| rate);
+        let before = self.stats.remote.and_then(|own| own.round_trip_time);
+        self.stats.remote = Some(RemoteInboundStats {
+            packets_lost: report.cumulative_lost,
+            fraction_lost: f64::from(report.fraction_lost) / 256.0,
+            jitter: ticks(report.jitter, clock_rate),
+            round_trip_time: rtt.or(before),
+        });
+        rtt
+    }
+
+    /// A sender report for `now`, once something was sent.
+    pub(super) fn report(&self, now: Now) -> Option<SenderReport> {
+        let (timestamp, clock_rate, at) = self.clock?;
+        if self.packet_count == 0 {
+            return None;
+        }
+        let since = now.monotonic.saturating_duration_since(at);
+        let ticks = since.as_micros() * u128::from(clock_rate) / 1_000_000;
+        Some(SenderReport {
+            ssrc: self.ssrc,
+            ntp_time: ntp_time(now.wallclock),
+            rtp_timestamp: timestamp.wrapping_add(ticks as u32),
+            packet_count: self.packet_count,
+            octet_count: self.octet_count,
+            reports: Vec::new(),
+        })
+    }
+}
+
+impl Stored {
+    fn header(&self, ssrc: Ssrc) -> HeaderFields {
+        HeaderFields {
+            marker: self.marker,
+            payload_type: self.payload_type,
+            sequence_number: self.sequence,
+            timestamp: self.timestamp,
+            ssrc,
+        }
+    }
+
+    fn values<'a>(&self, mid: &'a Mid, sent: Sent) -> ExtensionValues<'a> {
+        ExtensionValues {
+            mid: Some(mid.as_str().as_bytes()),
+            abs_send_time: Some(sent.abs_send_time),
+            transport_sequence: Some(sent.transport_sequence),
+            audio_level: self.audio_level,
+            ..ExtensionValues::default()
+        }
+    }
+}
+
+fn find(packets: &mut VecDeque<Stored>, sequence: SeqNo16) -> Option<&mut Stored> {
+    let first = packets.front()?.sequence;
+    let index = sequence.0.wrapping_sub(first.0);
+    packets.get_mut(usize::from(index))
+}
+
+/// The next transport-wide number, if this section uses them.
+fn take_sequence(media: &Media, next: &mut SeqNo16) -> SeqNo16 {
+    let own = *next;
+    if media
+        .extensions_send
+        .id(ExtensionKind::TransportSequence)
+        .is_some()
+    {
+        *next = next.next();
+    }
+    own
+}
+
+/// Seconds since 1900 in 32.32 fixed point (RFC 3550 §4); wraps in 2036, as it should.
+pub(super) fn ntp_time(wallclock: Duration) -> u64 {
+    const FROM_1900_TO_1970: u64 = 2_208_988_800;
+    let seconds = wallclock.as_secs().wrapping_add(FROM_1900_TO_1970);
+    let fraction = (u64::from(wallclock.subsec_nanos()) << 32) / 1_000_000_000;
+    (seconds << 32) | fraction
+}
+
+/// RFC 3550 §6.4.1; `None` without a report of ours to count from, or for nonsense.
+fn round_trip_time(now: Now, report: &ReportBlock) -> Option<Duration> {
+    if report.last_sr == 0 {
+        return None;
+    }
+    let now = (ntp_time(now.wallclock) >> 16) as u32;
+    let units = now
+        .wrapping_sub(report.last_sr)
+        .wrapping_sub(report.delay_since_last_sr);
+    // Beyond 10 s it is a jump of a clock or a lie. The finest unit rounds to below zero.
+    let rtt = Duration::from_micros(u64::from(units) * 1_000_000 / 65_536);
+    match units {
+        u32::MAX => Some(Duration::ZERO),
+        _ => (rtt < Duration::from_secs(10)).then_some(rtt),
+    }
+}
+
+/// `count` ticks of a clock as a time.
+pub(super) fn ticks(count: u32, clock_rate: u32) -> Duration {
+    Duration::from_nanos(u64::from(count) * 1_000_000_000 / u64::from(clock_rate.max(1)))
+}

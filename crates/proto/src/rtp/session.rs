@@ -1,0 +1,267 @@
+//! All streams of one transport.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use twocan_wire::ids::{Mid, Ssrc};
+use twocan_wire::rtp::{ExtensionMap, ExtensionValues, Header};
+use twocan_wire::seq::SeqNo16;
+
+use super::assemble::Piece;
+use super::demux::Target;
+use super::receive::{Arrival, ReceiveStream};
+use super::send::SendStream;
+use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
+use super::transport::ArrivalLog;
+use super::{Event, Frame, Media, OutgoingFrame, SendError};
+use crate::counters::Counters;
+use crate::random::Random;
+use crate::time::{Deadline, Now};
+
+/// Events that wait for the application, frames included. When one more comes, the oldest is
+/// dropped and counted: whoever does not ask for a second of frames has no use for old ones.
+const EVENTS_MAX: usize = 1024;
+
+/// The round-trip time taken for granted until one is measured: across a continent.
+const RTT_DEFAULT: Duration = Duration::from_millis(100);
+
+/// The RTP streams of one transport.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) random: Random,
+    pub(super) media: Vec<Media>,
+    pub(super) send: BTreeMap<Mid, SendStream>,
+    pub(super) receive: BTreeMap<Ssrc, ReceiveStream>,
+    /// Sources of retransmissions, with the source that they repair.
+    pub(super) repairs: BTreeMap<Ssrc, Ssrc>,
+    extensions: ExtensionMap,
+    transport_sequence: SeqNo16,
+    pub(super) arrivals: ArrivalLog,
+    pub(super) reports_arrivals: bool,
+    /// Sources of ours that ended and are to be told so.
+    pub(super) ended: Vec<Ssrc>,
+    pub(super) rtt: Duration,
+    events: VecDeque<Event>,
+    frames: VecDeque<Frame>,
+    pub(super) transport_stats: TransportFeedbackStats,
+    pub(super) counters: Counters,
+}
+
+impl Session {
+    /// A session without media.
+    pub fn new(mut random: Random) -> Self {
+        Self {
+            transport_sequence: SeqNo16((random.u32() & 0xffff) as u16),
+            random,
+            media: Vec::new(),
+            send: BTreeMap::new(),
+            receive: BTreeMap::new(),
+            repairs: BTreeMap::new(),
+            extensions: ExtensionMap::default(),
+            arrivals: ArrivalLog::default(),
+            reports_arrivals: false,
+            ended: Vec::new(),
+            rtt: RTT_DEFAULT,
+            events: VecDeque::new(),
+            frames: VecDeque::new(),
+            transport_stats: TransportFeedbackStats::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Replaces the agreed sections. Streams of sections that remain go on.
+    pub fn configure(&mut self, media: Vec<Media>) {
+        self.extensions = ExtensionMap::default();
+        for section in &media {
+            for (kind, id) in section.extensions_receive.iter() {
+                self.extensions.insert(kind, id);
+            }
+        }
+        self.reports_arrivals = media
+            .iter()
+            .any(|section| section.codecs.iter().any(|codec| codec.transport_cc));
+        let section = |mid: &Mid| media.iter().find(|section| section.mid == *mid);
+        let ended = &mut self.ended;
+        self.send.retain(|mid, stream| {
+            let stays = section(mid).is_some_and(|own| own.sends && own.ssrc == stream.ssrc);
+            if !stays {
+                ended.push(stream.ssrc);
+            }
+            stays
+        });
+        self.receive
+            .retain(|_, stream| section(&stream.mid).is_some_and(|section| section.receives));
+        let receive = &self.receive;
+        self.repairs.retain(|_, own| receive.contains_key(own));
+        for section in media.iter().filter(|section| section.sends) {
+            if !self.send.contains_key(&section.mid) {
+                let stream = SendStream::new(section, &mut self.random);
+                self.send.insert(section.mid.clone(), stream);
+            }
+        }
+        self.media = media;
+    }
+
+    /// Tells of a measured round-trip time, for example ICE's.
+    pub fn set_round_trip_time(&mut self, rtt: Duration) {
+        self.rtt = rtt;
+    }
+
+    /// Splits a frame into packets, which [`Self::poll_packet`] hands out.
+    ///
+    /// # Errors
+    /// When the section does not send, has no such codec, has too much waiting, or the frame is
+    /// malformed; nothing is sent of it then.
+    pub fn send_frame(
+        &mut self,
+        now: Now,
+        mid: &Mid,
+        frame: &OutgoingFrame<'_>,
+    ) -> Result<(), SendError> {
+        let media = self.media.iter().find(|media| media.mid == *mid);
+        let (Some(media), Some(stream)) = (media, self.send.get_mut(mid)) else {
+            return Err(SendError::NotSending);
+        };
+        stream.push_frame(now.monotonic, media, frame)
+    }
+
+    /// Asks the senders of a section for a key frame, at most twice a second each.
+    pub fn request_key_frame(&mut self, mid: &Mid) {
+        let streams = self.receive.values_mut();
+        streams
+            .filter(|stream| stream.mid == *mid)
+            .for_each(ReceiveStream::want_key_frame);
+    }
+
+    /// Takes a decrypted and authenticated RTP packet.
+    pub fn handle_rtp(&mut self, now: Now, packet: &[u8]) {
+        if let Err(reason) = self.try_handle_rtp(now.monotonic, packet) {
+            self.counters.count(reason);
+        }
+        self.drain_frames();
+    }
+
+    fn try_handle_rtp(&mut self, now: Instant, packet: &[u8]) -> Result<(), &'static str> {
+        let header = Header::parse(packet).map_err(|_| "rtp.bad_header")?;
+        let payload = header.payload(packet).map_err(|_| "rtp.bad_padding")?;
+        let values = ExtensionValues::read(&header.extensions, &self.extensions);
+        if let (Some(sequence), true) = (values.transport_sequence, self.reports_arrivals) {
+            self.arrivals.handle_arrival(now, sequence, header.ssrc);
+        }
+        let target = self.target(now, header.ssrc, header.payload_type, &values)?;
+        let (ssrc, codec, sequence_number, payload, is_retransmission) = match target {
+            Target::Stream(ssrc, codec) => (ssrc, codec, header.sequence_number, payload, false),
+            Target::Repair(ssrc, codec) => match payload {
+                // A probe for bandwidth: padding alone.
+                [] => return Ok(()),
+                [high, low, rest @ ..] => {
+                    let original = SeqNo16(u16::from_be_bytes([*high, *low]));
+                    (ssrc, codec, original, rest, true)
+                }
+                [_] => return Err("rtp.bad_repair"),
+            },
+        };
+        let Some(stream) = self.receive.get_mut(&ssrc) else {
+            return Err("rtp.unknown_source");
+        };
+        let arrival = Arrival {
+            sequence_number,
+            header_len: header.len,
+            is_retransmission,
+            codec,
+            piece: Piece {
+                format: codec.format,
+                payload_type: codec.payload_type,
+                timestamp: header.timestamp,
+                marker: header.marker,
+                audio_level: values.audio_level,
+                payload: payload.to_vec(),
+                arrived_at: now,
+            },
+        };
+        stream.handle_packet(now, arrival, &mut self.frames);
+        Ok(())
+    }
+
+    /// Lets time pass: gaps that were waited for long enough are given up.
+    pub fn handle_timeout(&mut self, now: Now) {
+        for stream in self.receive.values_mut() {
+            stream.handle_timeout(now.monotonic, &mut self.frames);
+        }
+        self.drain_frames();
+    }
+
+    /// Appends the next packet to `out`, in the clear; answers whether there was one. Sections
+    /// take turns in their order, so that sound, which comes first and is small, never waits.
+    pub fn poll_packet(&mut self, now: Now, out: &mut Vec<u8>) -> bool {
+        self.media.iter().any(|media| {
+            let stream = self.send.get_mut(&media.mid);
+            stream.is_some_and(|stream| {
+                stream.poll_packet(now, media, &mut self.transport_sequence, out)
+            })
+        })
+    }
+
+    /// Whether [`Self::poll_packet`] has something to hand out.
+    pub fn has_packet(&self) -> bool {
+        self.send.values().any(SendStream::has_packet)
+    }
+
+    /// What happened, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] and [`Self::poll_rtcp`] again.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let mut earliest = None;
+        let mut add = |at: Option<Instant>, reason| {
+            let deadline = at.map(|at| Deadline::new(at, reason));
+            earliest = Deadline::earlier(earliest, deadline);
+        };
+        for stream in self.send.values() {
+            add(stream.report_at, "rtp sender report");
+        }
+        for stream in self.receive.values() {
+            add(Some(stream.report_at), "rtp receiver report");
+            add(stream.feedback_at(), "rtp feedback");
+            add(stream.frame_deadline(), "rtp gap");
+        }
+        add(self.arrivals.due_at(), "rtp transport feedback");
+        earliest
+    }
+
+    /// Statistics of what we send, by section.
+    pub fn outbound_stats(&self) -> impl Iterator<Item = &OutboundStats> {
+        self.send.values().map(|stream| &stream.stats)
+    }
+
+    /// Statistics of what we receive, by source.
+    pub fn inbound_stats(&self) -> impl Iterator<Item = InboundStats> {
+        self.receive.values().map(ReceiveStream::stats)
+    }
+
+    /// What transport-wide feedback said.
+    pub fn transport_stats(&self) -> TransportFeedbackStats {
+        self.transport_stats
+    }
+
+    /// What was dropped, by reason.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn push_event(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+            self.counters.count("rtp.event_dropped");
+        }
+        self.events.push_back(event);
+    }
+
+    fn drain_frames(&mut self) {
+        while let Some(frame) = self.frames.pop_front() {
+            self.push_event(Event::Frame(frame));
+        }
+    }
+}
