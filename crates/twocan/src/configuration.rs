@@ -45,14 +45,20 @@ impl Configuration {
         let mut servers = Vec::new();
         for url in self.ice_servers.iter().flat_map(|server| &server.urls) {
             let Some((scheme, rest)) = url.split_once(':') else {
-                return Err(Error::Syntax(format!("ICE server URL without a scheme: {url}")));
+                return Err(Error::Syntax(format!(
+                    "ICE server URL without a scheme: {url}"
+                )));
             };
             match scheme.to_ascii_lowercase().as_str() {
                 "stun" => servers.push(parse_host(url, rest)?),
                 "stuns" | "turn" | "turns" => {
                     tracing::debug!(scheme, "ICE server of a kind that is not used yet");
                 }
-                _ => return Err(Error::Syntax(format!("unknown scheme in ICE server URL: {url}"))),
+                _ => {
+                    return Err(Error::Syntax(format!(
+                        "unknown scheme in ICE server URL: {url}"
+                    )));
+                }
             }
         }
         Ok(servers)
@@ -79,7 +85,10 @@ fn parse_host(url: &str, rest: &str) -> Result<StunServer, Error> {
         Some(text) => text.parse().map_err(|_| wrong())?,
         None => 3478,
     };
-    Ok(StunServer { host: host.to_owned(), port })
+    Ok(StunServer {
+        host: host.to_owned(),
+        port,
+    })
 }
 
 /// A certificate with its key (W3C webrtc-pc §4.9). Cheap to clone.
@@ -103,18 +112,47 @@ mod tests {
     use super::*;
 
     fn servers(url: &str) -> Result<Vec<StunServer>, Error> {
-        let server = IceServer { urls: vec![url.to_owned()], ..IceServer::default() };
-        Configuration { ice_servers: vec![server], ..Configuration::default() }.stun_servers()
+        let server = IceServer {
+            urls: vec![url.to_owned()],
+            ..IceServer::default()
+        };
+        Configuration {
+            ice_servers: vec![server],
+            ..Configuration::default()
+        }
+        .stun_servers()
     }
 
     #[test]
     fn stun_urls_are_read_as_rfc_7064_has_them() {
-        let host = |host: &str, port| vec![StunServer { host: host.to_owned(), port }];
-        assert_eq!(servers("stun:example.org").unwrap(), host("example.org", 3478));
-        assert_eq!(servers("STUN:192.0.2.1:19302").unwrap(), host("192.0.2.1", 19302));
-        assert_eq!(servers("stun:[2001:db8::1]:7").unwrap(), host("2001:db8::1", 7));
+        let host = |host: &str, port| {
+            vec![StunServer {
+                host: host.to_owned(),
+                port,
+            }]
+        };
+        assert_eq!(
+            servers("stun:example.org").unwrap(),
+            host("example.org", 3478)
+        );
+        assert_eq!(
+            servers("STUN:192.0.2.1:19302").unwrap(),
+            host("192.0.2.1", 19302)
+        );
+        assert_eq!(
+            servers("stun:[2001:db8::1]:7").unwrap(),
+            host("2001:db8::1", 7)
+        );
         assert_eq!(servers("turn:t.example.org?transport=tcp").unwrap(), []);
-        for wrong in ["", "stun", "stun:", "http://a", "stun://a", "stun:a:b", "stun:[::1"] {
+        for wrong in [
+            "",
+            "stun",
+            "stun:",
+            "http://a",
+            "stun://a",
+            "stun:a:b",
+            "stun:[::1",
+        ] {
             assert!(matches!(servers(wrong), Err(Error::Syntax(_))), "{wrong}");
         }
     }

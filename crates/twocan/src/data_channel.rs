@@ -54,7 +54,10 @@ impl DataChannelInit {
             (None, Some(count)) => Reliability::MaxRetransmits(count),
             (Some(_), Some(_)) => {
                 let reason = "max_packet_life_time and max_retransmits exclude each other".into();
-                return Err(Error::Channel { name: "TypeError", reason });
+                return Err(Error::Channel {
+                    name: "TypeError",
+                    reason,
+                });
             }
         };
         Ok(ChannelInit {
@@ -153,7 +156,8 @@ impl DataChannel {
     /// The next thing that happens; `None` after [`DataChannelEvent::Closed`].
     pub async fn next_event(&self) -> Option<DataChannelEvent> {
         let shared = &self.owner.shared;
-        let event = shared
+
+        shared
             .until(|state| {
                 let was_full = state.is_full();
                 if let Some(event) = state.next_channel_event(self.id) {
@@ -162,11 +166,13 @@ impl DataChannel {
                     }
                     return Some(Some(event));
                 }
-                let over = state.channels.get(&self.id).is_none_or(|entry| entry.closed);
+                let over = state
+                    .channels
+                    .get(&self.id)
+                    .is_none_or(|entry| entry.closed);
                 over.then_some(None)
             })
-            .await;
-        event
+            .await
     }
 
     /// The next message; other events are passed over. `None` once closed.
@@ -184,12 +190,19 @@ impl DataChannel {
     /// # Errors
     /// `InvalidStateError` when it closes instead.
     pub async fn opened(&self) -> Result<(), Error> {
-        let open = self.owner.shared.until(|state| match state.peer.channel_state(self.id) {
-            Some(ReadyState::Open) => Some(true),
-            Some(ReadyState::Connecting) if !state.finished => None,
-            _ => Some(false),
-        });
-        if open.await { Ok(()) } else { Err(refused(SendError::NotOpen)) }
+        let open = self
+            .owner
+            .shared
+            .until(|state| match state.peer.channel_state(self.id) {
+                Some(ReadyState::Open) => Some(true),
+                Some(ReadyState::Connecting) if !state.finished => None,
+                _ => Some(false),
+            });
+        if open.await {
+            Ok(())
+        } else {
+            Err(refused(SendError::NotOpen))
+        }
     }
 
     /// Sends a text; a `String` is taken without a copy.
@@ -199,7 +212,10 @@ impl DataChannel {
     /// `OperationError` when the buffer (16 MiB) is full: await [`Self::drained`] and send again.
     pub fn send_text(&self, text: impl Into<String>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
-        state.peer.send_text(clock::now(), self.id, text).map_err(refused)?;
+        state
+            .peer
+            .send_text(clock::now(), self.id, text)
+            .map_err(refused)?;
         drop(state);
         self.owner.shared.wake.notify_one();
         Ok(())
@@ -211,7 +227,10 @@ impl DataChannel {
     /// As [`Self::send_text`].
     pub fn send(&self, bytes: impl Into<Vec<u8>>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
-        state.peer.send_binary(clock::now(), self.id, bytes.into()).map_err(refused)?;
+        state
+            .peer
+            .send_binary(clock::now(), self.id, bytes.into())
+            .map_err(refused)?;
         drop(state);
         self.owner.shared.wake.notify_one();
         Ok(())
@@ -220,7 +239,10 @@ impl DataChannel {
     /// Waits until at most `threshold` bytes are buffered, or the channel is closed.
     pub async fn drained(&self, threshold: usize) {
         let shared = &self.owner.shared;
-        shared.lock().peer.set_buffered_amount_low_threshold(self.id, threshold);
+        shared
+            .lock()
+            .peer
+            .set_buffered_amount_low_threshold(self.id, threshold);
         shared
             .until(|state| {
                 let open = state.peer.channel_state(self.id).is_some() && !state.finished;
@@ -238,7 +260,9 @@ impl DataChannel {
     /// `bufferedAmountLowThreshold`, in bytes. Default 0.
     pub fn set_buffered_amount_low_threshold(&self, threshold: usize) {
         let mut state = self.owner.shared.lock();
-        state.peer.set_buffered_amount_low_threshold(self.id, threshold);
+        state
+            .peer
+            .set_buffered_amount_low_threshold(self.id, threshold);
     }
 
     /// `readyState`.
@@ -281,10 +305,18 @@ impl DataChannel {
     fn info(&self) -> Option<Info> {
         let state = self.owner.shared.lock();
         let live = state.peer.channel_info(self.id).cloned();
-        live.or_else(|| state.channels.get(&self.id).and_then(|entry: &ChannelEntry| entry.info.clone()))
+        live.or_else(|| {
+            state
+                .channels
+                .get(&self.id)
+                .and_then(|entry: &ChannelEntry| entry.info.clone())
+        })
     }
 }
 
 fn refused(error: SendError) -> Error {
-    Error::Channel { name: error.name(), reason: error.to_string() }
+    Error::Channel {
+        name: error.name(),
+        reason: error.to_string(),
+    }
 }

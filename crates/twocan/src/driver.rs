@@ -56,11 +56,18 @@ impl Driver {
         });
         {
             let mut state = shared.lock();
-            let found = Interfaces { added, removed: Vec::new() };
+            let found = Interfaces {
+                added,
+                removed: Vec::new(),
+            };
             state.peer.handle_interfaces(clock::now(), &found);
         }
-        let driver =
-            Self { shared, environment, sockets: BTreeMap::new(), resolved: mpsc::channel(LOOKUPS_MAX) };
+        let driver = Self {
+            shared,
+            environment,
+            sockets: BTreeMap::new(),
+            resolved: mpsc::channel(LOOKUPS_MAX),
+        };
         tokio::spawn(driver.run());
     }
 
@@ -124,11 +131,17 @@ impl Driver {
                 Ok(bound) => {
                     let local = bound.local();
                     self.sockets.insert(socket, bound);
-                    self.shared.lock().peer.handle_bound(clock::now(), socket, local);
+                    self.shared
+                        .lock()
+                        .peer
+                        .handle_bound(clock::now(), socket, local);
                 }
                 Err(error) => {
                     tracing::debug!(%error, %ip, "cannot bind");
-                    self.shared.lock().peer.handle_bind_failed(clock::now(), socket);
+                    self.shared
+                        .lock()
+                        .peer
+                        .handle_bind_failed(clock::now(), socket);
                 }
             },
             Request::Close { socket } => {
@@ -161,11 +174,22 @@ impl Driver {
         let received = poll_fn(|context| {
             let mut any = false;
             for (id, socket) in sockets {
-                let path = Path { socket: *id, local: socket.local() };
+                let path = Path {
+                    socket: *id,
+                    local: socket.local(),
+                };
                 let mut state = shared.lock();
                 let now = clock::now();
                 let polled = socket.poll_receive(context, |remote, ecn, bytes| {
-                    state.peer.handle_datagram(now, Datagram { path, remote, ecn, bytes });
+                    state.peer.handle_datagram(
+                        now,
+                        Datagram {
+                            path,
+                            remote,
+                            ecn,
+                            bytes,
+                        },
+                    );
                 });
                 match polled {
                     Poll::Ready(Ok(())) => any = true,

@@ -28,7 +28,10 @@ impl Environment {
     pub fn new() -> Result<Self, Error> {
         let dtls = Settings::new(DATAGRAM_LEN_MAX)
             .map_err(|_| Error::Operation("the cryptographic provider failed its self-test"))?;
-        Ok(Self(Arc::new(Inner { dtls, mdns: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner {
+            dtls,
+            mdns: OnceLock::new(),
+        })))
     }
 
     /// The one of this process, made when first asked for.

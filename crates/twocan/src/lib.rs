@@ -31,13 +31,12 @@ mod transceiver;
 
 pub use configuration::{Certificate, Configuration, IceServer};
 pub use data_channel::{
-    DataChannel, DataChannelEvent, DataChannelInit, DataChannelState, Message, Priority, Reliability,
+    DataChannel, DataChannelEvent, DataChannelInit, DataChannelState, Message, Priority,
+    Reliability,
 };
 pub use environment::Environment;
 pub use error::Error;
-pub use peer_connection::{
-    IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription,
-};
+pub use peer_connection::{IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription};
 
 pub use stats::{
     CandidatePairStats, DataChannelStats, InboundRtpStats, OutboundRtpStats, PeerConnectionStats,

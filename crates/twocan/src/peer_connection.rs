@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_io::interfaces::Filter;
+use twocan_proto::ice;
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
-    self, ConnectionState, Description, LocalCandidate, Peer, PeerFailure,
-    RemoteCandidateInit,
+    self, ConnectionState, Description, LocalCandidate, Peer, PeerFailure, RemoteCandidateInit,
 };
 use twocan_proto::random::Random;
-use twocan_proto::ice;
 use twocan_proto::wire::sdp::Direction;
 
 use crate::configuration::{Certificate, Configuration};
@@ -113,9 +112,13 @@ impl PeerConnection {
         }
         let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
         let shared = Shared::new(machine);
-        let filter = Filter { loopback: configuration.loopback_candidates };
+        let filter = Filter {
+            loopback: configuration.loopback_candidates,
+        };
         Driver::start(Arc::clone(&shared), environment, filter);
-        Ok(Self { owner: Arc::new(Owner { shared }) })
+        Ok(Self {
+            owner: Arc::new(Owner { shared }),
+        })
     }
 
     /// The next thing that happens; `None` once the connection is closed and all was told.
@@ -144,14 +147,23 @@ impl PeerConnection {
         let id = self.act(|state| {
             let id = state.peer.create_data_channel(init)?;
             let info = state.peer.channel_info(id).cloned();
-            state.channels.insert(id, ChannelEntry { info, ..ChannelEntry::default() });
+            state.channels.insert(
+                id,
+                ChannelEntry {
+                    info,
+                    ..ChannelEntry::default()
+                },
+            );
             Ok(id)
         });
         let refused = |error: twocan_proto::channel::OpenError| Error::Channel {
             name: error.name(),
             reason: error.to_string(),
         };
-        Ok(DataChannel::new(Arc::clone(&self.owner), id.map_err(refused)?))
+        Ok(DataChannel::new(
+            Arc::clone(&self.owner),
+            id.map_err(refused)?,
+        ))
     }
 
     /// `addTransceiver`: a section for `kind` that sends and receives as `direction` says; our
@@ -181,8 +193,13 @@ impl PeerConnection {
     /// `getTransceivers`.
     pub fn transceivers(&self) -> Vec<RtpTransceiver> {
         let state = self.owner.shared.lock();
-        let ids = state.peer.transceivers().iter().map(|transceiver| transceiver.id());
-        ids.map(|id| RtpTransceiver::new(Arc::clone(&self.owner), id)).collect()
+        let ids = state
+            .peer
+            .transceivers()
+            .iter()
+            .map(|transceiver| transceiver.id());
+        ids.map(|id| RtpTransceiver::new(Arc::clone(&self.owner), id))
+            .collect()
     }
 
     /// `createOffer`.
@@ -191,7 +208,10 @@ impl PeerConnection {
     /// `InvalidStateError` when closed or in another signaling state.
     pub fn create_offer(&self) -> Result<SessionDescription, Error> {
         let sdp = self.act(|state| state.peer.create_offer())?;
-        Ok(SessionDescription { kind: SdpType::Offer, sdp })
+        Ok(SessionDescription {
+            kind: SdpType::Offer,
+            sdp,
+        })
     }
 
     /// `createAnswer`.
@@ -200,7 +220,10 @@ impl PeerConnection {
     /// `InvalidStateError` when closed or without a remote offer.
     pub fn create_answer(&self) -> Result<SessionDescription, Error> {
         let sdp = self.act(|state| state.peer.create_answer())?;
-        Ok(SessionDescription { kind: SdpType::Answer, sdp })
+        Ok(SessionDescription {
+            kind: SdpType::Answer,
+            sdp,
+        })
     }
 
     /// `setLocalDescription`; `None` creates the description that the state asks for.
@@ -211,8 +234,10 @@ impl PeerConnection {
         &self,
         description: Option<SessionDescription>,
     ) -> Result<(), Error> {
-        let description =
-            description.map(|given| Description { kind: given.kind, sdp: given.sdp });
+        let description = description.map(|given| Description {
+            kind: given.kind,
+            sdp: given.sdp,
+        });
         let now = clock::now();
         Ok(self.act(|state| state.peer.set_local_description(now, description.as_ref()))?)
     }
@@ -222,7 +247,10 @@ impl PeerConnection {
     /// # Errors
     /// The W3C exception with our reason; nothing has changed then.
     pub fn set_remote_description(&self, description: SessionDescription) -> Result<(), Error> {
-        let description = Description { kind: description.kind, sdp: description.sdp };
+        let description = Description {
+            kind: description.kind,
+            sdp: description.sdp,
+        };
         let now = clock::now();
         Ok(self.act(|state| state.peer.set_remote_description(now, &description))?)
     }
@@ -250,13 +278,19 @@ impl PeerConnection {
     /// `localDescription`, with the candidates gathered so far.
     pub fn local_description(&self) -> Option<SessionDescription> {
         let description = self.owner.shared.lock().peer.local_description()?;
-        Some(SessionDescription { kind: description.kind, sdp: description.sdp })
+        Some(SessionDescription {
+            kind: description.kind,
+            sdp: description.sdp,
+        })
     }
 
     /// `remoteDescription`.
     pub fn remote_description(&self) -> Option<SessionDescription> {
         let description = self.owner.shared.lock().peer.remote_description()?;
-        Some(SessionDescription { kind: description.kind, sdp: description.sdp })
+        Some(SessionDescription {
+            kind: description.kind,
+            sdp: description.sdp,
+        })
     }
 
     /// Waits until all candidates are gathered, then [`Self::local_description`]: for signaling
@@ -313,9 +347,17 @@ impl PeerConnection {
             Pending::Channel(id) => {
                 PeerConnectionEvent::DataChannel(DataChannel::new(Arc::clone(&self.owner), id))
             }
-            Pending::Track { transceiver, streams, track } => {
+            Pending::Track {
+                transceiver,
+                streams,
+                track,
+            } => {
                 let transceiver = RtpTransceiver::new(Arc::clone(&self.owner), transceiver);
-                PeerConnectionEvent::Track(TrackEvent { transceiver, streams, track_id: track })
+                PeerConnectionEvent::Track(TrackEvent {
+                    transceiver,
+                    streams,
+                    track_id: track,
+                })
             }
             Pending::Event(event) => event,
         }

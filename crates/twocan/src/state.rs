@@ -28,7 +28,11 @@ const EVENTS_MAX: usize = 1024;
 pub(crate) enum Pending {
     Event(E),
     Channel(ChannelId),
-    Track { transceiver: TransceiverId, streams: Vec<String>, track: Option<String> },
+    Track {
+        transceiver: TransceiverId,
+        streams: Vec<String>,
+        track: Option<String>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +89,11 @@ impl Shared {
             datagrams_not_sent: 0,
             finished: false,
         };
-        Arc::new(Self { state: Mutex::new(state), wake: Notify::new(), changed: Notify::new() })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            changed: Notify::new(),
+        })
     }
 
     /// The state. A panic of another thread inside a lock leaves a state that is still whole: the
@@ -133,9 +141,18 @@ impl State {
     /// Keeps what the machine reports until the application asks.
     pub(crate) fn take_event(&mut self, event: Event, shared: &Shared) {
         match event {
-            Event::Negotiation(NegotiationEvent::TrackAdded { transceiver, streams, track, .. }) => {
+            Event::Negotiation(NegotiationEvent::TrackAdded {
+                transceiver,
+                streams,
+                track,
+                ..
+            }) => {
                 self.tracks.entry(transceiver).or_default().ended = false;
-                self.push(Pending::Track { transceiver, streams, track });
+                self.push(Pending::Track {
+                    transceiver,
+                    streams,
+                    track,
+                });
             }
             Event::Negotiation(
                 NegotiationEvent::TrackRemoved { transceiver }
@@ -202,7 +219,10 @@ impl State {
         let (id, event) = match event {
             channel::Event::Announced(id) => {
                 let info = self.peer.channel_info(id).cloned();
-                let entry = ChannelEntry { info, ..ChannelEntry::default() };
+                let entry = ChannelEntry {
+                    info,
+                    ..ChannelEntry::default()
+                };
                 self.channels.insert(id, entry);
                 self.push(Pending::Channel(id));
                 return;

@@ -95,7 +95,11 @@ impl StatsReport {
         let counters: Counters = peer.counters();
         Self {
             peer_connection: PeerConnectionStats {
-                data_channels_open: state.channels.values().filter(|entry| !entry.closed).count(),
+                data_channels_open: state
+                    .channels
+                    .values()
+                    .filter(|entry| !entry.closed)
+                    .count(),
             },
             transport: TransportStats {
                 tls_version: peer.dtls_version().map(|version| version.as_str()),
@@ -105,13 +109,15 @@ impl StatsReport {
             },
             candidate_pairs: peer
                 .candidate_pairs()
-                .map(|(local, remote, state, selected, checks)| CandidatePairStats {
-                    local,
-                    remote: remote.clone(),
-                    state,
-                    selected,
-                    checks,
-                })
+                .map(
+                    |(local, remote, state, selected, checks)| CandidatePairStats {
+                        local,
+                        remote: remote.clone(),
+                        state,
+                        selected,
+                        checks,
+                    },
+                )
                 .collect(),
             data_channels: DataChannelStats {
                 messages_sent: sctp.messages_sent,

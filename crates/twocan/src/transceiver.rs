@@ -133,7 +133,9 @@ impl RtpTransceiver {
             return Err(refused(&SendFrameError::NotNegotiated));
         };
         let Some(codec) = media.codec(frame.codec) else {
-            return Err(refused(&SendFrameError::Stream(rtp::SendError::UnknownCodec)));
+            return Err(refused(&SendFrameError::Stream(
+                rtp::SendError::UnknownCodec,
+            )));
         };
         let outgoing = OutgoingFrame {
             payload_type: codec.payload_type_send,
@@ -157,8 +159,15 @@ impl RtpTransceiver {
     /// The codecs agreed on, the preferred one first; empty before an answer accepts them.
     pub fn codecs(&self) -> Vec<Codec> {
         let state = self.owner.shared.lock();
-        let codecs = state.peer.negotiated(self.id).map(|media| media.codecs.clone());
-        codecs.unwrap_or_default().into_iter().map(to_codec).collect()
+        let codecs = state
+            .peer
+            .negotiated(self.id)
+            .map(|media| media.codecs.clone());
+        codecs
+            .unwrap_or_default()
+            .into_iter()
+            .map(to_codec)
+            .collect()
     }
 
     /// Waits until frames can be sent: agreed on, in that direction, and connected. `false` when
@@ -170,7 +179,10 @@ impl RtpTransceiver {
                 if state.finished {
                     return Some(false);
                 }
-                let sends = state.peer.negotiated(self.id).is_some_and(|media| media.sends);
+                let sends = state
+                    .peer
+                    .negotiated(self.id)
+                    .is_some_and(|media| media.sends);
                 (sends && state.peer.can_send_media()).then_some(true)
             })
             .await
@@ -184,7 +196,10 @@ impl RtpTransceiver {
     /// `mid`, once it has a section.
     pub fn mid(&self) -> Option<String> {
         let state = self.owner.shared.lock();
-        state.peer.negotiated(self.id).map(|media| media.mid.to_string())
+        state
+            .peer
+            .negotiated(self.id)
+            .map(|media| media.mid.to_string())
     }
 
     /// `direction`: what the application wants; `None` once stopped.
@@ -194,7 +209,8 @@ impl RtpTransceiver {
 
     /// `currentDirection`: what was agreed on last.
     pub fn current_direction(&self) -> Option<Direction> {
-        self.with(|transceiver| transceiver.current_direction()).flatten()
+        self.with(|transceiver| transceiver.current_direction())
+            .flatten()
     }
 
     /// Sets `direction`; takes effect with the next negotiation.
@@ -202,7 +218,12 @@ impl RtpTransceiver {
     /// # Errors
     /// `InvalidStateError` when closed or stopped.
     pub fn set_direction(&self, direction: Direction) -> Result<(), Error> {
-        let done = self.owner.shared.lock().peer.set_direction(self.id, direction);
+        let done = self
+            .owner
+            .shared
+            .lock()
+            .peer
+            .set_direction(self.id, direction);
         self.owner.shared.wake.notify_one();
         Ok(done?)
     }
@@ -217,13 +238,13 @@ impl RtpTransceiver {
         Ok(done?)
     }
 
-    fn with<R>(
-        &self,
-        look: impl FnOnce(&twocan_proto::negotiate::Transceiver) -> R,
-    ) -> Option<R> {
+    fn with<R>(&self, look: impl FnOnce(&twocan_proto::negotiate::Transceiver) -> R) -> Option<R> {
         let state = self.owner.shared.lock();
         let transceivers = state.peer.transceivers();
-        transceivers.iter().find(|transceiver| transceiver.id() == self.id).map(look)
+        transceivers
+            .iter()
+            .find(|transceiver| transceiver.id() == self.id)
+            .map(look)
     }
 }
 
@@ -268,5 +289,8 @@ fn refused(error: &SendFrameError) -> Error {
         Some((_, reason)) => ("OperationError", reason),
         None => ("OperationError", text.as_str()),
     };
-    Error::Channel { name, reason: reason.to_owned() }
+    Error::Channel {
+        name,
+        reason: reason.to_owned(),
+    }
 }

@@ -7,12 +7,12 @@ use std::time::Instant;
 use twocan_wire::demux::{Protocol, classify};
 
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
+use crate::channel::{self, Channels};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
 use crate::ice::{self, Agent, Route};
 use crate::keying::{SrtpKeys, SrtpProfile};
-use crate::channel::{self, Channels};
 use crate::negotiate::SctpPlan;
 use crate::random::Random;
 use crate::time::{Deadline, Now};
@@ -82,7 +82,10 @@ impl Transport {
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
             channels: Channels::new(
-                sctp::Config { local_max_message_size: max_message_size, ..sctp::Config::default() },
+                sctp::Config {
+                    local_max_message_size: max_message_size,
+                    ..sctp::Config::default()
+                },
                 random.fork(),
             ),
             data_accepted: false,
@@ -160,7 +163,8 @@ impl Transport {
         self.data_accepted = true;
         // The association takes 0 for no limit.
         let max = usize::try_from(plan.max_message_size).unwrap_or(usize::MAX);
-        self.channels.set_remote_max_message_size(if max == usize::MAX { 0 } else { max });
+        self.channels
+            .set_remote_max_message_size(if max == usize::MAX { 0 } else { max });
     }
 
     /// Lets the parts react to each other.
@@ -292,7 +296,10 @@ impl Transport {
     pub(super) fn deadline(&self) -> Option<Deadline> {
         let media = self.rtp.poll_timeout().filter(|_| self.has_keys());
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
-        let data = self.channels.poll_timeout().filter(|_| self.dtls_connected());
+        let data = self
+            .channels
+            .poll_timeout()
+            .filter(|_| self.dtls_connected());
         Deadline::earlier(Deadline::earlier(transport, media), data)
     }
 
@@ -337,7 +344,9 @@ impl Transport {
         }
         self.scratch.clear();
         if self.dtls.is_connected()
-            && self.channels.poll_transmit(now.monotonic, &mut self.scratch)
+            && self
+                .channels
+                .poll_transmit(now.monotonic, &mut self.scratch)
         {
             let (dtls, packet) = (&mut self.dtls, &self.scratch);
             return batch.push(destination, &mut self.spill, |out| {
