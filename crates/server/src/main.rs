@@ -1,6 +1,7 @@
 //! The `twocan` binary.
 #![forbid(unsafe_code)]
 
+mod peer;
 mod serve;
 
 use std::process::ExitCode;
@@ -27,18 +28,21 @@ struct Command {
 enum Task {
     /// Run the server: the meeting page, signaling rooms and STUN (the default).
     Serve(Box<serve::Settings>),
+    /// Run one peer for interop and measuring: descriptions as JSON lines on stdin and stdout.
+    Peer(peer::Arguments),
 }
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    let outcome = match command.task {
-        None => serve::run(&command.serve),
-        Some(Task::Serve(settings)) => serve::run(&settings),
+    let outcome: Result<(), Box<dyn std::error::Error>> = match command.task {
+        None => serve::run(&command.serve).map_err(Into::into),
+        Some(Task::Serve(settings)) => serve::run(&settings).map_err(Into::into),
+        Some(Task::Peer(arguments)) => peer::run(&arguments).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            complain(&*error);
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,280 @@
+//! `twocan peer`: the stack as one process, for interop tests and measuring.
+//!
+//! 1. The description goes out as one JSON line `{"type","sdp"}` with all candidates inside; the
+//!    other side's comes in the same way.
+//! 2. The offerer opens a data channel and sends messages, of which it expects each back, or sends
+//!    in bulk; the answerer echoes, or counts. With media both send a clip and count frames.
+//! 3. At the end a line `RESULT {json}`. The peer then goes on until its input ends, so that the
+//!    other side reaches its own end.
+
+mod clip;
+mod data;
+mod media;
+mod result;
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use twocan::{
+    Configuration, DataChannel, DataChannelInit, Direction, Kind, PeerConnection,
+    PeerConnectionEvent, SdpType, SessionDescription,
+};
+
+use result::Outcome;
+
+/// How long the whole exchange may take, unless bulk takes longer.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long the peer goes on after its result.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Which side this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Side {
+    /// Makes the offer.
+    Offer,
+    /// Answers it.
+    Answer,
+}
+
+/// What `twocan peer` is told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Arguments {
+    /// Whether to make the offer or to answer it.
+    side: Side,
+    /// Also send a built-in clip (Opus, and VP8 or H.264) and count frames.
+    #[arg(long)]
+    media: bool,
+    /// Messages that the offerer sends and expects back, text and binary in turn.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pings: u32,
+    /// Instead of pings, send in bulk one way for this long.
+    #[arg(long, value_name = "SECONDS")]
+    bulk: Option<u64>,
+    /// Length of a message in bulk.
+    #[arg(long, default_value_t = 65_536, value_name = "BYTES")]
+    size: usize,
+    /// Also gather loopback candidates.
+    #[arg(long)]
+    loopback: bool,
+}
+
+/// Why there is no result at all.
+#[derive(Debug, Error)]
+pub(crate) enum PeerError {
+    /// The library refused.
+    #[error(transparent)]
+    Twocan(#[from] twocan::Error),
+    /// Standard input or output failed.
+    #[error("cannot read or write descriptions")]
+    Io(#[from] std::io::Error),
+    /// The input ended, or was no description.
+    #[error("expected a JSON line with type and sdp on standard input: {0}")]
+    NoDescription(String),
+    /// The result was not ok; it has been printed.
+    #[error("the exchange failed; see RESULT")]
+    Failed,
+}
+
+/// `{"type","sdp"}`.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    sdp: String,
+}
+
+/// Runs the peer to its end.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), PeerError> {
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("TWOCAN_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .try_init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(exchange(arguments));
+    // Reading standard input blocks a thread that nothing can end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(PeerError::Failed),
+        Err(error) => Err(error),
+    }
+}
+
+async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let configuration = Configuration {
+        loopback_candidates: arguments.loopback,
+        ..Configuration::default()
+    };
+    let peer = PeerConnection::new(configuration)?;
+    let mut outcome = Outcome::new(peer.clone());
+    let channel = match arguments.side {
+        Side::Offer => Some(offer(arguments, &peer, &mut input).await?),
+        Side::Answer => {
+            answer(arguments, &peer, &mut input).await?;
+            None
+        }
+    };
+    outcome.described();
+    let limit = TIME_MAX + Duration::from_secs(arguments.bulk.unwrap_or(0));
+    let work = work(arguments, &peer, channel, &mut outcome);
+    if tokio::time::timeout(limit, work).await.is_err() {
+        outcome.fail("not done in time");
+    }
+    let ok = outcome.print();
+    // The other side may need more of what we send.
+    let _ = tokio::time::timeout(LINGER, async {
+        while let Ok(Some(_)) = input.next_line().await {}
+    })
+    .await;
+    peer.close();
+    Ok(ok)
+}
+
+async fn offer(
+    arguments: &Arguments,
+    peer: &PeerConnection,
+    input: &mut Lines<BufReader<Stdin>>,
+) -> Result<DataChannel, PeerError> {
+    let channel = peer.create_data_channel("echo", DataChannelInit::default())?;
+    if arguments.media {
+        peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["clip"])?;
+        peer.add_transceiver(Kind::Video, Direction::SendRecv, &["clip"])?;
+    }
+    peer.set_local_description(None)?;
+    describe(peer).await?;
+    let description = read(input).await?;
+    peer.set_remote_description(description)?;
+    Ok(channel)
+}
+
+async fn answer(
+    arguments: &Arguments,
+    peer: &PeerConnection,
+    input: &mut Lines<BufReader<Stdin>>,
+) -> Result<(), PeerError> {
+    let description = read(input).await?;
+    peer.set_remote_description(description)?;
+    if arguments.media {
+        for transceiver in peer.transceivers() {
+            if let Some(kind) = transceiver.kind() {
+                peer.add_track(kind, &["clip"])?;
+            }
+        }
+    }
+    peer.set_local_description(None)?;
+    describe(peer).await
+}
+
+/// Does this side's part, until it is done or fails.
+async fn work(
+    arguments: &Arguments,
+    peer: &PeerConnection,
+    channel: Option<DataChannel>,
+    outcome: &mut Outcome,
+) {
+    let frames = if arguments.media {
+        media::start(peer)
+    } else {
+        Vec::new()
+    };
+    let (announced, mut announcements) = tokio::sync::mpsc::channel(4);
+    let (failed, mut failures) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(watch(peer.clone(), announced, failed));
+    let data = async {
+        let channel = match channel {
+            Some(channel) => channel,
+            None => announcements
+                .recv()
+                .await
+                .ok_or_else(|| "no data channel".to_owned())?,
+        };
+        match (arguments.side, arguments.bulk) {
+            (Side::Offer, None) => data::ping(&channel, arguments.pings, outcome).await?,
+            (Side::Offer, Some(seconds)) => {
+                data::send_bulk(&channel, seconds, arguments.size, outcome).await?;
+            }
+            (Side::Answer, None) => data::echo(&channel, arguments.pings, outcome).await?,
+            (Side::Answer, Some(seconds)) => data::count(&channel, seconds, outcome).await?,
+        }
+        for counted in frames {
+            counted.finish(outcome).await;
+        }
+        Ok::<(), String>(())
+    };
+    let done = tokio::select! {
+        done = data => done,
+        failure = failures.recv() => Err(failure.unwrap_or_else(|| "closed".to_owned())),
+    };
+    if let Err(reason) = done {
+        outcome.fail(&reason);
+    }
+}
+
+/// Passes on channels and failures.
+async fn watch(
+    peer: PeerConnection,
+    announced: tokio::sync::mpsc::Sender<DataChannel>,
+    failed: tokio::sync::mpsc::Sender<String>,
+) {
+    while let Some(event) = peer.next_event().await {
+        match event {
+            PeerConnectionEvent::DataChannel(channel) => {
+                let _ = announced.send(channel).await;
+            }
+            PeerConnectionEvent::Failed(failure) => {
+                let _ = failed.send(failure.to_string()).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "descriptions go to standard output")]
+async fn describe(peer: &PeerConnection) -> Result<(), PeerError> {
+    let description = peer.gathered_description().await;
+    let description = description.ok_or(twocan::Error::Closed)?;
+    let kind = match description.kind {
+        SdpType::Offer => "offer",
+        SdpType::Answer => "answer",
+        SdpType::Pranswer => "pranswer",
+        SdpType::Rollback => "rollback",
+    };
+    let line = Line {
+        kind: kind.to_owned(),
+        sdp: description.sdp,
+    };
+    let text = serde_json::to_string(&line).map_err(std::io::Error::other)?;
+    println!("{text}");
+    Ok(())
+}
+
+async fn read(input: &mut Lines<BufReader<Stdin>>) -> Result<SessionDescription, PeerError> {
+    while let Some(line) = input.next_line().await? {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let parsed: Line = serde_json::from_str(&line)
+            .map_err(|error| PeerError::NoDescription(error.to_string()))?;
+        let kind = match parsed.kind.as_str() {
+            "offer" => SdpType::Offer,
+            "answer" => SdpType::Answer,
+            "pranswer" => SdpType::Pranswer,
+            other => return Err(PeerError::NoDescription(format!("unknown type {other}"))),
+        };
+        return Ok(SessionDescription {
+            kind,
+            sdp: parsed.sdp,
+        });
+    }
+    Err(PeerError::NoDescription("the input ended".to_owned()))
+}

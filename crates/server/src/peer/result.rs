@@ -1,0 +1,83 @@
+//! The line at the end.
+
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+use twocan::PeerConnection;
+
+/// What is known so far.
+pub(crate) struct Outcome {
+    peer: PeerConnection,
+    described_at: Option<Instant>,
+    fields: Map<String, Value>,
+    error: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn new(peer: PeerConnection) -> Self {
+        Self {
+            peer,
+            described_at: None,
+            fields: Map::new(),
+            error: None,
+        }
+    }
+
+    /// Both descriptions are set: from here the time to open is counted.
+    pub(crate) fn described(&mut self) {
+        self.described_at = Some(Instant::now());
+    }
+
+    /// The channel is open.
+    pub(crate) fn opened(&mut self) {
+        if let Some(at) = self.described_at {
+            self.set("open_ms", milliseconds(at.elapsed()));
+        }
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.fields.insert(name.to_owned(), value.into());
+    }
+
+    /// Remembers the first reason to fail.
+    pub(crate) fn fail(&mut self, reason: &str) {
+        self.error.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Prints the line; answers whether all is well.
+    #[expect(clippy::print_stdout, reason = "the result goes to standard output")]
+    pub(crate) fn print(&mut self) -> bool {
+        let stats = self.peer.get_stats();
+        let version = stats.transport.tls_version.map(|version| match version {
+            "FEFC" => "1.3",
+            _ => "1.2",
+        });
+        self.set("dtls", version);
+        self.set("srtp", stats.transport.srtp_cipher);
+        let route = stats.transport.selected_route;
+        self.set(
+            "pair",
+            route.map(
+                |(local, remote)| json!({"local": local.to_string(), "remote": remote.to_string()}),
+            ),
+        );
+        let dropped: Map<String, Value> = stats
+            .dropped
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), json!(count)))
+            .collect();
+        self.set("dropped", dropped);
+        let ok = self.error.is_none();
+        self.set("ok", ok);
+        if let Some(error) = self.error.clone() {
+            self.set("err", error);
+        }
+        println!("RESULT {}", Value::Object(self.fields.clone()));
+        ok
+    }
+}
+
+/// With three decimals.
+pub(crate) fn milliseconds(duration: std::time::Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
