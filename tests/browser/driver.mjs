@@ -17,6 +17,7 @@ const LOOK_MS = 100;
  * @typedef {object} Options
  * @property {boolean} [stock] ICE as a person's browser has it: host addresses hidden by mDNS, no loopback candidates
  * @property {"grant" | "deny"} [permissions] what the person says to camera and microphone
+ * @property {string} [alias] name under which Chromium finds 127.0.0.1, for a page that is not local and so not secure
  * @property {string} [downloads] folder for what the page hands out
  * @property {string} [shareTitle] title of the tab that the person picks for a screen share
  */
@@ -30,7 +31,7 @@ export function launch(name, options = {}) {
 }
 
 /** @param {Options} options */
-async function launchChromium({ stock = false, permissions = "grant", shareTitle, downloads }) {
+async function launchChromium({ stock = false, permissions = "grant", shareTitle, downloads, alias }) {
   const args = [
     "--use-fake-device-for-media-stream",
     // The fake prompt would also pick a fake screen; a real tab is shared with the real picker, which picks by title.
@@ -40,6 +41,7 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
     ...(stock ? [] : ["--disable-features=WebRtcHideLocalIpsWithMdns", "--allow-loopback-in-peer-connection"]),
+    ...(alias ? [`--host-resolver-rules=MAP ${alias} 127.0.0.1`] : []),
     ...(shareTitle ? [`--auto-select-tab-capture-source-by-title=${shareTitle}`] : []),
   ];
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, chromiumSandbox: false, args });

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
-import { PROBE, assertQuiet, joinRoom, roomFor, seesPicturesOf } from "./meeting.mjs";
+import { PROBE, assertQuiet, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
 import { startServer } from "./server.mjs";
 
 let server;
@@ -104,6 +104,24 @@ test("refused permissions are explained, and one can join without", async (t) =>
       });
     });
   }
+});
+
+test("without HTTPS the page says why there is no camera, and one can watch and write", async (t) => {
+  const plain = await launch("chromium", { alias: "plain.test" });
+  t.after(() => plain.close());
+  const page = await plain.newPage({ init: PROBE });
+  const room = roomFor("plain");
+  await page.goto(`${server.url.replace("127.0.0.1", "plain.test")}/${room}`);
+  await page.visible(".problem");
+  assert.equal(await page.evaluate(() => isSecureContext), false);
+  assert.match(await page.evaluate(() => document.querySelector(".problem").innerText), /not secure[^]*https:/);
+  await page.click("#join");
+  const seen = await browser.newPage({ init: PROBE });
+  t.after(() => seen.close());
+  await joinRoom(seen, server.url, room, "Grace");
+  await seesPicturesOf(page, 1);
+  await writeChat(page, "I can only watch");
+  await readsChat(seen, "I can only watch");
 });
 
 for (const [error, words] of [

@@ -16,8 +16,8 @@ export function randomRoomName() {
   return `${FIRST[a % FIRST.length]}-${SECOND[b % SECOND.length]}-${1000 + (c % 9000)}`;
 }
 
-/** Longest name of a room. */
-export const ROOM_NAME_MAX = 64;
+/** Longest name of a room in characters; the server takes 128 bytes. */
+export const ROOM_NAME_MAX = 42;
 
 /**
  * What a person typed, as a name that can stand in an address: letters and digits of any script, dashes between.

@@ -7,6 +7,9 @@ import { icon } from "./icons.js";
 
 /** @typedef {import("../sdk/file-transfer.js").FileTransfer} FileTransfer */
 
+/** Progress is drawn no more often; the numbers would not be read anyway. */
+const DRAW_MS = 100;
+
 /** One file on its way, with its progress. */
 export class TransferCard extends HTMLElement {
   #transfer;
@@ -15,6 +18,7 @@ export class TransferCard extends HTMLElement {
   #bar = h("progress", { max: 1, value: 0 });
   #actions = h("div", { className: "transfer-actions" });
   #shown = "";
+  #drawnAt = 0;
   #url = "";
 
   /**
@@ -48,6 +52,9 @@ export class TransferCard extends HTMLElement {
 
   #refresh() {
     const { state, size, received } = this.#transfer;
+    const now = performance.now();
+    if (state === this.#shown && now - this.#drawnAt < DRAW_MS) return;
+    this.#drawnAt = now;
     this.dataset.state = state;
     this.#bar.hidden = state !== "active" && state !== "checking";
     this.#bar.value = size > 0 ? received / size : 1;

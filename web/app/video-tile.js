@@ -84,7 +84,7 @@ export class VideoTile extends HTMLElement {
     this.style.transform = `translate(${x}px, ${y}px)`;
     this.style.width = `${width}px`;
     this.style.height = `${height}px`;
-    this.style.setProperty("--tile", `${Math.min(width, height)}px`);
+    this.style.setProperty("--side", `${Math.min(width, height)}px`);
     // Only a tile that is somewhere moves; a new one appears in its place.
     if (!this.classList.contains("placed")) requestAnimationFrame(() => this.classList.add("placed"));
     this.classList.toggle("floating", floating);

@@ -1,3 +1,5 @@
+import { randomId } from "./random-id.js";
+
 /** Longest text of one message, in UTF-16 units; longer ones are not shown. */
 export const TEXT_MAX = 8_000;
 
@@ -14,7 +16,7 @@ export const TEXT_MAX = 8_000;
  * @returns {ChatMessage}
  */
 export function makeChat(text) {
-  return { type: "chat", id: crypto.randomUUID(), text: text.slice(0, TEXT_MAX), at: Date.now() };
+  return { type: "chat", id: randomId(), text: text.slice(0, TEXT_MAX), at: Date.now() };
 }
 
 /**
@@ -37,7 +39,7 @@ export function readChat(data) {
   return {
     type,
     text,
-    id: typeof id === "string" ? id : crypto.randomUUID(),
+    id: typeof id === "string" ? id : randomId(),
     at: typeof at === "number" && Number.isFinite(at) ? at : Date.now(),
   };
 }

@@ -8,7 +8,7 @@ import { Sha256 } from "./sha256.js";
 export class FileReceiver extends FileTransfer {
   /** @type {FileSink | null} */
   #sink = null;
-  /** Writes happen one after another in the order of arrival. @type {Promise<void>} */
+  /** All writes so far. @type {Promise<void>} */
   #writing = Promise.resolve();
   #hash = new Sha256();
   #arrived = 0;
@@ -100,15 +100,19 @@ export class FileReceiver extends FileTransfer {
       this.#fail("the sender sent more than it had offered");
       return;
     }
-    this.#writing = this.#writing.then(() => this.#store(bytes)).catch((error) => this.#broke(error));
+    this.#hash.update(bytes);
+    const { length } = bytes; // the sink takes the buffer away
+    // Not one after another: waiting for each would leave the disk idle between two pieces. The window bounds them.
+    const write = /** @type {FileSink} */ (this.#sink).write(bytes).then(() => this.#wrote(length));
+    this.#writing = Promise.all([this.#writing, write]).then(
+      () => {},
+      (error) => this.#broke(error),
+    );
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} bytes */
-  async #store(bytes) {
-    if (this.isOver || !this.#sink) return;
-    this.#hash.update(bytes);
-    const { length } = bytes; // the sink may take the buffer away
-    await this.#sink.write(bytes);
+  /** @param {number} length */
+  #wrote(length) {
+    if (this.isOver) return;
     this.#stored += length;
     this.progress(this.#stored);
     if (this.#stored - this.#reported >= REPORT_BYTES || this.#stored === this.size) {

@@ -1,5 +1,6 @@
 import { CHUNK_BYTES, WINDOW_BYTES, readFileMessage } from "./file-messages.js";
 import { FileTransfer } from "./file-transfer.js";
+import { randomId } from "./random-id.js";
 import { Sha256 } from "./sha256.js";
 
 /** Bytes left in the channel's buffer when it asks for more: enough to keep the link busy between two reads. */
@@ -27,7 +28,7 @@ export class FileSender extends FileTransfer {
     super({ channel, peerId, name: file.name, size: file.size, mime: file.type, direction: "send" });
     this.#file = file;
     this.#maxMessage = Math.max(1, Math.min(CHUNK_BYTES, maxMessageSize || CHUNK_BYTES));
-    const id = crypto.randomUUID();
+    const id = randomId();
     channel.binaryType = "arraybuffer";
     channel.bufferedAmountLowThreshold = LOW_BYTES;
     channel.onbufferedamountlow = () => this.#wake?.();

@@ -1,8 +1,10 @@
+import { randomId } from "./random-id.js";
+
 /**
  * Where a received file goes, piece by piece.
  *
  * @typedef {object} FileSink
- * @property {(bytes: Uint8Array<ArrayBuffer>) => Promise<void>} write takes the buffer over; one call at a time
+ * @property {(bytes: Uint8Array<ArrayBuffer>) => Promise<void>} write takes the buffer over; writes happen in the order of the calls
  * @property {() => Promise<void>} close everything is stored
  * @property {() => Promise<void>} discard gives up and leaves nothing behind, where that is possible
  * @property {() => Promise<File | null>} file what was stored, when the page must still hand it to the person
@@ -44,7 +46,7 @@ export async function pickedSink(name) {
  * @returns {Promise<FileSink>}
  */
 export async function privateSink() {
-  const name = `${Date.now()}-${crypto.randomUUID()}`;
+  const name = `${Date.now()}-${randomId()}`;
   const worker = new Worker(new URL("./file-sink-worker.js", import.meta.url), { type: "module" });
   /** @type {{resolve: () => void, reject: (error: Error) => void}[]} */
   const waiting = [];

@@ -1,3 +1,5 @@
+import { randomId } from "./random-id.js";
+
 /**
  * @typedef {import("./messages.js").Source} Source
  * @typedef {import("./messages.js").Publication} Publication
@@ -52,7 +54,7 @@ export class LocalMedia {
   set(source, kind, track, muted) {
     const old = this.#tracks.get(source);
     const publication = {
-      id: old?.publication.id ?? crypto.randomUUID(),
+      id: old?.publication.id ?? randomId(),
       kind,
       source,
       stream: this.stream(source).id.replace(/[{}]/g, ""),

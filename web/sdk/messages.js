@@ -93,7 +93,7 @@ export const SUBPROTOCOL = "twocan.v1";
 /**
  * @typedef {object} MetadataChange
  * @property {string} [name]
- * @property {Record<string, unknown>} [metadata]
+ * @property {Record<string, unknown> | null} [metadata] null: none was ever given
  */
 
 /**

@@ -185,10 +185,10 @@ export class Peer extends Emitter {
     return this.#sending.get(source)?.sender ?? null;
   }
 
-  /** @param {{name?: string, metadata?: Record<string, unknown>}} change */
+  /** @param {import("./messages.js").MetadataChange} change */
   describe({ name, metadata }) {
-    if (name !== undefined) this.name = name;
-    if (metadata !== undefined) this.metadata = metadata;
+    this.name = name ?? this.name;
+    this.metadata = metadata ?? this.metadata;
     this.emit("change", null);
   }
 

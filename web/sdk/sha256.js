@@ -6,7 +6,8 @@ const ROUND = roundConstants();
  * must never be that.
  */
 export class Sha256 {
-  #state = new Uint32Array([
+  // Signed words: engines keep those in machine registers, unsigned ones become floating point.
+  #state = new Int32Array([
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
   ]);
   #block = new Uint8Array(64);
@@ -39,7 +40,7 @@ export class Sha256 {
     bits.setUint32(0, Math.floor(this.#length / 0x2000_0000));
     bits.setUint32(4, (this.#length << 3) >>> 0);
     this.update(tail);
-    return [...this.#state].map((word) => word.toString(16).padStart(8, "0")).join("");
+    return [...this.#state].map((word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
   }
 
   /**
@@ -59,7 +60,14 @@ export class Sha256 {
       w[i] = (w[i - 16] + s0 + w[i - 7] + s1) | 0;
     }
     const state = this.#state;
-    let [a, b, c, d, e, f, g, h] = state;
+    let a = state[0];
+    let b = state[1];
+    let c = state[2];
+    let d = state[3];
+    let e = state[4];
+    let f = state[5];
+    let g = state[6];
+    let h = state[7];
     for (let i = 0; i < 64; i += 1) {
       const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
       const t1 = (h + s1 + ((e & f) ^ (~e & g)) + ROUND[i] + w[i]) | 0;

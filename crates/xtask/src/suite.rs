@@ -155,10 +155,10 @@ fn scenarios(root: &Path, all: bool) -> Outcome {
 }
 
 fn web(root: &Path) -> Outcome {
-    if let Err(why) = tools::node_packages(root, "web") {
+    if let Err(why) = tools::node_packages(root, "tests/web") {
         return Outcome::NotRun(why);
     }
-    run(&root.join("web"), "npm", &["test", "--silent"])
+    run(&root.join("tests/web"), "npm", &["test", "--silent"])
 }
 
 fn matrix(root: &Path, all: bool, more: &[&str]) -> Outcome {
