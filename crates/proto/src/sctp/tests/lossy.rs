@@ -217,8 +217,8 @@ fn links_are_filled_and_loss_is_survived() {
             20,
         ),
     ];
-    println!("1 / 18 Mbit/s, 1 % at 60 ms, 50 Mbit/s 1 % at 40 ms: {measured:?}");
-    for (mbit, floor) in measured.into_iter().zip([0.85, 15.5, 1.5, 3.0]) {
-        assert!(mbit >= floor, "{measured:?}");
+    // The floors of dcsctp's own tests (0.5, 16, 1.5), and what others reach on the last link (3.1).
+    for (mbit, floor) in measured.into_iter().zip([0.8, 16.0, 1.5, 3.3]) {
+        assert!(mbit >= floor, "Mbit/s: {measured:?}");
     }
 }

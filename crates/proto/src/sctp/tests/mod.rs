@@ -1,8 +1,11 @@
 //! Two associations with a simulated link between them.
 
 mod basics;
+mod hostile;
 mod link;
 mod lossy;
+mod partial;
+mod resets;
 
 use std::time::{Duration, Instant};
 
@@ -35,14 +38,16 @@ enum Side {
 }
 use Side::{A, B};
 
+type Filter = Box<dyn FnMut(Side, &[u8]) -> bool>;
+
 /// Two associations, the links between them, and what they reported.
 struct Pair {
     now: Instant,
     ends: [Association; 2],
     links: [Link; 2],
     events: [Vec<Event>; 2],
-    /// Packets that do not count as data, dropped when this says so.
-    filter: Box<dyn FnMut(Side, &[u8]) -> bool>,
+    /// Whether a packet goes on its way.
+    filter: Filter,
     scratch: Vec<u8>,
 }
 
