@@ -61,7 +61,7 @@ fn check_delivery(seed: u64, config: &Config, link: LinkConfig, order: Order) {
 
 #[test]
 fn every_message_arrives_once_and_in_order_on_bad_links() {
-    for seed in 0..30 {
+    for seed in seeds(30) {
         let link = LinkConfig::delay(20 * MS)
             .jitter(15 * MS)
             .loss(50)
@@ -120,7 +120,7 @@ fn a_zero_checksum_that_was_not_offered_is_dropped() {
 
 #[test]
 fn a_message_of_256_kib_always_arrives_at_20_percent_loss() {
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let link = LinkConfig::delay(20 * MS).loss(200);
         let mut pair = Pair::connected(seed, &config(), link);
         pair.send(A, 0, SendOptions::default(), payload(seed, 262_144));

@@ -40,8 +40,17 @@ use Side::{A, B};
 
 type Filter = Box<dyn FnMut(Side, &[u8]) -> bool>;
 
+/// The seeds of a test: `default` of them, or as many as `TWOCAN_SEEDS` says.
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    let wanted = std::env::var("TWOCAN_SEEDS").ok();
+    0..wanted
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(default)
+}
+
 /// Two associations, the links between them, and what they reported.
 struct Pair {
+    seed: u64,
     now: Instant,
     ends: [Association; 2],
     links: [Link; 2],
@@ -61,6 +70,7 @@ impl Pair {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut random = Random::new(bytes);
         Self {
+            seed,
             now: start(),
             ends: [
                 Association::new(a, random.fork()),
@@ -120,8 +130,8 @@ impl Pair {
             match next {
                 Some(at) if at <= began + limit => self.now = self.now.max(at),
                 _ => panic!(
-                    "not done after {:?} (next {next:?}): {:#?}",
-                    limit,
+                    "seed {}: not done after {limit:?} (next {next:?}): {:#?}",
+                    self.seed,
                     self.ends
                         .each_ref()
                         .map(|end| (end.stats(), end.counters().clone()))

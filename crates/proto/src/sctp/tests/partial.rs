@@ -18,7 +18,7 @@ fn options(order: Order, reliability: Reliability) -> SendOptions {
 
 #[test]
 fn messages_without_retransmissions_are_lost_and_the_others_arrive_in_order() {
-    for seed in 0..40 {
+    for seed in seeds(40) {
         for interleaving in [false, true] {
             for order in [Order::Ordered, Order::Unordered] {
                 let link = LinkConfig::delay(20 * MS).loss(100);
@@ -140,7 +140,7 @@ fn streams_share_the_link_evenly() {
 
 #[test]
 fn many_long_messages_at_once_do_not_exhaust_the_receiver() {
-    for seed in 0..5 {
+    for seed in seeds(5) {
         let link = LinkConfig::delay(10 * MS).loss(20);
         let mut pair = Pair::connected(seed, &config(true), link);
         for stream in 0..60 {

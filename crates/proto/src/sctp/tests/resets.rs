@@ -19,7 +19,7 @@ fn resets(pair: &Pair, side: Side) -> Vec<Event> {
 
 #[test]
 fn a_reset_follows_the_data_and_numbers_start_over() {
-    for seed in 0..40 {
+    for seed in seeds(40) {
         for interleaving in [false, true] {
             let config = Config {
                 interleaving,
