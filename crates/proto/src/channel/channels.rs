@@ -9,117 +9,16 @@ use twocan_wire::ids::StreamId;
 use twocan_wire::sctp::Ppid;
 
 use super::error::{OpenError, SendError};
-use super::init::{ChannelInit, Priority, Reliability};
+use super::event::{ChannelId, CloseCause, Event, Info, ReadyState, Role};
+use super::init::ChannelInit;
 use crate::counters::Counters;
 use crate::random::Random;
-use crate::sctp::{self, Association, CloseReason, Order, SendOptions};
+use crate::sctp::{self, Association, Order, SendOptions};
 use crate::time::Deadline;
-
-/// Channels that a peer may have open by OPEN, as in Chromium. Further ones are refused by a reset
-/// of their stream, and counted.
-const ANNOUNCED_MAX: usize = 1024;
-/// Bytes of labels and protocols over all channels that a peer announced. One that would exceed it
-/// is refused by a reset of its stream, and counted.
-const ANNOUNCED_TEXT_LEN_MAX: usize = 1 << 20;
-
-/// A channel of these [`Channels`]; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelId(u32);
-
-/// Our role in the DTLS handshake, which decides who opens even streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Opens even streams.
-    Client,
-    /// Opens odd streams.
-    Server,
-}
-
-impl Role {
-    fn first_stream(self) -> u16 {
-        match self {
-            Self::Client => 0,
-            Self::Server => 1,
-        }
-    }
-}
-
-/// The W3C's `readyState`; a closed channel is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadyState {
-    /// The association is not up.
-    Connecting,
-    /// Messages can be sent.
-    Open,
-    /// It is being closed, by either side.
-    Closing,
-}
-
-/// A message that arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
-    /// A text.
-    Text(String),
-    /// Bytes.
-    Binary(Vec<u8>),
-}
-
-/// Why a channel closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseCause {
-    /// One side closed it.
-    Closed,
-    /// The association ended.
-    Ended(CloseReason),
-    /// The peer lost its state and began anew.
-    Restarted,
-    /// No stream was left for it.
-    NoIdLeft,
-}
-
-/// Something that happened to a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The association is up.
-    Connected,
-    /// The peer opened a channel; [`Channels::info`] says which. It is open.
-    Announced(ChannelId),
-    /// A channel of ours is open.
-    Open(ChannelId),
-    /// A message arrived.
-    Message(ChannelId, Message),
-    /// The buffered amount fell to its threshold.
-    BufferedAmountLow(ChannelId),
-    /// The peer closes the channel.
-    Closing(ChannelId),
-    /// The channel is closed; its id has no meaning any more.
-    Closed(ChannelId, CloseCause),
-    /// The association is over; all channels were closed before.
-    Ended(CloseReason),
-}
-
-/// What a channel is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// The application's name for it.
-    pub label: String,
-    /// The subprotocol.
-    pub protocol: String,
-    /// Whether messages arrive in their order.
-    pub ordered: bool,
-    /// How hard it tries.
-    pub reliability: Reliability,
-    /// Whether both applications made it.
-    pub negotiated: bool,
-    /// The W3C's `id`, once assigned.
-    pub id: Option<u16>,
-    /// Importance.
-    pub priority: Priority,
-}
 
 /// How the peer learns of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opening {
+pub(super) enum Opening {
     /// OPEN was or will be sent, and its ACK has not arrived.
     WaitsForAck,
     /// The peer's OPEN is to be answered when the stream's earlier reset is over.
@@ -129,31 +28,31 @@ enum Opening {
 }
 
 #[derive(Debug)]
-struct Channel {
-    info: Info,
-    state: ReadyState,
-    opening: Opening,
-    is_announced: bool,
-    low_threshold: usize,
+pub(super) struct Channel {
+    pub(super) info: Info,
+    pub(super) state: ReadyState,
+    pub(super) opening: Opening,
+    pub(super) is_announced: bool,
+    pub(super) low_threshold: usize,
     /// Which of the two streams were reset.
-    is_incoming_reset: bool,
-    is_outgoing_reset: bool,
+    pub(super) is_incoming_reset: bool,
+    pub(super) is_outgoing_reset: bool,
 }
 
 /// Data channels over one association.
 #[derive(Debug)]
 pub struct Channels {
-    association: Association,
-    role: Option<Role>,
-    is_up: bool,
+    pub(super) association: Association,
+    pub(super) role: Option<Role>,
+    pub(super) is_up: bool,
     now: Option<Instant>,
-    channels: BTreeMap<ChannelId, Channel>,
-    by_stream: BTreeMap<u16, ChannelId>,
+    pub(super) channels: BTreeMap<ChannelId, Channel>,
+    pub(super) by_stream: BTreeMap<u16, ChannelId>,
     next: u32,
-    announced: usize,
-    announced_text_len: usize,
-    events: VecDeque<Event>,
-    counters: Counters,
+    pub(super) announced: usize,
+    pub(super) announced_text_len: usize,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
 }
 
 impl Channels {
@@ -453,7 +352,7 @@ impl Channels {
             })
     }
 
-    fn insert(&mut self, channel: Channel) -> ChannelId {
+    pub(super) fn insert(&mut self, channel: Channel) -> ChannelId {
         let id = ChannelId(self.next);
         self.next = self.next.wrapping_add(1);
         self.channels.insert(id, channel);
@@ -484,7 +383,7 @@ impl Channels {
     }
 
     /// The association is up: the peer is told of the channel, and the application may send.
-    fn set_open(&mut self, id: ChannelId) {
+    pub(super) fn set_open(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };
@@ -512,7 +411,7 @@ impl Channels {
         self.events.push_back(Event::Open(id));
     }
 
-    fn send_dcep(&mut self, stream: u16, message: Vec<u8>) {
+    pub(super) fn send_dcep(&mut self, stream: u16, message: Vec<u8>) {
         let Some(now) = self.now else { return };
         let sent = self.association.send(
             now,
@@ -528,222 +427,14 @@ impl Channels {
         }
     }
 
-    fn on_event(&mut self, event: sctp::Event) {
-        match event {
-            sctp::Event::Connected => {
-                self.is_up = true;
-                self.events.push_back(Event::Connected);
-                let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
-                for id in ids {
-                    self.set_open(id);
-                }
-            }
-            sctp::Event::Restarted => self.remove_all(CloseCause::Restarted),
-            sctp::Event::Message(message) => {
-                let event = self.on_message(message);
-                self.events.extend(event);
-            }
-            sctp::Event::BufferedAmountLow(stream) => {
-                if let Some(id) = self.by_stream.get(&stream.0) {
-                    self.events.push_back(Event::BufferedAmountLow(*id));
-                }
-            }
-            sctp::Event::IncomingReset(streams) => {
-                for stream in streams {
-                    self.on_incoming_reset(stream);
-                }
-            }
-            sctp::Event::OutgoingReset(streams) | sctp::Event::OutgoingResetDenied(streams) => {
-                for stream in streams {
-                    self.on_outgoing_reset(stream);
-                }
-            }
-            sctp::Event::Closed(reason) => {
-                self.is_up = false;
-                self.remove_all(CloseCause::Ended(reason));
-                self.events.push_back(Event::Ended(reason));
-            }
-        }
-    }
-
-    #[inline]
-    fn on_message(&mut self, message: sctp::Message) -> Option<Event> {
-        if message.ppid == Ppid::DCEP {
-            self.on_dcep(message.stream.0, &message.payload);
-            return None;
-        }
-        let id = self.by_stream.get(&message.stream.0).copied();
-        let channel = id.and_then(|id| Some((id, self.channels.get_mut(&id)?)));
-        let Some((id, channel)) = channel else {
-            self.counters.count("channel.message_without_channel");
-            return None;
-        };
-        if channel.opening == Opening::WaitsForAck {
-            // RFC 8832 §6: any message on the stream shows that the peer knows the channel.
-            channel.opening = Opening::Done;
-        }
-        if channel.state == ReadyState::Closing && channel.is_incoming_reset {
-            self.counters.count("channel.message_after_close");
-            return None;
-        }
-        let message = match message.ppid {
-            Ppid::STRING | Ppid::STRING_PARTIAL => self.text(message.payload),
-            Ppid::BINARY | Ppid::BINARY_PARTIAL => Message::Binary(message.payload),
-            Ppid::STRING_EMPTY => Message::Text(String::new()),
-            Ppid::BINARY_EMPTY => Message::Binary(Vec::new()),
-            _ => {
-                self.counters.count("channel.unknown_ppid");
-                return None;
-            }
-        };
-        Some(Event::Message(id, message))
-    }
-
-    /// What is not UTF-8 is replaced, as a browser's decoder does.
-    fn text(&mut self, payload: Vec<u8>) -> Message {
-        Message::Text(String::from_utf8(payload).unwrap_or_else(|error| {
-            self.counters.count("channel.text_not_utf8");
-            String::from_utf8_lossy(error.as_bytes()).into_owned()
-        }))
-    }
-
-    fn on_dcep(&mut self, stream: u16, message: &[u8]) {
-        match dcep::Message::parse(message) {
-            Ok(dcep::Message::Ack) => {
-                let channel = self.by_stream.get(&stream);
-                match channel.and_then(|id| self.channels.get_mut(id)) {
-                    Some(channel) if channel.opening == Opening::WaitsForAck => {
-                        channel.opening = Opening::Done;
-                    }
-                    Some(_) | None => self.counters.count("channel.unexpected_ack"),
-                }
-            }
-            Ok(dcep::Message::Open(open)) => self.on_open(stream, &open),
-            Err(error) => {
-                tracing::debug!(%error, stream, "DCEP message dropped");
-                self.counters.count("channel.bad_dcep");
-                if !self.by_stream.contains_key(&stream) {
-                    self.association.reset_stream(StreamId(stream));
-                }
-            }
-        }
-    }
-
-    fn on_open(&mut self, stream: u16, open: &dcep::Open<'_>) {
-        let predecessor = self.by_stream.get(&stream).copied();
-        if let Some(id) = predecessor {
-            let is_over = self
-                .channels
-                .get(&id)
-                .is_some_and(|old| old.state == ReadyState::Closing && old.is_incoming_reset);
-            if !is_over {
-                return self.counters.count("channel.open_of_used_stream");
-            }
-            // The peer heard of our reset and uses the number again before we heard its answer.
-            self.remove(id, CloseCause::Closed);
-        }
-        let text_len = open.label.len() + open.protocol.len();
-        let is_ours = self
-            .role
-            .is_some_and(|role| role.first_stream() == stream & 1);
-        let refusal = if is_ours {
-            Some("channel.open_of_our_parity")
-        } else if self.announced >= ANNOUNCED_MAX {
-            Some("channel.too_many_channels")
-        } else if self.announced_text_len + text_len > ANNOUNCED_TEXT_LEN_MAX {
-            Some("channel.labels_too_long")
-        } else {
-            None
-        };
-        if let Some(reason) = refusal {
-            self.counters.count(reason);
-            return self.association.reset_stream(StreamId(stream));
-        }
-        let is_resetting = self.association.is_resetting(StreamId(stream));
-        self.announced += 1;
-        self.announced_text_len += text_len;
-        let id = self.insert(Channel {
-            info: Info {
-                label: open.label.to_owned(),
-                protocol: open.protocol.to_owned(),
-                ordered: open.is_ordered,
-                reliability: Reliability::from_wire(open.reliability),
-                negotiated: false,
-                id: Some(stream),
-                priority: Priority::from_value(open.priority),
-            },
-            state: ReadyState::Open,
-            opening: if is_resetting {
-                Opening::OwesAck
-            } else {
-                Opening::Done
-            },
-            is_announced: true,
-            low_threshold: 0,
-            is_incoming_reset: false,
-            is_outgoing_reset: false,
-        });
-        self.by_stream.insert(stream, id);
-        if !is_resetting {
-            self.send_ack(stream);
-        }
-        self.events.push_back(Event::Announced(id));
-    }
-
-    fn send_ack(&mut self, stream: u16) {
-        let mut message = Vec::new();
-        dcep::Message::Ack.write(&mut message);
-        self.send_dcep(stream, message);
-    }
-
-    /// The peer closes the channel, or answers our close.
-    fn on_incoming_reset(&mut self, stream: StreamId) {
-        let Some(id) = self.by_stream.get(&stream.0).copied() else {
-            return;
-        };
-        let Some(channel) = self.channels.get_mut(&id) else {
-            return;
-        };
-        channel.is_incoming_reset = true;
-        if channel.is_outgoing_reset {
-            return self.remove(id, CloseCause::Closed);
-        }
-        if channel.state != ReadyState::Closing {
-            channel.state = ReadyState::Closing;
-            self.events.push_back(Event::Closing(id));
-            self.association.reset_stream(stream);
-        }
-    }
-
-    /// Our reset is over; refused or not, there is nothing more that we can do.
-    fn on_outgoing_reset(&mut self, stream: StreamId) {
-        let Some(id) = self.by_stream.get(&stream.0).copied() else {
-            return;
-        };
-        let Some(channel) = self.channels.get_mut(&id) else {
-            return;
-        };
-        if channel.state != ReadyState::Closing {
-            if channel.opening == Opening::OwesAck {
-                channel.opening = Opening::Done;
-                self.send_ack(stream.0);
-            }
-            return;
-        }
-        channel.is_outgoing_reset = true;
-        if channel.is_incoming_reset {
-            self.remove(id, CloseCause::Closed);
-        }
-    }
-
-    fn remove_all(&mut self, cause: CloseCause) {
+    pub(super) fn remove_all(&mut self, cause: CloseCause) {
         let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in ids {
             self.remove(id, cause);
         }
     }
 
-    fn remove(&mut self, id: ChannelId, cause: CloseCause) {
+    pub(super) fn remove(&mut self, id: ChannelId, cause: CloseCause) {
         let Some(channel) = self.channels.remove(&id) else {
             return;
         };

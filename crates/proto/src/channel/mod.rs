@@ -13,10 +13,13 @@
 
 mod channels;
 mod error;
+mod event;
+mod incoming;
 mod init;
 
-pub use channels::{ChannelId, Channels, CloseCause, Event, Info, Message, ReadyState, Role};
+pub use channels::Channels;
 pub use error::{OpenError, SendError};
+pub use event::{ChannelId, CloseCause, Event, Info, Message, ReadyState, Role};
 pub use init::{ChannelInit, Priority, Reliability};
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 use std::time::{Duration, Instant};
 
+use twocan_wire::dcep;
+use twocan_wire::ids::StreamId;
+use twocan_wire::sctp::Ppid;
+
 use super::*;
 use crate::random::Random;
-use crate::sctp::{CloseReason, Config};
+use crate::sctp::{Association, CloseReason, Config, SendOptions};
 
 /// Two ends whose packets arrive after 10 ms.
 struct Pair {
@@ -356,4 +360,107 @@ fn the_end_of_the_association_closes_every_channel() {
             Event::Ended(by_peer)
         ]
     );
+}
+
+/// Two ends of which one is a bare association, to send what no channel would.
+fn with_bare_peer() -> (Channels, Association, Instant) {
+    let now = start();
+    let mut channels = Channels::new(Config::default(), Random::new([1; 32]));
+    let mut peer = Association::new(Config::default(), Random::new([2; 32]));
+    channels.start(now, Role::Server);
+    peer.connect(now);
+    pass(&mut channels, &mut peer, now);
+    assert_eq!(channels.poll_event(), Some(Event::Connected));
+    (channels, peer, now)
+}
+
+fn pass(channels: &mut Channels, peer: &mut Association, now: Instant) {
+    let mut packet = Vec::new();
+    let mut moved = true;
+    while moved {
+        moved = false;
+        while channels.poll_transmit(now, &mut packet) {
+            peer.handle_packet(now, &std::mem::take(&mut packet));
+            moved = true;
+        }
+        while peer.poll_transmit(now, &mut packet) {
+            channels.handle_packet(now, &std::mem::take(&mut packet));
+            moved = true;
+        }
+    }
+}
+
+fn send(peer: &mut Association, now: Instant, stream: u16, ppid: Ppid, payload: Vec<u8>) {
+    peer.send(now, StreamId(stream), ppid, SendOptions::default(), payload)
+        .unwrap();
+}
+
+fn open_message(label: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    dcep::Message::Open(dcep::Open {
+        is_ordered: true,
+        reliability: dcep::Reliability::Reliable,
+        priority: 256,
+        label,
+        protocol: "",
+    })
+    .write(&mut message);
+    message
+}
+
+#[test]
+fn what_the_peer_sends_against_the_rules_is_counted() {
+    let (mut channels, mut peer, now) = with_bare_peer();
+    send(&mut peer, now, 0, Ppid::BINARY, vec![1]);
+    send(&mut peer, now, 2, Ppid::DCEP, vec![9, 9]);
+    send(&mut peer, now, 4, Ppid::DCEP, vec![2]);
+    send(&mut peer, now, 1, Ppid::DCEP, open_message("ours"));
+    send(&mut peer, now, 6, Ppid::DCEP, open_message("good"));
+    send(&mut peer, now, 6, Ppid::DCEP, open_message("twice"));
+    send(&mut peer, now, 6, Ppid(99), vec![1]);
+    send(&mut peer, now, 6, Ppid::STRING, vec![b'a', 0xff]);
+    pass(&mut channels, &mut peer, now);
+    let events: Vec<Event> = std::iter::from_fn(|| channels.poll_event()).collect();
+    let [
+        Event::Announced(id),
+        Event::Message(with, Message::Text(text)),
+    ] = &events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!((id, text.as_str()), (with, "a\u{fffd}"));
+    let counters = channels.counters();
+    for reason in [
+        "channel.message_without_channel",
+        "channel.bad_dcep",
+        "channel.unexpected_ack",
+        "channel.open_of_our_parity",
+        "channel.open_of_used_stream",
+        "channel.unknown_ppid",
+        "channel.text_not_utf8",
+    ] {
+        assert_eq!(counters.get(reason), 1, "{reason}");
+    }
+}
+
+#[test]
+fn announced_channels_and_their_labels_have_a_bound() {
+    let (mut channels, mut peer, now) = with_bare_peer();
+    for stream in (0..2100).step_by(2) {
+        send(&mut peer, now, stream, Ppid::DCEP, open_message("x"));
+        pass(&mut channels, &mut peer, now);
+        while channels.poll_event().is_some() {}
+    }
+    assert_eq!(channels.iter().count(), 1024);
+    assert_eq!(channels.counters().get("channel.too_many_channels"), 26);
+
+    let (mut channels, mut peer, now) = with_bare_peer();
+    let label = "x".repeat(60_000);
+    for stream in (0..40).step_by(2) {
+        send(&mut peer, now, stream, Ppid::DCEP, open_message(&label));
+        pass(&mut channels, &mut peer, now);
+        while channels.poll_event().is_some() {}
+    }
+    assert_eq!(channels.iter().count(), (1 << 20) / 60_000);
+    assert_eq!(channels.counters().get("channel.labels_too_long"), 3);
 }

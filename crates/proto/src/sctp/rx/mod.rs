@@ -121,8 +121,11 @@ impl Receiver {
             self.whole(&fragment)
         } else {
             let limit = self.message_len_max;
-            self.runs
-                .insert(&fragment, limit, self.len_hint.min(limit), &mut self.held)
+            let joined = self
+                .runs
+                .insert(&fragment, limit, self.len_hint, &mut self.held);
+            self.remember_len(&joined);
+            joined
         };
         self.on_joined(joined, Numbering::Ssn, deliver)
     }
@@ -162,7 +165,7 @@ impl Receiver {
         } else {
             let limit = self.message_len_max;
             let hint = if self.interleaved.is_empty() {
-                self.len_hint.min(limit)
+                self.len_hint
             } else {
                 0
             };
@@ -171,6 +174,7 @@ impl Receiver {
             if runs.is_empty() {
                 self.interleaved.remove(&id);
             }
+            self.remember_len(&joined);
             joined
         };
         self.on_joined(joined, Numbering::Mid, deliver)
@@ -345,6 +349,13 @@ impl Receiver {
         })
     }
 
+    /// The next message that comes in fragments may be as long as this one.
+    fn remember_len(&mut self, joined: &Joined) {
+        if let Joined::Complete(message) = joined {
+            self.len_hint = message.payload.len();
+        }
+    }
+
     #[inline]
     fn on_joined(
         &mut self,
@@ -357,9 +368,6 @@ impl Receiver {
             Joined::TooLarge => return Err(Breach::MessageTooLarge),
             Joined::Complete(message) => message,
         };
-        if message.payload.len() > self.len_hint {
-            self.len_hint = message.payload.len();
-        }
         let mut taken = 0;
         let is_new = if message.label.is_unordered {
             taken += message.payload.len() + OVERHEAD;

@@ -207,8 +207,12 @@ impl Run {
 
     fn into_payload(mut self) -> Vec<u8> {
         if self.pieces.len() == 1
-            && let Some(piece) = self.pieces.pop_front()
+            && let Some(mut piece) = self.pieces.pop_front()
         {
+            // The space ahead may have been for a longer one, and nobody counts it.
+            if piece.capacity() > 2 * piece.len() {
+                piece.shrink_to_fit();
+            }
             return piece;
         }
         let mut payload = Vec::with_capacity(self.len);

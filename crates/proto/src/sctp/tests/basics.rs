@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn simultaneous_inits_open_one_association() {
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let link = LinkConfig::delay(20 * MS).jitter(20 * MS).loss(100);
         let mut pair = Pair::new(seed, &Config::default(), link);
         pair.connect();

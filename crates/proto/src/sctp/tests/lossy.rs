@@ -61,7 +61,7 @@ fn check_delivery(seed: u64, config: &Config, link: LinkConfig, order: Order) {
 
 #[test]
 fn every_message_arrives_once_and_in_order_on_bad_links() {
-    for seed in 0..30 {
+    for seed in seeds(30) {
         let link = LinkConfig::delay(20 * MS)
             .jitter(15 * MS)
             .loss(50)
@@ -120,7 +120,7 @@ fn a_zero_checksum_that_was_not_offered_is_dropped() {
 
 #[test]
 fn a_message_of_256_kib_always_arrives_at_20_percent_loss() {
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let link = LinkConfig::delay(20 * MS).loss(200);
         let mut pair = Pair::connected(seed, &config(), link);
         pair.send(A, 0, SendOptions::default(), payload(seed, 262_144));
@@ -217,8 +217,8 @@ fn links_are_filled_and_loss_is_survived() {
             20,
         ),
     ];
-    println!("1 / 18 Mbit/s, 1 % at 60 ms, 50 Mbit/s 1 % at 40 ms: {measured:?}");
-    for (mbit, floor) in measured.into_iter().zip([0.85, 15.5, 1.5, 3.0]) {
-        assert!(mbit >= floor, "{measured:?}");
+    // The floors of dcsctp's own tests (0.5, 16, 1.5), and what others reach on the last link (3.1).
+    for (mbit, floor) in measured.into_iter().zip([0.8, 16.0, 1.5, 3.3]) {
+        assert!(mbit >= floor, "Mbit/s: {measured:?}");
     }
 }

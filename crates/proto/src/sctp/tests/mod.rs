@@ -1,8 +1,11 @@
 //! Two associations with a simulated link between them.
 
 mod basics;
+mod hostile;
 mod link;
 mod lossy;
+mod partial;
+mod resets;
 
 use std::time::{Duration, Instant};
 
@@ -35,14 +38,25 @@ enum Side {
 }
 use Side::{A, B};
 
+type Filter = Box<dyn FnMut(Side, &[u8]) -> bool>;
+
+/// The seeds of a test: `default` of them, or as many as `TWOCAN_SEEDS` says.
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    let wanted = std::env::var("TWOCAN_SEEDS").ok();
+    0..wanted
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(default)
+}
+
 /// Two associations, the links between them, and what they reported.
 struct Pair {
+    seed: u64,
     now: Instant,
     ends: [Association; 2],
     links: [Link; 2],
     events: [Vec<Event>; 2],
-    /// Packets that do not count as data, dropped when this says so.
-    filter: Box<dyn FnMut(Side, &[u8]) -> bool>,
+    /// Whether a packet goes on its way.
+    filter: Filter,
     scratch: Vec<u8>,
 }
 
@@ -56,6 +70,7 @@ impl Pair {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut random = Random::new(bytes);
         Self {
+            seed,
             now: start(),
             ends: [
                 Association::new(a, random.fork()),
@@ -115,8 +130,8 @@ impl Pair {
             match next {
                 Some(at) if at <= began + limit => self.now = self.now.max(at),
                 _ => panic!(
-                    "not done after {:?} (next {next:?}): {:#?}",
-                    limit,
+                    "seed {}: not done after {limit:?} (next {next:?}): {:#?}",
+                    self.seed,
                     self.ends
                         .each_ref()
                         .map(|end| (end.stats(), end.counters().clone()))

@@ -73,6 +73,11 @@ impl Sender {
         }
         self.advance_ack_point();
         self.repeat_forward_tsn(now);
+        if self.is_done() {
+            self.messages.shrink();
+            self.outstanding.shrink();
+            self.rack.shrink();
+        }
         if self.outstanding.is_empty() {
             self.t3 = None;
             self.loss_timer = None;

@@ -53,6 +53,9 @@ impl Message {
     }
 }
 
+/// Entries whose memory an idle association may keep: about 12 KiB.
+const IDLE_CAPACITY: usize = 128;
+
 /// Messages by key; keys are used again.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
@@ -97,8 +100,15 @@ impl Messages {
         }
     }
 
+    /// Gives back the memory of a burst, once no message is left.
+    pub(super) fn shrink(&mut self) {
+        if self.entries.capacity() > IDLE_CAPACITY {
+            *self = Self::default();
+        }
+    }
+
+    /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.free.clear();
+        *self = Self::default();
     }
 }

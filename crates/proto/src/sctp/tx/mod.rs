@@ -340,9 +340,9 @@ impl Sender {
         let is_retransmission = self.outstanding.next() == next;
         if is_retransmission {
             let last = (self.outstanding.first()..next).rev().find(|tsn| {
-                self.outstanding
-                    .get(*tsn)
-                    .is_some_and(|sent| sent.fate == Fate::InFlight)
+                self.outstanding.get(*tsn).is_some_and(|sent| {
+                    sent.fate == Fate::InFlight && !self.is_exhausted(now, sent)
+                })
             });
             let Some(last) = last else { return };
             self.write_again(now, last, writer);

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use super::messages::MessageKey;
 
+/// Entries whose memory an idle association may keep: about 16 KiB.
+const IDLE_CAPACITY: usize = 256;
+
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -79,6 +82,13 @@ impl Outstanding {
         let tsn = self.next();
         self.chunks.push_back(sent);
         tsn
+    }
+
+    /// Gives back the memory of a burst, once nothing is in flight.
+    pub(super) fn shrink(&mut self) {
+        if self.chunks.is_empty() && self.chunks.capacity() > IDLE_CAPACITY {
+            self.chunks = VecDeque::new();
+        }
     }
 
     /// Takes the chunk with the lowest TSN.

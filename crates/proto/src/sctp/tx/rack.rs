@@ -20,6 +20,9 @@ const DUPLICATE_THRESHOLD: usize = 3;
 /// Largest multiple of a quarter round trip in the reordering window (bounded by one round trip).
 const WINDOW_STEPS_MAX: u32 = 8;
 
+/// Entries whose memory an idle association may keep: 16 KiB.
+const IDLE_CAPACITY: usize = 1024;
+
 #[derive(Debug, Clone, Copy)]
 struct Transmission {
     tsn: u64,
@@ -124,6 +127,14 @@ impl Rack {
             return Verdict::Lost(oldest.tsn);
         }
         Verdict::Settled
+    }
+
+    /// Nothing is in flight: what was logged is decided, and its memory is given back.
+    pub(super) fn shrink(&mut self) {
+        self.log.clear();
+        if self.log.capacity() > IDLE_CAPACITY {
+            self.log = VecDeque::new();
+        }
     }
 
     /// After a timeout everything is sent again: what was logged says nothing any more.

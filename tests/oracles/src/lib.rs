@@ -1,0 +1,1 @@
+//! Tests of our machines against implementations that we did not write; see `tests/`.
