@@ -80,19 +80,23 @@ impl Peer {
 }
 
 impl Association {
-    /// The parameters of our INIT and INIT ACK.
-    pub(super) fn parameters(&self, cookie: Option<&[u8]>) -> ParametersBuf {
+    /// The parameters of our INIT, or of the INIT ACK to an `offer`.
+    ///
+    /// An INIT ACK names optional extensions only where the peer's INIT did: Pion of 2022 drops a
+    /// packet with a parameter that it does not know, and so never sees our INIT, but this.
+    pub(super) fn parameters(&self, offer: Option<&Offer>) -> ParametersBuf {
         let mut parameters = ParametersBuf::new();
         let mut extensions = vec![kind::RE_CONFIG, kind::FORWARD_TSN];
-        if self.config.interleaving {
+        let wanted = |has: fn(&Peer) -> bool| offer.is_none_or(|offer| has(&offer.peer));
+        if self.config.interleaving && wanted(|peer| peer.has_interleaving) {
             extensions.extend([kind::I_DATA, kind::I_FORWARD_TSN]);
         }
-        if let Some(cookie) = cookie {
-            parameters.push(&Parameter::StateCookie(cookie));
+        if let Some(offer) = offer {
+            parameters.push(&Parameter::StateCookie(&offer.cookie));
         }
         parameters.push(&Parameter::SupportedExtensions(&extensions));
         parameters.push(&Parameter::ForwardTsnSupported);
-        if self.config.zero_checksum {
+        if self.config.zero_checksum && wanted(|peer| peer.accepts_zero_checksum) {
             parameters.push(&Parameter::ZeroChecksumAcceptable(EDMID_DTLS));
         }
         parameters

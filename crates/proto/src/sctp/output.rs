@@ -158,7 +158,7 @@ impl Association {
             }
             Alone::InitAck => {
                 let Some(offer) = &self.offer else { return };
-                let parameters = self.parameters(Some(&offer.cookie));
+                let parameters = self.parameters(Some(offer));
                 let init = self.init(offer.local_tag, offer.local_tsn, parameters.as_parameters());
                 self.write_packet(offer.peer.tag, &InitAck(init), out);
             }

@@ -26,7 +26,7 @@ use twocan::{
 use result::Outcome;
 
 /// How long the whole exchange may take, unless bulk takes longer.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_secs(25);
 
 /// How long the peer goes on after its result.
 const LINGER: Duration = Duration::from_secs(10);
