@@ -37,7 +37,7 @@ fn messages_without_retransmissions_are_lost_and_the_others_arrive_in_order() {
                     let messages = pair.messages(B);
                     messages.last().is_some_and(|last| last.payload[0] == 255)
                 });
-                pair.run_for(Duration::from_secs(10));
+                pair.run_until(LONG, |pair| pair.ends[0].tx.is_done());
                 let got: Vec<u8> = pair.messages(B).iter().map(|m| m.payload[0]).collect();
                 let mut unique = got.clone();
                 unique.sort_unstable();
