@@ -31,7 +31,7 @@ pub enum RtcpError {
     /// The version is not 2.
     #[error("version is not 2")]
     BadVersion,
-    /// The padding count is 0, no multiple of 4, or larger than the packet.
+    /// The padding count is 0 or larger than the packet.
     #[error("padding does not fit the packet")]
     BadPadding,
     /// An item of a source description is no text.
@@ -122,7 +122,8 @@ fn split<'a>(reader: &mut Reader<'a>) -> Result<([u8; 2], &'a [u8]), RtcpError> 
     }
     let count = usize::from(body.last().copied().ok_or(RtcpError::BadPadding)?);
     let len = body.len().checked_sub(count).ok_or(RtcpError::BadPadding)?;
-    if count == 0 || count & 3 != 0 {
+    // RFC 3550 §6.4.1 wants a multiple of 4; libwebrtc's transport feedback counts single bytes.
+    if count == 0 {
         return Err(RtcpError::BadPadding);
     }
     Ok((head, body.get(..len).unwrap_or_default()))
