@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use twocan_proto::channel::{self, ChannelId, ChannelInit, Message, ReadyState};
 use twocan_proto::dtls::{Certificate, Settings};
 use twocan_proto::peer::{
     Config, ConnectionState, Description, Event, Interfaces, Peer, RemoteCandidateInit, StunServer,
@@ -54,6 +55,7 @@ pub struct Call {
     pub sites: [SiteId; 2],
     /// What each reported, in order.
     pub events: [Vec<Event>; 2],
+    messages: [Vec<Message>; 2],
     signals: VecDeque<(Duration, usize, Signal)>,
     signaling: Duration,
 }
@@ -97,6 +99,7 @@ impl Call {
             hosts,
             sites,
             events: [Vec::new(), Vec::new()],
+            messages: [Vec::new(), Vec::new()],
             signals: VecDeque::new(),
             signaling: setting.signaling,
         };
@@ -167,13 +170,16 @@ impl Call {
             if now >= end {
                 return false;
             }
+            // Channels are polled, so the application looks now and then.
+            let look = now + Duration::from_millis(5);
             let next = self
                 .signals
                 .iter()
                 .map(|(at, ..)| *at)
                 .min()
                 .unwrap_or(end)
-                .min(end);
+                .min(end)
+                .min(look);
             let mut news = false;
             let wait = next.saturating_sub(now).max(Duration::from_micros(1));
             self.world.run_until(wait, |world| {
@@ -181,6 +187,25 @@ impl Call {
                 news
             });
         }
+    }
+
+    /// Everything that came on channels of a peer since the last call.
+    pub fn take_messages(&mut self, index: usize) -> Vec<Message> {
+        self.collect();
+        std::mem::take(&mut self.messages[index])
+    }
+
+    /// Both peers connected, with a channel that the caller made.
+    pub fn with_channel(seed: u64, setting: &Setting, init: ChannelInit) -> (Self, ChannelId) {
+        let mut call = Self::new(seed, setting);
+        let made = call.with(0, |peer, _| peer.create_data_channel(init));
+        let id = made.unwrap_or_else(|error| unreachable!("{error}"));
+        call.offer(0);
+        let open = call.run_until(Duration::from_secs(30), |call| {
+            call.peer(0).channel_state(id) == Some(ReadyState::Open)
+        });
+        assert!(open, "seed {seed}: no channel {}", call.explain());
+        (call, id)
     }
 
     /// Runs for a while.
@@ -215,6 +240,17 @@ impl Call {
     }
 
     fn collect(&mut self) {
+        for index in 0..2 {
+            let arrived = self.act(index, |peer, _| {
+                let events = std::iter::from_fn(|| peer.poll_channel_event());
+                let messages = events.filter_map(|event| match event {
+                    channel::Event::Message(_, message) => Some(message),
+                    _ => None,
+                });
+                messages.collect::<Vec<_>>()
+            });
+            self.messages[index].extend(arrived);
+        }
         for (host, event) in self.world.take_events() {
             let index = usize::from(host == self.hosts[1]);
             if let Event::IceCandidate(candidate) = &event {

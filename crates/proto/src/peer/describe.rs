@@ -231,18 +231,17 @@ impl Peer {
                 .push_back(Event::SignalingState(plan.signaling_state));
         }
         self.apply_local_credentials(now, plan.ice.local.as_ref());
+        // The peer may check before its answer arrives: the role is known from the offer on.
+        if !self.transport.is_started() {
+            let role = match plan.ice.role {
+                IceRole::Controlling => ice::Role::Controlling,
+                IceRole::Controlled => ice::Role::Controlled,
+            };
+            self.transport.ice.set_role(at, role);
+        }
         // An answer fixes everything about the transport; before it, nothing of the remote side's
         // description is used.
         if let (Some(dtls), Some(remote)) = (&plan.dtls, &plan.ice.remote) {
-            if self.transport.ice.remote_candidates().is_empty() && !self.transport.is_started() {
-                self.transport.ice.set_role(
-                    at,
-                    match plan.ice.role {
-                        IceRole::Controlling => ice::Role::Controlling,
-                        IceRole::Controlled => ice::Role::Controlled,
-                    },
-                );
-            }
             let credentials = Credentials::new(
                 remote.parameters.username_fragment.clone(),
                 remote.parameters.password.clone(),

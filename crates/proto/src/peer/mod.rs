@@ -182,5 +182,6 @@ pub struct Description {
     pub sdp: String,
 }
 
-/// How long early handshake datagrams are kept: until the description that they belong to.
+/// Handshake datagrams kept that arrive before the description they belong to; later ones are
+/// dropped and counted, the peer repeats them.
 const EARLY_DTLS_MAX: usize = 8;

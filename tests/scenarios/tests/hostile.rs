@@ -1,0 +1,119 @@
+//! An attacker who can send from anywhere, and damage what passes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use twocan_proto::channel::ChannelInit;
+use twocan_scenarios::{Call, Setting, seeds};
+use twocan_sim::LinkConfig;
+
+/// A datagram of a kind that might do harm, with random content.
+fn forged(call: &mut Call) -> Vec<u8> {
+    let random = call.world.random();
+    let mut bytes = vec![0; 20 + random.below(200) as usize];
+    random.fill(&mut bytes);
+    match random.below(7) {
+        // STUN with a right cookie and length.
+        0 => {
+            bytes.truncate(bytes.len() & !3);
+            let len = (bytes.len() - 20) as u16;
+            bytes[..2].copy_from_slice(&[0, 1]);
+            bytes[2..4].copy_from_slice(&len.to_be_bytes());
+            bytes[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
+        }
+        // A ClientHello, an alert, a record of each later epoch.
+        1 => bytes[..4].copy_from_slice(&[22, 0xfe, 0xfd, 0]),
+        2 => bytes = vec![21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40],
+        3 => bytes[0] = 0x2f,
+        // RTP, and RTCP that says goodbye.
+        4 => bytes[..2].copy_from_slice(&[0x80, 96]),
+        5 => bytes[..2].copy_from_slice(&[0x81, 203]),
+        _ => {}
+    }
+    bytes
+}
+
+#[test]
+fn ten_thousand_forged_datagrams_do_not_disturb_a_call() {
+    for seed in seeds() {
+        let (mut call, id) = Call::with_channel(seed, &Setting::default(), ChannelInit::default());
+        let victim = call.peer(1).route().unwrap();
+        let elsewhere: SocketAddr = "203.0.113.66:6666".parse().unwrap();
+        for round in 0..50u32 {
+            for shot in 0..20 {
+                // In turn from elsewhere, and from the very address of the peer.
+                let from = if shot % 2 == 0 {
+                    elsewhere
+                } else {
+                    victim.remote
+                };
+                let bytes = forged(&mut call);
+                call.world.inject(from, victim.path.local, bytes);
+            }
+            call.with(0, |peer, now| peer.send_text(now, id, format!("{round}")))
+                .unwrap();
+            let sent_at = call.world.elapsed();
+            call.run_for(Duration::from_millis(70));
+            assert_eq!(
+                call.take_messages(1).len(),
+                1,
+                "seed {seed}, {}",
+                call.explain()
+            );
+            assert!(call.world.elapsed() - sent_at <= Duration::from_millis(71));
+        }
+        assert!(call.is_connected(), "seed {seed}, {}", call.explain());
+    }
+}
+
+#[test]
+fn forged_datagrams_during_the_handshake_do_not_stop_it() {
+    for seed in seeds() {
+        let mut call = Call::new(seed, &Setting::default());
+        call.with(0, |peer, _| {
+            peer.create_data_channel(ChannelInit::default())
+        })
+        .unwrap();
+        call.offer(0);
+        let elsewhere: SocketAddr = "203.0.113.66:6666".parse().unwrap();
+        for _ in 0..40 {
+            call.run_for(Duration::from_millis(10));
+            for host in call.hosts {
+                let bytes = forged(&mut call);
+                let to = SocketAddr::new(call.world.ip(host), 4000 + 100 * host.0 as u16);
+                call.world.inject(elsewhere, to, bytes);
+            }
+        }
+        let connected = call.run_until(Duration::from_secs(5), Call::is_connected);
+        assert!(connected, "seed {seed}, {}", call.explain());
+    }
+}
+
+#[test]
+fn damaged_datagrams_are_dropped_and_their_content_sent_again() {
+    for seed in seeds() {
+        let (mut call, id) = Call::with_channel(seed, &Setting::default(), ChannelInit::default());
+        for site in call.sites {
+            let site = call.world.site(site);
+            let damaged = LinkConfig {
+                damage_per_mille: 100,
+                ..site.uplink.config
+            };
+            site.uplink.config = damaged;
+            site.downlink.config = damaged;
+        }
+        for number in 0..50 {
+            let text = format!("{number}").repeat(500);
+            call.with(0, |peer, now| peer.send_text(now, id, text))
+                .unwrap();
+        }
+        call.run_for(Duration::from_secs(30));
+        assert_eq!(
+            call.take_messages(1).len(),
+            50,
+            "seed {seed}, {}",
+            call.explain()
+        );
+        assert!(call.is_connected(), "seed {seed}, {}", call.explain());
+    }
+}
