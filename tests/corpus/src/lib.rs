@@ -1,0 +1,54 @@
+//! What hostile bytes are thrown at: one plain function per parser and per machine.
+//!
+//! A target may do anything but panic, hang or grow without bound. `tests/replay.rs` runs every
+//! file of `seeds/NAME` through the target of that name; `tests/fuzz` has a wrapper around each for
+//! `cargo fuzz`, and `cargo run -p twocan-corpus --bin seeds` writes the seeds anew.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a target reports by panic what it finds"
+)]
+
+pub mod formats;
+pub mod machines;
+mod script;
+
+pub use script::Script;
+
+/// A target: takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its folder of seeds.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("candidate", formats::candidate),
+    ("channels", machines::channels),
+    ("dcep", formats::dcep),
+    ("demux", formats::demux),
+    ("dtls_datagrams", machines::dtls_datagrams),
+    ("dtls_handshake", machines::dtls_handshake),
+    ("fmtp", formats::fmtp),
+    ("h264", formats::h264),
+    ("h264_packetize", formats::h264_packetize),
+    ("ice_agent", machines::ice_agent),
+    ("negotiate_answer", machines::negotiate_answer),
+    ("negotiate_offer", machines::negotiate_offer),
+    ("peer", machines::peer),
+    ("room_hall", machines::room_hall),
+    ("rtcp", formats::rtcp),
+    ("rtp_extensions", formats::rtp_extensions),
+    ("rtp_header", formats::rtp_header),
+    ("rtp_session", machines::rtp_session),
+    ("sctp_association", machines::sctp_association),
+    ("sctp_chunks", formats::sctp_chunks),
+    ("sctp_packet", formats::sctp_packet),
+    ("sdp", formats::sdp),
+    ("sdp_attribute", formats::sdp_attribute),
+    ("srtp_receiver", machines::srtp_receiver),
+    ("srtp_streams", machines::srtp_streams),
+    ("stun", formats::stun),
+    ("stun_server", machines::stun_server),
+    ("transport_feedback", formats::transport_feedback),
+    ("vp8", formats::vp8),
+    ("vp8_packetize", formats::vp8_packetize),
+];
