@@ -24,6 +24,8 @@ mod data_channel;
 mod driver;
 mod environment;
 mod error;
+#[cfg(feature = "files")]
+pub mod files;
 mod peer_connection;
 mod state;
 mod stats;
