@@ -27,6 +27,8 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod peer_connection;
+#[cfg(feature = "rooms")]
+pub mod rooms;
 mod state;
 mod stats;
 mod transceiver;
