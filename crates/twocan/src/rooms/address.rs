@@ -23,6 +23,9 @@ impl Address {
             reason,
         };
         let escaped = escape(text.split('#').next().unwrap_or_default());
+        if !escaped.contains("://") {
+            return Err(wrong("it does not begin with http:// or https://"));
+        }
         let uri: Uri = escaped.parse().map_err(|_| wrong("it is not a URL"))?;
         let is_tls = match uri.scheme_str() {
             Some("http" | "ws") => false,
