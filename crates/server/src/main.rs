@@ -1,6 +1,7 @@
 //! The `twocan` binary.
 #![forbid(unsafe_code)]
 
+mod join;
 mod peer;
 mod serve;
 
@@ -28,6 +29,8 @@ struct Command {
 enum Task {
     /// Run the server: the meeting page, signaling rooms and STUN (the default).
     Serve(Box<serve::Settings>),
+    /// Join a room: echo, record or play.
+    Join(Box<join::Settings>),
     /// Run one peer for interop and measuring: descriptions as JSON lines on stdin and stdout.
     Peer(peer::Arguments),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn std::error::Error>> = match command.task {
         None => serve::run(&command.serve).map_err(Into::into),
         Some(Task::Serve(settings)) => serve::run(&settings).map_err(Into::into),
+        Some(Task::Join(settings)) => join::run(*settings).map_err(Into::into),
         Some(Task::Peer(arguments)) => peer::run(&arguments).map_err(Into::into),
     };
     match outcome {

@@ -24,7 +24,11 @@ mod data_channel;
 mod driver;
 mod environment;
 mod error;
+#[cfg(feature = "files")]
+pub mod files;
 mod peer_connection;
+#[cfg(feature = "rooms")]
+pub mod rooms;
 mod state;
 mod stats;
 mod transceiver;

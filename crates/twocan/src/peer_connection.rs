@@ -331,6 +331,12 @@ impl PeerConnection {
         StatsReport::of(&self.owner.shared.lock())
     }
 
+    /// Waits until the connection is closed, by either side.
+    pub async fn closed(&self) {
+        let shared = &self.owner.shared;
+        shared.until(|state| state.finished.then_some(())).await;
+    }
+
     /// Ends everything: channels, tracks, sockets, the task.
     pub fn close(&self) {
         self.act(|state| state.peer.close(clock::now()));

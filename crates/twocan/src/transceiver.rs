@@ -78,6 +78,11 @@ impl RtpTransceiver {
         Self { owner, id }
     }
 
+    /// Whether both are handles of one transceiver.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
     /// The next frame that the other side sends; `None` once it stops sending or the connection
     /// ends.
     ///

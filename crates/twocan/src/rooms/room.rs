@@ -1,0 +1,156 @@
+//! A room, as the application sees it.
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use twocan_io::clock;
+use twocan_proto::random::Random;
+
+use super::address::Address;
+use super::error::{CloseReason, JoinError};
+use super::messages::{Source, TrackChange};
+use super::peer::{PeerState, RoomPeer};
+use super::session::Session;
+use super::socket;
+use super::task::{self, Command, Task};
+use crate::configuration::Configuration;
+use crate::data_channel::DataChannel;
+use crate::transceiver::TrackEvent;
+
+/// Events that wait for the application; then the room itself waits.
+const EVENTS_MAX: usize = 256;
+
+/// Frames and wishes on their way to the room's task.
+const COMMANDS_MAX: usize = 256;
+
+/// How to join.
+#[derive(Debug, Clone, Default)]
+pub struct JoinOptions {
+    /// What others see. Default empty.
+    pub name: String,
+    /// The secret of a server that has one.
+    pub token: Option<String>,
+    /// What this side sends from the start. Default nothing: then it only receives.
+    pub publish: Vec<Source>,
+    /// Takes a self-signed certificate from a server on this machine. Default no.
+    pub accept_self_signed: bool,
+    /// For every connection; the server's ICE servers are added.
+    pub configuration: Configuration,
+}
+
+/// What happens in a room.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RoomEvent {
+    /// Someone is there.
+    PeerJoined(RoomPeer),
+    /// How the connection with someone does.
+    PeerState {
+        /// Who.
+        peer: RoomPeer,
+        /// How.
+        state: PeerState,
+    },
+    /// Someone sends.
+    Track {
+        /// Who.
+        peer: RoomPeer,
+        /// On what.
+        track: TrackEvent,
+    },
+    /// Someone says what it sends.
+    Announced {
+        /// Who.
+        peer: RoomPeer,
+        /// What.
+        change: TrackChange,
+    },
+    /// There is a data channel: made by the other side, or the channel `chat` that this side
+    /// makes with the first offer, which opens later.
+    DataChannel {
+        /// With whom.
+        peer: RoomPeer,
+        /// The channel.
+        channel: DataChannel,
+    },
+    /// Someone is gone; the connection is closed.
+    PeerLeft(RoomPeer),
+    /// The WebSocket broke and is made again; connections go on meanwhile.
+    Reconnecting,
+    /// The session goes on.
+    Resumed,
+    /// The old session was gone, and the room was joined anew: everyone is met again.
+    JoinedAnew,
+    /// The server is about to end.
+    Draining,
+    /// The room is over. This is the last event.
+    Closed(CloseReason),
+}
+
+/// A room that was joined. Dropping it leaves.
+#[derive(Debug)]
+pub struct Room {
+    id: String,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<RoomEvent>,
+}
+
+impl Room {
+    /// Joins the room of that address: what a person opens (`http://localhost:8080/my-room`), or
+    /// the WebSocket's own.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub async fn join(address: &str, options: JoinOptions) -> Result<Self, JoinError> {
+        let address = Address::of(address, options.token.as_deref())?;
+        let tls = socket::tls(&address, options.accept_self_signed)?;
+        let session = Session::new(json!({"name": options.name}));
+        let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
+        let (events_out, events) = mpsc::channel(EVENTS_MAX);
+        let lines = task::lines(&options.publish, &mut Random::new(clock::seed()));
+        let task = Task::new(
+            session,
+            (address, tls),
+            options.configuration,
+            lines,
+            (commands.clone(), commands_in),
+            events_out,
+        );
+        let (id, task) = Box::pin(task.join()).await?;
+        tokio::spawn(task.run());
+        Ok(Self {
+            id,
+            commands,
+            events,
+        })
+    }
+
+    /// The id in the room; another one after [`RoomEvent::JoinedAnew`].
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The next thing that happens; `None` after [`RoomEvent::Closed`]. While 256 events wait, the
+    /// room stands still.
+    pub async fn next_event(&mut self) -> Option<RoomEvent> {
+        self.events.recv().await
+    }
+
+    /// Sends `sources` from here on, and no others: lines come or change with the next
+    /// negotiation, and others are told.
+    pub async fn publish(&self, sources: &[Source]) {
+        let _ = self.commands.send(Command::Publish(sources.to_vec())).await;
+    }
+
+    /// Leaves: the server and everyone's connection are told, and it is waited for that.
+    pub async fn leave(self) {
+        let (done, left) = oneshot::channel();
+        let Self {
+            commands, events, ..
+        } = self;
+        // Whatever waits for room in the queue of events goes on.
+        drop(events);
+        if commands.send(Command::Leave(done)).await.is_ok() {
+            let _ = left.await;
+        }
+    }
+}
