@@ -1,4 +1,5 @@
 //! `twocan join` against `twocan serve`, as processes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

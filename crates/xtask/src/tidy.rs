@@ -12,7 +12,7 @@ const FILE_LINES_MAX: usize = 600;
 const TEST_LINES_MAX: usize = 1000;
 
 /// Longest function, in lines.
-const FUNCTION_LINES_MAX: usize = 90;
+const FUNCTION_LINES_MAX: usize = 100;
 
 /// Names that say nothing about what is inside.
 const BANNED_NAMES: [&str; 9] = [
@@ -185,7 +185,7 @@ fn check_rust(path: &Path, text: &str, complaints: &mut Vec<String>) {
         if let Some((start, indented, name)) = &open {
             if line == format!("{indented}}}") {
                 let len = index - start + 1;
-                if len > FUNCTION_LINES_MAX {
+                if len > FUNCTION_LINES_MAX && !is_test_file {
                     complaints.push(format!(
                         "{shown}:{}: {name} has {len} lines, {FUNCTION_LINES_MAX} at most",
                         start + 1
