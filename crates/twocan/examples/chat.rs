@@ -3,6 +3,8 @@
 //! The caller prints an offer in one line. The callee is given it and prints an answer. The
 //! caller is given that, and both write to each other.
 
+use std::process::ExitCode;
+
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
@@ -33,9 +35,25 @@ enum Role {
 
 type Failure = Box<dyn std::error::Error>;
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(Failure::from)
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run(Arguments::parse()));
+            // A read of the terminal that nobody waits for any more would hold the program.
+            runtime.shutdown_background();
+            outcome
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&format!("chat: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
     let stun = arguments.stun.map(|url| IceServer {
         urls: vec![url],
         ..IceServer::default()
@@ -52,6 +70,8 @@ async fn main() -> Result<(), Failure> {
     };
     chat(&channel, &mut input).await?;
     connection.close();
+    // The other side is told.
+    connection.closed().await;
     Ok(())
 }
 

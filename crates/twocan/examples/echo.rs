@@ -1,5 +1,7 @@
 //! Joins a room and sends everything back: messages, sound, pictures.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use twocan::rooms::{Echo, JoinOptions, Room};
 
@@ -20,9 +22,19 @@ struct Arguments {
 }
 
 #[tokio::main]
+#[expect(clippy::print_stderr, reason = "a program for the terminal")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "a program for the terminal")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let options = JoinOptions {
         name: arguments.name,
         token: arguments.token,

@@ -1,6 +1,7 @@
 //! Records everyone in a room: Opus to Ogg, VP8 to IVF, H.264 to a byte stream.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use twocan::rooms::{JoinOptions, Recorder, Room};
@@ -24,9 +25,19 @@ struct Arguments {
 }
 
 #[tokio::main]
+#[expect(clippy::print_stderr, reason = "a program for the terminal")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("save: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "a program for the terminal")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let options = JoinOptions {
         name: arguments.name,
         token: arguments.token,

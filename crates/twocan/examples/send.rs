@@ -1,6 +1,7 @@
 //! Plays files to everyone in a room, in real time.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use twocan::rooms::{JoinOptions, PlayOptions, Player, Room};
@@ -31,9 +32,19 @@ struct Arguments {
 }
 
 #[tokio::main]
+#[expect(clippy::print_stderr, reason = "a program for the terminal")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("send: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "a program for the terminal")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let play = PlayOptions {
         files: arguments.files,
         repeats: arguments.repeats,
