@@ -62,6 +62,8 @@ pub struct Agent {
     pub(super) random: Random,
     pub(super) role: Role,
     pub(super) tie_breaker: u64,
+    /// Times that the peer's refusal changed our role.
+    pub(super) role_switches: u32,
     pub(super) local: Credentials,
     /// Of a restart that the peer has not answered yet.
     pub(super) local_next: Option<Credentials>,
@@ -107,6 +109,7 @@ impl Agent {
             random,
             role,
             tie_breaker,
+            role_switches: 0,
             local,
             local_next: None,
             local_previous: None,

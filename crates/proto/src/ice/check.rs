@@ -18,7 +18,7 @@ const NOMINATION_PATIENCE: (Duration, Duration) =
 
 /// A check that was answered by a role conflict is sent again at once; a peer that answers so
 /// for ever is not followed further than this.
-const ROLE_SWITCHES_MAX: u64 = 8;
+const ROLE_SWITCHES_MAX: u32 = 8;
 
 /// Why a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,7 +238,8 @@ impl Agent {
         if code == Some(487) {
             // RFC 8445 §7.2.5.1: we switch if we still hold the role that the request claimed.
             self.counters.count("ice.role_conflict");
-            if self.counters.get("ice.role_conflict") > ROLE_SWITCHES_MAX {
+            self.role_switches += 1;
+            if self.role_switches > ROLE_SWITCHES_MAX {
                 return;
             }
             if self.role == transaction.role {

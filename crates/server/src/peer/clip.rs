@@ -2,6 +2,8 @@
 
 use std::io::Cursor;
 
+use twocan::files::FrameReader;
+
 /// 160×120 at 20 pictures a second, VP8 in IVF.
 const VP8: &[u8] = include_bytes!("../../assets/clip.ivf");
 
@@ -25,19 +27,19 @@ pub(super) fn clip(codec: &str) -> Option<Clip> {
     match codec.to_ascii_lowercase().as_str() {
         "opus" => Some(Clip {
             codec: "opus",
-            frames: opus(),
+            frames: frames(OPUS),
             ticks: 960,
             milliseconds: 20,
         }),
         "vp8" => Some(Clip {
             codec: "VP8",
-            frames: ivf(),
+            frames: frames(VP8),
             ticks: 4500,
             milliseconds: 50,
         }),
         "h264" => Some(Clip {
             codec: "H264",
-            frames: access_units(),
+            frames: frames(H264),
             ticks: 4500,
             milliseconds: 50,
         }),
@@ -45,42 +47,13 @@ pub(super) fn clip(codec: &str) -> Option<Clip> {
     }
 }
 
-/// IVF: a header of 32 bytes, then frames of length (4), time stamp (8) and data.
-fn ivf() -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    let mut rest = VP8.get(32..).unwrap_or_default();
-    while let Some((header, after)) = rest.split_first_chunk::<12>() {
-        let [a, b, c, d, ..] = *header;
-        let len = u32::from_le_bytes([a, b, c, d]) as usize;
-        let Some((frame, next)) = after.split_at_checked(len) else {
-            break;
-        };
-        frames.push(frame.to_vec());
-        rest = next;
-    }
-    frames
-}
-
-/// Every unit up to and with a coded slice (types 1 and 5) is one access unit.
-fn access_units() -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    let mut frame = Vec::new();
-    for unit in twocan_proto::wire::payload::h264::nal_units(H264) {
-        frame.extend_from_slice(&[0, 0, 0, 1]);
-        frame.extend_from_slice(unit);
-        let kind = unit.first().map_or(0, |first| first & 0x1f);
-        if matches!(kind, 1 | 5) {
-            frames.push(std::mem::take(&mut frame));
-        }
-    }
-    frames
-}
-
-/// The packets after OpusHead and OpusTags.
-fn opus() -> Vec<Vec<u8>> {
-    let mut reader = ogg::PacketReader::new(Cursor::new(OPUS));
-    let packets = std::iter::from_fn(|| reader.read_packet().ok().flatten());
-    packets.skip(2).map(|packet| packet.data).collect()
+/// All frames of a file that is part of this program.
+fn frames(file: &'static [u8]) -> Vec<Vec<u8>> {
+    let Ok(mut reader) = FrameReader::new(Cursor::new(file), 20) else {
+        return Vec::new();
+    };
+    let frames = std::iter::from_fn(|| reader.next_frame().ok().flatten());
+    frames.map(|frame| frame.data).collect()
 }
 
 #[cfg(test)]

@@ -71,9 +71,10 @@ async fn room(
         return pages::file(&room).unwrap_or_else(pages::meeting);
     }
     let client = client_ip(&shared, remote, request.headers());
+    let proxied = is_trusted_proxy(&shared, remote);
     let (mut parts, _) = request.into_parts();
     match axum::extract::WebSocketUpgrade::from_request_parts(&mut parts, &shared).await {
-        Ok(upgrade) => signaling::open(shared, upgrade, &parts, room, client).await,
+        Ok(upgrade) => signaling::open(shared, upgrade, &parts, room, client, proxied).await,
         Err(rejection) => rejection.into_response(),
     }
 }
@@ -83,10 +84,18 @@ async fn file(request: Request) -> Response {
     pages::file(path).unwrap_or_else(|| (StatusCode::NOT_FOUND, "nothing here\n").into_response())
 }
 
+/// Whether the other end is a proxy that the operator named.
+fn is_trusted_proxy(shared: &Shared, remote: SocketAddr) -> bool {
+    shared
+        .plan
+        .trusted_proxies
+        .contains(&remote.ip().to_canonical())
+}
+
 /// Who asks: the other end, or whom a named proxy says it speaks for.
 fn client_ip(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> IpAddr {
     let direct = remote.ip().to_canonical();
-    if !shared.plan.trusted_proxies.contains(&direct) {
+    if !is_trusted_proxy(shared, remote) {
         return direct;
     }
     // The last entry is the named proxy's own; those before it are anybody's claims.

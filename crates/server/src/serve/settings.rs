@@ -62,7 +62,7 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_self_signed: Option<bool>,
 
-    /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed. May be repeated.
+    /// Address of a proxy whose X-Forwarded-For and X-Forwarded-Host are believed. May be repeated.
     #[arg(
         long = "trusted-proxy",
         value_name = "IP",

@@ -28,6 +28,7 @@ pub(crate) async fn open(
     parts: &Parts,
     room: String,
     client: IpAddr,
+    proxied: bool,
 ) -> Response {
     match shared.hall.admit(&room).await {
         Ok(()) => {}
@@ -47,7 +48,8 @@ pub(crate) async fn open(
         )
             .into_response();
     }
-    if !origin_is_allowed(&shared, &parts.headers) {
+    let host = client_host(&parts.headers, proxied);
+    if !origin_is_allowed(&shared, &parts.headers, host) {
         metrics::counter!("twocan_signaling_refused_total", "reason" => "origin").increment(1);
         let why = "pages of another origin need --allowed-origin on the server\n";
         return (StatusCode::FORBIDDEN, why).into_response();
@@ -67,7 +69,7 @@ pub(crate) async fn open(
         Protocol::Base
     };
     tracing::debug!(%client, room, ?protocol, "signaling opened");
-    let stun_url = stun_url(&shared, &parts.headers);
+    let stun_url = stun_url(&shared, host);
     upgrade.on_upgrade(move |socket| run(shared, socket, room, protocol, stun_url))
 }
 
@@ -84,9 +86,9 @@ pub(crate) fn bearer_is_right(shared: &Shared, headers: &HeaderMap) -> bool {
 
 /// Our own STUN server under the name by which the client reached us; none where it answers to
 /// this machine alone.
-fn stun_url(shared: &Shared, headers: &HeaderMap) -> Option<String> {
+fn stun_url(shared: &Shared, host: Option<&str>) -> Option<String> {
     let stun = shared.stun.filter(|stun| !super::is_loopback(stun.ip()))?;
-    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let host = host?;
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -173,33 +175,24 @@ fn cookie_is_right(secret: &str, headers: &HeaderMap) -> bool {
 
 /// A page may use its own host's signaling, and others that the operator names. Programs send
 /// no origin.
-fn origin_is_allowed(shared: &Shared, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers
-        .get(header::ORIGIN)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return !headers.contains_key(header::ORIGIN);
+fn origin_is_allowed(shared: &Shared, headers: &HeaderMap, host: Option<&str>) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
     };
-    let host = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &header::HeaderValue| value.to_str().ok())
+    let Ok(origin) = origin.to_str() else {
+        return false;
     };
-    let own = [
-        host("host"),
-        host("x-forwarded-host").filter(|_| !shared.plan.trusted_proxies.is_empty()),
-    ];
     let authority = origin.split_once("://").map(|(_, authority)| authority);
-    let same_host = own
-        .into_iter()
-        .flatten()
-        .any(|host| Some(host) == authority);
-    same_host
-        || shared
-            .plan
-            .allowed_origins
-            .iter()
-            .any(|allowed| allowed == "*" || allowed == origin)
+    let mut allowed = shared.plan.allowed_origins.iter();
+    (authority.is_some() && authority == host)
+        || allowed.any(|allowed| allowed == "*" || allowed == origin)
+}
+
+/// The host by which the client knows us: what a named proxy says, else what the request does.
+fn client_host(headers: &HeaderMap, proxied: bool) -> Option<&str> {
+    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let forwarded = value("x-forwarded-host").filter(|_| proxied);
+    forwarded.or_else(|| value("host"))
 }
 
 fn same(secret: &str, given: &str) -> bool {
