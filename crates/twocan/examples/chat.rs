@@ -68,7 +68,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Role::Caller => call(&connection, &mut input).await?,
         Role::Callee => be_called(&connection, &mut input).await?,
     };
-    chat(&channel, &mut input).await?;
+    tokio::select! {
+        written = chat(&channel, &mut input) => written?,
+        reason = failed(&connection) => tell(&format!("The other side is gone: {reason}")),
+    }
     connection.close();
     // The other side is told.
     connection.closed().await;

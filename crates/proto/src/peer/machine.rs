@@ -203,6 +203,10 @@ impl Peer {
 
     /// What the driver is to do next. Datagrams are written into `batch`, which must be empty.
     pub fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Event> {
+        // What tells the other side of the end goes out before the sockets are closed.
+        if self.closed && self.transport.fill(now, batch) {
+            return Output::Transmit;
+        }
         if let Some(request) = self.requests.pop_front() {
             return Output::Request(request);
         }
