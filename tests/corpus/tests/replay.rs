@@ -1,5 +1,4 @@
 //! Every committed input through its target.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
