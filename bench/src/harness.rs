@@ -33,8 +33,28 @@ impl Options {
 /// Something that can be measured.
 pub(crate) struct Engine<'a> {
     pub(crate) name: &'static str,
-    /// Does the work once and answers how many units it was.
+    /// Does the work once and answers its CPU time in ms per unit.
     pub(crate) work: Box<dyn FnMut() -> f64 + 'a>,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine of which all is measured; `work` answers how many units it did.
+    pub(crate) fn whole(name: &'static str, mut work: impl FnMut() -> f64 + 'a) -> Self {
+        Self {
+            name,
+            work: Box::new(move || {
+                let mut units = 0.0;
+                cpu_ms(|| units = work()) / units
+            }),
+        }
+    }
+}
+
+/// The CPU time of this process that `work` takes, in ms.
+pub(crate) fn cpu_ms(work: impl FnOnce()) -> f64 {
+    let before = cpu_time();
+    work();
+    (cpu_time() - before).as_secs_f64() * 1e3
 }
 
 /// Runs the engines in turn and prints CPU time per unit: lowest, median, and the ratio of the
@@ -47,12 +67,10 @@ pub(crate) fn compare(title: &str, unit: &str, options: &Options, engines: Vec<E
         .collect();
     for round in 0..=options.rounds {
         for (engine, times) in &mut engines {
-            let before = cpu_time();
-            let units = (engine.work)();
-            let took = cpu_time() - before;
+            let took = (engine.work)();
             // The first round warms caches and allocator.
             if round > 0 {
-                times.push(took.as_secs_f64() * 1e3 / units);
+                times.push(took);
             }
         }
     }

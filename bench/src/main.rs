@@ -1,6 +1,8 @@
 //! Runs our stack beside others in one process and prints ratios.
 //!
-//! `cargo run --release -p twocan-bench -- sctp [--rounds N] [--only NAME]`
+//! `cargo run --release -p twocan-bench -- BENCHMARK [--rounds N] [--only NAME]`
+//!
+//! `BENCHMARK` is `sctp`, `srtp`, `channel` or `setup`.
 //!
 //! The engines take turns, so that whatever else the machine does hits all of them; what counts is
 //! CPU time, and the ratio of the lowest times.
@@ -11,8 +13,12 @@
     reason = "a table is the result"
 )]
 
+mod channel;
 mod harness;
+mod pair;
 mod sctp;
+mod setup;
+mod srtp;
 
 use std::process::ExitCode;
 
@@ -27,8 +33,13 @@ fn main() -> ExitCode {
     };
     match name.as_str() {
         "sctp" => sctp::run(&options),
+        "srtp" => srtp::run(&options),
+        "channel" => channel::run(&options),
+        "setup" => setup::run(&options),
+        // What `setup` starts another process for.
+        "kept" => setup::kept(&options),
         _ => {
-            eprintln!("benchmarks: sctp");
+            eprintln!("benchmarks: sctp, srtp, channel, setup");
             return ExitCode::FAILURE;
         }
     }

@@ -23,32 +23,17 @@ pub(crate) fn run(options: &Options) {
         let count = bytes / len;
         let megabytes = bytes as f64 / 1e6;
         let work = |transfer: fn(usize, usize)| {
-            Box::new(move || {
+            move || {
                 transfer(len, count);
                 megabytes
-            })
+            }
         };
         let engines = vec![
-            Engine {
-                name: "twocan",
-                work: work(ours::transfer),
-            },
-            Engine {
-                name: "twocan-crc",
-                work: work(ours::transfer_with_checksum),
-            },
-            Engine {
-                name: "rtc-sctp",
-                work: work(rtc::transfer),
-            },
-            Engine {
-                name: "dcsctp",
-                work: work(dcsctp::transfer),
-            },
-            Engine {
-                name: "sctp-proto",
-                work: work(sctp_proto::transfer),
-            },
+            Engine::whole("twocan", work(ours::transfer)),
+            Engine::whole("twocan-crc", work(ours::transfer_with_checksum)),
+            Engine::whole("rtc-sctp", work(rtc::transfer)),
+            Engine::whole("dcsctp", work(dcsctp::transfer)),
+            Engine::whole("sctp-proto", work(sctp_proto::transfer)),
         ];
         compare(&format!("messages of {len} B"), "MB", options, engines);
     }

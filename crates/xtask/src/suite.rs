@@ -68,8 +68,8 @@ pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
         "run",
         "--release",
         "--locked",
-        "--package",
-        "twocan-bench",
+        "--manifest-path",
+        "bench/Cargo.toml",
         "--",
     ];
     arguments.extend(names.iter().map(String::as_str));

@@ -142,6 +142,8 @@ pub fn rtcp(data: &[u8]) {
             Rtcp::Nack(nack) => nack.write(&mut out),
             Rtcp::Pli(pli) => pli.write(&mut out),
             Rtcp::Fir(fir) => fir.write(&mut out),
+            // More than a number holds was cut to the largest, which 18 bits cannot say.
+            Rtcp::Remb(remb) if remb.bitrate.as_bps() == u64::MAX => continue,
             Rtcp::Remb(remb) => remb.write(&mut out),
             Rtcp::TransportFeedback(feedback) => feedback.write(&mut out),
             Rtcp::Unknown { .. } => continue,
