@@ -186,9 +186,14 @@ impl Transport {
                     self.security = Security::Connected(version);
                     self.use_keys(srtp);
                 }
-                dtls::Event::Closed => self.security = Security::Closed,
+                dtls::Event::Closed => {
+                    self.security = Security::Closed;
+                    // A peer that says goodbye without an ABORT has closed its channels as well.
+                    self.channels.abort();
+                }
                 dtls::Event::Failed(failure) => {
                     self.security = Security::Failed;
+                    self.channels.abort();
                     self.events
                         .push_back(Event::Failed(PeerFailure::Dtls(failure)));
                 }
