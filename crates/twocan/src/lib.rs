@@ -27,8 +27,10 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod peer_connection;
+mod receiver;
 #[cfg(feature = "rooms")]
 pub mod rooms;
+mod sender;
 mod state;
 mod stats;
 mod transceiver;
@@ -41,12 +43,13 @@ pub use data_channel::{
 pub use environment::Environment;
 pub use error::Error;
 pub use peer_connection::{IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription};
-
+pub use receiver::{Delivery, Frame, IncomingPacket, RtpReceiver};
+pub use sender::{EncodedFrame, OutgoingPacket, RtpSender};
 pub use stats::{
     CandidatePairStats, DataChannelStats, InboundRtpStats, OutboundRtpStats, PeerConnectionStats,
     StatsReport, TransportStats,
 };
-pub use transceiver::{Codec, EncodedFrame, Frame, RtpTransceiver, TrackEvent};
+pub use transceiver::{Codec, RtpTransceiver, TrackEvent};
 
 pub use twocan_proto::ice::{GatheringState as IceGatheringState, State as IceConnectionState};
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};

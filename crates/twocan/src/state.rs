@@ -20,6 +20,10 @@ const MESSAGES_LEN_MAX: usize = 1 << 20;
 /// 50 frames a second this is five seconds, which nobody wants to hear later.
 const FRAMES_MAX: usize = 256;
 
+/// Packets of one track that wait for the application; then the oldest are dropped and counted. A
+/// second of video at 10 Mbit/s.
+const PACKETS_MAX: usize = 1024;
+
 /// Events of the connection that wait for the application; then the oldest are dropped and counted.
 const EVENTS_MAX: usize = 1024;
 
@@ -46,7 +50,9 @@ pub(crate) struct ChannelEntry {
 #[derive(Debug, Default)]
 pub(crate) struct TrackEntry {
     pub(crate) frames: VecDeque<rtp::Frame>,
-    pub(crate) frames_dropped: u64,
+    pub(crate) packets: VecDeque<rtp::IncomingPacket>,
+    /// Frames or packets that nobody took in time.
+    pub(crate) dropped: u64,
     pub(crate) ended: bool,
 }
 
@@ -266,9 +272,20 @@ impl State {
                 let entry = self.tracks.entry(transceiver).or_default();
                 if entry.frames.len() >= FRAMES_MAX {
                     entry.frames.pop_front();
-                    entry.frames_dropped += 1;
+                    entry.dropped += 1;
                 }
                 entry.frames.push_back(frame);
+            }
+            rtp::Event::Packet(packet) => {
+                let Some(transceiver) = self.peer.transceiver_of(&packet.mid) else {
+                    return;
+                };
+                let entry = self.tracks.entry(transceiver).or_default();
+                if entry.packets.len() >= PACKETS_MAX {
+                    entry.packets.pop_front();
+                    entry.dropped += 1;
+                }
+                entry.packets.push_back(packet);
             }
             rtp::Event::KeyFrameRequested { mid } => {
                 if let Some(transceiver) = self.peer.transceiver_of(&mid)

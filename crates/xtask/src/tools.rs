@@ -42,6 +42,8 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<PathBuf, String> {
         "install",
         "cargo-deny",
         "--locked",
+        // It runs for two seconds; optimised it would be built for three minutes.
+        "--debug",
         "--version",
         CARGO_DENY,
         "--root",

@@ -1,6 +1,6 @@
 //! The machine: its parts, what the driver tells it, and what it wants.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::{Config, ConnectionState, Event, Interfaces, LocalCandidate, PeerFail
 use crate::contract::{Batch, Datagram, Lookup, Output, Request, SocketId};
 use crate::counters::Counters;
 use crate::crypto::Hash;
-use crate::negotiate::Negotiator;
+use crate::negotiate::{Negotiator, TransceiverId};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
 use crate::{ice, negotiate};
@@ -50,6 +50,8 @@ pub struct Peer {
     pub(super) held: Vec<negotiate::RemoteCandidate>,
     /// The sections agreed on.
     pub(super) media: Vec<super::NegotiatedMedia>,
+    /// Transceivers that hand out packets and not frames.
+    pub(super) packets: BTreeSet<TransceiverId>,
     stun_servers: Vec<StunServer>,
     interfaces: Vec<IpAddr>,
     sockets: Vec<Socket>,
@@ -92,6 +94,7 @@ impl Peer {
             fresh: None,
             held: Vec::new(),
             media: Vec::new(),
+            packets: BTreeSet::new(),
             stun_servers: config.stun_servers,
             interfaces: Vec::new(),
             sockets: Vec::new(),

@@ -7,7 +7,7 @@ use twocan_wire::sdp::fmtp_parameter;
 
 use super::machine::Peer;
 use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, TransceiverId};
-use crate::rtp::{self, Codec, Format, Media, OutgoingFrame};
+use crate::rtp::{self, Codec, Delivery, Format, Media, OutgoingFrame, OutgoingPacket};
 use crate::time::Now;
 
 /// A section as the application sees it.
@@ -63,6 +63,46 @@ impl Peer {
         Ok(self.transport.rtp.send_frame(now, &mid, frame)?)
     }
 
+    /// Sends a packet on a transceiver.
+    ///
+    /// # Errors
+    /// [`SendFrameError`]; nothing is sent then.
+    pub fn send_packet(
+        &mut self,
+        now: Now,
+        transceiver: TransceiverId,
+        packet: &OutgoingPacket<'_>,
+    ) -> Result<(), SendFrameError> {
+        let mid = self
+            .negotiator
+            .mid(transceiver)
+            .ok_or(SendFrameError::NotNegotiated)?;
+        if !self.transport.has_keys() {
+            return Err(SendFrameError::NotConnected);
+        }
+        let mid = mid.clone();
+        Ok(self.transport.rtp.send_packet(now, &mid, packet)?)
+    }
+
+    /// Says how what a transceiver receives is handed out from here on; frames by default.
+    pub fn set_delivery(&mut self, transceiver: TransceiverId, delivery: Delivery) {
+        match delivery {
+            Delivery::Frames => self.packets.remove(&transceiver),
+            Delivery::Packets => self.packets.insert(transceiver),
+        };
+        if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
+            self.transport.rtp.set_delivery(&mid, delivery);
+        }
+    }
+
+    /// How what a transceiver receives is handed out.
+    pub fn delivery(&self, transceiver: TransceiverId) -> Delivery {
+        match self.packets.contains(&transceiver) {
+            true => Delivery::Packets,
+            false => Delivery::Frames,
+        }
+    }
+
     /// Asks the other side for a key frame on a transceiver.
     pub fn request_key_frame(&mut self, transceiver: TransceiverId) {
         if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
@@ -87,9 +127,12 @@ impl Peer {
 
     /// Takes the agreed sections.
     pub(super) fn apply_media(&mut self, plans: Vec<MediaPlan>) {
-        self.transport
-            .rtp
-            .configure(plans.iter().map(to_media).collect());
+        self.transport.rtp.configure(
+            plans
+                .iter()
+                .map(|plan| to_media(plan, self.delivery(plan.transceiver)))
+                .collect(),
+        );
         self.media = plans
             .into_iter()
             .map(|plan| NegotiatedMedia {
@@ -120,7 +163,7 @@ impl NegotiatedMedia {
     }
 }
 
-fn to_media(plan: &MediaPlan) -> Media {
+fn to_media(plan: &MediaPlan, delivery: Delivery) -> Media {
     Media {
         mid: plan.mid.clone(),
         sends: plan.direction.sends(),
@@ -137,6 +180,7 @@ fn to_media(plan: &MediaPlan) -> Media {
             .map(|source| (source.ssrc, source.rtx))
             .collect(),
         rtcp_rsize: plan.rtcp_rsize,
+        delivery,
     }
 }
 

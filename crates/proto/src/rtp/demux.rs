@@ -159,7 +159,10 @@ impl Session {
                 .map(|own| own.ssrc);
             self.remove_source(silent.ok_or("rtp.too_many_sources")?);
         }
-        let stream = ReceiveStream::new(now, mid.clone(), rid.clone(), ssrc, codec);
+        let Some(media) = self.media.iter().find(|media| media.mid == mid) else {
+            return Err("rtp.unknown_source");
+        };
+        let stream = ReceiveStream::new(now, media, rid.clone(), ssrc, codec);
         self.receive.insert(ssrc, stream);
         self.push_event(Event::SourceAdded { mid, ssrc, rid });
         Ok(())

@@ -3,7 +3,8 @@
 //! 1. [`Session::configure`] takes the media sections that a negotiation agreed on.
 //! 2. Out: [`Session::send_frame`] splits a frame into packets; [`Session::poll_packet`] writes
 //!    one with its header into a buffer, where the caller encrypts it. Packets stay in a bounded
-//!    cache, from which NACKs are answered by RTX or by the very same packet.
+//!    cache, from which NACKs are answered by RTX or by the very same packet. A forwarder hands in
+//!    packets instead, by [`Session::send_packet`].
 //! 3. In: [`Session::handle_rtp`] takes a decrypted packet, finds its section and stream, undoes
 //!    RTX, notes what is missing, and puts frames together; they come out of
 //!    [`Session::poll_event`].
@@ -16,6 +17,8 @@ mod assemble;
 mod control;
 mod demux;
 mod nack;
+mod numbers;
+mod outbox;
 mod receive;
 mod send;
 mod session;
@@ -34,6 +37,7 @@ use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::PayloadError;
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::rtp::{AudioLevel, ExtensionMap};
+use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
 
 pub use session::Session;
@@ -110,6 +114,19 @@ pub struct Media {
     pub remote: Vec<(Ssrc, Option<Ssrc>)>,
     /// Whether feedback may travel without a report (RFC 5506).
     pub rtcp_rsize: bool,
+    /// How what we receive is handed out.
+    pub delivery: Delivery,
+}
+
+/// How what a section receives is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// As [`Event::Frame`]: put together, in order.
+    #[default]
+    Frames,
+    /// As [`Event::Packet`]: each as it arrives, in whatever order; retransmissions and duplicates
+    /// are undone. Nobody but the application asks for key frames then.
+    Packets,
 }
 
 /// A frame to be sent.
@@ -125,6 +142,52 @@ pub struct OutgoingFrame<'a> {
     pub data: &'a [u8],
     /// Its loudness, where known.
     pub audio_level: Option<AudioLevel>,
+}
+
+/// A packet to be sent as it is, by forwarders and tools.
+#[derive(Debug, Clone, Copy)]
+pub struct OutgoingPacket<'a> {
+    /// Which codec: one of [`Codec::payload_type_send`].
+    pub payload_type: PayloadType,
+    /// Its number; `None` for the one after the highest so far. A number may be skipped and come
+    /// later, by less than 1024 packets, but is used once only: SRTP must not protect two packets
+    /// by one number (RFC 3711 §9.1).
+    pub sequence_number: Option<SeqNo16>,
+    /// The sampling instant in units of the clock rate.
+    pub timestamp: u32,
+    /// The end of a frame, for video; the start of a talkspurt, for sound.
+    pub marker: bool,
+    /// The payload, 1 to 1275 bytes. Above 1100 bytes the datagram may exceed 1200.
+    pub payload: &'a [u8],
+    /// Its loudness, where known.
+    pub audio_level: Option<AudioLevel>,
+}
+
+/// A packet that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingPacket {
+    /// The section.
+    pub mid: Mid,
+    /// The simulcast stream, where it has a name.
+    pub rid: Option<Rid>,
+    /// The source.
+    pub ssrc: Ssrc,
+    /// Which codec: one of [`Codec::payload_type`].
+    pub payload_type: PayloadType,
+    /// Its number, of which the lower 16 bits are the sequence number: a count that never wraps.
+    pub number: u64,
+    /// The sampling instant in units of the clock rate.
+    pub timestamp: u32,
+    /// The end of a frame, for video; the start of a talkspurt, for sound.
+    pub marker: bool,
+    /// Whether it came by RTX.
+    pub is_retransmission: bool,
+    /// When it arrived.
+    pub received_at: Instant,
+    /// Its loudness, where stated.
+    pub audio_level: Option<AudioLevel>,
+    /// The payload, without padding.
+    pub payload: Vec<u8>,
 }
 
 /// A frame that was received whole.
@@ -159,6 +222,8 @@ pub struct Frame {
 pub enum Event {
     /// A frame arrived.
     Frame(Frame),
+    /// A packet arrived, of a section that delivers [`Delivery::Packets`].
+    Packet(IncomingPacket),
     /// A source began.
     SourceAdded {
         /// The section.
@@ -184,7 +249,7 @@ pub enum Event {
     RemoteEstimate(Bitrate),
 }
 
-/// Why a frame cannot be sent.
+/// Why a frame or a packet cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SendError {
     /// The section does not exist, or does not send at present.
@@ -196,6 +261,9 @@ pub enum SendError {
     /// More than 2 MiB wait to be sent. Drop frames, or wait for `poll_packet` to take packets.
     #[error("OperationError: the queue is full")]
     QueueFull,
+    /// The number of a packet was used before, or is 1024 or more below the highest.
+    #[error("InvalidAccessError: the sequence number was used before, or is too old to tell")]
+    SequenceNumberUsed,
     /// The frame is malformed.
     #[error("OperationError: {0}")]
     BadFrame(#[from] PayloadError),

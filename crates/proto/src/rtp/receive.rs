@@ -9,13 +9,18 @@ use twocan_wire::seq::{SeqNo16, Unwrapper16};
 
 use super::assemble::{Assembled, Assembler, Inserted, Piece};
 use super::nack::NackList;
+use super::numbers::Numbers;
 use super::send::ticks;
 use super::stats::InboundStats;
-use super::{Codec, Frame};
+use super::{Codec, Delivery, Event, Frame, IncomingPacket, Media};
 
 /// Between two requests for a key frame of one source: a sender needs that long to make one, and
 /// an SFU must not pass on a storm.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Numbers below the newest packet that are still asked for when packets are handed out one by
+/// one: a second of video at 10 Mbit/s.
+const NACK_WINDOW: u64 = 1024;
 
 #[derive(Debug)]
 pub(super) struct ReceiveStream {
@@ -35,6 +40,8 @@ pub(super) struct ReceiveStream {
     codec: Codec,
     nacks: NackList,
     assembler: Assembler,
+    delivery: Delivery,
+    delivered: Numbers,
     pub(super) last_sr: Option<(u32, Instant)>,
     pub(super) report_at: Instant,
     pub(super) heard_at: Instant,
@@ -54,7 +61,14 @@ pub(super) struct Arrival {
 }
 
 impl ReceiveStream {
-    pub(super) fn new(now: Instant, mid: Mid, rid: Option<Rid>, ssrc: Ssrc, codec: Codec) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        media: &Media,
+        rid: Option<Rid>,
+        ssrc: Ssrc,
+        codec: Codec,
+    ) -> Self {
+        let mid = media.mid.clone();
         Self {
             unwrapper: Unwrapper16::default(),
             first: None,
@@ -67,6 +81,8 @@ impl ReceiveStream {
             codec,
             nacks: NackList::default(),
             assembler: Assembler::new(codec.format.is_video(), codec.nack),
+            delivery: media.delivery,
+            delivered: Numbers::new(),
             last_sr: None,
             report_at: now,
             heard_at: now,
@@ -101,7 +117,7 @@ impl ReceiveStream {
         &mut self,
         now: Instant,
         arrival: Arrival,
-        frames: &mut VecDeque<Frame>,
+        arrived: &mut VecDeque<Event>,
     ) {
         self.heard_at = now;
         self.codec = arrival.codec;
@@ -121,23 +137,64 @@ impl ReceiveStream {
         if arrival.codec.nack && self.nacks.handle_arrival(now, sequence) {
             self.assembler.give_up(is_video);
         }
+        if self.delivery == Delivery::Packets {
+            return self.deliver(sequence, arrival, arrived);
+        }
         if self.assembler.insert(sequence, arrival.piece) == Inserted::Useless {
             self.stats.packets_discarded += 1;
         }
-        self.pop_frames(now, frames);
+        self.pop_frames(now, arrived);
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, frames: &mut VecDeque<Frame>) {
-        self.pop_frames(now, frames);
+    /// Hands out a packet that was not handed out before.
+    fn deliver(&mut self, number: u64, arrival: Arrival, arrived: &mut VecDeque<Event>) {
+        // Nobody waits for what lies a whole window back.
+        self.nacks.forget_below(number.saturating_sub(NACK_WINDOW));
+        if !self.delivered.take(number) {
+            self.stats.packets_discarded += 1;
+            return;
+        }
+        let piece = arrival.piece;
+        if piece.payload.is_empty() {
+            return;
+        }
+        arrived.push_back(Event::Packet(IncomingPacket {
+            mid: self.mid.clone(),
+            rid: self.rid.clone(),
+            ssrc: self.ssrc,
+            payload_type: piece.payload_type,
+            number,
+            timestamp: piece.timestamp,
+            marker: piece.marker,
+            is_retransmission: arrival.is_retransmission,
+            received_at: piece.arrived_at,
+            audio_level: piece.audio_level,
+            payload: piece.payload,
+        }));
     }
 
-    fn pop_frames(&mut self, now: Instant, frames: &mut VecDeque<Frame>) {
+    /// Frames that are only half there when packets are wanted are given up, and the other way
+    /// round: video begins with a key frame.
+    pub(super) fn set_delivery(&mut self, delivery: Delivery) {
+        if self.delivery == delivery {
+            return;
+        }
+        self.delivery = delivery;
+        self.assembler = Assembler::new(self.codec.format.is_video(), self.codec.nack);
+        self.key_frame_wanted = false;
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, arrived: &mut VecDeque<Event>) {
+        self.pop_frames(now, arrived);
+    }
+
+    fn pop_frames(&mut self, now: Instant, arrived: &mut VecDeque<Event>) {
         let mut assembled = VecDeque::new();
         self.assembler.pop(now, &mut assembled);
         for frame in assembled {
             self.stats.frames_received += 1;
             self.stats.key_frames_received += u64::from(frame.key_frame);
-            frames.push_back(self.address(frame));
+            arrived.push_back(Event::Frame(self.address(frame)));
         }
         if let Some(next) = self.assembler.next() {
             self.nacks.forget_below(next);
@@ -238,7 +295,8 @@ impl ReceiveStream {
 
     fn key_frame_at(&self) -> Option<Instant> {
         // While no key frame has come, the wish stands, also after a request was lost.
-        let wanted = self.key_frame_wanted || self.assembler.needs_key();
+        let starved = self.delivery == Delivery::Frames && self.assembler.needs_key();
+        let wanted = self.key_frame_wanted || starved;
         let asked_at = self.key_frame_asked_at.map(|at| at + KEY_FRAME_INTERVAL);
         (wanted && (self.codec.pli || self.codec.fir)).then(|| asked_at.unwrap_or(self.epoch))
     }

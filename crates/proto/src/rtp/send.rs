@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::{PayloadError, h264, vp8};
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
-use twocan_wire::rtp::{AudioLevel, ExtensionKind, ExtensionValues, HeaderFields, abs_send_time};
-use twocan_wire::seq::SeqNo16;
+use twocan_wire::rtp::{ExtensionKind, abs_send_time};
+use twocan_wire::seq::{SeqNo16, SeqNo32};
 
+use super::numbers::Numbers;
+use super::outbox::{Outbox, Sent, Stored};
 use super::stats::{OutboundStats, RemoteInboundStats};
-use super::{Format, Media, OutgoingFrame, PAYLOAD_LEN_MAX, SendError};
+use super::{Codec, Format, Media, OutgoingFrame, OutgoingPacket, PAYLOAD_LEN_MAX, SendError};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
@@ -18,12 +20,6 @@ use crate::time::Now;
 /// Largest frame that travels whole, in bytes: RFC 6716 §3.4 lets an Opus frame have 1275, and with
 /// its headers that still fits an Ethernet packet.
 const WHOLE_LEN_MAX: usize = 1275;
-
-/// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
-const CACHE_LEN_MAX: usize = 160 * 1024;
-
-/// Packets kept for retransmission, for streams of small ones.
-const CACHE_PACKETS_MAX: usize = 1024;
 
 /// Payload bytes that may wait to be sent. A key frame of a 4K screen has about 1 MiB; a frame
 /// that would exceed this is refused with [`SendError::QueueFull`].
@@ -45,14 +41,11 @@ pub(super) struct SendStream {
     pub(super) mid: Mid,
     pub(super) ssrc: Ssrc,
     rtx_ssrc: Ssrc,
-    sequence: SeqNo16,
+    first_sequence: SeqNo16,
+    numbers: Numbers,
     rtx_sequence: SeqNo16,
     picture_id: u16,
-    /// In order of sequence number, without gaps; the last `unsent` of them wait.
-    packets: VecDeque<Stored>,
-    unsent: usize,
-    unsent_len: usize,
-    cached_len: usize,
+    outbox: Outbox,
     resend: VecDeque<SeqNo16>,
     budget: usize,
     /// The newest frame's timestamp, its clock rate, and when it came.
@@ -64,26 +57,6 @@ pub(super) struct SendStream {
     pub(super) stats: OutboundStats,
 }
 
-#[derive(Debug)]
-struct Stored {
-    sequence: SeqNo16,
-    timestamp: u32,
-    marker: bool,
-    payload_type: PayloadType,
-    audio_level: Option<AudioLevel>,
-    payload: Vec<u8>,
-    sent: Option<Sent>,
-}
-
-/// How a packet left. Sent again without RTX it must be the same in every byte: the same key and
-/// number must never protect two different packets (RFC 3711 §9.1, RFC 7714 §8.4).
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    abs_send_time: u32,
-    transport_sequence: SeqNo16,
-    again_at: Option<Instant>,
-}
-
 impl SendStream {
     pub(super) fn new(media: &Media, random: &mut Random) -> Self {
         // RFC 3550 §5.1 wants a random start; below 2^15, so that an early loss of the first
@@ -93,13 +66,11 @@ impl SendStream {
             mid: media.mid.clone(),
             ssrc: media.ssrc,
             rtx_ssrc: media.rtx_ssrc,
-            sequence: sequence(),
+            first_sequence: sequence(),
+            numbers: Numbers::new(),
             rtx_sequence: sequence(),
             picture_id: sequence().0,
-            packets: VecDeque::new(),
-            unsent: 0,
-            unsent_len: 0,
-            cached_len: 0,
+            outbox: Outbox::default(),
             resend: VecDeque::new(),
             budget: BUDGET_MAX,
             clock: None,
@@ -131,14 +102,7 @@ impl SendStream {
         media: &Media,
         frame: &OutgoingFrame<'_>,
     ) -> Result<(), SendError> {
-        let codec = media
-            .codecs
-            .iter()
-            .find(|codec| codec.payload_type_send == frame.payload_type)
-            .ok_or(SendError::UnknownCodec)?;
-        if self.unsent_len + frame.data.len() > QUEUE_LEN_MAX {
-            return Err(SendError::QueueFull);
-        }
+        let codec = self.admit(media, frame.payload_type, frame.data.len())?;
         match codec.format {
             Format::Whole => {
                 if frame.data.is_empty() {
@@ -147,7 +111,7 @@ impl SendStream {
                 if frame.data.len() > WHOLE_LEN_MAX {
                     return Err(SendError::BadFrame(PayloadError::TooLong));
                 }
-                let payload = self.buffer();
+                let payload = self.outbox.buffer();
                 self.push(frame, frame.marker, payload, |out| {
                     out.extend_from_slice(frame.data);
                 });
@@ -157,7 +121,7 @@ impl SendStream {
                 self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
                 let mut chunks = chunks.peekable();
                 while let Some(chunk) = chunks.next() {
-                    let payload = self.buffer();
+                    let payload = self.outbox.buffer();
                     let is_last = chunks.peek().is_none();
                     self.push(frame, is_last, payload, |out| chunk.write(out));
                 }
@@ -166,7 +130,7 @@ impl SendStream {
                 let chunks = h264::packetize(frame.data, mode, PAYLOAD_LEN_MAX)?;
                 let last = chunks.len() - 1;
                 for (index, chunk) in chunks.iter().enumerate() {
-                    let payload = self.buffer();
+                    let payload = self.outbox.buffer();
                     self.push(frame, index == last, payload, |out| chunk.write(out));
                 }
             }
@@ -174,6 +138,60 @@ impl SendStream {
         self.clock = Some((frame.timestamp, codec.clock_rate, now));
         self.stats.frames_sent += 1;
         Ok(())
+    }
+
+    /// Takes a packet of the application's making, which waits for [`Self::poll_packet`].
+    pub(super) fn push_packet(
+        &mut self,
+        now: Instant,
+        media: &Media,
+        packet: &OutgoingPacket<'_>,
+    ) -> Result<(), SendError> {
+        let codec = self.admit(media, packet.payload_type, packet.payload.len())?;
+        if packet.payload.is_empty() {
+            return Err(SendError::BadFrame(PayloadError::Empty));
+        }
+        if packet.payload.len() > WHOLE_LEN_MAX {
+            return Err(SendError::BadFrame(PayloadError::TooLong));
+        }
+        let number = match packet.sequence_number {
+            Some(chosen) => self.numbers.take_chosen(chosen),
+            None => Some(self.numbers.take_next(self.first_sequence)),
+        };
+        let number = number.ok_or(SendError::SequenceNumberUsed)?;
+        let mut payload = self.outbox.buffer();
+        payload.extend_from_slice(packet.payload);
+        self.outbox.push(Stored {
+            number,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload_type: packet.payload_type,
+            audio_level: packet.audio_level,
+            payload,
+        });
+        let newest = self.clock.map(|(timestamp, _, _)| SeqNo32(timestamp));
+        if newest.is_none_or(|newest| SeqNo32(packet.timestamp).is_after(newest)) {
+            self.clock = Some((packet.timestamp, codec.clock_rate, now));
+            self.stats.frames_sent += 1;
+        }
+        Ok(())
+    }
+
+    /// The codec of a payload type, if there is room for `len` bytes.
+    fn admit(
+        &self,
+        media: &Media,
+        payload_type: PayloadType,
+        len: usize,
+    ) -> Result<Codec, SendError> {
+        let mut codecs = media.codecs.iter();
+        let codec = codecs
+            .find(|codec| codec.payload_type_send == payload_type)
+            .ok_or(SendError::UnknownCodec)?;
+        if self.outbox.waiting_len() + len > QUEUE_LEN_MAX {
+            return Err(SendError::QueueFull);
+        }
+        Ok(*codec)
     }
 
     fn push(
@@ -184,35 +202,14 @@ impl SendStream {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         write(&mut payload);
-        self.unsent += 1;
-        self.unsent_len += payload.len();
-        self.packets.push_back(Stored {
-            sequence: self.sequence,
+        self.outbox.push(Stored {
+            number: self.numbers.take_next(self.first_sequence),
             timestamp: frame.timestamp,
             marker,
             payload_type: frame.payload_type,
             audio_level: frame.audio_level,
             payload,
-            sent: None,
         });
-        self.sequence = self.sequence.next();
-    }
-
-    /// A buffer: that of the oldest packet when the cache is full, else a new one.
-    fn buffer(&mut self) -> Vec<u8> {
-        let mut buffer = Vec::new();
-        loop {
-            let cached = self.packets.len() - self.unsent;
-            let is_full = self.cached_len > CACHE_LEN_MAX || cached >= CACHE_PACKETS_MAX;
-            if cached == 0 || !is_full {
-                return buffer;
-            }
-            if let Some(oldest) = self.packets.pop_front() {
-                self.cached_len -= oldest.payload.len();
-                buffer = oldest.payload;
-                buffer.clear();
-            }
-        }
     }
 
     /// Appends a packet to `out`: a retransmission that is due, else the next new one.
@@ -228,10 +225,7 @@ impl SendStream {
                 return true;
             }
         }
-        let Some(index) = self.packets.len().checked_sub(self.unsent) else {
-            return false;
-        };
-        let Some(packet) = self.packets.get_mut(index) else {
+        let Some(packet) = self.outbox.pop() else {
             return false;
         };
         let sent = Sent {
@@ -239,7 +233,6 @@ impl SendStream {
             transport_sequence: take_sequence(media, transport_sequence),
             again_at: None,
         };
-        packet.sent = Some(sent);
         let start = out.len();
         packet.header(self.ssrc).write(
             out,
@@ -249,9 +242,7 @@ impl SendStream {
         let header_len = out.len() - start;
         out.extend_from_slice(&packet.payload);
         let len = packet.payload.len();
-        self.unsent -= 1;
-        self.unsent_len -= len;
-        self.cached_len += len;
+        self.outbox.keep(packet, sent);
         self.budget = (self.budget + len / BUDGET_DIVISOR).min(BUDGET_MAX);
         self.packet_count = self.packet_count.wrapping_add(1);
         self.octet_count = self.octet_count.wrapping_add(len as u32);
@@ -265,7 +256,7 @@ impl SendStream {
 
     /// Whether a packet waits.
     pub(super) fn has_packet(&self) -> bool {
-        self.unsent > 0 || !self.resend.is_empty()
+        self.outbox.has_waiting() || !self.resend.is_empty()
     }
 
     /// Sends a cached packet again: as RTX (RFC 4588 §4), or as it was.
@@ -277,12 +268,10 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(packet) = find(&mut self.packets, sequence) else {
+        let Some((packet, sent)) = self.outbox.find(sequence) else {
             return false;
         };
-        let Some(sent) = packet.sent else {
-            return false;
-        };
+        let sent = *sent;
         let Some(left) = self.budget.checked_sub(packet.payload.len()) else {
             return false;
         };
@@ -306,7 +295,7 @@ impl SendStream {
                 };
                 let values = packet.values(&self.mid, sent);
                 header.write(out, &media.extensions_send, &values);
-                out.extend(packet.sequence.0.to_be_bytes());
+                out.extend(packet.sequence().0.to_be_bytes());
             }
             None => {
                 let values = packet.values(&self.mid, sent);
@@ -337,8 +326,7 @@ impl SendStream {
     ) {
         self.stats.nack_count += 1;
         for sequence in missing {
-            let Some(sent) = find(&mut self.packets, sequence).and_then(|own| own.sent.as_mut())
-            else {
+            let Some((_, sent)) = self.outbox.find(sequence) else {
                 counters.count("rtp.nack_not_cached");
                 continue;
             };
@@ -388,34 +376,6 @@ impl SendStream {
             reports: Vec::new(),
         })
     }
-}
-
-impl Stored {
-    fn header(&self, ssrc: Ssrc) -> HeaderFields {
-        HeaderFields {
-            marker: self.marker,
-            payload_type: self.payload_type,
-            sequence_number: self.sequence,
-            timestamp: self.timestamp,
-            ssrc,
-        }
-    }
-
-    fn values<'a>(&self, mid: &'a Mid, sent: Sent) -> ExtensionValues<'a> {
-        ExtensionValues {
-            mid: Some(mid.as_str().as_bytes()),
-            abs_send_time: Some(sent.abs_send_time),
-            transport_sequence: Some(sent.transport_sequence),
-            audio_level: self.audio_level,
-            ..ExtensionValues::default()
-        }
-    }
-}
-
-fn find(packets: &mut VecDeque<Stored>, sequence: SeqNo16) -> Option<&mut Stored> {
-    let first = packets.front()?.sequence;
-    let index = sequence.0.wrapping_sub(first.0);
-    packets.get_mut(usize::from(index))
 }
 
 /// The next transport-wide number, if this section uses them.

@@ -13,7 +13,7 @@ use super::receive::{Arrival, ReceiveStream};
 use super::send::SendStream;
 use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
 use super::transport::ArrivalLog;
-use super::{Event, Frame, Media, OutgoingFrame, SendError};
+use super::{Delivery, Event, Media, OutgoingFrame, OutgoingPacket, SendError};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::{Deadline, Now};
@@ -42,7 +42,8 @@ pub struct Session {
     pub(super) ended: Vec<Ssrc>,
     pub(super) rtt: Duration,
     events: VecDeque<Event>,
-    frames: VecDeque<Frame>,
+    /// Frames and packets on their way to the events.
+    arrived: VecDeque<Event>,
     pub(super) transport_stats: TransportFeedbackStats,
     pub(super) counters: Counters,
 }
@@ -63,7 +64,7 @@ impl Session {
             ended: Vec::new(),
             rtt: RTT_DEFAULT,
             events: VecDeque::new(),
-            frames: VecDeque::new(),
+            arrived: VecDeque::new(),
             transport_stats: TransportFeedbackStats::default(),
             counters: Counters::default(),
         }
@@ -125,6 +126,34 @@ impl Session {
         stream.push_frame(now.monotonic, media, frame)
     }
 
+    /// Queues a packet, which [`Self::poll_packet`] hands out with our source and extensions.
+    ///
+    /// # Errors
+    /// As [`Self::send_frame`], and for a number that was used before.
+    pub fn send_packet(
+        &mut self,
+        now: Now,
+        mid: &Mid,
+        packet: &OutgoingPacket<'_>,
+    ) -> Result<(), SendError> {
+        let media = self.media.iter().find(|media| media.mid == *mid);
+        let (Some(media), Some(stream)) = (media, self.send.get_mut(mid)) else {
+            return Err(SendError::NotSending);
+        };
+        stream.push_packet(now.monotonic, media, packet)
+    }
+
+    /// Says how what a section receives is handed out from here on.
+    pub fn set_delivery(&mut self, mid: &Mid, delivery: Delivery) {
+        if let Some(media) = self.media.iter_mut().find(|media| media.mid == *mid) {
+            media.delivery = delivery;
+        }
+        let streams = self.receive.values_mut();
+        streams
+            .filter(|stream| stream.mid == *mid)
+            .for_each(|stream| stream.set_delivery(delivery));
+    }
+
     /// Asks the senders of a section for a key frame, at most twice a second each.
     pub fn request_key_frame(&mut self, mid: &Mid) {
         let streams = self.receive.values_mut();
@@ -138,7 +167,7 @@ impl Session {
         if let Err(reason) = self.try_handle_rtp(now.monotonic, packet) {
             self.counters.count(reason);
         }
-        self.drain_frames();
+        self.drain_arrived();
     }
 
     fn try_handle_rtp(&mut self, now: Instant, packet: &[u8]) -> Result<(), &'static str> {
@@ -179,16 +208,16 @@ impl Session {
                 arrived_at: now,
             },
         };
-        stream.handle_packet(now, arrival, &mut self.frames);
+        stream.handle_packet(now, arrival, &mut self.arrived);
         Ok(())
     }
 
     /// Lets time pass: gaps that were waited for long enough are given up.
     pub fn handle_timeout(&mut self, now: Now) {
         for stream in self.receive.values_mut() {
-            stream.handle_timeout(now.monotonic, &mut self.frames);
+            stream.handle_timeout(now.monotonic, &mut self.arrived);
         }
-        self.drain_frames();
+        self.drain_arrived();
     }
 
     /// Appends the next packet to `out`, in the clear; answers whether there was one. Sections
@@ -259,9 +288,9 @@ impl Session {
         self.events.push_back(event);
     }
 
-    fn drain_frames(&mut self) {
-        while let Some(frame) = self.frames.pop_front() {
-            self.push_event(Event::Frame(frame));
+    fn drain_arrived(&mut self) {
+        while let Some(event) = self.arrived.pop_front() {
+            self.push_event(event);
         }
     }
 }

@@ -165,6 +165,14 @@ impl Association {
                 tracing::trace!(?chunk, "sctp chunk before the association");
                 self.counters.count("sctp.unexpected_chunk");
             }
+            chunk => self.on_association_chunk(now, chunk),
+        }
+        Rest::Process
+    }
+
+    /// Chunks that mean something only once there is state about the peer.
+    fn on_association_chunk(&mut self, now: Instant, chunk: Chunk<'_>) {
+        match chunk {
             Chunk::Heartbeat(beat) => {
                 self.push_control(Control::HeartbeatAck(beat.info.to_vec()));
             }
@@ -203,8 +211,18 @@ impl Association {
                 });
                 self.on_delivered(delivered, Ok(None));
             }
+            // [`Self::on_chunk`] took these.
+            Chunk::Data(_)
+            | Chunk::IData(_)
+            | Chunk::Sack(_)
+            | Chunk::Init(_)
+            | Chunk::InitAck(_)
+            | Chunk::CookieEcho(_)
+            | Chunk::CookieAck
+            | Chunk::Abort(_)
+            | Chunk::Error(_)
+            | Chunk::Unknown(_) => {}
         }
-        Rest::Process
     }
 
     /// Whether the handshake went far enough to have state about the peer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use twocan::{EncodedFrame, Kind, PeerConnection, RtpTransceiver};
+use twocan::{EncodedFrame, Kind, PeerConnection, RtpReceiver, RtpTransceiver};
 
 use super::clip::{Clip, clip};
 use super::result::Outcome;
@@ -38,7 +38,7 @@ pub(super) fn start(peer: &PeerConnection) -> Vec<Counted> {
             let kind = transceiver.kind()?;
             let (count, counts) = watch::channel(Counts::default());
             tokio::spawn(send(transceiver.clone()));
-            tokio::spawn(receive(transceiver, kind, count));
+            tokio::spawn(receive(transceiver.receiver(), kind, count));
             Some(Counted { kind, counts })
         })
         .collect()
@@ -74,7 +74,8 @@ impl Counted {
 
 /// Sends the clip in a circle, in real time; from its beginning when a key frame is wanted.
 async fn send(transceiver: RtpTransceiver) {
-    if !transceiver.can_send().await {
+    let sender = transceiver.sender();
+    if !sender.can_send().await {
         return;
     }
     let found = transceiver
@@ -97,7 +98,7 @@ async fn send(transceiver: RtpTransceiver) {
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            wanted = transceiver.key_frame_wanted() => {
+            wanted = sender.key_frame_wanted() => {
                 if !wanted {
                     return;
                 }
@@ -111,7 +112,7 @@ async fn send(transceiver: RtpTransceiver) {
             timestamp,
             data,
         };
-        if let Err(error) = transceiver.send_frame(frame) {
+        if let Err(error) = sender.send_frame(frame) {
             tracing::debug!(%error, "clip");
             return;
         }
@@ -121,16 +122,16 @@ async fn send(transceiver: RtpTransceiver) {
 }
 
 /// Counts frames; a picture counts as decodable when none is missing since a key frame.
-async fn receive(transceiver: RtpTransceiver, kind: Kind, count: watch::Sender<Counts>) {
+async fn receive(receiver: RtpReceiver, kind: Kind, count: watch::Sender<Counts>) {
     let mut whole = kind == Kind::Audio;
     let mut asked_at: Option<Instant> = None;
-    while let Some(frame) = transceiver.next_frame().await {
+    while let Some(frame) = receiver.next_frame().await {
         if kind == Kind::Video {
             whole = frame.key_frame || (whole && frame.lost_before == 0);
             let patient = asked_at.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
             if !whole && patient {
                 asked_at = Some(Instant::now());
-                transceiver.request_key_frame();
+                receiver.request_key_frame();
             }
         }
         count.send_modify(|counts| {

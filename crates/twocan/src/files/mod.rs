@@ -28,7 +28,7 @@ use std::path::Path;
 
 use twocan_proto::negotiate::Kind;
 
-use crate::transceiver::Frame;
+use crate::receiver::Frame;
 use annex_b::{AnnexBReader, AnnexBWriter};
 use ivf::{IvfReader, IvfWriter};
 use ogg_opus::{OggOpusReader, OggOpusWriter};

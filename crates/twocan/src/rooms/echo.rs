@@ -9,7 +9,9 @@ use super::messages::Source;
 use super::peer::RoomPeer;
 use super::room::{Room, RoomEvent};
 use crate::data_channel::{DataChannel, DataChannelState, Message};
-use crate::transceiver::{EncodedFrame, RtpTransceiver, TrackEvent};
+use crate::receiver::RtpReceiver;
+use crate::sender::{EncodedFrame, RtpSender};
+use crate::transceiver::TrackEvent;
 
 /// Activities that wait for the one who watches; then what makes them waits.
 const ACTIVITIES_MAX: usize = 64;
@@ -112,15 +114,15 @@ async fn echo_track(peer: RoomPeer, track: TrackEvent, tell: mpsc::Sender<Activi
             Err(error) => return tracing::debug!(%error, "no line to send back on"),
         }
     };
-    if to.can_send().await {
-        echo_frames(&peer, &from, &to, &tell).await;
+    if to.sender().can_send().await {
+        echo_frames(&peer, &from.receiver(), &to.sender(), &tell).await;
     }
 }
 
 async fn echo_frames(
     peer: &RoomPeer,
-    from: &RtpTransceiver,
-    to: &RtpTransceiver,
+    from: &RtpReceiver,
+    to: &RtpSender,
     tell: &mpsc::Sender<Activity>,
 ) {
     // The other decoder begins with a key frame.

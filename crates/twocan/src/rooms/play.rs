@@ -15,7 +15,7 @@ use super::peer::RoomPeer;
 use super::room::{Room, RoomEvent};
 use super::timeline::{Timed, Timeline};
 use crate::files::{FileError, Format, FrameReader};
-use crate::transceiver::{EncodedFrame, RtpTransceiver};
+use crate::sender::{EncodedFrame, RtpSender};
 
 /// Activities that wait for the one who watches; then what makes them waits.
 const ACTIVITIES_MAX: usize = 64;
@@ -178,7 +178,7 @@ async fn play(peer: RoomPeer, options: PlayOptions, tell: mpsc::Sender<Activity>
         let Some(line) = peer.line(source_of(format)).await else {
             return false;
         };
-        if !line.can_send().await {
+        if !line.sender().can_send().await {
             return false;
         }
         let codec = format.codec();
@@ -205,7 +205,7 @@ async fn play(peer: RoomPeer, options: PlayOptions, tell: mpsc::Sender<Activity>
                 path: path.clone(),
             };
             let _ = tell.send(playing).await;
-            let (frames, outcome) = play_file(start, format, &line, feed).await;
+            let (frames, outcome) = play_file(start, format, &line.sender(), feed).await;
             let activity = match outcome {
                 Ok(true) => Activity::Played { peer, path, frames },
                 Ok(false) => return false,
@@ -232,7 +232,7 @@ async fn play(peer: RoomPeer, options: PlayOptions, tell: mpsc::Sender<Activity>
 async fn play_file(
     start: Instant,
     format: Format,
-    line: &RtpTransceiver,
+    line: &RtpSender,
     mut feed: Feed,
 ) -> (u64, Result<bool, FileError>) {
     let mut frames = 0;

@@ -10,7 +10,8 @@ use super::activity::Activity;
 use super::peer::RoomPeer;
 use super::room::{Room, RoomEvent};
 use crate::files::{FileError, Format, FrameWriter};
-use crate::transceiver::{Frame, RtpTransceiver, TrackEvent};
+use crate::receiver::Frame;
+use crate::transceiver::{RtpTransceiver, TrackEvent};
 
 /// Activities that wait for the one who watches; then what makes them waits.
 const ACTIVITIES_MAX: usize = 64;
@@ -107,10 +108,11 @@ impl Recorder {
 /// Records one track, in a file for each codec that it goes through.
 async fn record(peer: RoomPeer, track: TrackEvent, folder: PathBuf, tell: mpsc::Sender<Activity>) {
     let line = track.transceiver;
+    let receiver = line.receiver();
     if line.kind() == Some(Kind::Video) {
-        line.request_key_frame();
+        receiver.request_key_frame();
     }
-    let mut next = line.next_frame().await;
+    let mut next = receiver.next_frame().await;
     while let Some(frame) = next {
         let Some(format) = Format::for_codec(&frame.codec) else {
             let reason = format!("{} cannot be recorded", frame.codec);
@@ -130,6 +132,7 @@ async fn record_file(
     (first, format): (Frame, Format),
     tell: &mpsc::Sender<Activity>,
 ) -> Option<Frame> {
+    let receiver = line.receiver();
     let stem = format!("{}-{}", file_name(peer), line.mid().unwrap_or_default());
     let folder = folder.to_owned();
     let (frames, mut frames_in) = mpsc::channel::<Frame>(FRAMES_MAX);
@@ -155,12 +158,12 @@ async fn record_file(
         // As the writer does: what was lost is gone until the next key frame.
         has_key = frame.key_frame || (has_key && frame.lost_before == 0);
         if !has_key {
-            line.request_key_frame();
+            receiver.request_key_frame();
         }
         if frames.send(frame).await.is_err() {
             break;
         }
-        current = line.next_frame().await;
+        current = receiver.next_frame().await;
     }
     drop(frames);
     let activity = match writing.await {

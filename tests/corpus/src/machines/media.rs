@@ -2,7 +2,7 @@
 
 use twocan_proto::keying::SrtpProfile;
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{Codec, Format, Media, OutgoingFrame, Session};
+use twocan_proto::rtp::{Codec, Delivery, Format, Media, OutgoingFrame, Session};
 use twocan_proto::srtp::{OVERHEAD_MAX, Receiver, Sender};
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
@@ -115,6 +115,7 @@ fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media {
         cname: "c".into(),
         remote: vec![(Ssrc(ssrc + 1000), Some(Ssrc(ssrc + 1001)))],
         rtcp_rsize: true,
+        delivery: Delivery::Frames,
     }
 }
 

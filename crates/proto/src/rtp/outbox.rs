@@ -1,0 +1,129 @@
+//! The packets of one source: those that wait to be sent, and those kept to be sent again.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use twocan_wire::ids::{Mid, PayloadType, Ssrc};
+use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields};
+use twocan_wire::seq::SeqNo16;
+
+/// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
+const CACHE_LEN_MAX: usize = 160 * 1024;
+
+/// Packets kept for retransmission, for streams of small ones.
+const CACHE_PACKETS_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// Its sequence number as a count that never wraps.
+    pub(super) number: u64,
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+    pub(super) payload_type: PayloadType,
+    pub(super) audio_level: Option<AudioLevel>,
+    pub(super) payload: Vec<u8>,
+}
+
+/// How a packet left. Sent again without RTX it must be the same in every byte: the same key and
+/// number must never protect two different packets (RFC 3711 §9.1, RFC 7714 §8.4).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) abs_send_time: u32,
+    pub(super) transport_sequence: SeqNo16,
+    pub(super) again_at: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: VecDeque<Stored>,
+    waiting_len: usize,
+    /// In order of their numbers, in which there may be gaps.
+    cached: VecDeque<(Stored, Sent)>,
+    cached_len: usize,
+}
+
+impl Outbox {
+    /// Adds a packet behind those that wait.
+    pub(super) fn push(&mut self, packet: Stored) {
+        self.waiting_len += packet.payload.len();
+        self.waiting.push_back(packet);
+    }
+
+    /// Payload bytes that wait.
+    pub(super) fn waiting_len(&self) -> usize {
+        self.waiting_len
+    }
+
+    /// Whether a packet waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next packet to send.
+    pub(super) fn pop(&mut self) -> Option<Stored> {
+        let packet = self.waiting.pop_front()?;
+        self.waiting_len -= packet.payload.len();
+        Some(packet)
+    }
+
+    /// Keeps a packet that was sent.
+    pub(super) fn keep(&mut self, packet: Stored, sent: Sent) {
+        self.cached_len += packet.payload.len();
+        // Nearly always the newest.
+        let newer = self.cached.iter().rev();
+        let newer = newer.take_while(|(own, _)| own.number > packet.number);
+        let index = self.cached.len() - newer.count();
+        self.cached.insert(index, (packet, sent));
+    }
+
+    /// The kept packet of a number, nearest to the newest.
+    pub(super) fn find(&mut self, sequence: SeqNo16) -> Option<&mut (Stored, Sent)> {
+        let (newest, _) = self.cached.back()?;
+        let number = sequence.extend(newest.number);
+        let index = self
+            .cached
+            .binary_search_by_key(&number, |(own, _)| own.number);
+        self.cached.get_mut(index.ok()?)
+    }
+
+    /// A buffer for a payload: that of the oldest packet when the cache is full, else a new one.
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        while self.cached_len > CACHE_LEN_MAX || self.cached.len() >= CACHE_PACKETS_MAX {
+            let Some((oldest, _)) = self.cached.pop_front() else {
+                break;
+            };
+            self.cached_len -= oldest.payload.len();
+            buffer = oldest.payload;
+            buffer.clear();
+        }
+        buffer
+    }
+}
+
+impl Stored {
+    /// Its sequence number.
+    pub(super) fn sequence(&self) -> SeqNo16 {
+        SeqNo16((self.number & 0xffff) as u16)
+    }
+
+    pub(super) fn header(&self, ssrc: Ssrc) -> HeaderFields {
+        HeaderFields {
+            marker: self.marker,
+            payload_type: self.payload_type,
+            sequence_number: self.sequence(),
+            timestamp: self.timestamp,
+            ssrc,
+        }
+    }
+
+    pub(super) fn values<'a>(&self, mid: &'a Mid, sent: Sent) -> ExtensionValues<'a> {
+        ExtensionValues {
+            mid: Some(mid.as_str().as_bytes()),
+            abs_send_time: Some(sent.abs_send_time),
+            transport_sequence: Some(sent.transport_sequence),
+            audio_level: self.audio_level,
+            ..ExtensionValues::default()
+        }
+    }
+}

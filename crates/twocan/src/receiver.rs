@@ -1,0 +1,176 @@
+//! `RTCRtpReceiver` (W3C webrtc-pc §5.3): frames or packets out of the connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use twocan_proto::negotiate::{NegotiatedCodec, TransceiverId};
+use twocan_proto::peer::Peer;
+use twocan_proto::rtp;
+use twocan_proto::wire::ids::PayloadType;
+
+use crate::peer_connection::Owner;
+
+pub use twocan_proto::rtp::Delivery;
+
+/// A frame that arrived whole, encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The name of its codec.
+    pub codec: String,
+    /// Ticks of the timestamp a second.
+    pub clock_rate: u32,
+    /// The sampling instant in ticks; it wraps.
+    pub timestamp: u32,
+    /// Whether it can be decoded without those before it; always so for sound.
+    pub key_frame: bool,
+    /// Packets lost for good between the frame before and this one.
+    pub lost_before: u32,
+    /// When its last packet arrived.
+    pub received_at: Instant,
+    /// As in [`EncodedFrame::data`].
+    pub data: Vec<u8>,
+}
+
+/// A packet that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingPacket {
+    /// The name of its codec.
+    pub codec: String,
+    /// Ticks of the timestamp a second.
+    pub clock_rate: u32,
+    /// `rid` of the simulcast stream, where it has one.
+    pub rid: Option<String>,
+    /// The source.
+    pub ssrc: u32,
+    /// Its sequence number.
+    pub sequence_number: u16,
+    /// The sampling instant in ticks; it wraps.
+    pub timestamp: u32,
+    /// The end of a frame, for video; the start of a talkspurt, for sound.
+    pub marker: bool,
+    /// Whether it is a repair of a packet that was lost.
+    pub is_retransmission: bool,
+    /// When it arrived.
+    pub received_at: Instant,
+    /// The payload with its payload header, without padding.
+    pub payload: Vec<u8>,
+}
+
+/// `RTCRtpReceiver`: what the other side sends on a transceiver. Cheap to clone; the connection
+/// lives as long as any handle.
+#[derive(Debug, Clone)]
+pub struct RtpReceiver {
+    owner: Arc<Owner>,
+    id: TransceiverId,
+}
+
+impl RtpReceiver {
+    pub(crate) fn new(owner: Arc<Owner>, id: TransceiverId) -> Self {
+        Self { owner, id }
+    }
+
+    /// Says whether [`Self::next_frame`] (the default) or [`Self::next_packet`] yields what
+    /// arrives from here on.
+    ///
+    /// Packets come as they arrive, in whatever order; losses are still repaired, and what came
+    /// twice comes once. Key frames are asked for by [`Self::request_key_frame`] alone then.
+    pub fn set_delivery(&self, delivery: Delivery) {
+        self.owner
+            .shared
+            .lock()
+            .peer
+            .set_delivery(self.id, delivery);
+        self.owner.shared.wake.notify_one();
+    }
+
+    /// The next frame that the other side sends; `None` once it stops sending or the connection
+    /// ends.
+    ///
+    /// At most 256 frames wait; then the oldest are dropped.
+    pub async fn next_frame(&self) -> Option<Frame> {
+        self.owner
+            .shared
+            .until(|state| {
+                let ended = state.finished;
+                let entry = state.tracks.entry(self.id).or_default();
+                while let Some(frame) = entry.frames.pop_front() {
+                    // A codec that a renegotiation took away in the meantime is passed over.
+                    if let Some(codec) = codec_of(&state.peer, self.id, frame.payload_type) {
+                        return Some(Some(to_frame(frame, codec)));
+                    }
+                }
+                (entry.ended || ended).then_some(None)
+            })
+            .await
+    }
+
+    /// The next packet that the other side sends, once [`Self::set_delivery`] asked for packets;
+    /// `None` once it stops sending or the connection ends.
+    ///
+    /// At most 1024 packets wait; then the oldest are dropped.
+    pub async fn next_packet(&self) -> Option<IncomingPacket> {
+        self.owner
+            .shared
+            .until(|state| {
+                let ended = state.finished;
+                let entry = state.tracks.entry(self.id).or_default();
+                while let Some(packet) = entry.packets.pop_front() {
+                    // A codec that a renegotiation took away in the meantime is passed over.
+                    if let Some(codec) = codec_of(&state.peer, self.id, packet.payload_type) {
+                        return Some(Some(to_packet(packet, codec)));
+                    }
+                }
+                (entry.ended || ended).then_some(None)
+            })
+            .await
+    }
+
+    /// Asks the other side for a key frame.
+    pub fn request_key_frame(&self) {
+        self.owner.shared.lock().peer.request_key_frame(self.id);
+        self.owner.shared.wake.notify_one();
+    }
+}
+
+impl Frame {
+    /// The time between two timestamps of this frame's clock, along the shorter way round;
+    /// zero when `earlier` is later.
+    pub fn time_since(&self, earlier: u32) -> Duration {
+        let ticks = self.timestamp.wrapping_sub(earlier);
+        if ticks > u32::MAX / 2 {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(self.clock_rate.max(1)))
+    }
+}
+
+fn codec_of(peer: &Peer, id: TransceiverId, payload_type: PayloadType) -> Option<&NegotiatedCodec> {
+    peer.negotiated(id)?.codec_of(payload_type)
+}
+
+fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
+    Frame {
+        codec: codec.name.clone(),
+        clock_rate: codec.clock_rate,
+        timestamp: frame.timestamp,
+        key_frame: frame.key_frame,
+        lost_before: frame.lost_before,
+        received_at: frame.received_at,
+        data: frame.data,
+    }
+}
+
+fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPacket {
+    IncomingPacket {
+        codec: codec.name.clone(),
+        clock_rate: codec.clock_rate,
+        rid: packet.rid.map(|rid| rid.to_string()),
+        ssrc: packet.ssrc.0,
+        sequence_number: (packet.number & 0xffff) as u16,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        is_retransmission: packet.is_retransmission,
+        received_at: packet.received_at,
+        payload: packet.payload,
+    }
+}

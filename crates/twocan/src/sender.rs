@@ -1,0 +1,154 @@
+//! `RTCRtpSender` (W3C webrtc-pc §5.2): frames or packets into the connection.
+
+use std::sync::Arc;
+
+use twocan_io::clock;
+use twocan_proto::negotiate::TransceiverId;
+use twocan_proto::peer::SendFrameError;
+use twocan_proto::rtp;
+use twocan_proto::wire::ids::PayloadType;
+use twocan_proto::wire::seq::SeqNo16;
+
+use crate::error::Error;
+use crate::peer_connection::Owner;
+use crate::state::State;
+
+/// A frame to be sent, encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedFrame<'a> {
+    /// The name of its codec, in any case: one of [`RtpTransceiver::codecs`].
+    pub codec: &'a str,
+    /// The sampling instant in ticks of the codec's clock; it wraps.
+    pub timestamp: u32,
+    /// For H.264 an access unit in Annex B form; for the others what the codec yields.
+    pub data: &'a [u8],
+}
+
+/// A packet to be sent as it is: for forwarders, and for encoders that packetise by themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct OutgoingPacket<'a> {
+    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
+    pub codec: &'a str,
+    /// Its number; `None` for the one after the highest so far. Numbers may be skipped and come
+    /// later, by less than 1024 packets, but each is used once only (RFC 3711 §9.1).
+    pub sequence_number: Option<u16>,
+    /// The sampling instant in ticks of the codec's clock; it wraps.
+    pub timestamp: u32,
+    /// The end of a frame, for video; the start of a talkspurt, for sound.
+    pub marker: bool,
+    /// The payload with its payload header, 1 to 1275 bytes; above 1100 bytes the datagram may
+    /// exceed 1200, which not every network carries.
+    pub payload: &'a [u8],
+}
+
+/// `RTCRtpSender`: what we send on a transceiver. Cheap to clone; the connection lives as long as
+/// any handle.
+#[derive(Debug, Clone)]
+pub struct RtpSender {
+    owner: Arc<Owner>,
+    id: TransceiverId,
+}
+
+impl RtpSender {
+    pub(crate) fn new(owner: Arc<Owner>, id: TransceiverId) -> Self {
+        Self { owner, id }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// `InvalidStateError` before the transceiver is agreed on and connected, `InvalidAccessError`
+    /// for a codec that was not agreed on, `OperationError` when 2 MiB wait to be sent.
+    pub fn send_frame(&self, frame: EncodedFrame<'_>) -> Result<(), Error> {
+        let mut state = self.owner.shared.lock();
+        let outgoing = rtp::OutgoingFrame {
+            payload_type: self.payload_type(&state, frame.codec)?,
+            timestamp: frame.timestamp,
+            marker: false,
+            data: frame.data,
+            audio_level: None,
+        };
+        let sent = state.peer.send_frame(clock::now(), self.id, &outgoing);
+        drop(state);
+        self.owner.shared.wake.notify_one();
+        sent.map_err(|error| refused(&error))
+    }
+
+    /// Sends a packet. Its source and its header extensions are ours.
+    ///
+    /// # Errors
+    /// As [`Self::send_frame`]; `InvalidAccessError` also for a sequence number that was used
+    /// before, or is 1024 or more below the highest.
+    pub fn send_packet(&self, packet: OutgoingPacket<'_>) -> Result<(), Error> {
+        let mut state = self.owner.shared.lock();
+        let outgoing = rtp::OutgoingPacket {
+            payload_type: self.payload_type(&state, packet.codec)?,
+            sequence_number: packet.sequence_number.map(SeqNo16),
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload: packet.payload,
+            audio_level: None,
+        };
+        let sent = state.peer.send_packet(clock::now(), self.id, &outgoing);
+        drop(state);
+        self.owner.shared.wake.notify_one();
+        sent.map_err(|error| refused(&error))
+    }
+
+    /// Waits until the other side asks for a key frame; `false` when the connection ends instead.
+    pub async fn key_frame_wanted(&self) -> bool {
+        self.owner
+            .shared
+            .until(|state| {
+                let wanted = state.key_frames_wanted.iter().position(|id| *id == self.id);
+                match wanted {
+                    Some(index) => {
+                        state.key_frames_wanted.remove(index);
+                        Some(true)
+                    }
+                    None => state.finished.then_some(false),
+                }
+            })
+            .await
+    }
+
+    /// Waits until frames can be sent: agreed on, in that direction, and connected. `false` when
+    /// the connection ends instead.
+    pub async fn can_send(&self) -> bool {
+        self.owner
+            .shared
+            .until(|state| {
+                if state.finished {
+                    return Some(false);
+                }
+                let sends = state
+                    .peer
+                    .negotiated(self.id)
+                    .is_some_and(|media| media.sends);
+                (sends && state.peer.can_send_media()).then_some(true)
+            })
+            .await
+    }
+
+    fn payload_type(&self, state: &State, codec: &str) -> Result<PayloadType, Error> {
+        let Some(media) = state.peer.negotiated(self.id) else {
+            return Err(refused(&SendFrameError::NotNegotiated));
+        };
+        let codec = media.codec(codec).map(|codec| codec.payload_type_send);
+        codec.ok_or_else(|| refused(&SendFrameError::Stream(rtp::SendError::UnknownCodec)))
+    }
+}
+
+fn refused(error: &SendFrameError) -> Error {
+    let text = error.to_string();
+    let (name, reason) = match text.split_once(": ") {
+        Some(("InvalidStateError", reason)) => ("InvalidStateError", reason),
+        Some(("InvalidAccessError", reason)) => ("InvalidAccessError", reason),
+        Some((_, reason)) => ("OperationError", reason),
+        None => ("OperationError", text.as_str()),
+    };
+    Error::Channel {
+        name,
+        reason: reason.to_owned(),
+    }
+}
