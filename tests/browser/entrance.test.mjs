@@ -111,7 +111,9 @@ test("without HTTPS the page says why there is no camera, and one can watch and 
   t.after(() => plain.close());
   const page = await plain.newPage({ init: PROBE });
   const room = roomFor("plain");
-  await page.goto(`${server.url.replace("127.0.0.1", "plain.test")}/${room}`);
+  const url = new URL(`${server.url}/${room}`);
+  url.hostname = "plain.test";
+  await page.goto(url.href);
   await page.visible(".problem");
   assert.equal(await page.evaluate(() => isSecureContext), false);
   assert.match(await page.evaluate(() => document.querySelector(".problem").innerText), /not secure[^]*https:/);

@@ -175,6 +175,9 @@ async fn answer(
     describe(peer).await
 }
 
+/// How long after a failure of the data its cause may be told.
+const CAUSE_WAIT: Duration = Duration::from_millis(200);
+
 /// Does this side's part, until it is done or fails.
 async fn work(
     arguments: &Arguments,
@@ -216,7 +219,9 @@ async fn work(
         failure = failures.recv() => Err(failure.unwrap_or_else(|| "closed".to_owned())),
     };
     if let Err(reason) = done {
-        outcome.fail(&reason);
+        // A connection that fails closes its channels, and whoever used one hears of that first.
+        let cause = tokio::time::timeout(CAUSE_WAIT, failures.recv()).await;
+        outcome.fail(&cause.ok().flatten().unwrap_or(reason));
     }
 }
 
