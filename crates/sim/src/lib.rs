@@ -6,10 +6,16 @@
 //! same run, which [`World::trace`] proves.
 #![forbid(unsafe_code)]
 
+mod certificates;
+mod cryptography;
 mod link;
 mod nat;
+mod seeds;
 mod world;
 
+pub use certificates::certificate;
+pub use cryptography::settings;
 pub use link::{Link, LinkConfig, LinkStats, Loss};
 pub use nat::{Behaviour, Nat, NatConfig};
+pub use seeds::seeds;
 pub use world::{HostId, Node, Site, SiteId, World};

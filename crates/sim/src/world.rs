@@ -242,7 +242,8 @@ impl<N: Node> World<N> {
         std::mem::take(&mut self.events)
     }
 
-    /// A hash of every delivery so far: equal for equal seeds.
+    /// A hash of every datagram that a node sent and of every delivery so far, with their times:
+    /// equal for equal seeds.
     pub fn trace(&self) -> u64 {
         self.trace.finish()
     }
@@ -435,6 +436,8 @@ impl<N: Node> World<N> {
         let site = self.hosts[host.0].site;
         let local = destination.path.local;
         for bytes in batch.iter() {
+            let elapsed = self.now - self.started;
+            (elapsed, host.0, local, destination.remote, bytes).hash(&mut self.trace);
             let mut flight = Flight {
                 from: local,
                 to: destination.remote,

@@ -1,16 +1,14 @@
 //! A call between two peers.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use twocan_proto::channel::{self, ChannelId, ChannelInit, Message, ReadyState};
-use twocan_proto::dtls::{Certificate, Settings};
 use twocan_proto::peer::{
     Config, ConnectionState, Description, Event, Interfaces, Peer, RemoteCandidateInit, StunServer,
 };
 use twocan_proto::random::Random;
-use twocan_sim::{HostId, LinkConfig, NatConfig, SiteId, World};
+use twocan_sim::{HostId, LinkConfig, NatConfig, SiteId, World, certificate, settings};
 
 use crate::node::PeerNode;
 
@@ -60,30 +58,16 @@ pub struct Call {
     signaling: Duration,
 }
 
-/// Certificates are made once: their keys do not come from the seed, and what is in them does not
-/// change what the protocols do.
-fn certificates() -> &'static [Arc<Certificate>; 2] {
-    static MADE: OnceLock<[Arc<Certificate>; 2]> = OnceLock::new();
-    MADE.get_or_init(|| {
-        [1_735_689_600, 1_735_689_601].map(|wallclock| {
-            let made = Certificate::generate(Duration::from_secs(wallclock));
-            Arc::new(made.unwrap_or_else(|error| unreachable!("{error}")))
-        })
-    })
-}
-
 impl Call {
     /// Two peers that have not begun.
     pub fn new(seed: u64, setting: &Setting) -> Self {
         let mut world = World::new(seed);
         let stun = setting.stun.then(|| world.add_stun_server());
-        let settings = Settings::repeatable(1200, seed);
-        let settings = settings.unwrap_or_else(|error| unreachable!("{error}"));
         let sites = [0, 1]
             .map(|index: usize| world.add_site(setting.nats[index], setting.link, setting.link));
         let hosts = [0, 1].map(|index: usize| {
-            let certificate = Arc::clone(&certificates()[index]);
-            let mut config = Config::new(certificate, settings.clone());
+            let settings = settings(seed.wrapping_mul(2) + index as u64);
+            let mut config = Config::new(certificate(index), settings);
             let server = stun.map(|server| StunServer {
                 host: server.ip().to_string(),
                 port: server.port(),

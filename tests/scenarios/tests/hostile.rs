@@ -1,12 +1,14 @@
 //! An attacker who can send from anywhere, and damage what passes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use twocan_proto::channel::ChannelInit;
+use twocan_proto::dtls::{Connection, Role, Settings};
 use twocan_proto::peer::ConnectionState;
-use twocan_scenarios::{Call, Setting, seeds};
-use twocan_sim::LinkConfig;
+use twocan_scenarios::{Call, PeerNode, Setting, seeds};
+use twocan_sim::{LinkConfig, World, certificate};
 
 /// A datagram of a kind that might do harm, with random content.
 fn forged(call: &mut Call) -> Vec<u8> {
@@ -119,5 +121,70 @@ fn damaged_datagrams_are_dropped_and_their_content_sent_again() {
         let failed =
             (0..2).any(|index| call.peer(index).connection_state() == ConnectionState::Failed);
         assert!(!failed, "seed {seed}, {}", call.explain());
+    }
+}
+
+#[test]
+fn damage_from_the_first_datagram_on_only_takes_longer() {
+    for seed in seeds() {
+        let link = LinkConfig {
+            damage_per_mille: 100,
+            ..LinkConfig::default()
+        };
+        let setting = Setting {
+            link,
+            ..Setting::default()
+        };
+        let (mut call, id) = Call::with_channel(seed, &setting, ChannelInit::default());
+        call.with(0, |peer, now| peer.send_text(now, id, "whole"))
+            .unwrap();
+        call.run_for(Duration::from_secs(10));
+        let messages = call.take_messages(1).len();
+        assert_eq!(messages, 1, "seed {seed}, {}", call.explain());
+    }
+}
+
+/// What a stranger's client and server say first.
+fn hellos() -> [Vec<u8>; 2] {
+    let settings = Settings::new(1200).unwrap();
+    let now = World::<PeerNode>::new(0).now().monotonic;
+    let mut ends = [0, 1].map(|index| Connection::new(&settings, &certificate(index), now));
+    ends[0].start(now, Role::Client);
+    ends[1].start(now, Role::Server);
+    let mut client = Vec::new();
+    assert!(ends[0].poll_transmit(&mut client));
+    ends[1].handle_datagram(now, &client, &mut |_| {});
+    let mut server = Vec::new();
+    assert!(ends[1].poll_transmit(&mut server));
+    [client, server]
+}
+
+#[test]
+fn forged_hellos_from_the_right_address_do_not_stop_a_handshake() {
+    let hellos = hellos();
+    for seed in seeds() {
+        let mut call = Call::new(seed, &Setting::default());
+        call.with(0, |peer, _| {
+            peer.create_data_channel(ChannelInit::default())
+        })
+        .unwrap();
+        call.offer(0);
+        let address = |call: &Call, index: usize| {
+            let port = 4000 + 100 * index as u16;
+            SocketAddr::new(call.world.ip(call.hosts[index]), port)
+        };
+        for shot in 0..20 {
+            call.run_for(Duration::from_millis(13));
+            let to = shot % 2;
+            for hello in &hellos {
+                let mut bytes = hello.clone();
+                // The random, so that no two are the same.
+                call.world.random().fill(&mut bytes[27..59]);
+                let (from, to) = (address(&call, 1 - to), address(&call, to));
+                call.world.inject(from, to, bytes);
+            }
+        }
+        let connected = call.run_until(Duration::from_secs(5), Call::is_connected);
+        assert!(connected, "seed {seed}, {}", call.explain());
     }
 }

@@ -21,6 +21,8 @@ use crate::time::Deadline;
 pub(super) enum Opening {
     /// OPEN was or will be sent, and its ACK has not arrived.
     WaitsForAck,
+    /// A message came before the ACK, which is still to arrive: both sides know of it.
+    Overtaken,
     /// The peer's OPEN is to be answered when the stream's earlier reset is over.
     OwesAck,
     /// Both sides know of it.

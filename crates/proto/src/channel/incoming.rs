@@ -69,7 +69,7 @@ impl Channels {
         };
         if channel.opening == Opening::WaitsForAck {
             // RFC 8832 §6: any message on the stream shows that the peer knows the channel.
-            channel.opening = Opening::Done;
+            channel.opening = Opening::Overtaken;
         }
         if channel.state == ReadyState::Closing && channel.is_incoming_reset {
             self.counters.count("channel.message_after_close");
@@ -101,7 +101,9 @@ impl Channels {
             Ok(dcep::Message::Ack) => {
                 let channel = self.by_stream.get(&stream);
                 match channel.and_then(|id| self.channels.get_mut(id)) {
-                    Some(channel) if channel.opening == Opening::WaitsForAck => {
+                    Some(channel)
+                        if matches!(channel.opening, Opening::WaitsForAck | Opening::Overtaken) =>
+                    {
                         channel.opening = Opening::Done;
                     }
                     Some(_) | None => self.counters.count("channel.unexpected_ack"),

@@ -409,6 +409,25 @@ fn open_message(label: &str) -> Vec<u8> {
 }
 
 #[test]
+fn an_ack_that_data_has_overtaken_is_expected_once() {
+    let (mut channels, mut peer, now) = with_bare_peer();
+    let id = channels.open(ChannelInit::default()).unwrap();
+    pass(&mut channels, &mut peer, now);
+    let stream = channels.info(id).and_then(|info| info.id).unwrap();
+    let mut ack = Vec::new();
+    dcep::Message::Ack.write(&mut ack);
+    send(&mut peer, now, stream, Ppid::BINARY, vec![1]);
+    send(&mut peer, now, stream, Ppid::DCEP, ack.clone());
+    send(&mut peer, now, stream, Ppid::DCEP, ack);
+    pass(&mut channels, &mut peer, now);
+    let events: Vec<Event> = std::iter::from_fn(|| channels.poll_event()).collect();
+    let message = Event::Message(id, Message::Binary(vec![1]));
+    assert_eq!(events, [Event::Open(id), message]);
+    // The second one.
+    assert_eq!(channels.counters().get("channel.unexpected_ack"), 1);
+}
+
+#[test]
 fn what_the_peer_sends_against_the_rules_is_counted() {
     let (mut channels, mut peer, now) = with_bare_peer();
     send(&mut peer, now, 0, Ppid::BINARY, vec![1]);

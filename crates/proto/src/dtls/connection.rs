@@ -1,23 +1,20 @@
-//! One connection.
+//! One connection: attempts at a handshake, and the one that came through.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use dimpl::{Dtls, Output};
-
-use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Record, records};
+use super::attempt::Step;
+use super::attempts::{Attempts, Place};
+use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Part, Record, records};
 use super::{
-    Certificate, Event, Failure, Fingerprint, GRACE, RETRANSMIT_AFTER, Role, Settings, Version,
+    Certificate, Event, Failure, Fingerprint, GRACE, HANDSHAKE_TIME_MAX, RESTART_GRACE, Role,
+    Settings,
 };
 use crate::counters::Counters;
-use crate::keying::{SrtpKeys, SrtpProfile};
 use crate::time::Deadline;
 
 /// Datagrams of handshake flights waiting to be polled. A flight is at most ten.
 const QUEUE_MAX: usize = 32;
-
-/// The object identifier rsaEncryption, 1.2.840.113549.1.1.1, in DER.
-const RSA_ENCRYPTION: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -31,20 +28,25 @@ enum State {
     Over,
 }
 
+/// What ends the handshake, were it the peer's.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    failure: Failure,
+    /// When it does; `None` while a later attempt makes progress.
+    at: Option<Instant>,
+}
+
 /// A DTLS connection.
 pub struct Connection {
-    engine: Dtls,
     state: State,
+    role: Role,
+    /// One alone once connected.
+    attempts: Attempts,
+    /// When the handshake must be complete: known from the first hello on.
+    deadline: Option<Instant>,
+    suspicion: Option<Suspicion>,
     /// What the peer's certificate must match; `None` until its description is known.
     expected: Option<Vec<Fingerprint>>,
-    peer_certificate: Option<Vec<u8>>,
-    srtp: Option<(Vec<u8>, SrtpProfile)>,
-    /// The engine is done, but the peer is not yet compared with its description.
-    complete: bool,
-    role: Role,
-    /// What ends the handshake at that time if nothing better arrives.
-    suspicion: Option<(Instant, Failure)>,
-    timeout: Option<Instant>,
     queue: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     scratch: Vec<u8>,
@@ -55,15 +57,12 @@ impl Connection {
     /// A connection that waits for [`Self::start`].
     pub fn new(settings: &Settings, certificate: &Certificate, now: Instant) -> Self {
         Self {
-            engine: Dtls::new_auto(settings.0.clone(), certificate.to_engine(), now),
             state: State::Idle,
-            expected: None,
-            peer_certificate: None,
-            srtp: None,
-            complete: false,
             role: Role::Server,
+            attempts: Attempts::new(settings, certificate, now),
+            deadline: None,
             suspicion: None,
-            timeout: None,
+            expected: None,
             queue: VecDeque::new(),
             events: VecDeque::new(),
             scratch: Vec::new(),
@@ -80,8 +79,9 @@ impl Connection {
         self.state = State::Handshake;
         self.role = role;
         if role == Role::Client {
-            self.engine.set_active(true);
+            self.deadline = Some(now + HANDSHAKE_TIME_MAX);
         }
+        self.attempts.start(role);
         self.handle_timeout(now);
     }
 
@@ -103,18 +103,18 @@ impl Connection {
         if matches!(self.state, State::Idle | State::Over) {
             return self.counters.count("dtls.not_expected");
         }
-        // The engine stamps its timers with the last time it was told.
-        if self.engine.handle_timeout(now).is_err() {
-            self.suspect(now, Failure::Timeout);
+        if self.is_handshaking() {
+            return self.handle_handshake(now, datagram, deliver);
         }
+        let Some(attempt) = self.attempts.first() else {
+            return;
+        };
+        let number = attempt.number;
+        // The engine stamps its timers with the last time it was told.
+        let _ = attempt.engine.handle_timeout(now);
         for record in records(datagram) {
             if self.admits(now, record) {
-                // Record by record: the engine drops the rest of a datagram whose first message
-                // it has already processed.
-                if let Err(error) = self.engine.handle_packet(record.bytes) {
-                    self.complain(now, &error);
-                }
-                self.drain(now, None, deliver);
+                self.feed(now, number, record, deliver);
             }
         }
     }
@@ -124,44 +124,56 @@ impl Connection {
         if matches!(self.state, State::Idle | State::Over) {
             return;
         }
-        if let Some((at, failure)) = self.suspicion
-            && at <= now
-            && self.state == State::Handshake
-        {
-            return self.fail(failure);
-        }
-        if self.timeout.is_none_or(|at| at <= now) {
-            if self.engine.handle_timeout(now).is_err() && self.state == State::Handshake {
-                let failure = self
-                    .suspicion
-                    .map_or(Failure::Timeout, |(_, failure)| failure);
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if self.is_handshaking() {
+            let suspicion = self.suspicion;
+            if let Some(suspicion) = suspicion
+                && is_due(suspicion.at)
+            {
+                return self.fail(suspicion.failure);
+            }
+            if is_due(self.deadline) {
+                let failure = suspicion.map_or(Failure::Timeout, |suspicion| suspicion.failure);
                 return self.fail(failure);
             }
-            self.drain(now, None, &mut |_| {});
+            if is_due(self.attempts.restart_at) {
+                self.attempts.restart(now, &mut self.counters);
+            }
+        }
+        let attempts = self.attempts.iter();
+        let due = attempts.filter(|attempt| self.attempts.runs(attempt) && attempt.is_due(now));
+        let due: Vec<u32> = due.map(|attempt| attempt.number).collect();
+        for number in due {
+            self.wake(now, number);
         }
     }
 
     /// Encrypts `data` as one record and appends the datagram to `out`. Answers `false`, and
     /// appends nothing, when not connected.
     pub fn send(&mut self, now: Instant, data: &[u8], out: &mut Vec<u8>) -> bool {
-        if self.state != State::Connected {
+        let attempt = self.attempts.first();
+        let Some(attempt) = attempt.filter(|_| self.state == State::Connected) else {
             return false;
-        }
-        if !matches!(self.engine.send_application_data(data), Ok(len) if len == data.len()) {
+        };
+        let number = attempt.number;
+        if !matches!(attempt.engine.send_application_data(data), Ok(len) if len == data.len()) {
             self.counters.count("dtls.send_refused");
             return false;
         }
-        self.drain(now, Some(out), &mut |_| {});
+        self.drain(now, number, Some(out), &mut |_| {});
         true
     }
 
     /// Closes with `close_notify`.
     pub fn close(&mut self, now: Instant) {
-        if self.state == State::Connected && self.engine.close().is_ok() {
-            self.drain(now, None, &mut |_| {});
+        if self.state == State::Connected
+            && let Some(attempt) = self.attempts.first()
+            && attempt.engine.close().is_ok()
+        {
+            let number = attempt.number;
+            self.drain(now, number, None, &mut |_| {});
         }
         self.state = State::Over;
-        self.timeout = None;
     }
 
     /// Appends the next datagram of the handshake to `out`.
@@ -193,11 +205,22 @@ impl Connection {
         if matches!(self.state, State::Idle | State::Over) {
             return None;
         }
-        let suspicion = self.suspicion.filter(|_| self.state == State::Handshake);
-        Deadline::earlier(
-            self.timeout.map(|at| Deadline::new(at, "dtls.retransmit")),
-            suspicion.map(|(at, _)| Deadline::new(at, "dtls.suspicion")),
-        )
+        let attempts = self.attempts.iter();
+        let running = attempts.filter(|attempt| self.attempts.runs(attempt));
+        let retransmit = running.filter_map(|attempt| attempt.timeout).min();
+        let retransmit = retransmit.map(|at| Deadline::new(at, "dtls.retransmit"));
+        if !self.is_handshaking() {
+            return retransmit;
+        }
+        let suspicion = self.suspicion.and_then(|suspicion| suspicion.at);
+        [
+            (suspicion, "dtls.suspicion"),
+            (self.attempts.restart_at, "dtls.restart"),
+            (self.deadline, "dtls.deadline"),
+        ]
+        .into_iter()
+        .map(|(at, reason)| at.map(|at| Deadline::new(at, reason)))
+        .fold(retransmit, Deadline::earlier)
     }
 
     /// Whether data can be sent.
@@ -236,58 +259,152 @@ impl Connection {
         }
     }
 
-    fn complain(&mut self, now: Instant, error: &dimpl::Error) {
-        use dimpl::{Error, UnexpectedMessageError};
+    fn is_handshaking(&self) -> bool {
+        self.state == State::Handshake
+    }
+
+    /// Tells an engine the time, and takes what it then has. What an attempt that does not run
+    /// would send again is dropped.
+    fn wake(&mut self, now: Instant, number: u32) {
+        let Some(attempt) = self.attempts.get(number) else {
+            return;
+        };
+        if attempt.engine.handle_timeout(now).is_err() && self.is_handshaking() {
+            self.give_up(now, number, Failure::Timeout);
+        }
+        let mut attempts = self.attempts.iter();
+        let runs = attempts.any(|known| known.number == number && self.attempts.runs(known));
+        let queued = self.queue.len();
+        self.drain(now, number, None, &mut |_| {});
+        if !runs {
+            self.queue.truncate(queued);
+        }
+    }
+
+    fn handle_handshake(&mut self, now: Instant, datagram: &[u8], deliver: &mut dyn FnMut(&[u8])) {
+        // The engines stamp their timers with the last time they were told.
+        for number in self.attempts.numbers() {
+            self.wake(now, number);
+        }
+        // What follows a hello in its datagram is for the attempt that the hello is for.
+        let mut only = None;
+        for record in records(datagram) {
+            if !self.admits(now, record) {
+                continue;
+            }
+            let part = record.handshake_part().filter(|_| self.is_handshaking());
+            let numbers = match part {
+                Some(Part::Hello(hello)) => {
+                    let place = self.attempts.place(now, hello, &mut self.counters);
+                    self.note_place(now, place);
+                    only = Some(place.number());
+                    place.number().into_iter().collect()
+                }
+                Some(part) => self.attempts.takers(&part),
+                None => self.attempts.numbers(),
+            };
+            for number in numbers {
+                if only.is_none_or(|only| only == Some(number)) {
+                    self.feed(now, number, record, deliver);
+                }
+            }
+        }
+    }
+
+    /// A hello that is new is progress: the time of the handshake runs, and what would end it
+    /// waits.
+    fn note_place(&mut self, now: Instant, place: Place) {
+        if let Place::New(_) = place {
+            self.deadline.get_or_insert(now + HANDSHAKE_TIME_MAX);
+            if let Some(suspicion) = &mut self.suspicion {
+                suspicion.at = None;
+            }
+        }
+    }
+
+    /// Hands a record to an engine: record by record, because the engine drops the rest of a
+    /// datagram whose first message it has already processed.
+    fn feed(
+        &mut self,
+        now: Instant,
+        number: u32,
+        record: Record<'_>,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) {
+        let Some(attempt) = self.attempts.get(number) else {
+            return;
+        };
+        if let Err(error) = attempt.engine.handle_packet(record.bytes) {
+            self.complain(now, number, &error);
+        }
+        self.drain(now, number, None, deliver);
+    }
+
+    fn complain(&mut self, now: Instant, number: u32, error: &dimpl::Error) {
+        use dimpl::{CryptoError, Error, UnexpectedMessageError};
         self.counters.count("dtls.engine_refused");
-        if self.state != State::Handshake {
+        if !self.is_handshaking() {
             return;
         }
-        match error {
+        let presented = self.attempts.get(number).map(|attempt| {
+            let some = attempt.peer_certificate.is_some();
+            (some, attempt.presented_rsa())
+        });
+        let (has_certificate, has_rsa) = presented.unwrap_or_default();
+        let failure = match error {
             // Anyone can send a first datagram that is no ServerHello; the engine is unharmed.
             Error::UnexpectedMessage(UnexpectedMessageError::UnrecognizedAutoServerResponse)
             | Error::ReceiveQueueFull
             | Error::TransmitQueueFull
-            | Error::TooManyClientHelloFragments => {}
-            Error::CertificateError(_) => self.suspect(now, self.certificate_failure()),
-            Error::SecurityError(_) | Error::CryptoError(_) if self.presented_rsa() => {
-                self.suspect(now, Failure::RsaCertificate);
+            | Error::TooManyClientHelloFragments => return,
+            Error::CertificateError(_) if !has_certificate || has_rsa => Failure::RsaCertificate,
+            Error::CertificateError(_) => Failure::UnusableCertificate,
+            // The engine tells of a certificate only once it has verified what the peer signed.
+            Error::CryptoError(CryptoError::UnsupportedPublicKeyAlgorithm) => {
+                Failure::RsaCertificate
             }
+            Error::CryptoError(
+                CryptoError::UnsupportedEcCurve
+                | CryptoError::MissingEcCurveParameter
+                | CryptoError::InvalidEcCurveParameter
+                | CryptoError::InvalidSubjectPublicKey
+                | CryptoError::CertificateParseFailed,
+            ) => Failure::UnusableCertificate,
+            Error::SecurityError(_) | Error::CryptoError(_) if has_rsa => Failure::RsaCertificate,
             Error::SecurityError(
                 dimpl::SecurityError::NoMutuallyAcceptableCipherSuite
                 | dimpl::SecurityError::NoCommonCipherSuite,
-            ) => self.suspect(now, Failure::NothingInCommon(40)),
+            ) => Failure::NothingInCommon(40),
             Error::SecurityError(dimpl::SecurityError::FatalAlert { description }) => {
-                self.suspect(now, Failure::Alert(*description));
+                Failure::Alert(*description)
             }
-            _ => self.suspect(now, Failure::Protocol),
-        }
+            _ => Failure::Protocol,
+        };
+        self.give_up(now, number, failure);
     }
 
-    fn certificate_failure(&self) -> Failure {
-        if self.peer_certificate.is_none() || self.presented_rsa() {
-            Failure::RsaCertificate
-        } else {
-            Failure::UnusableCertificate
-        }
-    }
-
-    fn presented_rsa(&self) -> bool {
-        self.peer_certificate.as_ref().is_some_and(|der| {
-            der.windows(RSA_ENCRYPTION.len())
-                .any(|window| window == RSA_ENCRYPTION)
-        })
+    fn give_up(&mut self, now: Instant, number: u32, failure: Failure) {
+        self.attempts.give_up(now, number);
+        self.suspect(now, failure);
     }
 
     /// Remembers the first thing that would end the handshake, were it the peer's.
     fn suspect(&mut self, now: Instant, failure: Failure) {
-        self.suspicion.get_or_insert((now + GRACE, failure));
+        let grace = match failure {
+            Failure::Protocol | Failure::UnusableCertificate => RESTART_GRACE,
+            _ => GRACE,
+        };
+        let at = Some(now + grace);
+        let suspicion = self.suspicion.get_or_insert(Suspicion { failure, at });
+        suspicion.at = suspicion.at.or(at);
     }
 
-    /// Takes out of the engine all that it has: the first datagram to `out` if given, further
+    /// Takes out of an engine all that it has: the first datagram to `out` if given, further
     /// ones to the queue.
     fn drain(
         &mut self,
         now: Instant,
+        number: u32,
         mut out: Option<&mut Vec<u8>>,
         deliver: &mut dyn FnMut(&[u8]),
     ) {
@@ -295,29 +412,15 @@ impl Connection {
         if scratch.is_empty() {
             scratch.resize(2048, 0);
         }
-        loop {
-            match self.engine.poll_output(&mut scratch) {
-                Output::Packet(packet) => match out.take() {
+        while let Some(attempt) = self.attempts.get(number) {
+            match attempt.step(now, &mut scratch) {
+                Step::Packet(packet) => match out.take() {
                     Some(out) => out.extend_from_slice(packet),
                     None if self.queue.len() < QUEUE_MAX => self.queue.push_back(packet.to_vec()),
                     None => self.counters.count("dtls.queue_full"),
                 },
-                Output::BufferTooSmall { needed } => scratch.resize(needed, 0),
-                Output::Timeout(at) => {
-                    // The engine has just been told the time: a deadline that is not ahead is one
-                    // on which it does not act (it has given up on a flight). Do not spin on it.
-                    self.timeout = Some(if at > now { at } else { now + RETRANSMIT_AFTER });
-                    break;
-                }
-                // The keys follow it.
-                Output::Connected => self.complete = true,
-                Output::PeerCert(der) => self.peer_certificate = Some(der.to_vec()),
-                Output::KeyingMaterial(material, profile) => {
-                    if let Some(profile) = srtp_profile(profile) {
-                        self.srtp = Some((material.to_vec(), profile));
-                    }
-                }
-                Output::ApplicationData(data) => {
+                Step::Grow(needed) => scratch.resize(needed, 0),
+                Step::Data(data) => {
                     self.conclude(now);
                     if self.state == State::Connected {
                         deliver(data);
@@ -325,26 +428,35 @@ impl Connection {
                         self.counters.count("dtls.data_before_connected");
                     }
                 }
-                Output::CloseNotify => {
+                Step::Closed => {
                     self.state = State::Over;
                     self.events.push_back(Event::Closed);
                 }
-                other => {
-                    // The enumeration of the engine may grow; what is unknown is not needed.
-                    tracing::trace!(?other, "unknown output of the DTLS engine");
-                }
+                Step::Again => {}
+                Step::Idle => break,
             }
         }
         self.scratch = scratch;
         self.conclude(now);
     }
 
-    /// Connected only when the engine is done and the peer is who its description says.
+    /// Connected only when an engine is done and the peer is who its description says.
     fn conclude(&mut self, now: Instant) {
-        if !self.complete || self.state != State::Handshake {
+        if !self.is_handshaking() {
             return;
         }
-        let (Some(expected), Some(certificate)) = (&self.expected, &self.peer_certificate) else {
+        let mut attempts = self.attempts.iter();
+        let Some(number) = attempts
+            .find(|known| known.is_complete)
+            .map(|known| known.number)
+        else {
+            return;
+        };
+        let Some(attempt) = self.attempts.get(number) else {
+            return;
+        };
+        let (Some(expected), Some(certificate)) = (&self.expected, &attempt.peer_certificate)
+        else {
             return;
         };
         if !expected.iter().any(Fingerprint::is_usable) {
@@ -355,24 +467,21 @@ impl Connection {
             .filter(|fingerprint| fingerprint.is_usable())
             .any(|fingerprint| fingerprint.matches(certificate));
         if !known {
-            let _ = self.engine.close();
+            let _ = attempt.engine.close();
             return self.fail(Failure::FingerprintMismatch);
         }
-        let Some(version) = self.engine.protocol_version().and_then(version) else {
+        let Some(version) = attempt.version() else {
             return self.suspect(now, Failure::Protocol);
         };
-        self.state = State::Connected;
+        let srtp = attempt.take_srtp(self.role);
+        self.attempts.settle_on(number);
         self.suspicion = None;
-        let srtp = self
-            .srtp
-            .take()
-            .and_then(|(material, profile)| split_keys(&material, profile, self.role));
+        self.state = State::Connected;
         self.events.push_back(Event::Connected { version, srtp });
     }
 
     fn fail(&mut self, failure: Failure) {
         self.state = State::Over;
-        self.timeout = None;
         self.events.push_back(Event::Failed(failure));
     }
 }
@@ -384,43 +493,4 @@ impl std::fmt::Debug for Connection {
             .field("role", &self.role)
             .finish_non_exhaustive()
     }
-}
-
-fn version(version: dimpl::ProtocolVersion) -> Option<Version> {
-    match version {
-        dimpl::ProtocolVersion::DTLS1_2 => Some(Version::Dtls12),
-        dimpl::ProtocolVersion::DTLS1_3 => Some(Version::Dtls13),
-        _ => None,
-    }
-}
-
-fn srtp_profile(profile: dimpl::SrtpProfile) -> Option<SrtpProfile> {
-    match profile {
-        dimpl::SrtpProfile::AES128_CM_SHA1_80 => Some(SrtpProfile::Aes128CmSha1_80),
-        dimpl::SrtpProfile::AEAD_AES_128_GCM => Some(SrtpProfile::AeadAes128Gcm),
-        dimpl::SrtpProfile::AEAD_AES_256_GCM => Some(SrtpProfile::AeadAes256Gcm),
-        _ => None,
-    }
-}
-
-/// RFC 5764 §4.2: client key, server key, client salt, server salt.
-fn split_keys(material: &[u8], profile: SrtpProfile, role: Role) -> Option<SrtpKeys> {
-    let (client_key, rest) = material.split_at_checked(profile.key_len())?;
-    let (server_key, rest) = rest.split_at_checked(profile.key_len())?;
-    let (client_salt, rest) = rest.split_at_checked(profile.salt_len())?;
-    let (server_salt, _) = rest.split_at_checked(profile.salt_len())?;
-    let client = (client_key.to_vec(), client_salt.to_vec());
-    let server = (server_key.to_vec(), server_salt.to_vec());
-    Some(match role {
-        Role::Client => SrtpKeys {
-            profile,
-            local: client,
-            remote: server,
-        },
-        Role::Server => SrtpKeys {
-            profile,
-            local: server,
-            remote: client,
-        },
-    })
 }

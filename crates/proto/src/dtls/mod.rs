@@ -7,10 +7,17 @@
 //!    [`Event::Connected`], and only then is anything delivered.
 //! 4. What arrives in the clear can be anybody's: an alert or an impossible message is a hint at
 //!    a reason, and ends the handshake only if nothing better follows ([`GRACE`]).
+//! 5. A hello can be anybody's as well, and so can damage have changed it. Every ClientHello that
+//!    differs is answered by an engine of its own, and a client whose handshake fails or stalls
+//!    after a ServerHello sends a new ClientHello beside it. The first attempt that is complete
+//!    is the connection.
 //!
-//! The records and handshakes are `dimpl`'s; none of its types leave this module, so that another
-//! engine replaces [`Connection`]'s inside alone.
+//! The records and handshakes are `dimpl`'s; none of its types leave this module (but for one
+//! constructor of [`Settings`] that the simulator enables), so that another engine replaces
+//! [`Connection`]'s inside alone.
 
+mod attempt;
+mod attempts;
 mod certificate;
 mod connection;
 mod record;
@@ -41,6 +48,22 @@ const RETRANSMISSIONS_MAX: usize = 7;
 /// The whole handshake.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long after a ServerHello the client goes on alone with that handshake, before it sends
+/// another ClientHello: whoever answered may not have been the server.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long after a message that makes no sense a handshake waits for an attempt that does.
+const RESTART_GRACE: Duration = Duration::from_secs(8);
+
+/// Attempts under way at a time; an older one makes way for a new one.
+const ATTEMPTS_LIVE_MAX: usize = 8;
+
+/// ClientHellos of a client. The time limit comes first.
+const CLIENT_ATTEMPTS_MAX: u32 = 32;
+
+/// Different ClientHellos that a server answers; each costs a key exchange and a signature.
+const SERVER_ATTEMPTS_MAX: u32 = 64;
+
 /// Settings shared by any number of connections; making it costs a self-test of the ciphers.
 #[derive(Clone)]
 pub struct Settings(Arc<dimpl::Config>);
@@ -52,22 +75,46 @@ impl Settings {
     /// [`SettingsError`] when `datagram_len_max` is too small for a handshake (below 576), or
     /// when the self-test of a cipher fails.
     pub fn new(datagram_len_max: usize) -> Result<Self, SettingsError> {
-        Self::build(datagram_len_max, None)
+        Self::build(datagram_len_max, |builder| builder)
     }
 
-    /// Settings whose protocol randomness follows from `seed`: for simulations alone.
+    /// Settings whose protocol randomness follows from `seed`: for simulations alone. Ephemeral
+    /// keys and signatures do not.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn repeatable(datagram_len_max: usize, seed: u64) -> Result<Self, SettingsError> {
-        Self::build(datagram_len_max, Some(seed))
+        Self::build(datagram_len_max, |builder| {
+            builder.dangerously_set_rng_seed(seed)
+        })
     }
 
-    fn build(datagram_len_max: usize, seed: Option<u64>) -> Result<Self, SettingsError> {
+    /// Settings whose protocol randomness follows from `seed` and whose cryptography is
+    /// `provider`'s: for simulations alone.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(feature = "simulation")]
+    pub fn simulated(
+        datagram_len_max: usize,
+        seed: u64,
+        provider: dimpl::crypto::CryptoProvider,
+    ) -> Result<Self, SettingsError> {
+        Self::build(datagram_len_max, |builder| {
+            builder
+                .dangerously_set_rng_seed(seed)
+                .with_crypto_provider(provider)
+        })
+    }
+
+    fn build(
+        datagram_len_max: usize,
+        adapt: impl FnOnce(dimpl::ConfigBuilder) -> dimpl::ConfigBuilder,
+    ) -> Result<Self, SettingsError> {
         if datagram_len_max < 576 {
             return Err(SettingsError::DatagramTooSmall);
         }
-        let mut builder = dimpl::Config::builder()
+        let builder = dimpl::Config::builder()
             .mtu(datagram_len_max)
             .flight_start_rto(RETRANSMIT_AFTER)
             .flight_retries(RETRANSMISSIONS_MAX)
@@ -75,10 +122,7 @@ impl Settings {
             // The path is proven by ICE before a ClientHello is read: a cookie would prove it a
             // second time, for a round trip.
             .use_server_cookie(false);
-        if let Some(seed) = seed {
-            builder = builder.dangerously_set_rng_seed(seed);
-        }
-        builder
+        adapt(builder)
             .build()
             .map(|config| Self(Arc::new(config)))
             .map_err(|_| SettingsError::SelfTest)

@@ -7,6 +7,11 @@ pub(super) const ALERT: u8 = 21;
 /// Content type of a handshake message.
 pub(super) const HANDSHAKE: u8 = 22;
 
+/// Handshake message types (RFC 6347 §4.3.2).
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+const HELLO_VERIFY_REQUEST: u8 = 3;
+
 /// Content type of an acknowledgement (RFC 9147 §7).
 pub(super) const ACK: u8 = 26;
 
@@ -56,6 +61,33 @@ impl<'a> Record<'a> {
         rest.is_empty()
     }
 
+    /// What a record in the clear is to a handshake; `None` where it is encrypted or no handshake
+    /// message.
+    pub(super) fn handshake_part(&self) -> Option<Part> {
+        if self.plain_type() != Some(HANDSHAKE) {
+            return None;
+        }
+        let message = self.bytes.get(HEADER_LEN..)?;
+        let (header, body) = message.split_first_chunk::<12>()?;
+        let offset = u32::from_be_bytes([0, header[6], header[7], header[8]]);
+        let len = u32::from_be_bytes([0, header[9], header[10], header[11]]) as usize;
+        let kind = header[0];
+        if !matches!(kind, CLIENT_HELLO | SERVER_HELLO | HELLO_VERIFY_REQUEST) {
+            return Some(Part::Later);
+        }
+        if offset != 0 {
+            return Some(Part::RestOfHello);
+        }
+        let body = body.get(..len).unwrap_or(body);
+        Some(Part::Hello(Hello {
+            is_client: kind == CLIENT_HELLO,
+            asks_retry: kind == HELLO_VERIFY_REQUEST
+                || body.get(2..RANDOM_END) == Some(&HELLO_RETRY_REQUEST),
+            sequence: u16::from_be_bytes([header[4], header[5]]),
+            body: body.to_vec(),
+        }))
+    }
+
     /// Level and description, where the record is an alert in the clear.
     pub(super) fn plain_alert(&self) -> Option<(u8, u8)> {
         if self.plain_type() != Some(ALERT) {
@@ -65,6 +97,58 @@ impl<'a> Record<'a> {
             [level, description] => Some((*level, *description)),
             _ => None,
         }
+    }
+}
+
+/// What a record in the clear is to a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The first fragment of a hello.
+    Hello(Hello),
+    /// A later fragment of one.
+    RestOfHello,
+    /// A later message.
+    Later,
+}
+
+/// The first fragment of a ClientHello, a ServerHello, or a HelloVerifyRequest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hello {
+    /// Whether it is a ClientHello.
+    pub(super) is_client: bool,
+    /// Whether the server asks for another ClientHello.
+    asks_retry: bool,
+    /// The number of the message: higher after a request to retry.
+    pub(super) sequence: u16,
+    body: Vec<u8>,
+}
+
+/// Where version and random of a hello end: less is not enough to tell two apart.
+const RANDOM_END: usize = 34;
+
+/// The random of a ServerHello that is a HelloRetryRequest (RFC 8446 §4.1.3).
+const HELLO_RETRY_REQUEST: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+impl Hello {
+    /// Whether both are the same message, perhaps cut differently.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let len = self.body.len().min(other.body.len());
+        let enough = len >= RANDOM_END || self.body.len() == other.body.len();
+        self.sequence == other.sequence && enough && self.body[..len] == other.body[..len]
+    }
+
+    /// Whether the other can be the next of the same side: a client repeats its random (RFC 8446
+    /// §4.1.2).
+    pub(super) fn is_followed_by(&self, next: &Self) -> bool {
+        let follows = if self.is_client {
+            self.body.get(..RANDOM_END) == next.body.get(..RANDOM_END)
+        } else {
+            self.asks_retry
+        };
+        follows && next.sequence > self.sequence
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::crypto::Hash;
 use crate::keying::SrtpKeys;
+use crate::random::Random;
 
 const ONE_WAY: Duration = Duration::from_millis(50);
 
@@ -22,6 +23,8 @@ struct Pair {
     events: [Vec<Event>; 2],
     received: [Vec<Vec<u8>>; 2],
     longest: usize,
+    /// Flips a bit of so many datagrams in a thousand.
+    damage: Option<(Random, u32)>,
 }
 
 fn certificate() -> Certificate {
@@ -48,6 +51,7 @@ impl Pair {
             events: [Vec::new(), Vec::new()],
             received: [Vec::new(), Vec::new()],
             longest: 0,
+            damage: None,
         }
     }
 
@@ -68,7 +72,13 @@ impl Pair {
         }
     }
 
-    fn transmit(&mut self, from: usize, datagram: Vec<u8>) {
+    fn transmit(&mut self, from: usize, mut datagram: Vec<u8>) {
+        if let Some((random, per_mille)) = &mut self.damage
+            && random.below(1000) < *per_mille
+        {
+            let bit = random.below(datagram.len() as u32 * 8) as usize;
+            datagram[bit / 8] ^= 1 << (bit % 8);
+        }
         self.longest = self.longest.max(datagram.len());
         let number = self.sent[from];
         self.sent[from] += 1;
@@ -289,4 +299,171 @@ fn closing_is_told_to_the_peer() {
     pair.events = [vec![], vec![]];
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.events[1], [Event::Closed]);
+}
+
+#[test]
+fn a_handshake_whose_datagrams_are_damaged_always_completes() {
+    for seed in 0..200u8 {
+        let mut pair = Pair::new();
+        pair.damage = Some((Random::new([seed; 32]), 200));
+        pair.start();
+        pair.run(Duration::from_secs(40));
+        assert!(pair.connected(), "seed {seed}: {:?}", pair.events);
+    }
+}
+
+/// What a stranger says who knows nothing of the two: hellos that any engine would take for the
+/// peer's, for a client and for a server.
+fn forged_hellos() -> [Vec<Vec<u8>>; 2] {
+    let mut strangers = Pair::new();
+    strangers.start();
+    let mut flights = [Vec::new(), Vec::new()];
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut datagram = Vec::new();
+        while strangers.ends[from].poll_transmit(&mut datagram) {
+            strangers.ends[to].handle_datagram(strangers.now, &datagram, &mut |_| {});
+            flights[to].push(std::mem::take(&mut datagram));
+        }
+    }
+    // A request to verify the hello, by which a client would settle on DTLS 1.2.
+    let verify = [
+        22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 19, 3, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 7, 0xfe,
+        0xfd, 4, 1, 2, 3, 4,
+    ];
+    flights[0].push(verify.to_vec());
+    flights
+}
+
+#[test]
+fn forged_hellos_at_any_point_delay_a_handshake_by_little_more_than_a_second() {
+    let forged = forged_hellos();
+    for (to, hellos) in forged.iter().enumerate() {
+        for (which, hello) in hellos.iter().enumerate() {
+            for at in 0..40u64 {
+                let mut pair = Pair::new();
+                pair.start();
+                let started = pair.now;
+                pair.collect();
+                pair.run(Duration::from_millis(10 * at));
+                pair.now = started + Duration::from_millis(10 * at);
+                pair.ends[to].handle_datagram(pair.now, hello, &mut |_| panic!("delivered"));
+                pair.run(Duration::from_secs(10));
+                let what = format!("{which} to {to} at {at}: {:?}", pair.events);
+                assert!(pair.connected(), "{what}");
+                let took = pair.now - started;
+                assert!(took < Duration::from_millis(1700), "{what}: {took:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_forged_hello_at_once_and_again_does_not_stop_a_handshake() {
+    let forged = forged_hellos();
+    let mut pair = Pair::new();
+    pair.start();
+    for _ in 0..30 {
+        for (to, hellos) in forged.iter().enumerate() {
+            for hello in hellos {
+                pair.ends[to].handle_datagram(pair.now, hello, &mut |_| panic!("delivered"));
+            }
+        }
+        pair.run(Duration::from_millis(20));
+    }
+    pair.run(Duration::from_secs(10));
+    assert!(pair.connected(), "{:?}", pair.events);
+}
+
+/// Handshake messages, each in a record of its own.
+fn flight(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (sequence, (kind, body)) in messages.iter().enumerate() {
+        let len = body.len() as u32;
+        out.extend_from_slice(&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, sequence as u8]);
+        out.extend_from_slice(&(body.len() as u16 + 12).to_be_bytes());
+        out.push(*kind);
+        out.extend_from_slice(&len.to_be_bytes()[1..]);
+        out.extend_from_slice(&[0, sequence as u8, 0, 0, 0]);
+        out.extend_from_slice(&len.to_be_bytes()[1..]);
+        out.extend_from_slice(body);
+    }
+    out
+}
+
+/// The flight of a DTLS 1.2 server with this certificate, whose random is `number`.
+fn server_flight(number: u8, suite: u16, certificate: &[u8]) -> Vec<u8> {
+    let mut hello = vec![0xfe, 0xfd];
+    hello.extend_from_slice(&[number; 32]);
+    hello.push(0);
+    hello.extend_from_slice(&suite.to_be_bytes());
+    hello.push(0);
+    // extended_master_secret, renegotiation_info, ec_point_formats.
+    let extensions = [0, 0x17, 0, 0, 0xff, 1, 0, 1, 0, 0, 0x0b, 0, 2, 1, 0];
+    hello.extend_from_slice(&(extensions.len() as u16).to_be_bytes());
+    hello.extend_from_slice(&extensions);
+    let len = |len: usize| (len as u32).to_be_bytes()[1..].to_vec();
+    let mut chain = len(certificate.len() + 3);
+    chain.extend(len(certificate.len()));
+    chain.extend_from_slice(certificate);
+    let mut exchange = vec![3, 0, 29, 32];
+    exchange.extend_from_slice(&[9; 32]);
+    exchange.extend_from_slice(&[4, 3, 0, 8, 0x30, 6, 2, 1, 1, 2, 1, 1]);
+    let request = vec![1, 64, 0, 2, 4, 3, 0, 0];
+    flight(&[
+        (2, hello),
+        (11, chain),
+        (12, exchange),
+        (13, request),
+        (14, Vec::new()),
+    ])
+}
+
+/// A client against a server that answers every ClientHello in its way; how it ends, after how
+/// long, and how many ClientHellos it sent.
+fn ends_against(answer: impl Fn(u8) -> Vec<u8>) -> (Vec<Event>, Duration, u8) {
+    let settings = Settings::new(1200).unwrap();
+    let started = start();
+    let mut now = started;
+    let mut client = Connection::new(&settings, &certificate(), now);
+    client.expect(now, vec![certificate().fingerprint(Hash::Sha256)]);
+    client.start(now, Role::Client);
+    let mut hellos = 0;
+    let mut events = Vec::new();
+    while let Some(deadline) = client.poll_timeout() {
+        let mut datagram = Vec::new();
+        while client.poll_transmit(&mut datagram) {
+            datagram.clear();
+            hellos += 1;
+            client.handle_datagram(now, &answer(hellos), &mut |_| panic!("delivered"));
+        }
+        events.extend(std::iter::from_fn(|| client.poll_event()));
+        now = now.max(deadline.at);
+        client.handle_timeout(now);
+    }
+    events.extend(std::iter::from_fn(|| client.poll_event()));
+    (events, now - started, hellos)
+}
+
+#[test]
+fn an_rsa_certificate_is_named_as_the_reason_soon() {
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    let params = rcgen::CertificateParams::default();
+    let rsa = params.self_signed(&key.unwrap()).unwrap();
+    let server = |number| server_flight(number, 0xc02b, rsa.der());
+    let (events, took, _) = ends_against(server);
+    assert_eq!(events, [Event::Failed(Failure::RsaCertificate)]);
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+    // A server that keeps to its first answer.
+    let (events, took, hellos) = ends_against(|_| server(1));
+    assert_eq!(events, [Event::Failed(Failure::RsaCertificate)]);
+    assert!(took <= Duration::from_secs(3), "{took:?}");
+    assert!(hellos < 10, "{hellos}");
+}
+
+#[test]
+fn a_server_that_answers_nonsense_ends_the_handshake_in_bounded_time() {
+    let (events, took, hellos) = ends_against(|number| server_flight(number, 0x1234, &[1; 300]));
+    assert_eq!(events, [Event::Failed(Failure::Protocol)]);
+    assert!(took <= Duration::from_secs(30), "{took:?}");
+    assert!(hellos <= 40, "{hellos}");
 }

@@ -71,7 +71,13 @@ impl Agent {
         // While a restart has no valid pair yet, the route from before it stands.
         let restarting = self.first_valid_at.is_none() && self.state != State::Failed;
         let kept = self.route.filter(|_| restarting);
-        let route = selected.or(current).or(best).or(kept);
+        let valid = selected.or(current).or(best);
+        // Also where a restart leads to the same addresses: each generation has its own consent.
+        if valid.is_some() && self.consent_check_at.is_none() {
+            self.consent_check_at = Some(now + self.consent_interval());
+            self.local_previous = None;
+        }
+        let route = valid.or(kept);
         if route == self.route {
             return;
         }

@@ -293,6 +293,13 @@ fn a_restart_keeps_the_route_until_the_new_pair_is_valid() {
     }
     net.run_until(Duration::from_secs(3), connected);
     assert_eq!(net.states(), [State::Completed; 2]);
+    // The addresses are the same; consent is asked for all the same.
+    assert_eq!(net.agents[0].route(), before);
+    net.run_until(Duration::from_secs(120), |_| false);
+    assert_eq!(net.states(), [State::Completed; 2]);
+    for agent in &net.agents {
+        assert_eq!(agent.counters().get("ice.consent_expired"), 0);
+    }
 }
 
 #[test]
