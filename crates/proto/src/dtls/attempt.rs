@@ -1,15 +1,19 @@
 //! One attempt at a handshake: an engine, and which hellos it was made for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dimpl::{Dtls, Output};
 
 use super::record::Hello;
-use super::{Certificate, RETRANSMIT_AFTER, Role, Settings, Version};
+use super::{Certificate, RETRANSMIT_AFTER, RETRANSMIT_MAX, Role, Settings, Version};
 use crate::keying::{SrtpKeys, SrtpProfile};
 
 /// The object identifier rsaEncryption, 1.2.840.113549.1.1.1, in DER.
 const RSA_ENCRYPTION: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+
+/// A wait that is none for an answer: an engine without a flight under way gives a date in ten
+/// years.
+const IDLE_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An engine.
 pub(super) struct Attempt {
@@ -30,6 +34,11 @@ pub(super) struct Attempt {
     /// so the engine is still told what arrives, but not of time.
     pub(super) has_failed: bool,
     pub(super) timeout: Option<Instant>,
+    /// How far the engine's clock is ahead of ours. The engine doubles its timeout without end; on
+    /// a path that loses much, [`RETRANSMIT_MAX`] is as long as anybody wants to wait.
+    ahead: Duration,
+    /// The timeout that the engine waits for, by its clock.
+    engine_timeout: Option<Instant>,
 }
 
 /// What a hello is to an attempt.
@@ -74,7 +83,19 @@ impl Attempt {
             is_complete: false,
             has_failed: false,
             timeout: None,
+            ahead: Duration::ZERO,
+            engine_timeout: None,
         }
+    }
+
+    /// Tells the engine the time, or that the time has come which it waits for.
+    pub(super) fn tell_time(&mut self, now: Instant) -> Result<(), dimpl::Error> {
+        if self.is_due(now)
+            && let Some(at) = self.engine_timeout
+        {
+            self.ahead += at.saturating_duration_since(now + self.ahead);
+        }
+        self.engine.handle_timeout(now + self.ahead)
     }
 
     /// Whether the peer's hello has arrived.
@@ -150,9 +171,19 @@ impl Attempt {
             Output::CloseNotify => return Step::Closed,
             Output::BufferTooSmall { needed } => return Step::Grow(needed),
             Output::Timeout(at) => {
-                // The engine has just been told the time: a deadline that is not ahead is one on
-                // which it does not act (it has given up on a flight). Do not spin on it.
-                self.timeout = Some(if at > now { at } else { now + RETRANSMIT_AFTER });
+                let wait = at.saturating_duration_since(now + self.ahead);
+                if wait.is_zero() {
+                    // The engine has just been told the time: a deadline that is not ahead is one
+                    // on which it does not act (it has given up on a flight). Do not spin on it.
+                    self.engine_timeout = None;
+                    self.timeout = Some(now + RETRANSMIT_AFTER);
+                } else if wait > IDLE_WAIT {
+                    self.engine_timeout = None;
+                    self.timeout = Some(now + wait);
+                } else if self.engine_timeout != Some(at) {
+                    self.engine_timeout = Some(at);
+                    self.timeout = Some(now + wait.min(RETRANSMIT_MAX));
+                }
                 return Step::Idle;
             }
             // The keys follow it.

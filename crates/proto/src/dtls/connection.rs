@@ -111,7 +111,7 @@ impl Connection {
         };
         let number = attempt.number;
         // The engine stamps its timers with the last time it was told.
-        let _ = attempt.engine.handle_timeout(now);
+        let _ = attempt.tell_time(now);
         for record in records(datagram) {
             if self.admits(now, record) {
                 self.feed(now, number, record, deliver);
@@ -269,7 +269,7 @@ impl Connection {
         let Some(attempt) = self.attempts.get(number) else {
             return;
         };
-        if attempt.engine.handle_timeout(now).is_err() && self.is_handshaking() {
+        if attempt.tell_time(now).is_err() && self.is_handshaking() {
             self.give_up(now, number, Failure::Timeout);
         }
         let mut attempts = self.attempts.iter();

@@ -41,9 +41,16 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// (RFC 9147 §5.8.2 allows it where the application knows its latency).
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(250);
 
-/// Retransmissions of one flight: 250 ms doubled seven times is 64 s, so that the time limit
-/// decides, not this.
-const RETRANSMISSIONS_MAX: usize = 7;
+/// Longest time between two transmissions of a flight.
+const RETRANSMIT_MAX: Duration = Duration::from_secs(1);
+
+/// Retransmissions of one flight, those included that the peer's own retransmissions ask for. The
+/// limit of time decides, not this.
+const RETRANSMISSIONS_MAX: usize = 64;
+
+/// The most that an engine lets its handshake take by its own clock, which runs ahead of ours;
+/// [`HANDSHAKE_TIME_MAX`] is what counts.
+const ENGINE_TIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// The whole handshake.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -118,7 +125,7 @@ impl Settings {
             .mtu(datagram_len_max)
             .flight_start_rto(RETRANSMIT_AFTER)
             .flight_retries(RETRANSMISSIONS_MAX)
-            .handshake_timeout(HANDSHAKE_TIME_MAX)
+            .handshake_timeout(ENGINE_TIME_MAX)
             // The path is proven by ICE before a ClientHello is read: a cookie would prove it a
             // second time, for a round trip.
             .use_server_cookie(false);
