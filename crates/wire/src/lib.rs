@@ -25,9 +25,11 @@
     )
 )]
 
+mod bits;
 pub mod candidate;
 pub mod dcep;
 pub mod demux;
+pub mod fec;
 pub mod ids;
 pub mod payload;
 pub mod reader;

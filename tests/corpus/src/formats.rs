@@ -4,12 +4,13 @@ use twocan_wire::candidate::Candidate;
 use twocan_wire::dcep::Message as Dcep;
 use twocan_wire::demux::classify;
 use twocan_wire::ids::{PayloadType, Ssrc};
-use twocan_wire::payload::h264::PacketizationMode;
-use twocan_wire::payload::{h264 as avc, vp8 as vp};
 use twocan_wire::rtcp::{Packet as Rtcp, packets};
-use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header, HeaderFields};
+use twocan_wire::rtp::{
+    DependencyDescriptor, DependencyStructure, ExtensionKind, ExtensionMap, ExtensionValues,
+    Header, HeaderFields, VideoLayersAllocation,
+};
 use twocan_wire::sctp::{Chunk, Packet, Parameter, RawChunk, ReconfigParameter, WriteChunk};
-use twocan_wire::sdp::{Attribute, Description, H264Parameters, fmtp_parameters};
+use twocan_wire::sdp::{Attribute, Description, H264Parameters, H265Parameters, fmtp_parameters};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::stun::{Attribute as Stun, Builder, Message};
 
@@ -73,6 +74,10 @@ pub fn fmtp(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = fmtp_parameters(text).count();
         let _ = H264Parameters::parse(text);
+        if let Some(parameters) = H265Parameters::parse(text) {
+            let printed = parameters.to_string();
+            assert_eq!(H265Parameters::parse(&printed), Some(parameters));
+        }
     }
 }
 
@@ -102,7 +107,7 @@ pub fn rtp_header(data: &[u8]) {
     }
 }
 
-/// Header extensions: six numbers, then a packet; what is read survives being written.
+/// Header extensions: a number for each, then a packet; what is read survives being written.
 pub fn rtp_extensions(data: &[u8]) {
     let mut script = Script::new(data);
     let mut map = ExtensionMap::default();
@@ -130,6 +135,38 @@ pub fn rtp_extensions(data: &[u8]) {
     assert_eq!(ExtensionValues::read(&again.extensions, &map), values);
 }
 
+/// Dependency descriptors of one stream; what is read survives being written.
+pub fn dependency_descriptor(data: &[u8]) {
+    let mut script = Script::new(data);
+    let mut last: Option<DependencyStructure> = None;
+    while let Some(value) = script.piece() {
+        let Ok(descriptor) = DependencyDescriptor::parse(value, last.as_ref()) else {
+            continue;
+        };
+        let mut out = Vec::new();
+        descriptor.write(last.as_ref(), &mut out).unwrap();
+        let again = DependencyDescriptor::parse(&out, last.as_ref());
+        assert_eq!(again.as_ref(), Ok(&descriptor));
+        if let Some(structure) = descriptor.structure.as_ref().or(last.as_ref()) {
+            let frame = descriptor.frame(structure).unwrap();
+            assert_eq!(
+                frame.indications.len(),
+                usize::from(structure.decode_targets)
+            );
+        }
+        last = descriptor.structure.or(last);
+    }
+}
+
+/// Allocations of layers; what is read survives being written.
+pub fn layers_allocation(data: &[u8]) {
+    if let Ok(allocation) = VideoLayersAllocation::parse(data) {
+        let mut out = Vec::new();
+        allocation.write(&mut out).unwrap();
+        assert_eq!(VideoLayersAllocation::parse(&out), Ok(allocation));
+    }
+}
+
 /// Compound RTCP packets; what is read survives being written.
 pub fn rtcp(data: &[u8]) {
     for packet in packets(data).flatten() {
@@ -142,10 +179,10 @@ pub fn rtcp(data: &[u8]) {
             Rtcp::Nack(nack) => nack.write(&mut out),
             Rtcp::Pli(pli) => pli.write(&mut out),
             Rtcp::Fir(fir) => fir.write(&mut out),
-            // More than a number holds was cut to the largest, which 18 bits cannot say.
-            Rtcp::Remb(remb) if remb.bitrate.as_bps() == u64::MAX => continue,
             Rtcp::Remb(remb) => remb.write(&mut out),
             Rtcp::TransportFeedback(feedback) => feedback.write(&mut out),
+            Rtcp::CongestionFeedback(feedback) => feedback.write(&mut out),
+            Rtcp::ExtendedReport(report) => report.write(&mut out),
             Rtcp::Unknown { .. } => continue,
         }
         let again: Vec<_> = packets(&out).collect();
@@ -160,70 +197,6 @@ pub fn transport_feedback(data: &[u8]) {
     packet.extend(u16::try_from(words).unwrap_or(u16::MAX).to_be_bytes());
     packet.extend(data.iter().take(words.min(0xffff) * 4));
     rtcp(&packet);
-}
-
-/// VP8 payloads, one or several.
-pub fn vp8(data: &[u8]) {
-    let _ = vp::Descriptor::parse(data);
-    let _ = (vp::is_key_frame(data), vp::starts_key_frame(data));
-    let mut out = Vec::new();
-    let _ = vp::assemble(pieces(data), &mut out);
-    assert!(out.len() <= data.len());
-}
-
-/// A VP8 frame comes back from its payloads.
-pub fn vp8_packetize(data: &[u8]) {
-    let mut script = Script::new(data);
-    let (Some(len_max), Some(picture_id)) = (script.short(), script.short()) else {
-        return;
-    };
-    let len_max = usize::from(len_max);
-    let frame = script.rest();
-    let Ok(chunks) = vp::packetize(frame, picture_id, len_max) else {
-        return;
-    };
-    let payloads: Vec<Vec<u8>> = chunks.map(|chunk| written(&chunk)).collect();
-    if len_max > 8 {
-        assert!(payloads.iter().all(|payload| payload.len() <= len_max));
-    }
-    let mut out = Vec::new();
-    vp::assemble(payloads.iter().map(Vec::as_slice), &mut out).unwrap();
-    assert_eq!(out, frame);
-}
-
-/// H.264 payloads, one or several.
-pub fn h264(data: &[u8]) {
-    let _ = avc::nal_units(data).count();
-    let _ = (avc::is_key_frame(data), avc::starts_key_frame(data));
-    let mut out = Vec::new();
-    let _ = avc::assemble(pieces(data), &mut out);
-    assert!(out.len() <= data.len() * 4);
-}
-
-/// The NAL units of an access unit come back from its payloads.
-pub fn h264_packetize(data: &[u8]) {
-    let mut script = Script::new(data);
-    let Some(len_max) = script.short() else {
-        return;
-    };
-    // Payloads shorter than their own headers are nobody's.
-    let len_max = usize::from(len_max).max(16);
-    let frame = script.rest();
-    for mode in [
-        PacketizationMode::SingleNalUnit,
-        PacketizationMode::NonInterleaved,
-    ] {
-        let Ok(chunks) = avc::packetize(frame, mode, len_max) else {
-            continue;
-        };
-        let payloads: Vec<Vec<u8>> = chunks.iter().map(written).collect();
-        assert!(payloads.iter().all(|payload| payload.len() <= len_max));
-        let mut out = Vec::new();
-        if avc::assemble(payloads.iter().map(Vec::as_slice), &mut out).is_err() {
-            // Units of types that RTP gives another meaning cannot travel.
-            assert!(avc::nal_units(frame).any(|unit| unit[0] & 0x1f == 0 || unit[0] & 0x1f > 23));
-        }
-    }
 }
 
 /// SCTP packets, the checksum taken as right.
@@ -322,16 +295,4 @@ fn again(raw: RawChunk<'_>, chunk: &impl WriteChunk) {
         body: &body,
     };
     assert_eq!(Chunk::parse(written), Chunk::parse(raw));
-}
-
-fn written(chunk: &twocan_wire::payload::Chunk<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    chunk.write(&mut out);
-    out
-}
-
-/// The bytes as a list of payloads.
-fn pieces(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut script = Script::new(data);
-    std::iter::from_fn(move || script.piece()).take(1000)
 }

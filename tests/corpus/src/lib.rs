@@ -12,6 +12,7 @@
 
 pub mod formats;
 pub mod machines;
+pub mod payloads;
 mod script;
 
 pub use script::Script;
@@ -21,19 +22,28 @@ pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder of seeds.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("av1", payloads::av1),
+    ("av1_packetize", payloads::av1_packetize),
     ("candidate", formats::candidate),
     ("channels", machines::channels),
     ("dcep", formats::dcep),
     ("demux", formats::demux),
+    ("dependency_descriptor", formats::dependency_descriptor),
     ("dtls_datagrams", machines::dtls_datagrams),
     ("dtls_handshake", machines::dtls_handshake),
+    ("fec", payloads::fec),
+    ("fec_protect", payloads::fec_protect),
     ("fmtp", formats::fmtp),
-    ("h264", formats::h264),
-    ("h264_packetize", formats::h264_packetize),
+    ("h264", payloads::h264),
+    ("h264_packetize", payloads::h264_packetize),
+    ("h265", payloads::h265),
+    ("h265_packetize", payloads::h265_packetize),
     ("ice_agent", machines::ice_agent),
+    ("layers_allocation", formats::layers_allocation),
     ("negotiate_answer", machines::negotiate_answer),
     ("negotiate_offer", machines::negotiate_offer),
     ("peer", machines::peer),
+    ("red", payloads::red),
     ("room_hall", machines::room_hall),
     ("rtcp", formats::rtcp),
     ("rtp_extensions", formats::rtp_extensions),
@@ -48,7 +58,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("srtp_streams", machines::srtp_streams),
     ("stun", formats::stun),
     ("stun_server", machines::stun_server),
+    ("telephone_event", payloads::telephone_event),
     ("transport_feedback", formats::transport_feedback),
-    ("vp8", formats::vp8),
-    ("vp8_packetize", formats::vp8_packetize),
+    ("vp8", payloads::vp8),
+    ("vp8_packetize", payloads::vp8_packetize),
+    ("vp9", payloads::vp9),
+    ("vp9_packetize", payloads::vp9_packetize),
 ];

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| twocan_corpus::formats::h264(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| twocan_corpus::payloads::h264(data));

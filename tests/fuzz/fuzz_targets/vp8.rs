@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| twocan_corpus::formats::vp8(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| twocan_corpus::payloads::vp8(data));

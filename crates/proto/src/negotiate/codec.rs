@@ -1,7 +1,8 @@
 //! Which codecs we offer, and when two payload types are the same codec.
 
 use twocan_wire::ids::PayloadType;
-use twocan_wire::sdp::{H264Parameters, fmtp_parameter};
+use twocan_wire::payload::g722;
+use twocan_wire::sdp::{H264Parameters, H265Parameters, fmtp_parameter};
 
 /// A codec that the application can send and receive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl Feedback {
     }
 }
 
-/// Opus, G.711 in both laws, and telephone events at 48 and 8 kHz.
+/// Opus, G.711 in both laws, G.722, and telephone events at 48 and 8 kHz.
 pub fn default_audio_codecs() -> Vec<Codec> {
     let codec = |name: &str, clock_rate, channels, fmtp: &str, payload_type| Codec {
         name: name.into(),
@@ -109,13 +110,14 @@ pub fn default_audio_codecs() -> Vec<Codec> {
         codec("opus", 48_000, 2, "minptime=10;useinbandfec=1", 111),
         codec("PCMU", 8000, 1, "", 0),
         codec("PCMA", 8000, 1, "", 8),
+        codec("G722", g722::CLOCK_RATE, 1, "", g722::PAYLOAD_TYPE),
         codec("telephone-event", 48_000, 1, "0-15", 110),
         codec("telephone-event", 8000, 1, "0-15", 126),
     ]
 }
 
-/// VP8, and H.264 as Constrained Baseline and Baseline (ffmpeg's WHIP client offers only the
-/// latter), with retransmission.
+/// VP8, H.264 as Constrained Baseline and Baseline (ffmpeg's WHIP client offers only the latter),
+/// VP9 and AV1 in their profiles 0, and H.265 in its Main profile, with retransmission.
 pub fn default_video_codecs() -> Vec<Codec> {
     let codec = |name: &str, fmtp: &str, payload_type, rtx| Codec {
         name: name.into(),
@@ -134,6 +136,14 @@ pub fn default_video_codecs() -> Vec<Codec> {
         codec("H264", &h264(1, "42e01f"), 108, 109),
         codec("H264", &h264(1, "42001f"), 102, 103),
         codec("H264", &h264(0, "42e01f"), 114, 115),
+        codec("VP9", "profile-id=0", 98, 99),
+        codec("AV1", "level-idx=5;profile=0;tier=0", 100, 101),
+        codec(
+            "H265",
+            "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST",
+            104,
+            105,
+        ),
     ]
 }
 
@@ -188,6 +198,13 @@ impl CodecTerms {
             // RFC 9628 §6.1 and the AV1 payload format §7.2.1: another profile, another codec.
             "vp9" => same("profile-id", "0"),
             "av1" => same("profile", "0"),
+            "h265" => match (
+                H265Parameters::parse(&self.fmtp),
+                H265Parameters::parse(&other.fmtp),
+            ) {
+                (Some(ours), Some(theirs)) => ours.is_same_configuration(&theirs),
+                _ => false,
+            },
             _ => true,
         }
     }
@@ -206,8 +223,15 @@ impl CodecTerms {
     }
 
     /// RFC 6184 §8.2.2: without asymmetry on both sides the level of the answer is at most the
-    /// offer's. Everything else says what we can receive.
+    /// offer's, and so is that of H.265 (RFC 7798 §7.2.2). Everything else says what we can receive.
     fn answer_fmtp(&self, offered: &Self) -> String {
+        if self.name.eq_ignore_ascii_case("h265") {
+            let parsed = [&self.fmtp, &offered.fmtp].map(|text| H265Parameters::parse(text));
+            if let [Some(ours), Some(theirs)] = parsed {
+                let level = ours.level.min(theirs.level);
+                return H265Parameters { level, ..ours }.to_string();
+            }
+        }
         let (Some(ours), Some(theirs)) = (self.h264(), offered.h264()) else {
             return self.fmtp.clone();
         };
@@ -235,5 +259,88 @@ impl CodecTerms {
     /// Whether this carries media of its own, not only events within a stream.
     pub(super) fn is_media(&self) -> bool {
         !self.name.eq_ignore_ascii_case("telephone-event")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn video(name: &str, fmtp: &str) -> CodecTerms {
+        CodecTerms {
+            payload_type: PayloadType(120),
+            name: name.into(),
+            clock_rate: 90_000,
+            channels: 1,
+            fmtp: fmtp.into(),
+            feedback: Feedback::VIDEO,
+            rtx: None,
+        }
+    }
+
+    fn own(name: &str) -> CodecTerms {
+        let all = default_video_codecs();
+        let codec = all.iter().find(|codec| codec.name == name);
+        CodecTerms::from(codec.unwrap())
+    }
+
+    #[test]
+    fn defaults_begin_with_vp8_and_give_each_payload_type_once() {
+        let video = default_video_codecs();
+        assert_eq!(video[0].name, "VP8");
+        let audio = default_audio_codecs();
+        assert_eq!(audio[0].name, "opus");
+        let all = audio.iter().chain(&video);
+        let types: Vec<u8> = all
+            .flat_map(|codec| [Some(codec.payload_type), codec.rtx_payload_type])
+            .flatten()
+            .map(|own| own.0)
+            .collect();
+        let unique: BTreeSet<u8> = types.iter().copied().collect();
+        assert_eq!(unique.len(), types.len());
+        // RFC 5761 §4: 64 to 95 would look like RTCP.
+        assert!(unique.iter().all(|own| *own < 64 || *own > 95));
+    }
+
+    #[test]
+    fn profiles_decide_and_levels_do_not() {
+        // As Firefox and Chromium offer them.
+        for (name, fmtp, same) in [
+            ("VP9", "max-fs=12288;max-fr=60", true),
+            ("VP9", "profile-id=0", true),
+            ("VP9", "profile-id=2", false),
+            ("AV1", "", true),
+            ("AV1", "level-idx=9;profile=0;tier=1", true),
+            ("AV1", "level-idx=5;profile=1;tier=0", false),
+            ("H265", "", true),
+            (
+                "h265",
+                "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST",
+                true,
+            ),
+            ("H265", "level-id=93;profile-id=2", false),
+            ("H265", "level-id=93;tier-flag=1", false),
+            ("H265", "tx-mode=MRST", false),
+            ("H265", "level-id=wrong", false),
+        ] {
+            let offered = video(name, fmtp);
+            let ours = own(&name.to_uppercase());
+            assert_eq!(ours.is_same_codec(&offered), same, "{name} {fmtp}");
+        }
+    }
+
+    #[test]
+    fn answers_state_what_we_receive_at_a_level_that_was_offered() {
+        let answered = |name, fmtp| own(name).answer(&video(name, fmtp)).fmtp;
+        // RFC 7798 §7.2.2: no level above the offer's.
+        let low = answered("H265", "level-id=60;profile-id=1");
+        assert_eq!(low, "level-id=60;profile-id=1;tier-flag=0;tx-mode=SRST");
+        let high = answered("H265", "level-id=180");
+        assert_eq!(high, "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST");
+        let av1 = answered("AV1", "level-idx=13;profile=0;tier=1");
+        assert_eq!(av1, "level-idx=5;profile=0;tier=0");
+        assert_eq!(answered("VP9", "max-fs=12288"), "profile-id=0");
     }
 }

@@ -215,6 +215,7 @@ fn chromium_gets_codecs_feedback_and_extensions_that_both_know() {
         names,
         [
             ("opus", 111, None),
+            ("G722", 9, None),
             ("PCMU", 0, None),
             ("PCMA", 8, None),
             ("telephone-event", 110, None),
@@ -223,6 +224,8 @@ fn chromium_gets_codecs_feedback_and_extensions_that_both_know() {
             ("H264", 102, Some(103)),
             ("H264", 108, Some(109)),
             ("H264", 114, Some(115)),
+            ("AV1", 45, Some(46)),
+            ("VP9", 98, Some(99)),
         ]
     );
     assert_eq!(media[1].codecs[0].feedback, Feedback::VIDEO);

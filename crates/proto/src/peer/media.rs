@@ -187,6 +187,9 @@ fn to_media(plan: &MediaPlan, delivery: Delivery) -> Media {
 fn to_codec(codec: &NegotiatedCodec) -> Codec {
     let format = match codec.name.to_ascii_lowercase().as_str() {
         "vp8" => Format::Vp8,
+        "vp9" => Format::Vp9,
+        "av1" => Format::Av1,
+        "h265" => Format::H265,
         // What the peer can receive decides how we send; we receive either mode.
         "h264" if fmtp_parameter(&codec.fmtp_remote, "packetization-mode") == Some("1") => {
             Format::H264(PacketizationMode::NonInterleaved)

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::PayloadType;
-use twocan_wire::payload::{h264, vp8};
 use twocan_wire::rtp::AudioLevel;
 
 use super::Format;
@@ -241,22 +240,16 @@ impl Assembler {
             data: Vec::new(),
         };
         let format = last.format;
-        let mut payloads = pieces
-            .into_values()
-            .map(|piece| piece.payload)
-            .filter(|payload| !payload.is_empty());
         let key_frame = match format {
+            // The only payload is the frame: no copy.
             Format::Whole => {
-                frame.data = payloads.next().unwrap_or_default();
+                let mut pieces = pieces.into_values().map(|piece| piece.payload);
+                frame.data = pieces.find(|own| !own.is_empty()).unwrap_or_default();
                 Ok(true)
             }
-            Format::Vp8 => {
-                let payloads: Vec<Vec<u8>> = payloads.collect();
-                vp8::assemble(payloads.iter().map(Vec::as_slice), &mut frame.data)
-            }
-            Format::H264(_) => {
-                let payloads: Vec<Vec<u8>> = payloads.collect();
-                h264::assemble(payloads.iter().map(Vec::as_slice), &mut frame.data)
+            _ => {
+                let payloads = pieces.values().map(|piece| piece.payload.as_slice());
+                format.assemble(payloads.filter(|own| !own.is_empty()), &mut frame.data)
             }
         };
         match key_frame {
@@ -277,11 +270,7 @@ impl Assembler {
         let mut before: Option<(u64, u32)> = None;
         let mut found = None;
         for (sequence, piece) in &self.pieces {
-            let starts = match piece.format {
-                Format::Whole => true,
-                Format::Vp8 => vp8::starts_key_frame(&piece.payload),
-                Format::H264(_) => h264::starts_key_frame(&piece.payload),
-            };
+            let starts = piece.format.starts_key_frame(&piece.payload);
             // A later slice of the same picture begins no frame.
             let is_inside = before.is_some_and(|(number, timestamp)| {
                 number + 1 == *sequence && timestamp == piece.timestamp

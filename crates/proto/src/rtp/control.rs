@@ -86,6 +86,10 @@ impl Session {
             }
             // Names of sources come by signaling; nothing here depends on them.
             Packet::Sdes(_) => {}
+            // We ask for neither.
+            Packet::CongestionFeedback(_) | Packet::ExtendedReport(_) => {
+                self.counters.count("rtcp.not_negotiated");
+            }
             Packet::Unknown { .. } => self.counters.count("rtcp.unknown"),
         }
     }

@@ -34,8 +34,8 @@ use std::time::Instant;
 
 use thiserror::Error;
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
-use twocan_wire::payload::PayloadError;
 use twocan_wire::payload::h264::PacketizationMode;
+use twocan_wire::payload::{PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtp::{AudioLevel, ExtensionMap};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
@@ -46,12 +46,18 @@ pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedba
 /// How the payloads of a codec become frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A payload is a frame of sound: Opus, G.711, and whatever else is not split.
+    /// A payload is a frame of sound: Opus, G.711, G.722, and whatever else is not split.
     Whole,
     /// VP8 (RFC 7741).
     Vp8,
+    /// VP9 (RFC 9628); frames are pictures, of all their spatial layers where there are several.
+    Vp9,
+    /// AV1 (RTP Payload Format For AV1); frames are temporal units in the low-overhead format.
+    Av1,
     /// H.264 (RFC 6184); frames are access units in Annex B form.
     H264(PacketizationMode),
+    /// H.265 (RFC 7798); frames are access units in Annex B form.
+    H265,
 }
 
 impl Format {
@@ -59,7 +65,39 @@ impl Format {
     pub const fn is_video(self) -> bool {
         match self {
             Self::Whole => false,
-            Self::Vp8 | Self::H264(_) => true,
+            Self::Vp8 | Self::Vp9 | Self::Av1 | Self::H264(_) | Self::H265 => true,
+        }
+    }
+
+    /// Whether a payload begins a frame that can be decoded without those before it.
+    fn starts_key_frame(self, payload: &[u8]) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Vp8 => vp8::starts_key_frame(payload),
+            Self::Vp9 => vp9::starts_key_frame(payload),
+            Self::Av1 => av1::starts_key_frame(payload),
+            Self::H264(_) => h264::starts_key_frame(payload),
+            Self::H265 => h265::starts_key_frame(payload),
+        }
+    }
+
+    /// Puts the payloads of a frame together. Answers whether it can be decoded without those
+    /// before it.
+    fn assemble<'a>(
+        self,
+        payloads: impl Iterator<Item = &'a [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, PayloadError> {
+        match self {
+            Self::Whole => {
+                payloads.for_each(|payload| out.extend_from_slice(payload));
+                Ok(true)
+            }
+            Self::Vp8 => vp8::assemble(payloads, out),
+            Self::Vp9 => vp9::assemble(payloads, out),
+            Self::Av1 => av1::assemble(payloads, out),
+            Self::H264(_) => h264::assemble(payloads, out),
+            Self::H265 => h265::assemble(payloads, out),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
-use twocan_wire::payload::{PayloadError, h264, vp8};
+use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
 use twocan_wire::rtp::{ExtensionKind, abs_send_time};
 use twocan_wire::seq::{SeqNo16, SeqNo32};
@@ -117,23 +117,20 @@ impl SendStream {
                 });
             }
             Format::Vp8 => {
-                let chunks = vp8::packetize(frame.data, self.picture_id, PAYLOAD_LEN_MAX)?;
-                self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
-                let mut chunks = chunks.peekable();
-                while let Some(chunk) = chunks.next() {
-                    let payload = self.outbox.buffer();
-                    let is_last = chunks.peek().is_none();
-                    self.push(frame, is_last, payload, |out| chunk.write(out));
-                }
+                let id = self.picture_id;
+                self.push_chunks(frame, vp8::packetize(frame.data, id, PAYLOAD_LEN_MAX)?);
+                self.picture_id = id.wrapping_add(1) & 0x7fff;
             }
+            Format::Vp9 => {
+                let id = self.picture_id;
+                self.push_chunks(frame, vp9::packetize(frame.data, id, PAYLOAD_LEN_MAX)?);
+                self.picture_id = id.wrapping_add(1) & 0x7fff;
+            }
+            Format::Av1 => self.push_chunks(frame, av1::packetize(frame.data, PAYLOAD_LEN_MAX)?),
             Format::H264(mode) => {
-                let chunks = h264::packetize(frame.data, mode, PAYLOAD_LEN_MAX)?;
-                let last = chunks.len() - 1;
-                for (index, chunk) in chunks.iter().enumerate() {
-                    let payload = self.outbox.buffer();
-                    self.push(frame, index == last, payload, |out| chunk.write(out));
-                }
+                self.push_chunks(frame, h264::packetize(frame.data, mode, PAYLOAD_LEN_MAX)?);
             }
+            Format::H265 => self.push_chunks(frame, h265::packetize(frame.data, PAYLOAD_LEN_MAX)?),
         }
         self.clock = Some((frame.timestamp, codec.clock_rate, now));
         self.stats.frames_sent += 1;
@@ -192,6 +189,20 @@ impl SendStream {
             return Err(SendError::QueueFull);
         }
         Ok(*codec)
+    }
+
+    /// The payloads of a frame of video; the last has the marker.
+    fn push_chunks<'a>(
+        &mut self,
+        frame: &OutgoingFrame<'_>,
+        chunks: impl IntoIterator<Item = Chunk<'a>>,
+    ) {
+        let mut chunks = chunks.into_iter().peekable();
+        while let Some(chunk) = chunks.next() {
+            let payload = self.outbox.buffer();
+            let is_last = chunks.peek().is_none();
+            self.push(frame, is_last, payload, |out| chunk.write(out));
+        }
     }
 
     fn push(

@@ -210,6 +210,40 @@ fn h264_frame(number: u32, key: bool, len: usize) -> Vec<u8> {
     frame
 }
 
+fn vp9_frame(number: u32, key: bool, len: usize) -> Vec<u8> {
+    let mut frame = vec![if key { 0x82 } else { 0x86 }];
+    frame.extend(number.to_be_bytes());
+    frame.resize(len.max(6), number as u8);
+    frame
+}
+
+/// A frame OBU in the low-overhead format, for a key frame with a sequence header before it.
+fn av1_frame(number: u32, key: bool, len: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    if key {
+        frame.extend([0x0a, 3, 0, 0, 0]);
+    }
+    // A size in two bytes of LEB128.
+    frame.extend([0x32, 0x80 | (len & 0x7f) as u8, (len >> 7) as u8]);
+    let start = frame.len();
+    frame.push(if key { 0x10 } else { 0x30 });
+    frame.extend(number.to_be_bytes());
+    frame.resize(start + len, number as u8);
+    frame
+}
+
+fn h265_frame(number: u32, key: bool, len: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    if key {
+        frame.extend([
+            0, 0, 0, 1, 0x40, 1, 1, 0, 0, 0, 1, 0x42, 1, 2, 0, 0, 0, 1, 0x44, 1, 3,
+        ]);
+    }
+    frame.extend([0, 0, 0, 1, if key { 0x26 } else { 0x02 }, 1]);
+    frame.extend(std::iter::repeat_n((number % 250 + 1) as u8, len));
+    frame
+}
+
 type MakeFrame = fn(u32, bool, usize) -> Vec<u8>;
 
 /// Sends 120 frames of video through the call; those sent.
@@ -227,9 +261,12 @@ fn send_video(call: &mut Call, make: MakeFrame) -> Vec<Vec<u8>> {
 
 #[test]
 fn lost_packets_are_retransmitted_and_every_frame_arrives_in_order() {
-    let makes: [(Format, MakeFrame); 2] = [
+    let makes: [(Format, MakeFrame); 5] = [
         (Format::Vp8, vp8_frame),
+        (Format::Vp9, vp9_frame),
+        (Format::Av1, av1_frame),
         (Format::H264(PacketizationMode::NonInterleaved), h264_frame),
+        (Format::H265, h265_frame),
     ];
     for (format, make) in makes {
         for (seed, has_rtx) in [(1, true), (2, true), (3, false), (4, false)] {
@@ -358,13 +395,26 @@ fn packets_arrive_as_they_were_sent_in_whatever_order_and_losses_are_repaired() 
 
 #[test]
 fn without_retransmission_video_goes_on_with_the_key_frame_that_it_asks_for() {
-    let mut section = media("v", Format::Vp8, 10);
+    let makes: [(Format, MakeFrame); 5] = [
+        (Format::Vp8, vp8_frame),
+        (Format::Vp9, vp9_frame),
+        (Format::Av1, av1_frame),
+        (Format::H264(PacketizationMode::NonInterleaved), h264_frame),
+        (Format::H265, h265_frame),
+    ];
+    for (format, make) in makes {
+        go_on_with_a_key_frame(format, make);
+    }
+}
+
+fn go_on_with_a_key_frame(format: Format, make: MakeFrame) {
+    let mut section = media("v", format, 10);
     section.codecs[0].nack = false;
     let mut call = Call::new(1, &[section]);
     let mut want_key = true;
     for number in 0..100 {
         call.loss_percent = if number == 30 { 100 } else { 0 };
-        let data = vp8_frame(number, std::mem::take(&mut want_key), 3000);
+        let data = make(number, std::mem::take(&mut want_key), 3000);
         call.send(0, "v", number * 3000, &data);
         call.loss_percent = 0;
         call.run(Duration::from_millis(33));
@@ -382,8 +432,12 @@ fn without_retransmission_video_goes_on_with_the_key_frame_that_it_asks_for() {
         .filter(|own| own.key_frame)
         .map(|own| own.lost_before)
         .collect();
-    assert_eq!(keys, [0, 3], "one frame of three packets was lost");
-    assert!(frames.len() > 88, "{}", frames.len());
+    assert_eq!(
+        keys,
+        [0, 3],
+        "{format:?}: one frame of three packets was lost"
+    );
+    assert!(frames.len() > 88, "{format:?}: {}", frames.len());
     let stats = call.sides[1].inbound_stats().next().unwrap();
     assert_eq!((stats.pli_count, stats.packets_lost), (1, 3));
 }

@@ -4,7 +4,9 @@
 //! bytes. In payloads, small parameter sets travel together (STAP-A), large units in fragments
 //! (FU-A), others alone.
 
-use super::{Chunk, PayloadError, Prefix, even_pieces};
+pub use super::annex_b::nal_units;
+use super::annex_b::push_unit;
+use super::{Chunk, Inspection, PayloadError, Prefix, even_pieces};
 use crate::reader::Reader;
 
 const TYPE_MASK: u8 = 0x1f;
@@ -23,35 +25,6 @@ pub enum PacketizationMode {
     SingleNalUnit,
     /// Aggregates and fragments as well, mode 1.
     NonInterleaved,
-}
-
-/// The NAL units of an Annex B byte stream, without start codes and the zeros before them.
-pub fn nal_units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_start_code(stream).unwrap_or_default();
-    core::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let unit;
-            (unit, rest) = match rest.windows(3).position(|three| three == [0, 0, 1]) {
-                Some(at) => (
-                    rest.get(..at).unwrap_or_default(),
-                    rest.get(at.saturating_add(3)..).unwrap_or_default(),
-                ),
-                None => (rest, &[][..]),
-            };
-            // Zeros before a start code belong to it, or are padding (H.264 annex B.1).
-            let len = unit.iter().rposition(|byte| *byte != 0);
-            let len = len.map_or(0, |last| last.saturating_add(1));
-            if len > 0 {
-                return unit.get(..len);
-            }
-        }
-        None
-    })
-}
-
-fn after_start_code(stream: &[u8]) -> Option<&[u8]> {
-    let at = stream.windows(3).position(|three| three == [0, 0, 1])?;
-    stream.get(at.saturating_add(3)..)
 }
 
 fn unit_type(unit: &[u8]) -> u8 {
@@ -76,6 +49,30 @@ pub fn starts_key_frame(payload: &[u8]) -> bool {
         [head, ..] => matches!(head & TYPE_MASK, IDR | SPS),
         [] => false,
     }
+}
+
+/// What a payload says of its frame: `discardable` when no unit in it is for reference
+/// (`nal_ref_idc`), `key_frame` as [`starts_key_frame`].
+///
+/// # Errors
+/// [`PayloadError::TooShort`] for a payload that ends inside of its header, and
+/// [`PayloadError::BadType`] for a type of another mode.
+pub fn inspect(payload: &[u8]) -> Result<Inspection, PayloadError> {
+    let mut reader = Reader::new(payload);
+    let head = reader.u8()?;
+    let starts_frame = match head & TYPE_MASK {
+        1..=23 => true,
+        // The importance of an aggregate is the highest of its units (§5.7).
+        STAP_A => reader.array::<3>().map(|_| true)?,
+        FU_A => reader.u8()? & FU_START != 0,
+        _ => return Err(PayloadError::BadType),
+    };
+    Ok(Inspection {
+        starts_frame,
+        key_frame: starts_key_frame(payload),
+        discardable: head & 0x60 == 0,
+        ..Inspection::default()
+    })
 }
 
 /// Splits an access unit in Annex B form into payloads of at most `payload_len_max` bytes.
@@ -146,7 +143,7 @@ fn flush<'a>(sets: &mut Vec<&'a [u8]>, chunks: &mut Vec<Chunk<'a>>) {
             let nri = nri.map(|head| head & 0x60).max().unwrap_or(0);
             let units = core::mem::take(sets);
             chunks.push(Chunk::Aggregate {
-                header: nri | STAP_A,
+                header: Prefix::new(&[nri | STAP_A]),
                 units,
             });
         }
@@ -163,13 +160,12 @@ fn fragment<'a>(unit: &'a [u8], payload_len_max: usize, chunks: &mut Vec<Chunk<'
         let start = if chunks.len() == first { FU_START } else { 0 };
         let indicator = (head & !TYPE_MASK) | FU_A;
         chunks.push(Chunk::Piece {
-            prefix: Prefix::two(indicator, start | (head & TYPE_MASK)),
+            prefix: Prefix::new(&[indicator, start | (head & TYPE_MASK)]),
             body: piece,
         });
     }
     if let Some(Chunk::Piece { prefix, .. }) = chunks.last_mut() {
-        let [_, header, ..] = &mut prefix.bytes;
-        *header |= FU_END;
+        prefix.set_bits(1, FU_END);
     }
 }
 
@@ -227,11 +223,6 @@ pub fn assemble<'a>(
         return Err(PayloadError::Empty);
     }
     Ok(is_key)
-}
-
-fn push_unit(out: &mut Vec<u8>, unit: &[u8]) {
-    out.extend([0, 0, 0, 1]);
-    out.extend_from_slice(unit);
 }
 
 #[cfg(test)]

@@ -1,10 +1,20 @@
 //! How frames travel in RTP payloads, and back.
 //!
-//! Opus (RFC 7587) and G.711 (RFC 3551 §4.5.14) need nothing: a payload is a frame. VP8 and
-//! H.264 frames are split into [`Chunk`]s and put together again from complete runs of payloads.
+//! Opus (RFC 7587), G.711 (RFC 3551 §4.5.14) and [G.722](g722) need nothing: a payload is a frame.
+//! Frames of VP8, VP9, AV1, H.264 and H.265 are split into [`Chunk`]s and put together again from
+//! complete runs of payloads; each of these modules also tells by `inspect` what a payload says of
+//! its frame, and VP8 and VP9 let a forwarder replace their [`Counters`].
+//! [Redundant sound](red) and [telephone events](telephone_event) are values of their own.
 
+mod annex_b;
+pub mod av1;
+pub mod g722;
 pub mod h264;
+pub mod h265;
+pub mod red;
+pub mod telephone_event;
 pub mod vp8;
+pub mod vp9;
 
 use thiserror::Error;
 
@@ -29,11 +39,71 @@ pub enum PayloadError {
     /// A frame without content.
     #[error("frame without content")]
     Empty,
+    /// A field of the payload header, or of a unit within, that contradicts another.
+    #[error("payload header contradicts itself")]
+    BadHeader,
 }
 
 impl From<TooShort> for PayloadError {
     fn from(_: TooShort) -> Self {
         Self::TooShort
+    }
+}
+
+/// What a payload says of its frame, without decoding it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inspection {
+    /// Whether it begins a frame; where there are spatial layers, the frame of one layer. The
+    /// formats without such a mark (H.264, H.265) say so of every payload that begins a unit.
+    pub starts_frame: bool,
+    /// Whether its frame can be decoded without those before it. Most formats say so only where
+    /// a frame begins; elsewhere this is `false`.
+    pub key_frame: bool,
+    /// Whether nothing refers to its frame, so that it may be left out alone. For H.265, nothing of
+    /// its own temporal layer. Not known from payloads of VP9 and AV1: `false`.
+    pub discardable: bool,
+    /// Whether decoding may go up to its temporal layer here: the frame refers to lower ones only.
+    pub switching_point: bool,
+    /// The temporal layer, from 0.
+    pub temporal_layer: Option<u8>,
+    /// The spatial layer, from 0.
+    pub spatial_layer: Option<u8>,
+    /// Counts pictures in 7 or 15 bits.
+    pub picture_id: Option<u16>,
+    /// Counts pictures of the lowest temporal layer.
+    pub tl0_picture_index: Option<u8>,
+}
+
+/// What a forwarder that leaves pictures out, or joins streams, writes anew in the descriptors of
+/// VP8 and VP9. `None` leaves a field as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Replaces the picture id; in a short one only the lower 7 bits are written.
+    pub picture_id: Option<u16>,
+    /// Replaces TL0PICIDX.
+    pub tl0_picture_index: Option<u8>,
+    /// Replaces KEYIDX of VP8, of which 5 bits are written.
+    pub key_index: Option<u8>,
+}
+
+/// The length of the picture id at the front of `field`, in bytes.
+fn picture_id_len(field: &[u8]) -> usize {
+    match field.first() {
+        Some(first) if first & 0x80 != 0 => 2,
+        _ => 1,
+    }
+}
+
+/// Writes a picture id over the one at the front of `field`, as wide as that is.
+fn replace_picture_id(field: &mut [u8], id: u16) {
+    let [high, low] = id.to_be_bytes();
+    match field {
+        [first, second, ..] if *first & 0x80 != 0 => {
+            *first = 0x80 | high;
+            *second = low;
+        }
+        [first, ..] => *first = low & 0x7f,
+        [] => {}
     }
 }
 
@@ -47,42 +117,56 @@ pub enum Chunk<'a> {
         /// The piece.
         body: &'a [u8],
     },
-    /// Several small NAL units (RFC 6184 §5.7.1): a header, then each with its length.
+    /// Several small NAL units (RFC 6184 §5.7.1, RFC 7798 §4.4.2): a header, then each with its
+    /// length.
     Aggregate {
         /// The header.
-        header: u8,
+        header: Prefix,
         /// The units, each shorter than 65536 bytes.
         units: Vec<&'a [u8]>,
     },
+    /// OBUs or parts of them (AV1 payload format §4.4).
+    Obus {
+        /// The aggregation header without the count of elements.
+        header: u8,
+        /// The elements, at least one.
+        elements: Vec<av1::Element<'a>>,
+    },
 }
 
-/// Up to four bytes in front of a piece.
+/// Up to eight bytes in front of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    bytes: [u8; 4],
+    bytes: [u8; 8],
     len: u8,
 }
 
 impl Prefix {
     const NONE: Self = Self {
-        bytes: [0; 4],
+        bytes: [0; 8],
         len: 0,
     };
 
-    const fn two(a: u8, b: u8) -> Self {
-        Self {
-            bytes: [a, b, 0, 0],
-            len: 2,
+    /// The first eight of `bytes`.
+    fn new(bytes: &[u8]) -> Self {
+        let mut own = Self::NONE;
+        for (seat, byte) in own.bytes.iter_mut().zip(bytes) {
+            *seat = *byte;
+            own.len = own.len.saturating_add(1);
         }
-    }
-
-    const fn four(bytes: [u8; 4]) -> Self {
-        Self { bytes, len: 4 }
+        own
     }
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Sets bits of the byte at `index`.
+    fn set_bits(&mut self, index: usize, bits: u8) {
+        if let Some(byte) = self.bytes.get_mut(index) {
+            *byte |= bits;
+        }
     }
 }
 
@@ -95,13 +179,14 @@ impl Chunk<'_> {
                 out.extend_from_slice(body);
             }
             Self::Aggregate { header, units } => {
-                out.push(*header);
+                out.extend_from_slice(header.as_slice());
                 for unit in units {
                     let len = u16::try_from(unit.len()).unwrap_or(u16::MAX);
                     out.extend(len.to_be_bytes());
                     out.extend(unit.iter().take(usize::from(len)));
                 }
             }
+            Self::Obus { header, elements } => av1::write_elements(*header, elements, out),
         }
     }
 }

@@ -9,7 +9,10 @@
 //! |TID|Y| KEYIDX  |
 //! ```
 
-use super::{Chunk, PayloadError, Prefix, even_pieces};
+use super::{
+    Chunk, Counters, Inspection, PayloadError, Prefix, even_pieces, picture_id_len,
+    replace_picture_id,
+};
 use crate::reader::Reader;
 
 /// Length of the descriptor that [`packetize`] writes, in bytes.
@@ -30,6 +33,8 @@ pub struct Descriptor {
     pub tl0_picture_index: Option<u8>,
     /// The temporal layer, and whether it depends on the lowest alone.
     pub temporal_layer: Option<(u8, bool)>,
+    /// Counts key frames in 5 bits: a new one for each frame that depends on none before it.
+    pub key_index: Option<u8>,
 }
 
 impl Descriptor {
@@ -48,6 +53,7 @@ impl Descriptor {
             picture_id: None,
             tl0_picture_index: None,
             temporal_layer: None,
+            key_index: None,
         };
         if more & 0x80 != 0 {
             let id = reader.u8()?;
@@ -64,6 +70,9 @@ impl Descriptor {
             let byte = reader.u8()?;
             if more & 0x20 != 0 {
                 descriptor.temporal_layer = Some((byte >> 6, byte & 0x20 != 0));
+            }
+            if more & 0x10 != 0 {
+                descriptor.key_index = Some(byte & 0x1f);
             }
         }
         if reader.is_empty() {
@@ -88,6 +97,52 @@ pub fn starts_key_frame(payload: &[u8]) -> bool {
     Descriptor::parse(payload).is_ok_and(|(own, rest)| own.is_frame_start() && is_key_frame(rest))
 }
 
+/// What a payload says of its frame: everything but whether it is a key frame in every payload.
+///
+/// # Errors
+/// [`PayloadError::TooShort`].
+pub fn inspect(payload: &[u8]) -> Result<Inspection, PayloadError> {
+    let (descriptor, rest) = Descriptor::parse(payload)?;
+    Ok(Inspection {
+        starts_frame: descriptor.is_frame_start(),
+        key_frame: descriptor.is_frame_start() && is_key_frame(rest),
+        discardable: descriptor.non_reference,
+        switching_point: descriptor.temporal_layer.is_some_and(|(_, sync)| sync),
+        temporal_layer: descriptor.temporal_layer.map(|(layer, _)| layer),
+        spatial_layer: None,
+        picture_id: descriptor.picture_id,
+        tl0_picture_index: descriptor.tl0_picture_index,
+    })
+}
+
+/// Writes `counters` over those that the descriptor has; nothing moves and all else stays.
+///
+/// # Errors
+/// [`PayloadError::TooShort`] as for [`Descriptor::parse`]; nothing is changed then.
+pub fn set_counters(payload: &mut [u8], counters: &Counters) -> Result<(), PayloadError> {
+    let (descriptor, _) = Descriptor::parse(payload)?;
+    let mut at: usize = 2;
+    if descriptor.picture_id.is_some() {
+        let field = payload.get_mut(at..).unwrap_or_default();
+        at = at.saturating_add(picture_id_len(field));
+        if let Some(id) = counters.picture_id {
+            replace_picture_id(field, id);
+        }
+    }
+    if descriptor.tl0_picture_index.is_some() {
+        if let (Some(byte), Some(index)) = (payload.get_mut(at), counters.tl0_picture_index) {
+            *byte = index;
+        }
+        at = at.saturating_add(1);
+    }
+    if descriptor.key_index.is_some()
+        && let (Some(byte), Some(index)) = (payload.get_mut(at), counters.key_index)
+    {
+        *byte = (*byte & 0xe0) | (index & 0x1f);
+    }
+    Ok(())
+}
+
 /// Splits a frame into payloads of at most `payload_len_max` bytes. `picture_id` counts frames
 /// and is written in 15 bits.
 ///
@@ -106,7 +161,7 @@ pub fn packetize(
     Ok(pieces.enumerate().map(move |(index, body)| {
         let start = if index == 0 { 0x10 } else { 0 };
         Chunk::Piece {
-            prefix: Prefix::four([0x80 | start, 0x80, 0x80 | high, low]),
+            prefix: Prefix::new(&[0x80 | start, 0x80, 0x80 | high, low]),
             body,
         }
     }))
@@ -151,6 +206,7 @@ mod tests {
             picture_id: Some(0x1234),
             tl0_picture_index: Some(7),
             temporal_layer: Some((1, true)),
+            key_index: Some(0),
         };
         assert_eq!((descriptor, rest), (expected, &[0xaa][..]));
         let (short, _) = Descriptor::parse(&[0x80, 0x80, 0x11, 0]).unwrap();
@@ -160,7 +216,68 @@ mod tests {
         }
     }
 
+    #[test]
+    fn counters_are_replaced_in_place_as_wide_as_they_are() {
+        let mut long = [0x90, 0xf0, 0x92, 0x34, 7, 0x65, 0xaa, 0xbb];
+        let counters = Counters {
+            picture_id: Some(0x4567),
+            tl0_picture_index: Some(9),
+            key_index: Some(0x1f),
+        };
+        set_counters(&mut long, &counters).unwrap();
+        assert_eq!(long, [0x90, 0xf0, 0xc5, 0x67, 9, 0x7f, 0xaa, 0xbb]);
+        let mut short = [0x90, 0xb0, 0x12, 0x65, 0xaa];
+        set_counters(&mut short, &counters).unwrap();
+        assert_eq!(short, [0x90, 0xb0, 0x67, 0x7f, 0xaa]);
+        // No KEYIDX here, so the lower bits of that byte are reserved.
+        let mut reserved = [0x90, 0xe0, 0x92, 0x34, 7, 0x60, 0xaa];
+        set_counters(&mut reserved, &counters).unwrap();
+        assert_eq!(reserved, [0x90, 0xe0, 0xc5, 0x67, 9, 0x60, 0xaa]);
+        let mut bare = [0x10, 0xaa];
+        set_counters(&mut bare, &counters).unwrap();
+        assert_eq!(bare, [0x10, 0xaa]);
+    }
+
+    #[test]
+    fn a_payload_tells_of_its_frame() {
+        let inspection = inspect(&[0xb0, 0xf0, 0x92, 0x34, 7, 0x65, 0x10]).unwrap();
+        let expected = Inspection {
+            starts_frame: true,
+            key_frame: true,
+            discardable: true,
+            switching_point: true,
+            temporal_layer: Some(1),
+            spatial_layer: None,
+            picture_id: Some(0x1234),
+            tl0_picture_index: Some(7),
+        };
+        assert_eq!(inspection, expected);
+        // The same byte within the frame says nothing of it.
+        assert!(!inspect(&[0x80, 0x00, 0x10]).unwrap().key_frame);
+    }
+
     proptest! {
+        #[test]
+        fn replacing_counters_changes_nothing_else(
+            head: u8, more: u8, tail in prop::collection::vec(any::<u8>(), 5..9), id in 0u16..0x8000, tl0: u8, key in 0u8..32,
+        ) {
+            let before = [vec![head | 0x80, more], tail].concat();
+            let mut after = before.clone();
+            let counters = Counters { picture_id: Some(id), tl0_picture_index: Some(tl0), key_index: Some(key) };
+            if set_counters(&mut after, &counters).is_ok() {
+                let (old, old_rest) = Descriptor::parse(&before).unwrap();
+                let (new, new_rest) = Descriptor::parse(&after).unwrap();
+                let width = if more & 0x80 != 0 && before[2] & 0x80 == 0 { 0x7f } else { 0x7fff };
+                prop_assert_eq!(new, Descriptor {
+                    picture_id: old.picture_id.map(|_| id & width),
+                    tl0_picture_index: old.tl0_picture_index.map(|_| tl0),
+                    key_index: old.key_index.map(|_| key),
+                    ..old
+                });
+                prop_assert_eq!(old_rest, new_rest);
+            }
+        }
+
         #[test]
         fn frames_survive_the_way(frame in prop::collection::vec(any::<u8>(), 1..5000), id in 0u16..0x8000, len in 5usize..1300) {
             let payloads: Vec<Vec<u8>> = packetize(&frame, id, len).unwrap().map(|chunk| {

@@ -163,11 +163,16 @@ impl Fir {
 pub struct Remb {
     /// Who estimates.
     pub sender: Ssrc,
-    /// The estimate; written with 18 significant bits.
+    /// The estimate; written with 18 significant bits. What the format can say beyond 64 bits is
+    /// read as, and written for, the largest rate that there is.
     pub bitrate: Bitrate,
     /// The streams that share it, at most 255.
     pub ssrcs: Vec<Ssrc>,
 }
+
+/// The largest estimate, far beyond 64 bits.
+const EXPONENT_MAX: u32 = 63;
+const MANTISSA_MAX: u32 = 0x3_ffff;
 
 impl Remb {
     /// `None` for application feedback of another kind.
@@ -196,8 +201,12 @@ impl Remb {
             write_sources(out, self.sender, Ssrc(0));
             out.extend(*b"REMB");
             let bps = self.bitrate.as_bps();
-            let exponent = 64u32.saturating_sub(bps.leading_zeros()).saturating_sub(18);
-            let mantissa = u32::try_from(bps >> exponent).unwrap_or(0);
+            let (exponent, mantissa) = if bps == u64::MAX {
+                (EXPONENT_MAX, MANTISSA_MAX)
+            } else {
+                let exponent = 64u32.saturating_sub(bps.leading_zeros()).saturating_sub(18);
+                (exponent, u32::try_from(bps >> exponent).unwrap_or(0))
+            };
             let count = u8::try_from(self.ssrcs.len()).unwrap_or(u8::MAX);
             let [_, estimate @ ..] = (exponent << 18 | mantissa).to_be_bytes();
             out.push(count);

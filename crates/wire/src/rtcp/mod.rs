@@ -1,4 +1,4 @@
-//! The RTP Control Protocol (RFC 3550 §6, RFC 4585, RFC 5104).
+//! The RTP Control Protocol (RFC 3550 §6, RFC 3611, RFC 4585, RFC 5104, RFC 8888).
 //!
 //! ```text
 //! |V=2|P|  count  |       PT      |   length in words, less one   |
@@ -7,6 +7,8 @@
 //! A datagram holds several packets one after the other; [`packets`] reads them, and the
 //! `write` methods append them to a buffer.
 
+mod congestion;
+mod extended;
 mod feedback;
 mod report;
 mod transport;
@@ -16,6 +18,8 @@ mod tests;
 
 use thiserror::Error;
 
+pub use congestion::{ArrivalOffset, CongestionFeedback, Ecn, PacketArrival, StreamArrivals};
+pub use extended::{Block, DelaySinceLastRr, ExtendedReport};
 pub use feedback::{Fir, FirEntry, Nack, NackEntry, Pli, Remb};
 pub use report::{Bye, ReceiverReport, ReportBlock, Sdes, SenderReport};
 pub use transport::{STATUS_COUNT_MAX, TransportFeedback};
@@ -40,6 +44,9 @@ pub enum RtcpError {
     /// Transport feedback about more than [`STATUS_COUNT_MAX`] packets.
     #[error("transport feedback about too many packets")]
     TooManyStatuses,
+    /// A block of an extended report whose length is not one of its kind.
+    #[error("block of an extended report has the wrong length")]
+    BadBlock,
 }
 
 impl From<TooShort> for RtcpError {
@@ -69,6 +76,10 @@ pub enum Packet<'a> {
     Remb(Remb),
     /// When packets of the transport arrived.
     TransportFeedback(TransportFeedback),
+    /// When packets of each stream arrived, and how they were marked on the way.
+    CongestionFeedback(CongestionFeedback),
+    /// Reports beyond those of RFC 3550.
+    ExtendedReport(ExtendedReport<'a>),
     /// Anything else.
     Unknown {
         /// The packet type, 192 to 223.
@@ -86,6 +97,7 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const TRANSPORT_SPECIFIC: u8 = 205;
 const PAYLOAD_SPECIFIC: u8 = 206;
+const EXTENDED_REPORT: u8 = 207;
 
 /// Most report blocks, sources or chunks in one packet: the count has five bits.
 pub const COUNT_MAX: usize = 31;
@@ -141,6 +153,10 @@ fn parse([first, packet_type]: [u8; 2], body: &[u8]) -> Result<Packet<'_>, RtcpE
         (TRANSPORT_SPECIFIC, transport::FORMAT) => {
             Packet::TransportFeedback(TransportFeedback::parse(reader)?)
         }
+        (TRANSPORT_SPECIFIC, congestion::FORMAT) => {
+            Packet::CongestionFeedback(CongestionFeedback::parse(reader)?)
+        }
+        (EXTENDED_REPORT, _) => Packet::ExtendedReport(ExtendedReport::parse(reader)?),
         (PAYLOAD_SPECIFIC, feedback::PLI) => Packet::Pli(Pli::parse(reader)?),
         (PAYLOAD_SPECIFIC, feedback::FIR) => Packet::Fir(Fir::parse(reader)?),
         (PAYLOAD_SPECIFIC, feedback::APPLICATION) => match Remb::parse(reader)? {

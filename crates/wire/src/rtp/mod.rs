@@ -9,8 +9,22 @@
 //! |  extension profile and length, extension elements ...         |
 //! ```
 
+mod dependency;
 mod extension;
 mod header;
+mod layers_allocation;
+mod values;
 
-pub use extension::{AudioLevel, ExtensionKind, ExtensionMap, ExtensionValues, abs_send_time};
+pub use dependency::{
+    DecodeTargetIndication, DependencyDescriptor, DependencyError, DependencyStructure,
+    DependencyTemplate, FRAME_DIFFERENCE_MAX, FrameDependencies, Resolution,
+};
+pub use extension::{ExtensionKind, ExtensionMap, ExtensionValues};
 pub use header::{Extensions, Header, HeaderFields, RtpError};
+pub use layers_allocation::{
+    AllocationError, LAYERS_MAX, LayerResolution, SpatialLayer, VideoLayersAllocation,
+};
+pub use values::{
+    AbsCaptureTime, AudioLevel, ColorSpace, HdrMetadata, PlayoutDelay, VideoContentType,
+    VideoOrientation, VideoTiming, abs_send_time,
+};

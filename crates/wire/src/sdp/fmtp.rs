@@ -1,4 +1,6 @@
-//! Parameters of payload types, and those of H.264 in particular.
+//! Parameters of payload types, and those of H.264 and H.265 in particular.
+
+use core::fmt;
 
 /// Splits `a=fmtp` parameters into names and values: `apt=96;x` yields `("apt", "96")` and
 /// `("x", "")`.
@@ -133,6 +135,93 @@ impl H264Profile {
             Self::High => (0x64, 0x00),
             Self::ConstrainedHigh => (0x64, 0x0c),
             Self::PredictiveHigh444 => (0xf4, 0x00),
+        }
+    }
+}
+
+/// What decides whether two H.265 payload types are the same (RFC 7798 §7.1, §7.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct H265Parameters {
+    /// The context of the profile, 0 to 3.
+    pub profile_space: u8,
+    /// The profile, 0 to 31; 1 is Main.
+    pub profile: u8,
+    /// Whether the level is of the high tier.
+    pub high_tier: bool,
+    /// Thirty times the level, for example 93 for 3.1.
+    pub level: u8,
+    /// How streams and transports relate.
+    pub transmission: H265Transmission,
+}
+
+/// The transmission mode of H.265 (RFC 7798 §7.1, `tx-mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum H265Transmission {
+    /// One stream on one transport: the one mode of WebRTC.
+    Srst,
+    /// Several streams on one transport.
+    Mrst,
+    /// Several streams on several transports.
+    Mrmt,
+}
+
+impl H265Parameters {
+    /// Reads `a=fmtp` parameters; `None` for a malformed value.
+    pub fn parse(text: &str) -> Option<Self> {
+        // The defaults are those of RFC 7798 §7.1: Main at level 3.1.
+        let number = |name: &str, default: u8, max: u8| match fmtp_parameter(text, name) {
+            None => Some(default),
+            Some(value) => value.parse().ok().filter(|value| *value <= max),
+        };
+        let transmission = match fmtp_parameter(text, "tx-mode") {
+            None => H265Transmission::Srst,
+            Some(mode) => H265Transmission::new(mode)?,
+        };
+        Some(Self {
+            profile_space: number("profile-space", 0, 3)?,
+            profile: number("profile-id", 1, 31)?,
+            high_tier: number("tier-flag", 0, 1)? == 1,
+            level: number("level-id", 93, u8::MAX)?,
+            transmission,
+        })
+    }
+
+    /// Whether both describe the same configuration: everything but the level must be the same in
+    /// both directions (RFC 7798 §7.2.2).
+    pub fn is_same_configuration(&self, other: &Self) -> bool {
+        let level = other.level;
+        Self { level, ..*self } == *other
+    }
+}
+
+impl fmt::Display for H265Parameters {
+    /// As they stand in `a=fmtp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.profile_space != 0 {
+            write!(f, "profile-space={};", self.profile_space)?;
+        }
+        write!(
+            f,
+            "level-id={};profile-id={};tier-flag={};tx-mode={}",
+            self.level,
+            self.profile,
+            u8::from(self.high_tier),
+            self.transmission.name(),
+        )
+    }
+}
+
+impl H265Transmission {
+    fn new(name: &str) -> Option<Self> {
+        let all = [Self::Srst, Self::Mrst, Self::Mrmt];
+        all.into_iter().find(|own| own.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Srst => "SRST",
+            Self::Mrst => "MRST",
+            Self::Mrmt => "MRMT",
         }
     }
 }

@@ -23,7 +23,9 @@ use std::net::IpAddr;
 
 pub use attribute::Attribute;
 pub use error::{SdpError, SdpErrorReason};
-pub use fmtp::{H264Parameters, H264Profile, fmtp_parameter, fmtp_parameters};
+pub use fmtp::{
+    H264Parameters, H264Profile, H265Parameters, H265Transmission, fmtp_parameter, fmtp_parameters,
+};
 pub use rtp::{
     Direction, Extmap, Fmtp, Msid, RidDirection, RidLine, RtcpFeedback, Rtpmap, Simulcast,
     SimulcastRid, SsrcAttribute, SsrcGroup,

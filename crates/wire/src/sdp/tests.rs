@@ -255,6 +255,34 @@ fn h264_profiles_follow_the_table_of_rfc_6184() {
     assert_eq!(low.profile_level_id(), "42f00b");
 }
 
+#[test]
+fn h265_parameters_have_the_defaults_of_rfc_7798() {
+    let default = H265Parameters::parse("").unwrap();
+    assert_eq!(
+        (default.profile, default.level, default.high_tier),
+        (1, 93, false)
+    );
+    assert_eq!(default.transmission, H265Transmission::Srst);
+    // As Chromium writes them.
+    let chromium = "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST";
+    let parsed = H265Parameters::parse(chromium).unwrap();
+    assert_eq!(parsed.to_string(), chromium);
+    assert!(parsed.is_same_configuration(&default));
+    for other in [
+        "profile-id=2",
+        "tier-flag=1",
+        "tx-mode=MRST",
+        "profile-space=1",
+    ] {
+        let other = H265Parameters::parse(other).unwrap();
+        assert!(!other.is_same_configuration(&default), "{other}");
+        assert_eq!(H265Parameters::parse(&other.to_string()), Some(other));
+    }
+    for wrong in ["profile-id=32", "tier-flag=2", "level-id=x", "tx-mode=srst"] {
+        assert_eq!(H265Parameters::parse(wrong), None, "{wrong}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in ".{0,400}") {

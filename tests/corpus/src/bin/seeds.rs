@@ -21,11 +21,17 @@ use twocan_proto::random::Random;
 use twocan_proto::sctp::{Association, Config, SendOptions};
 use twocan_proto::srtp::Sender;
 use twocan_wire::dcep::{Message, Open, Reliability};
+use twocan_wire::fec::flexfec::Flexfec;
+use twocan_wire::fec::ulpfec::Ulpfec;
 use twocan_wire::ids::{PayloadType, Ssrc, StreamId};
 use twocan_wire::payload::h264::PacketizationMode;
-use twocan_wire::payload::{h264, vp8};
+use twocan_wire::payload::red::{Red, Redundant};
+use twocan_wire::payload::{Chunk, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::{Bye, Fir, FirEntry, Nack, NackEntry, Pli, ReceiverReport};
-use twocan_wire::rtp::{AudioLevel, ExtensionKind, ExtensionMap, ExtensionValues, HeaderFields};
+use twocan_wire::rtp::{
+    AbsCaptureTime, AudioLevel, ColorSpace, ExtensionKind, ExtensionMap, ExtensionValues,
+    HdrMetadata, HeaderFields, PlayoutDelay, VideoContentType, VideoOrientation, VideoTiming,
+};
 use twocan_wire::sctp::{Packet, Ppid};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Method, TransactionId};
@@ -41,6 +47,8 @@ fn main() {
     seeds.rtp();
     seeds.rtcp();
     seeds.payloads();
+    seeds.protection();
+    seeds.layers();
     seeds.sctp();
     seeds.dtls();
     seeds.scripts();
@@ -212,6 +220,7 @@ impl Seeds {
                 voice: true,
                 level: 30,
             }),
+            ..ExtensionValues::default()
         };
         let fields = |number, sequence| HeaderFields {
             marker: true,
@@ -230,6 +239,9 @@ impl Seeds {
         };
         fields(96, 65_535).write(&mut two_byte, &map, &long);
         two_byte.extend_from_slice(&[0x90, 0x80, 0x80, 1, 0x10, 2, 0, 0x9d, 1, 0x2a]);
+        let mut video = Vec::new();
+        fields(100, 3).write(&mut video, &map, &video_values());
+        video.extend_from_slice(&[0x8c, 0x90, 5, 0x82, 0x49]);
         let mut plain = Vec::new();
         fields(0, 9).write(&mut plain, &ExtensionMap::default(), &values);
         let mut padded = plain.clone();
@@ -241,6 +253,7 @@ impl Seeds {
         for (name, bytes) in [
             ("one-byte", &one_byte),
             ("two-byte", &two_byte),
+            ("video", &video),
             ("plain", &plain),
             ("padded", &padded),
             ("sources", &sources),
@@ -327,7 +340,21 @@ impl Seeds {
             }
             .write(out);
         });
-        let fixed: [(&str, &[u8]); 4] = [
+        let fixed: [(&str, &[u8]); 6] = [
+            (
+                "congestion",
+                &[
+                    0x8b, 0xcd, 0, 7, 0, 0, 0, 1, 0, 0, 0, 11, 0xff, 0xff, 0, 5, 0xff, 0xf8, 0xbf,
+                    0xfe, 0xdf, 0xff, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 7,
+                ],
+            ),
+            (
+                "extended",
+                &[
+                    0x80, 0xcf, 0, 11, 0, 0, 0, 1, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 5, 0, 0, 3,
+                    0, 0, 0, 11, 9, 9, 9, 9, 0, 1, 0, 0, 1, 3, 0, 2, 1, 1, 1, 1, 2, 2, 2, 2,
+                ],
+            ),
             (
                 "sender",
                 &[
@@ -394,46 +421,113 @@ impl Seeds {
             0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0, 0, 1, 0x68, 0xce, 0, 0, 1, 0x65,
         ];
         unit.extend((0..600).map(|index| (index * 5 + 1) as u8 | 1));
-        let written = |chunk: &twocan_wire::payload::Chunk<'_>| {
-            let mut out = Vec::new();
-            chunk.write(&mut out);
-            out
-        };
-        let split: Vec<Vec<u8>> = vp8::packetize(&key_frame, 5, 300)
-            .unwrap()
-            .map(|chunk| written(&chunk))
-            .collect();
-        self.add("vp8", "payload", &split[0]);
-        self.add(
+        let vp9_frame = [&[0x82, 0x49, 0x83, 0x42], key_frame.as_slice()].concat();
+        let mut av1_frame = vec![0x12, 0, 0x0a, 4, 0, 0, 0, 4, 0x32, 0xda, 4, 0x10];
+        av1_frame.extend((0..601).map(|index| (index * 3) as u8));
+        let mut hevc_unit = vec![
+            0, 0, 0, 1, 0x40, 1, 0x0c, 0, 0, 1, 0x42, 1, 1, 0, 0, 1, 0x44, 1, 0xc1, 0, 0, 1, 0x26,
+            1,
+        ];
+        hevc_unit.extend((0..600).map(|index| (index * 5 + 1) as u8 | 1));
+        let id_and_len: &[u8] = &[1, 0, 0, 5];
+        let mode = PacketizationMode::NonInterleaved;
+        self.payload(
             "vp8",
-            "frame",
-            &split
-                .iter()
-                .flat_map(|part| piece(part))
-                .collect::<Vec<_>>(),
+            vp8::packetize(&key_frame, 5, 300).unwrap().collect(),
+            id_and_len,
+            &key_frame,
         );
-        self.add(
-            "vp8_packetize",
-            "frame",
-            &[&[1, 0, 0, 5], key_frame.as_slice()].concat(),
+        self.payload(
+            "vp9",
+            vp9::packetize(&vp9_frame, 5, 300).unwrap().collect(),
+            id_and_len,
+            &vp9_frame,
         );
-        let split = h264::packetize(&unit, PacketizationMode::NonInterleaved, 300).unwrap();
-        let split: Vec<Vec<u8>> = split.iter().map(written).collect();
-        self.add("h264", "sets", &split[0]);
-        self.add(
-            "h264",
-            "frame",
-            &split
-                .iter()
-                .flat_map(|part| piece(part))
-                .collect::<Vec<_>>(),
-        );
+        let layers = [
+            0xba, 0x81, 2, 0x45, 0x18, 2, 0x80, 1, 0x68, 1, 0x14, 1, 0x82, 0x49,
+        ];
+        self.add("vp9", "layers", &layers);
+        self.add("vp9", "references", &[0xdc, 0x80, 17, 35, 37, 2, 0x86, 1]);
+        let chunks = av1::packetize(&av1_frame, 300).unwrap();
+        self.payload("av1", chunks, &[1, 0], &av1_frame);
+        let layers = [0x20, 4, 0x34, 0x48, 3, 4, 0x34, 0x48, 5, 6];
+        self.add("av1", "layers", &layers);
+        let chunks = h264::packetize(&unit, mode, 300).unwrap();
+        self.payload("h264", chunks, &[1, 0], &unit);
         self.add("h264", "stream", &unit);
+        let chunks = h265::packetize(&hevc_unit, 300).unwrap();
+        self.payload("h265", chunks, &[1, 0], &hevc_unit);
+        self.add("h265", "stream", &hevc_unit);
+    }
+
+    /// A first payload, all payloads of a frame, and the frame itself after what its target reads
+    /// first.
+    fn payload(&mut self, name: &str, chunks: Vec<Chunk<'_>>, head: &[u8], frame: &[u8]) {
+        let mut all = Vec::new();
+        for (index, chunk) in chunks.iter().enumerate() {
+            let mut payload = Vec::new();
+            chunk.write(&mut payload);
+            if index == 0 {
+                self.add(name, "payload", &payload);
+            }
+            all.extend(piece(&payload));
+        }
+        self.add(name, "frame", &all);
+        let packetize = format!("{name}_packetize");
+        self.add(&packetize, "frame", &[head, frame].concat());
+    }
+
+    fn protection(&mut self) {
+        let packets: Vec<Vec<u8>> = [(5u16, 30usize), (6, 9), (9, 20)]
+            .into_iter()
+            .map(|(sequence, len)| {
+                let [high, low] = sequence.to_be_bytes();
+                let mut packet = vec![0x90, 96, high, low, 0, 0, 0, 9, 0, 0, 0, 7];
+                packet.extend((0..len).map(|index| (index + len) as u8));
+                packet
+            })
+            .collect();
+        let all: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+        let protected: Vec<u8> = all.iter().flat_map(|packet| piece(packet)).collect();
+        self.add("fec_protect", "three", &protected);
+        let others: Vec<u8> = all[1..].iter().flat_map(|packet| piece(packet)).collect();
+        let mut ulpfec = Vec::new();
+        Ulpfec::protect(&all).unwrap().write(&mut ulpfec);
+        self.add("fec", "ulpfec", &[piece(&ulpfec), others.clone()].concat());
+        let mut flexfec = Vec::new();
+        Flexfec::protect(&all).unwrap().write(&mut flexfec);
+        self.add("fec", "flexfec", &[piece(&flexfec), others].concat());
+        let mut red = Vec::new();
+        let older = |timestamp_offset, data| Redundant {
+            payload_type: PayloadType(111),
+            timestamp_offset,
+            data,
+        };
+        Red {
+            redundant: vec![older(1920, &packets[0]), older(960, &packets[1])],
+            payload_type: PayloadType(111),
+            data: &packets[2],
+        }
+        .write(&mut red)
+        .unwrap();
+        self.add("red", "two", &red);
+        self.add("telephone_event", "nine", &[9, 0x87, 0x06, 0x40]);
         self.add(
-            "h264_packetize",
-            "frame",
-            &[&[1, 0], unit.as_slice()].concat(),
+            "telephone_event",
+            "two",
+            &[1, 0x8a, 1, 0x40, 11, 10, 0, 0xa0],
         );
+    }
+
+    fn layers(&mut self) {
+        let stream: Vec<u8> = CHROMIUM_DEPENDENCIES
+            .into_iter()
+            .flat_map(|hex| piece(&from_hex(hex)))
+            .collect();
+        self.add("dependency_descriptor", "chromium", &stream);
+        for (name, hex) in CHROMIUM_ALLOCATIONS {
+            self.add("layers_allocation", name, &from_hex(hex));
+        }
     }
 
     fn sctp(&mut self) {
@@ -583,6 +677,69 @@ impl Seeds {
             &[0x04],
         ];
         self.add("room_hall", "base", &base.concat());
+    }
+}
+
+/// What Chromium sent with three spatial and three temporal layers, as LiveKit's tests have it.
+const CHROMIUM_DEPENDENCIES: [&str; 4] = [
+    "c1017280081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c002a000a80006000040001d954926e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230eca877530077004200ef008601df010d",
+    "86017340fc",
+    "860173",
+    "8b0174",
+];
+
+/// What Chromium sent, as Pion's tests have it.
+const CHROMIUM_ALLOCATIONS: [(&str, &str); 4] = [
+    ("three", "21149601f0019003d005b009"),
+    (
+        "sizes",
+        "a1149601f0019003d005b009013f00b31e027f01671e04ff02cf1e",
+    ),
+    ("paused", "601010109601d005b009013f00b31e04ff02cf1e"),
+    ("none", "00"),
+];
+
+fn from_hex(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// One value of every extension that video has.
+fn video_values() -> ExtensionValues<'static> {
+    ExtensionValues {
+        mid: Some(b"1"),
+        csrc_audio_levels: Some(&[5, 127]),
+        transmission_offset: Some(-3),
+        abs_capture_time: Some(AbsCaptureTime {
+            timestamp: 0xe800_0000_8000_0000,
+            clock_offset: Some(-1),
+        }),
+        video_orientation: Some(VideoOrientation {
+            back_camera: true,
+            flipped: false,
+            quarter_turns: 1,
+        }),
+        playout_delay: Some(PlayoutDelay { min: 0, max: 40 }),
+        video_content_type: Some(VideoContentType::SCREENSHARE),
+        video_timing: Some(VideoTiming {
+            flags: 1,
+            encode_start: 2,
+            encode_finish: 9,
+            ..VideoTiming::default()
+        }),
+        color_space: Some(ColorSpace {
+            primaries: 1,
+            transfer: 13,
+            matrix: 1,
+            range: 2,
+            hdr: Some(HdrMetadata::default()),
+            ..ColorSpace::default()
+        }),
+        dependency_descriptor: Some(&[0x80, 0x01, 0x02]),
+        video_layers_allocation: Some(&[0]),
+        ..ExtensionValues::default()
     }
 }
 

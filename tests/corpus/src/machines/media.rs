@@ -119,13 +119,17 @@ fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media {
     }
 }
 
-/// A session that sends and receives sound, VP8 and H.264, and a peer with keys that says anything.
+/// A session that sends and receives sound and every format of video, and a peer with keys that says
+/// anything.
 pub fn rtp_session(data: &[u8]) {
     let mut session = Session::new(Random::new([3; 32]));
     session.configure(vec![
         section("0", Format::Whole, 111, 1),
         section("1", Format::Vp8, 96, 11),
         section("2", Format::H264(PacketizationMode::NonInterleaved), 98, 21),
+        section("3", Format::Vp9, 100, 31),
+        section("4", Format::Av1, 102, 41),
+        section("5", Format::H265, 104, 51),
     ]);
     let mut now = begin();
     let mut script = Script::new(data);
@@ -151,7 +155,14 @@ pub fn rtp_session(data: &[u8]) {
                 let (Some(choice), Some(frame)) = (script.byte(), script.piece()) else {
                     break;
                 };
-                let (mid, number) = [("0", 111), ("1", 96), ("2", 98)][usize::from(choice % 3)];
+                let (mid, number) = [
+                    ("0", 111),
+                    ("1", 96),
+                    ("2", 98),
+                    ("3", 100),
+                    ("4", 102),
+                    ("5", 104),
+                ][usize::from(choice % 6)];
                 let frame = OutgoingFrame {
                     payload_type: PayloadType(number),
                     timestamp: u32::from(choice) * 3000,
