@@ -3,14 +3,11 @@
 //!
 //! The machine is behind one lock, taken briefly and never across an `.await`.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
 use twocan_io::interfaces::{self, Filter};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
@@ -20,21 +17,15 @@ use twocan_proto::peer::Interfaces;
 use crate::environment::Environment;
 use crate::state::Shared;
 
-/// Answers to look-ups on their way back; more than the machine asks at a time.
-const LOOKUPS_MAX: usize = 32;
-
 /// Batches sent before the sockets are looked at again, so that a bulk sender hears its
 /// acknowledgements.
 const BATCHES_PER_TURN: usize = 4;
 
-/// A name and its addresses.
-type Resolved = (String, Vec<IpAddr>);
-
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     environment: Environment,
-    sockets: BTreeMap<SocketId, Socket>,
-    resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
+    /// A few.
+    sockets: Vec<(SocketId, Socket)>,
 }
 
 /// What a turn of output ended with.
@@ -65,8 +56,7 @@ impl Driver {
         let driver = Self {
             shared,
             environment,
-            sockets: BTreeMap::new(),
-            resolved: mpsc::channel(LOOKUPS_MAX),
+            sockets: Vec::new(),
         };
         tokio::spawn(driver.run());
     }
@@ -101,7 +91,7 @@ impl Driver {
                         drop(state);
                         let destination = batch.destination();
                         let socket = destination
-                            .and_then(|destination| self.sockets.get(&destination.path.socket));
+                            .and_then(|destination| self.socket(destination.path.socket));
                         if let Some(socket) = socket {
                             let lost = socket.send(batch);
                             if lost > 0 {
@@ -125,12 +115,19 @@ impl Driver {
         })
     }
 
+    fn socket(&self, wanted: SocketId) -> Option<&Socket> {
+        let mut sockets = self.sockets.iter();
+        sockets
+            .find(|(id, _)| *id == wanted)
+            .map(|(_, socket)| socket)
+    }
+
     fn serve(&mut self, request: Request) {
         match request {
             Request::Bind { socket, ip } => match Socket::bind(ip) {
                 Ok(bound) => {
                     let local = bound.local();
-                    self.sockets.insert(socket, bound);
+                    self.sockets.push((socket, bound));
                     self.shared
                         .lock()
                         .peer
@@ -145,17 +142,22 @@ impl Driver {
                 }
             },
             Request::Close { socket } => {
-                self.sockets.remove(&socket);
+                self.sockets.retain(|(id, _)| *id != socket);
             }
             Request::Resolve { name, how } => {
-                let back = self.resolved.0.clone();
+                let shared = Arc::downgrade(&self.shared);
                 let environment = self.environment.clone();
                 tokio::spawn(async move {
                     let addresses = match how {
                         Lookup::Dns => names::resolve(&name).await.unwrap_or_default(),
                         Lookup::Mdns => environment.resolve_mdns(&name).await,
                     };
-                    let _ = back.send((name, addresses)).await;
+                    if let Some(shared) = shared.upgrade() {
+                        let mut state = shared.lock();
+                        state.peer.handle_resolved(clock::now(), &name, &addresses);
+                        drop(state);
+                        shared.wake.notify_one();
+                    }
                 });
             }
         }
@@ -207,11 +209,6 @@ impl Driver {
             biased;
             () = received => {}
             () = shared.wake.notified() => {}
-            answer = self.resolved.1.recv() => {
-                if let Some((name, addresses)) = answer {
-                    shared.lock().peer.handle_resolved(clock::now(), &name, &addresses);
-                }
-            }
             () = timer => {
                 let now = clock::now();
                 let mut state = shared.lock();

@@ -13,6 +13,9 @@ use super::{
 use crate::counters::Counters;
 use crate::time::Deadline;
 
+/// What engines write into, in bytes: a datagram. It grows where one is longer.
+const SCRATCH_LEN: usize = 1280;
+
 /// Datagrams of handshake flights waiting to be polled. A flight is at most ten.
 const QUEUE_MAX: usize = 32;
 
@@ -410,7 +413,7 @@ impl Connection {
     ) {
         let mut scratch = std::mem::take(&mut self.scratch);
         if scratch.is_empty() {
-            scratch.resize(2048, 0);
+            scratch.resize(SCRATCH_LEN, 0);
         }
         while let Some(attempt) = self.attempts.get(number) {
             match attempt.step(now, &mut scratch) {

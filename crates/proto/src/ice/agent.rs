@@ -80,7 +80,7 @@ pub struct Agent {
     pub(super) pair_ids: u32,
     pub(super) triggered: VecDeque<PairId>,
     pub(super) early: Vec<EarlyCheck>,
-    pub(super) transactions: BTreeMap<TransactionId, Transaction>,
+    pub(super) transactions: BTreeMap<TransactionId, Box<Transaction>>,
     pub(super) gatherer: Gatherer,
     pub(super) gathering: GatheringState,
     pub(super) state: State,

@@ -100,7 +100,7 @@ impl Agent {
         transaction.sent_at = Some(now);
         transaction.due_at = Some(now + transaction.wait);
         self.queue(transaction.route, transaction.bytes.clone());
-        self.transactions.insert(id, transaction);
+        self.transactions.insert(id, Box::new(transaction));
     }
 
     pub(super) fn send_request(&mut self, now: Instant, id: PairId, purpose: Purpose) {

@@ -78,13 +78,14 @@ pub struct Credentials {
     pub username_fragment: String,
     /// 22 to 256 ICE characters.
     pub password: String,
-    key: HmacSha1,
+    /// A kilobyte of expanded key.
+    key: Box<HmacSha1>,
 }
 
 impl Credentials {
     /// From their texts.
     pub fn new(username_fragment: String, password: String) -> Self {
-        let key = HmacSha1::new(password.as_bytes());
+        let key = Box::new(HmacSha1::new(password.as_bytes()));
         Self {
             username_fragment,
             password,

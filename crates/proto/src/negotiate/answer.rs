@@ -66,7 +66,8 @@ impl Negotiator {
             .cloned()
             .collect();
         let mut description = self.new_description(bundle);
-        let sections = offer.terms.sections.iter().zip(&offer.description.media);
+        let media = offer.media();
+        let sections = offer.terms.sections.iter().zip(&media);
         for (((section, media), slot), accepted) in sections.zip(&self.agreed.slots).zip(&accepted)
         {
             let answer = if *accepted {

@@ -49,7 +49,7 @@ impl Negotiator {
         let applied = Arc::new(Applied {
             kind,
             terms: Terms::read(&created.description),
-            description: created.description,
+            sdp: created.description.to_string().into(),
         });
         match kind {
             SdpType::Offer => {
@@ -120,19 +120,19 @@ impl Negotiator {
     /// `remoteDescription`, as it was set.
     pub fn remote_description(&self) -> Option<(SdpType, String)> {
         let applied = self.agreed.remote()?;
-        Some((applied.kind, applied.description.to_string()))
+        Some((applied.kind, applied.sdp.to_string()))
     }
 
     /// `currentLocalDescription`, without candidates.
     pub fn current_local_description(&self) -> Option<(SdpType, String)> {
         let applied = self.agreed.current_local.as_ref()?;
-        Some((applied.kind, applied.description.to_string()))
+        Some((applied.kind, applied.sdp.to_string()))
     }
 
     /// `currentRemoteDescription`.
     pub fn current_remote_description(&self) -> Option<(SdpType, String)> {
         let applied = self.agreed.current_remote.as_ref()?;
-        Some((applied.kind, applied.description.to_string()))
+        Some((applied.kind, applied.sdp.to_string()))
     }
 
     pub(super) fn stable_agreed(&self) -> &Agreed {
@@ -142,7 +142,9 @@ impl Negotiator {
 
 /// The description with candidates and a default address in the section of the transport.
 fn with_candidates(applied: &Applied, candidates: &[Candidate], complete: bool) -> String {
-    let mut description = applied.description.clone();
+    let Ok(mut description) = applied.sdp.parse::<Description>() else {
+        return applied.sdp.to_string();
+    };
     let accepted: Vec<bool> = description
         .media
         .iter()

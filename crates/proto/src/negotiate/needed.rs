@@ -57,7 +57,8 @@ impl Negotiator {
 
     fn msids_differ(&self, transceiver: &Transceiver, index: usize) -> bool {
         let local = self.agreed.current_local.as_ref();
-        let Some(media) = local.and_then(|local| local.description.media.get(index)) else {
+        let media = local.map(|local| local.media()).unwrap_or_default();
+        let Some(media) = media.get(index) else {
             return true;
         };
         let stated = media.attributes().filter_map(|attribute| match attribute {

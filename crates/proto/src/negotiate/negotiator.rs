@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::rtp::ExtensionKind;
-use twocan_wire::sdp::{Description, Direction, Fingerprint};
+use twocan_wire::sdp::{Description, Direction, Fingerprint, Media};
 
 use super::codec::{Codec, CodecTerms, default_audio_codecs, default_video_codecs};
 use super::plan::{DtlsRole, IceRole};
@@ -139,8 +139,18 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) kind: SdpType,
-    pub(super) description: Description,
+    /// The description as text: the typed form takes six times as much, for as long as the
+    /// connection lives.
+    pub(super) sdp: Box<str>,
     pub(super) terms: Terms,
+}
+
+impl Applied {
+    /// The description again; empty if its text could not be read, which nothing that was set is.
+    pub(super) fn media(&self) -> Vec<Media> {
+        let description: Result<Description, _> = self.sdp.parse();
+        description.map(|own| own.media).unwrap_or_default()
+    }
 }
 
 /// The description that was created last.

@@ -115,8 +115,8 @@ impl Negotiator {
             }
             (kind, _) => {
                 let remote = self.agreed.current_remote.as_ref();
-                let media = remote.and_then(|remote| remote.description.media.get(index));
-                match media {
+                let media = remote.map(|remote| remote.media()).unwrap_or_default();
+                match media.get(index) {
                     Some(media) => {
                         let formats = media.formats.clone();
                         let mid = Some(&slot.mid);

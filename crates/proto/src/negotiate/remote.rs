@@ -69,7 +69,7 @@ impl Negotiator {
         let applied = Arc::new(Applied {
             kind,
             terms: Terms::read(&description),
-            description,
+            sdp: sdp.into(),
         });
         check_mids(&applied.terms)?;
         self.created = None;

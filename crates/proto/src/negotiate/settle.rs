@@ -339,8 +339,7 @@ impl<'a> Pair<'a> {
         if offered.len() != answered.len() || slots.len() != offered.len() {
             return Err(mismatch(offered.len().min(answered.len())));
         }
-        let media = self.offer.description.media.iter();
-        let media = media.zip(&self.answer.description.media);
+        let media = self.offer.media().into_iter().zip(self.answer.media());
         for (index, (offered, answered)) in media.enumerate() {
             let mids = (offered.mid(), answered.mid());
             let same_mid = !matches!(mids, (Some(ours), Some(theirs)) if ours != theirs);

@@ -50,6 +50,9 @@ fn parse(lines: &mut Lines<'_>) -> Result<Description, SdpErrorReason> {
                 return Err(SdpErrorReason::TooManyMedia);
             }
             let media = parse_media(value).ok_or(SdpErrorReason::BadMedia)?;
+            if let Some(whole) = description.media.last_mut() {
+                whole.lines.shrink_to_fit();
+            }
             description.media.push(media);
             continue;
         }
@@ -59,6 +62,12 @@ fn parse(lines: &mut Lines<'_>) -> Result<Description, SdpErrorReason> {
             None => description.lines.push(line),
         }
     }
+    // A connection keeps its descriptions for as long as it lives.
+    if let Some(whole) = description.media.last_mut() {
+        whole.lines.shrink_to_fit();
+    }
+    description.lines.shrink_to_fit();
+    description.media.shrink_to_fit();
     Ok(description)
 }
 
