@@ -7,14 +7,18 @@ use super::attempt::Step;
 use super::attempts::{Attempts, Place};
 use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Part, Record, records};
 use super::{
-    Certificate, Event, Failure, Fingerprint, GRACE, HANDSHAKE_TIME_MAX, RESTART_GRACE, Role,
-    Settings,
+    Certificate, Event, Failure, Fingerprint, GRACE, HANDSHAKE_TIME_MAX, RESTART_GRACE,
+    RETRANSMIT_AFTER, Role, Settings,
 };
 use crate::counters::Counters;
 use crate::time::Deadline;
 
 /// What engines write into, in bytes: a datagram. It grows where one is longer.
 const SCRATCH_LEN: usize = 1280;
+
+/// Records of a handshake in the clear that a connected side takes in [`RETRANSMIT_AFTER`]: the
+/// longest flight has as many.
+const LATE_RECORDS_MAX: usize = 8;
 
 /// Datagrams of handshake flights waiting to be polled. A flight is at most ten.
 const QUEUE_MAX: usize = 32;
@@ -50,6 +54,9 @@ pub struct Connection {
     suspicion: Option<Suspicion>,
     /// What the peer's certificate must match; `None` until its description is known.
     expected: Option<Vec<Fingerprint>>,
+    /// Records of a handshake in the clear that are still taken once connected, and when there
+    /// will be more.
+    late: (usize, Option<Instant>),
     queue: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     scratch: Vec<u8>,
@@ -66,6 +73,7 @@ impl Connection {
             deadline: None,
             suspicion: None,
             expected: None,
+            late: (0, None),
             queue: VecDeque::new(),
             events: VecDeque::new(),
             scratch: Vec::new(),
@@ -116,7 +124,7 @@ impl Connection {
         // The engine stamps its timers with the last time it was told.
         let _ = attempt.tell_time(now);
         for record in records(datagram) {
-            if self.admits(now, record) {
+            if self.admits(now, record) && self.admits_late(now, record) {
                 self.feed(now, number, record, deliver);
             }
         }
@@ -260,6 +268,24 @@ impl Connection {
                 false
             }
         }
+    }
+
+    /// Once connected, a handshake in the clear is a flight of the peer that missed our last one,
+    /// or anybody's: the engine answers each with that whole flight.
+    fn admits_late(&mut self, now: Instant, record: Record<'_>) -> bool {
+        if record.plain_type() != Some(HANDSHAKE) {
+            return true;
+        }
+        let (left, again_at) = &mut self.late;
+        if again_at.is_none_or(|at| at <= now) {
+            (*left, *again_at) = (LATE_RECORDS_MAX, Some(now + RETRANSMIT_AFTER));
+        }
+        let admits = *left > 0;
+        *left = left.saturating_sub(1);
+        if !admits {
+            self.counters.count("dtls.late_handshake");
+        }
+        admits
     }
 
     fn is_handshaking(&self) -> bool {

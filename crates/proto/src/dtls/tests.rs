@@ -374,6 +374,37 @@ fn every_forged_hello_at_once_and_again_does_not_stop_a_handshake() {
     assert!(pair.connected(), "{:?}", pair.events);
 }
 
+#[test]
+fn a_connected_server_answers_repeated_hellos_seldom() {
+    let mut pair = Pair::new();
+    pair.start();
+    pair.collect();
+    let hello = pair.wire[0].2.clone();
+    pair.run(Duration::from_secs(5));
+    assert!(pair.connected());
+    let before = pair.sent[1];
+    for _ in 0..1000 {
+        pair.now += Duration::from_millis(1);
+        pair.ends[1].handle_datagram(pair.now, &hello, &mut |_| panic!("delivered"));
+        pair.collect();
+    }
+    let answered = pair.sent[1] - before;
+    assert!(
+        answered <= 4 * LATE_FLIGHTS,
+        "{answered} datagrams in a second"
+    );
+    let dropped = pair.ends[1].counters().get("dtls.late_handshake");
+    assert!(dropped > 900, "{dropped}");
+    let mut record = Vec::new();
+    assert!(pair.ends[0].send(pair.now, b"still there", &mut record));
+    pair.transmit(0, record);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.received[1], [b"still there".to_vec()]);
+}
+
+/// Datagrams that the flights may have which a server sends again in 250 ms.
+const LATE_FLIGHTS: usize = 8;
+
 /// Handshake messages, each in a record of its own.
 fn flight(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
