@@ -19,6 +19,11 @@
 //! a connection (itself, its channels, its tracks) closes it. Everything needs a tokio runtime.
 #![forbid(unsafe_code)]
 
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod configuration;
 mod data_channel;
 mod driver;
