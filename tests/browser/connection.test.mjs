@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
 import { PROBE, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { BINARY, start, withoutBinary } from "./native.mjs";
 import { startServer } from "./server.mjs";
 
 let server;
@@ -100,3 +101,37 @@ test("a connection that cannot be made is explained, and made when the way is fr
   for (const page of [ada, eve]) await page.until("no words over the picture", () => document.querySelector(".tile.person .tile-status").hidden);
   assertQuiet(ada, eve);
 });
+
+// With camera and microphone allowed, browsers name their addresses; without, they hide them behind names of multicast DNS.
+for (const browser of ["chromium", "firefox"]) {
+  for (const permissions of ["grant", "deny"]) {
+    test(`${browser} and the native echo connect with the preferences that people have; camera: ${permissions}`, { skip: withoutBinary }, async (t) => {
+      const own = permissions === "deny" && (await launch(browser, { stock: true, permissions }));
+      if (own) t.after(() => own.close());
+      const page = await (own || browsers[browser]).newPage({ init: PROBE, width: 800, height: 600 });
+      t.after(() => page.close());
+      const url = `${server.url}/${roomFor("stock")}`;
+      if (own) {
+        await page.goto(url);
+        await page.visible(".problem");
+        await page.type("#your-name", "Ada");
+        await page.click("#join");
+        await page.visible("call-view .stage");
+      } else {
+        await joinRoom(page, server.url, new URL(url).pathname.slice(1), "Ada");
+      }
+      start(t, BINARY, ["join", url, "--echo"]);
+      await page.until("connected", () => [...document.querySelector("call-view").room.peers.values()].some(({ state }) => state === "connected"));
+      if (!own) await seesPicturesOf(page, 1);
+      await writeChat(page, "Are you there?");
+      await readsChat(page, "Are you there?");
+      if (own) {
+        const candidates = await page.evaluate(() => {
+          const [peer] = document.querySelector("call-view").room.peers.values();
+          return peer.connection.localDescription.sdp.match(/^a=candidate:.*$/gm);
+        });
+        assert.ok(candidates?.length && candidates.every((line) => / [0-9a-f-]{36}\.local /.test(line)), `hidden: ${candidates?.join("\n")}`);
+      }
+    });
+  }
+}

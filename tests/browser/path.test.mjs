@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
-import { PROBE, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { PROBE, SMALL, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
 import { BINARY, start, withoutBinary } from "./native.mjs";
 import { startServer } from "./server.mjs";
 
@@ -26,7 +26,7 @@ after(async () => {
 /** A page in a call with the native echo. */
 async function pair(t, browser) {
   const url = `${server.url}/${roomFor("path")}`;
-  const page = await browsers[browser].newPage({ init: PROBE, width: 800, height: 600 });
+  const page = await browsers[browser].newPage({ init: PROBE + SMALL, width: 800, height: 600 });
   t.after(() => page.close());
   await joinRoom(page, server.url, new URL(url).pathname.slice(1), "Ada");
   const echo = start(t, BINARY, ["join", url, "--echo"]);

@@ -6,16 +6,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
-import { PROBE, assertQuiet, hears, joinRoom, roomFor, seesPicturesOf } from "./meeting.mjs";
+import { PROBE, SMALL, assertQuiet, hears, joinRoom, roomFor, seesPicturesOf } from "./meeting.mjs";
 import { BINARY, start, withoutBinary } from "./native.mjs";
 import { startServer } from "./server.mjs";
 
 const skip = withoutBinary;
 const PLAYER = spawnSync("ffprobe", ["-version"]).status === 0;
 /** What is recorded of each: about four seconds. */
-const FRAMES = 60;
+const FRAMES = 40;
 const PACKETS = 200;
-/** A recording is at least so long, in seconds: Opus has 50 packets in each, the pictures come no faster than 30. */
+/** A recording is at least so long, in seconds: Opus has 50 packets in each, the pictures come no faster than 10. */
 const SECONDS_MIN = 1.5;
 
 let server;
@@ -65,8 +65,8 @@ const recorded = {};
 
 test("both browsers are recorded", { skip }, async (t) => {
   const room = roomFor("recorded");
-  const ada = await browsers.chromium.newPage({ init: PROBE, width: 640, height: 480 });
-  const eve = await browsers.firefox.newPage({ init: PROBE, width: 640, height: 480 });
+  const ada = await browsers.chromium.newPage({ init: PROBE + SMALL, width: 640, height: 480 });
+  const eve = await browsers.firefox.newPage({ init: PROBE + SMALL, width: 640, height: 480 });
   t.after(() => Promise.all([ada.close(), eve.close()]));
   await joinRoom(ada, server.url, room, "Ada");
   await joinRoom(eve, server.url, room, "Eve / ../Ünï");
@@ -136,8 +136,8 @@ test("a file that is played in a loop goes on after its end, for late ones too",
   const room = roomFor("loop");
   const player = start(t, BINARY, ["join", `${server.url}/${room}`, "--loop", "--send", ivf]);
   await player.says(/^joined as /);
-  const ada = await browsers.chromium.newPage({ init: PROBE });
-  const eve = await browsers.firefox.newPage({ init: PROBE });
+  const ada = await browsers.chromium.newPage({ init: PROBE + SMALL });
+  const eve = await browsers.firefox.newPage({ init: PROBE + SMALL });
   t.after(() => Promise.all([ada.close(), eve.close()]));
   const once = readIvf(ivf).times.length;
   await joinRoom(ada, server.url, room, "Ada");

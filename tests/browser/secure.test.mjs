@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { connect } from "node:tls";
 import { launch, until } from "./driver.mjs";
-import { PROBE, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, scratch, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { PROBE, SMALL, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, scratch, seesPicturesOf, writeChat } from "./meeting.mjs";
 import { BINARY, start, withoutBinary } from "./native.mjs";
 import { startReverseProxy } from "./reverse-proxy.mjs";
 
@@ -62,8 +62,8 @@ function authority(folder) {
 /** Two who see each other at `base`. */
 async function pair(t, base) {
   const room = roomFor("secure");
-  const ada = await browser.newPage({ init: PROBE, width: 800, height: 600 });
-  const grace = await browser.newPage({ init: PROBE, width: 800, height: 600 });
+  const ada = await browser.newPage({ init: PROBE + SMALL, width: 640, height: 480 });
+  const grace = await browser.newPage({ init: PROBE + SMALL, width: 640, height: 480 });
   t.after(() => Promise.all([ada.close(), grace.close()]));
   await joinRoom(ada, base, room, "Ada");
   await joinRoom(grace, base, room, "Grace");
@@ -127,10 +127,11 @@ test("certificates from files are read again when they change, and a call goes o
   await seesPicturesOf(ada, 2, Math.max(...frames));
   await writeChat(grace, "Nothing happened here");
   await readsChat(ada, "Nothing happened here");
-  const late = await browser.newPage({ init: PROBE, width: 640, height: 480 });
+  assert.equal(await echo.stop(), 0);
+  const late = await browser.newPage({ init: PROBE + SMALL, width: 640, height: 480 });
   t.after(() => late.close());
   await joinRoom(late, server.url, room, "Late");
-  await seesPicturesOf(late, 3);
+  await seesPicturesOf(late, 2);
   assertQuiet(ada, grace, late);
 });
 
