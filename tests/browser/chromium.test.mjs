@@ -38,7 +38,9 @@ test("two in Chromium see, hear and write to each other", async (t) => {
   await writeChat(ada, "Hello Grace");
   await readsChat(grace, "Hello Grace");
   assert.equal(await grace.evaluate(() => document.querySelector(".badge").textContent), "1");
+  await grace.visible("button.toast");
   await writeChat(grace, "Hello Ada");
+  assert.equal(await grace.evaluate(() => document.querySelectorAll("button.toast").length), 0, "no note over the chat that it speaks of");
   await readsChat(ada, "Hello Ada");
   assert.equal(await grace.evaluate(() => document.querySelector(".badge").hidden), true);
   assertQuiet(ada, grace);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
 import { PROBE, assertQuiet, decodedFrames, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { BINARY, start, withoutBinary } from "./native.mjs";
 import { startServer } from "./server.mjs";
 
 let server;
@@ -17,13 +18,14 @@ after(async () => {
   server?.close();
 });
 
-async function pair(t, init = PROBE, other = "firefox") {
+/** Ada in Chromium and Eve in `other`; who is there first makes the first offer. */
+async function pair(t, init = PROBE, other = "firefox", first = "Ada") {
   const room = roomFor("net");
   const ada = await browsers.chromium.newPage({ init, width: 800, height: 600 });
   const eve = await browsers[other].newPage({ init, width: 800, height: 600 });
   t.after(() => Promise.all([ada.close(), eve.close()]));
-  await joinRoom(ada, server.url, room, "Ada");
-  await joinRoom(eve, server.url, room, "Eve");
+  const order = [[ada, "Ada"], [eve, "Eve"]];
+  for (const [page, name] of first === "Ada" ? order : order.reverse()) await joinRoom(page, server.url, room, name);
   return { ada, eve };
 }
 
@@ -33,8 +35,8 @@ test("Chromium and Firefox connect with the preferences that people have", async
   assertQuiet(ada, eve);
 });
 
-test("offers that cross do not disturb the call", async (t) => {
-  const { ada, eve } = await pair(t);
+for (const first of ["Ada", "Eve"]) test(`offers that cross do not disturb the call; ${first} was there first`, async (t) => {
+  const { ada, eve } = await pair(t, PROBE, "firefox", first);
   await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1)]);
   for (let round = 0; round < 5; round += 1) {
     // Both at once: an ICE restart and a screen that comes or goes.
@@ -99,3 +101,37 @@ test("a connection that cannot be made is explained, and made when the way is fr
   for (const page of [ada, eve]) await page.until("no words over the picture", () => document.querySelector(".tile.person .tile-status").hidden);
   assertQuiet(ada, eve);
 });
+
+// With camera and microphone allowed, browsers name their addresses; without, they hide them behind names of multicast DNS.
+for (const browser of ["chromium", "firefox"]) {
+  for (const permissions of ["grant", "deny"]) {
+    test(`${browser} and the native echo connect with the preferences that people have; camera: ${permissions}`, { skip: withoutBinary }, async (t) => {
+      const own = permissions === "deny" && (await launch(browser, { stock: true, permissions }));
+      if (own) t.after(() => own.close());
+      const page = await (own || browsers[browser]).newPage({ init: PROBE, width: 800, height: 600 });
+      t.after(() => page.close());
+      const url = `${server.url}/${roomFor("stock")}`;
+      if (own) {
+        await page.goto(url);
+        await page.visible(".problem");
+        await page.type("#your-name", "Ada");
+        await page.click("#join");
+        await page.visible("call-view .stage");
+      } else {
+        await joinRoom(page, server.url, new URL(url).pathname.slice(1), "Ada");
+      }
+      start(t, BINARY, ["join", url, "--echo"]);
+      await page.until("connected", () => [...document.querySelector("call-view").room.peers.values()].some(({ state }) => state === "connected"));
+      if (!own) await seesPicturesOf(page, 1);
+      await writeChat(page, "Are you there?");
+      await readsChat(page, "Are you there?");
+      if (own) {
+        const candidates = await page.evaluate(() => {
+          const [peer] = document.querySelector("call-view").room.peers.values();
+          return peer.connection.localDescription.sdp.match(/^a=candidate:.*$/gm);
+        });
+        assert.ok(candidates?.length && candidates.every((line) => / [0-9a-f-]{36}\.local /.test(line)), `hidden: ${candidates?.join("\n")}`);
+      }
+    });
+  }
+}

@@ -18,6 +18,7 @@ const LOOK_MS = 100;
  * @property {boolean} [stock] ICE as a person's browser has it: host addresses hidden by mDNS, no loopback candidates
  * @property {"grant" | "deny"} [permissions] what the person says to camera and microphone
  * @property {string} [alias] name under which Chromium finds 127.0.0.1, for a page that is not local and so not secure
+ * @property {boolean} [anyCertificate] Chromium takes any certificate, as a person who clicks the warning away
  * @property {string} [downloads] folder for what the page hands out
  * @property {string} [shareTitle] title of the tab that the person picks for a screen share
  */
@@ -31,7 +32,7 @@ export function launch(name, options = {}) {
 }
 
 /** @param {Options} options */
-async function launchChromium({ stock = false, permissions = "grant", shareTitle, downloads, alias }) {
+async function launchChromium({ stock = false, permissions = "grant", shareTitle, downloads, alias, anyCertificate = false }) {
   const args = [
     "--use-fake-device-for-media-stream",
     // The fake prompt would also pick a fake screen; a real tab is shared with the real picker, which picks by title.
@@ -54,6 +55,7 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
         colorScheme: dark ? "dark" : "light",
         reducedMotion: reducedMotion ? "reduce" : "no-preference",
         acceptDownloads: true,
+        ignoreHTTPSErrors: anyCertificate,
         ...(permissions === "grant" ? { permissions: ["camera", "microphone"] } : {}),
         ...(phone ? { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } : {}),
       });

@@ -280,6 +280,13 @@ test("everything fits a phone of 360 pixels, upright and lying", async (t) => {
   await seesPicturesOf(page, 1);
   await assertFits(page, "call");
   await shot("call");
+  await page.press("i");
+  await page.until("statistics", () => /fps[^]*DTLS/.test(document.querySelector(".tile.person .tile-statistics").innerText));
+  await assertFits(page, "statistics");
+  await shot("statistics");
+  const [lowest, name] = await page.evaluate(() => [".tile-statistics", ".tile-label"].map((part) => document.querySelector(`.tile.person ${part}`).getBoundingClientRect()).map(({ top, bottom }, index) => (index === 0 ? bottom : top)));
+  assert.ok(lowest <= name, `statistics reach to ${lowest}, over the name at ${name}`);
+  await page.press("i");
   await page.click('[data-action="chat"]');
   await assertFits(page, "chat");
   await shot("chat");

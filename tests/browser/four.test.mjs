@@ -3,16 +3,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
-import { PROBE, assertQuiet, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { PROBE, SMALL, assertQuiet, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
 import { startServer } from "./server.mjs";
 
 const BINARY = process.env.TWOCAN_BIN;
-// Two cores carry no more than small pictures.
-const SMALL = `
-  const getUserMedia = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
-  if (getUserMedia) navigator.mediaDevices.getUserMedia = (wanted) =>
-    getUserMedia({ ...wanted, ...(wanted.video ? { video: { width: 320, height: 180, frameRate: 10 } } : {}) });
-`;
 
 let server;
 let chromium;

@@ -87,6 +87,13 @@ globalThis.decodedFrames = () => inbound("video", "framesDecoded");
 globalThis.audioPackets = () => inbound("audio", "packetsReceived");
 `;
 
+/** Small pictures: two cores carry no more of them among three and more. */
+export const SMALL = `
+  const getUserMedia = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+  if (getUserMedia) navigator.mediaDevices.getUserMedia = (wanted) =>
+    getUserMedia({ ...wanted, ...(wanted.video ? { video: { width: 320, height: 180, frameRate: 10 } } : {}) });
+`;
+
 /** Writes a message as a person would. */
 export async function writeChat(page, text) {
   if (!(await page.evaluate(() => !document.querySelector("#chat-panel").hidden))) await page.click('[data-action="chat"]');

@@ -8,6 +8,7 @@ import { deviceProblem } from "../../web/app/problems.js";
 import { randomRoomName, roomNameIn, roomNameOf } from "../../web/app/room-names.js";
 import { backoff } from "../../web/sdk/backoff.js";
 import { readChat } from "../../web/sdk/chat-messages.js";
+import { withRoleKept } from "../../web/sdk/dtls-role.js";
 import { readFileMessage, safeName } from "../../web/sdk/file-messages.js";
 import { meshBudget } from "../../web/sdk/mesh-budget.js";
 import { sessionUrl } from "../../web/sdk/session-url.js";
@@ -150,4 +151,18 @@ test("statistics take rates from two readings", () => {
   assert.equal(tracks[0].codec, "VP8");
   assert.equal(tracks[0].jitterMs, 4);
   assert.deepEqual({ ...transport, availableOutgoing: null }, { rttMs: 25, availableOutgoing: null, local: "host", remote: "srflx", protocol: "udp", dtls: "DTLS 1.3", srtp: "AEAD_AES_128_GCM" });
+});
+
+test("an offer in the middle of a connection says the role that its sender has", () => {
+  const description = (type, ...roles) => ({ type, sdp: `v=0\r\n${roles.map((role) => `m=audio 9 x 0\r\na=setup:${role}\r\n`).join("")}` });
+  const offer = description("offer", "actpass", "actpass");
+  assert.equal(withRoleKept(offer, null, null), offer, "the first one");
+  for (const [theirs, ours] of [["active", "passive"], ["passive", "active"]]) {
+    const expected = description("offer", theirs, theirs);
+    assert.deepEqual(withRoleKept(offer, description("offer", "actpass"), description("answer", theirs)), expected);
+    assert.deepEqual(withRoleKept(offer, description("answer", ours), description("offer", "actpass")), expected);
+    const again = withRoleKept(offer, description("answer", ours), description("offer", theirs));
+    assert.deepEqual(again, expected, "after one that was written so");
+    assert.deepEqual(withRoleKept(expected, description("answer", ours), description("offer", "actpass")), expected);
+  }
 });

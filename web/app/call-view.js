@@ -214,7 +214,10 @@ export class CallView extends HTMLElement {
   #togglePanel(open) {
     if (this.#panel.hidden === !open) return;
     this.#panel.hidden = !open;
-    if (open) this.#unread = 0;
+    if (open) {
+      this.#unread = 0;
+      this.#toasts.followed(); // they would cover what they speak of
+    }
     this.#refresh();
     if (open) this.#panel.focusText();
     else this.#controls.focusChat();

@@ -30,6 +30,11 @@ export class Toasts extends HTMLElement {
     while (this.children.length > SHOWN_MAX) this.firstElementChild?.remove();
     setTimeout(remove, SHOWN_MS);
   }
+
+  /** Removes the notes that lead somewhere, once the person is there. */
+  followed() {
+    for (const toast of this.querySelectorAll("button.toast")) toast.remove();
+  }
 }
 
 customElements.define("call-toasts", Toasts);

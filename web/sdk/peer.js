@@ -1,4 +1,5 @@
 import { ChatChannel } from "./chat-channel.js";
+import { withRoleKept } from "./dtls-role.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
 
@@ -307,7 +308,9 @@ export class Peer extends Emitter {
 
     this.#settingAnswer = description.type === "answer";
     try {
-      await connection.setRemoteDescription(description);
+      const { currentLocalDescription, currentRemoteDescription } = connection;
+      const isOffer = description.type === "offer";
+      await connection.setRemoteDescription(isOffer ? withRoleKept(description, currentLocalDescription, currentRemoteDescription) : description);
     } finally {
       this.#settingAnswer = false;
     }

@@ -1,5 +1,6 @@
 //! `twocan join`: a participant of a room that echoes, records or plays.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -64,6 +65,7 @@ pub(crate) enum Failed {
 
 pub(crate) fn run(settings: Settings) -> Result<(), Failed> {
     tracing_subscriber::fmt()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()

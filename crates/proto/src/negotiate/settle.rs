@@ -47,11 +47,14 @@ impl Negotiator {
         if let Some(index) = transport {
             let role = pair.dtls_role(index)?;
             match self.agreed.dtls_role {
-                Some(own) if own != role => {
+                // Firefox answers every later offer with `active` and keeps the connection as it
+                // is; so do we, whatever a remote answer says.
+                Some(own) if own != role && !pair.answer_is_remote() => {
                     let reason = AccessReason::SetupChanged(index);
                     return Err(NegotiateError::InvalidAccess(reason));
                 }
-                _ => self.agreed.dtls_role = Some(role),
+                Some(_) => {}
+                None => self.agreed.dtls_role = Some(role),
             }
         }
         let previous = self.stable_agreed().current_remote.clone();

@@ -442,6 +442,27 @@ fn an_ice_restart_is_seen_and_answered_with_new_credentials() {
     assert!(!a.wants_ice_restart() && !a.is_negotiation_needed() && !b.wants_ice_restart());
 }
 
+/// As Firefox answers each later offer.
+#[test]
+fn a_later_answer_does_not_turn_the_role_of_the_connection() {
+    let (mut ours, mut theirs) = (negotiator(1), negotiator(2));
+    theirs.want_data();
+    round(&mut theirs, &mut ours);
+    let offer = ours.create_offer(&ice("b")).unwrap();
+    ours.set_local_description(SdpType::Offer, &offer).unwrap();
+    theirs
+        .set_remote_description(SdpType::Offer, &offer)
+        .unwrap();
+    let good = theirs.create_answer(&ice("a")).unwrap();
+    assert!(good.contains("a=setup:passive"), "{good}");
+    let turned = good.replace("a=setup:passive", "a=setup:active");
+    let plan = ours
+        .set_remote_description(SdpType::Answer, &turned)
+        .unwrap();
+    assert_eq!(plan.dtls.unwrap().role, DtlsRole::Client);
+    assert_eq!(ours.signaling_state(), SignalingState::Stable);
+}
+
 #[test]
 fn glare_is_resolved_by_an_implicit_rollback() {
     let (mut polite, mut impolite) = (negotiator(1), negotiator(2));

@@ -68,7 +68,8 @@ impl<R: Read + Seek> IvfReader<R> {
             }
             return Ok(Some(FileFrame {
                 timestamp: self.ticks(time),
-                duration: u32::try_from(self.ticks(1)).unwrap_or(0),
+                // Not said: a tick may be a frame, or the 90,000th part of a second.
+                duration: 0,
                 key_frame: vp8::is_key_frame(&data),
                 data,
             }));
