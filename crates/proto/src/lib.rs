@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod congestion;
 pub mod contract;
 pub mod counters;
 pub mod crypto;

@@ -119,6 +119,13 @@ impl Link {
         self.stats
     }
 
+    /// How long a datagram would wait for those before it.
+    pub fn queue_delay(&self, now: Instant) -> Duration {
+        self.free_at.map_or(Duration::ZERO, |free_at| {
+            free_at.saturating_duration_since(now)
+        })
+    }
+
     /// When `bytes`, offered at `now`, arrive: not at all, once or twice. May damage them.
     pub(crate) fn carry(
         &mut self,

@@ -58,5 +58,8 @@ pub use transceiver::{Codec, RtpTransceiver, TrackEvent};
 
 pub use twocan_proto::ice::{GatheringState as IceGatheringState, State as IceConnectionState};
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
-pub use twocan_proto::peer::{ConnectionState, PeerFailure};
+pub use twocan_proto::peer::{
+    ConnectionState, EncodingParameters, PeerFailure, Priority as EncodingPriority,
+};
 pub use twocan_proto::wire::sdp::Direction;
+pub use twocan_proto::wire::units::Bitrate;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_proto::negotiate::TransceiverId;
-use twocan_proto::peer::SendFrameError;
+use twocan_proto::peer::{EncodingParameters, SendFrameError};
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
 use twocan_proto::wire::seq::SeqNo16;
+use twocan_proto::wire::units::Bitrate;
 
 use crate::error::Error;
 use crate::peer_connection::Owner;
@@ -110,6 +111,43 @@ impl RtpSender {
                 }
             })
             .await
+    }
+
+    /// What to encode at, in payload bits: this sender's share of what the path carries, less
+    /// retransmissions and headers. `None` while the other side says nothing about the path, and
+    /// before the transceiver sends.
+    pub fn target_bitrate(&self) -> Option<Bitrate> {
+        self.owner.shared.lock().peer.target_bitrate(self.id)
+    }
+
+    /// Waits until [`Self::target_bitrate`] is known and another than `known`; `None` when the
+    /// connection ends instead. Changes are told from 5 % on at once, smaller ones every 100 ms at
+    /// most.
+    pub async fn target_bitrate_other_than(&self, known: Option<Bitrate>) -> Option<Bitrate> {
+        self.owner
+            .shared
+            .until(|state| {
+                if state.finished {
+                    return Some(None);
+                }
+                let target = state.peer.target_bitrate(self.id)?;
+                (Some(target) != known).then_some(Some(target))
+            })
+            .await
+    }
+
+    /// `getParameters().encodings`, of which there is one.
+    pub fn encoding(&self) -> EncodingParameters {
+        self.owner.shared.lock().peer.encoding(self.id)
+    }
+
+    /// `setParameters` with this encoding: bounds of the target and how it counts among the
+    /// other senders'.
+    pub fn set_encoding(&self, encoding: EncodingParameters) {
+        let mut state = self.owner.shared.lock();
+        state.peer.set_encoding(self.id, encoding);
+        drop(state);
+        self.owner.shared.wake.notify_one();
     }
 
     /// Waits until frames can be sent: agreed on, in that direction, and connected. `false` when

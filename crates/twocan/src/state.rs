@@ -186,6 +186,8 @@ impl State {
                 self.push(Pending::Event(E::ConnectionStateChange(state)));
             }
             Event::Failed(failure) => self.push(Pending::Event(E::Failed(failure))),
+            // Senders look for themselves, when they are notified.
+            Event::TargetRate(_) => {}
         }
         shared.notify();
     }
@@ -294,9 +296,7 @@ impl State {
                     self.key_frames_wanted.push(transceiver);
                 }
             }
-            rtp::Event::SourceAdded { .. }
-            | rtp::Event::SourceEnded { .. }
-            | rtp::Event::RemoteEstimate(_) => {}
+            rtp::Event::SourceAdded { .. } | rtp::Event::SourceEnded { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use twocan_proto::counters::Counters;
 use twocan_proto::ice::{Candidate, PairState, PairStats};
 use twocan_proto::rtp::{InboundStats, OutboundStats};
+use twocan_proto::wire::units::Bitrate;
 
 use crate::state::State;
 
@@ -67,6 +68,9 @@ pub struct CandidatePairStats {
     pub selected: bool,
     /// `requestsSent` and the like.
     pub checks: PairStats,
+    /// `availableOutgoingBitrate`: what congestion control makes of the selected pair, all headers
+    /// above UDP included. `None` for other pairs, and while the peer says nothing about the path.
+    pub available_outgoing_bitrate: Option<Bitrate>,
 }
 
 /// `RTCDataChannelStats` in sum, with the association's figures.
@@ -92,6 +96,7 @@ impl StatsReport {
     pub(crate) fn of(state: &State) -> Self {
         let peer = &state.peer;
         let sctp = peer.sctp_stats();
+        let available = peer.available_outgoing_bitrate();
         let counters: Counters = peer.counters();
         Self {
             peer_connection: PeerConnectionStats {
@@ -116,6 +121,7 @@ impl StatsReport {
                         state,
                         selected,
                         checks,
+                        available_outgoing_bitrate: available.filter(|_| selected),
                     },
                 )
                 .collect(),

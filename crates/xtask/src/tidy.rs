@@ -55,7 +55,16 @@ const IMPURE: [&str; 8] = [
 ];
 
 /// Parts of `proto` that do not know each other; `channel` stands on `sctp`.
-const SIBLINGS: [&str; 7] = ["ice", "dtls", "srtp", "sctp", "channel", "rtp", "negotiate"];
+const SIBLINGS: [&str; 8] = [
+    "congestion",
+    "ice",
+    "dtls",
+    "srtp",
+    "sctp",
+    "channel",
+    "rtp",
+    "negotiate",
+];
 
 /// Texts of machines and registries that have no place in the tree.
 const FOREIGN: [&str; 5] = [

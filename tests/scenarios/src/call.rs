@@ -23,6 +23,8 @@ pub struct Setting {
     pub stun: bool,
     /// How long signaling takes.
     pub signaling: Duration,
+    /// Calls at a time, between the same two sites.
+    pub pairs: usize,
 }
 
 impl Default for Setting {
@@ -32,6 +34,7 @@ impl Default for Setting {
             nats: [None, None],
             stun: false,
             signaling: Duration::from_millis(30),
+            pairs: 1,
         }
     }
 }
@@ -43,17 +46,17 @@ enum Signal {
     Candidate(RemoteCandidateInit),
 }
 
-/// Two peers, the caller first.
+/// Two peers, the caller first; or several such pairs, one after the other.
 pub struct Call {
     /// The world they live in.
     pub world: World<PeerNode>,
     /// Their hosts.
-    pub hosts: [HostId; 2],
-    /// Their sites.
+    pub hosts: Vec<HostId>,
+    /// The sites of the callers and of the callees.
     pub sites: [SiteId; 2],
     /// What each reported, in order.
-    pub events: [Vec<Event>; 2],
-    messages: [Vec<Message>; 2],
+    pub events: Vec<Vec<Event>>,
+    messages: Vec<Vec<Message>>,
     signals: VecDeque<(Duration, usize, Signal)>,
     signaling: Duration,
 }
@@ -65,9 +68,10 @@ impl Call {
         let stun = setting.stun.then(|| world.add_stun_server());
         let sites = [0, 1]
             .map(|index: usize| world.add_site(setting.nats[index], setting.link, setting.link));
-        let hosts = [0, 1].map(|index: usize| {
+        let count = 2 * setting.pairs;
+        let host = |index: usize| {
             let settings = settings(seed.wrapping_mul(2) + index as u64);
-            let mut config = Config::new(certificate(index), settings);
+            let mut config = Config::new(certificate(index % 2), settings);
             let server = stun.map(|server| StunServer {
                 host: server.ip().to_string(),
                 port: server.port(),
@@ -76,14 +80,15 @@ impl Call {
             let mut secret = [index as u8; 32];
             secret[8..16].copy_from_slice(&seed.to_le_bytes());
             let peer = Peer::new(world.now(), config, Random::new(secret));
-            world.add_host(sites[index], PeerNode { peer })
-        });
+            world.add_host(sites[index % 2], PeerNode { peer })
+        };
+        let hosts: Vec<HostId> = (0..count).map(host).collect();
         let mut call = Self {
             world,
-            hosts,
+            hosts: hosts.clone(),
             sites,
-            events: [Vec::new(), Vec::new()],
-            messages: [Vec::new(), Vec::new()],
+            events: vec![Vec::new(); count],
+            messages: vec![Vec::new(); count],
             signals: VecDeque::new(),
             signaling: setting.signaling,
         };
@@ -136,7 +141,7 @@ impl Call {
             peer.local_description()
         });
         if let Some(offer) = offer {
-            self.signal(1 - index, Signal::Description(offer));
+            self.signal(index ^ 1, Signal::Description(offer));
         }
         self.collect();
     }
@@ -197,15 +202,16 @@ impl Call {
         self.run_until(time, |_| false);
     }
 
-    /// Whether both are connected.
+    /// Whether all are connected.
     pub fn is_connected(&self) -> bool {
-        (0..2).all(|index| self.peer(index).connection_state() == ConnectionState::Connected)
+        (0..self.hosts.len())
+            .all(|index| self.peer(index).connection_state() == ConnectionState::Connected)
     }
 
     /// States and counters of both sides, for a message.
     pub fn explain(&self) -> String {
         let mut text = format!("after {:?}:", self.world.elapsed());
-        for index in 0..2 {
+        for index in 0..self.hosts.len() {
             let peer = self.peer(index);
             let counters: Vec<String> = peer
                 .counters()
@@ -224,7 +230,7 @@ impl Call {
     }
 
     fn collect(&mut self) {
-        for index in 0..2 {
+        for index in 0..self.hosts.len() {
             let arrived = self.act(index, |peer, _| {
                 let events = std::iter::from_fn(|| peer.poll_channel_event());
                 let messages = events.filter_map(|event| match event {
@@ -236,7 +242,9 @@ impl Call {
             self.messages[index].extend(arrived);
         }
         for (host, event) in self.world.take_events() {
-            let index = usize::from(host == self.hosts[1]);
+            let Some(index) = self.hosts.iter().position(|own| *own == host) else {
+                continue;
+            };
             if let Event::IceCandidate(candidate) = &event {
                 let init = RemoteCandidateInit {
                     candidate: candidate.candidate.clone(),
@@ -244,7 +252,7 @@ impl Call {
                     sdp_m_line_index: candidate.sdp_m_line_index,
                     username_fragment: Some(candidate.username_fragment.clone()),
                 };
-                self.signal(1 - index, Signal::Candidate(init));
+                self.signal(index ^ 1, Signal::Candidate(init));
             }
             self.events[index].push(event);
         }
@@ -277,7 +285,7 @@ impl Call {
                         offered.then(|| peer.local_description()).flatten()
                     });
                     if let Some(answer) = answer {
-                        self.signal(1 - to, Signal::Description(answer));
+                        self.signal(to ^ 1, Signal::Description(answer));
                     }
                     self.collect();
                 }

@@ -81,7 +81,7 @@ fn forged_datagrams_during_the_handshake_do_not_stop_it() {
         let elsewhere: SocketAddr = "203.0.113.66:6666".parse().unwrap();
         for _ in 0..40 {
             call.run_for(Duration::from_millis(10));
-            for host in call.hosts {
+            for host in call.hosts.clone() {
                 let bytes = forged(&mut call);
                 let to = SocketAddr::new(call.world.ip(host), 4000 + 100 * host.0 as u16);
                 call.world.inject(elsewhere, to, bytes);

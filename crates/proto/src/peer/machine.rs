@@ -1,6 +1,6 @@
 //! The machine: its parts, what the driver tells it, and what it wants.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -52,6 +52,10 @@ pub struct Peer {
     pub(super) media: Vec<super::NegotiatedMedia>,
     /// Transceivers that hand out packets and not frames.
     pub(super) packets: BTreeSet<TransceiverId>,
+    /// What senders may use, where the application said.
+    pub(super) encodings: BTreeMap<TransceiverId, super::EncodingParameters>,
+    /// Whether shares have changed without the target.
+    pub(super) target_news: bool,
     stun_servers: Vec<StunServer>,
     interfaces: Vec<IpAddr>,
     sockets: Vec<Socket>,
@@ -85,6 +89,7 @@ impl Peer {
             &config.dtls,
             &config.certificate,
             usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+            &config.congestion,
             random.fork(),
         );
         Self {
@@ -95,6 +100,8 @@ impl Peer {
             held: Vec::new(),
             media: Vec::new(),
             packets: BTreeSet::new(),
+            encodings: BTreeMap::new(),
+            target_news: false,
             stun_servers: config.stun_servers,
             interfaces: Vec::new(),
             sockets: Vec::new(),
@@ -218,6 +225,12 @@ impl Peer {
         }
         if let Some(event) = self.transport.rtp.poll_event() {
             return Output::Event(Event::Rtp(event));
+        }
+        let target = self.transport.congestion.poll_target(now.monotonic);
+        let shares_changed = std::mem::take(&mut self.target_news);
+        let again = self.available_outgoing_bitrate().filter(|_| shares_changed);
+        if let Some(target) = target.or(again) {
+            return Output::Event(Event::TargetRate(target));
         }
         if self.transport.fill(now, batch) {
             return Output::Transmit;

@@ -133,6 +133,9 @@ impl Peer {
                 .map(|plan| to_media(plan, self.delivery(plan.transceiver)))
                 .collect(),
         );
+        let has_feedback = self.transport.rtp.has_transport_feedback();
+        self.transport.congestion.set_feedback(has_feedback);
+        self.target_news = true;
         self.media = plans
             .into_iter()
             .map(|plan| NegotiatedMedia {

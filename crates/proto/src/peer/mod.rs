@@ -13,18 +13,22 @@ mod data;
 mod describe;
 mod machine;
 mod media;
+mod rate;
 mod stats;
 mod transport;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use twocan_wire::units::Bitrate;
+
 pub use machine::Peer;
 pub use media::{NegotiatedMedia, SendFrameError};
+pub use rate::{EncodingParameters, Priority};
 
 use crate::dtls::{Certificate, Failure, Settings};
 use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
-use crate::{ice, negotiate, rtp};
+use crate::{congestion, ice, negotiate, rtp};
 
 /// Largest UDP payload that we send, in bytes: fits the IPv6 minimum of 1280 (RFC 8200 §5) with
 /// 32 bytes to spare for tunnels.
@@ -45,6 +49,8 @@ pub struct Config {
     pub audio_codecs: Vec<Codec>,
     /// Video codecs, the preferred one first.
     pub video_codecs: Vec<Codec>,
+    /// Start and bounds of the rate at which media is sent.
+    pub congestion: congestion::Config,
     /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
     pub max_message_size: u64,
 }
@@ -59,6 +65,7 @@ impl Config {
             stun_servers: Vec::new(),
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
+            congestion: congestion::Config::default(),
             max_message_size: 262_144,
         }
     }
@@ -149,6 +156,9 @@ pub enum Event {
     Negotiation(NegotiationEvent),
     /// Frames, sources, requests for key frames.
     Rtp(rtp::Event),
+    /// What the path is thought to carry has changed, all headers above UDP included:
+    /// [`Peer::target_bitrate`] says what each sender is to encode at.
+    TargetRate(Bitrate),
 }
 
 /// A candidate of the peer's: `RTCIceCandidateInit`.

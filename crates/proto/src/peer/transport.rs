@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use twocan_wire::demux::{Protocol, classify};
 
+use super::rate::RetransmissionRate;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
+use crate::congestion::{self, CongestionControl};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
@@ -46,8 +48,12 @@ pub(super) struct Transport {
     /// Handshake datagrams that arrived before the description they belong to.
     early: VecDeque<Vec<u8>>,
     srtp_profile: Option<SrtpProfile>,
-    srtp: Option<(srtp::Sender, srtp::Receiver)>,
+    pub(super) srtp: Option<(srtp::Sender, srtp::Receiver)>,
     pub(super) rtp: rtp::Session,
+    pub(super) congestion: CongestionControl,
+    pub(super) retransmissions: RetransmissionRate,
+    /// Where media goes, for as long as it does.
+    media_route: Option<Route>,
     pub(super) channels: Channels,
     /// Whether both sides want data channels.
     data_accepted: bool,
@@ -56,9 +62,9 @@ pub(super) struct Transport {
     /// What is still to be sent after the end.
     farewell: VecDeque<Vec<u8>>,
     /// A datagram that did not fit the batch it was written for.
-    spill: Vec<u8>,
+    pub(super) spill: Vec<u8>,
     spill_for: Option<Destination>,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 impl Transport {
@@ -68,6 +74,7 @@ impl Transport {
         settings: &Settings,
         certificate: &Certificate,
         max_message_size: usize,
+        congestion: &congestion::Config,
         mut random: Random,
     ) -> Self {
         Self {
@@ -81,6 +88,9 @@ impl Transport {
             srtp_profile: None,
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
+            congestion: CongestionControl::new(congestion),
+            retransmissions: RetransmissionRate::default(),
+            media_route: None,
             channels: Channels::new(
                 sctp::Config {
                     local_max_message_size: max_message_size,
@@ -138,6 +148,7 @@ impl Transport {
         self.ice.handle_timeout(now.monotonic);
         self.dtls.handle_timeout(now.monotonic);
         self.rtp.handle_timeout(now);
+        self.congestion.handle_timeout(now.monotonic);
         self.channels.handle_timeout(now.monotonic);
     }
 
@@ -231,7 +242,7 @@ impl Transport {
             });
             return true;
         }
-        let Some(Route { path, remote }) = self.ice.route() else {
+        let Some(Route { path, remote }) = self.follow_route(now) else {
             return !batch.is_empty();
         };
         let destination = Destination {
@@ -299,7 +310,8 @@ impl Transport {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let media = self.rtp.poll_timeout().filter(|_| self.has_keys());
+        let media = Deadline::earlier(self.rtp.poll_timeout(), self.pacing_deadline());
+        let media = media.filter(|_| self.has_keys());
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
         let data = self
             .channels
@@ -313,6 +325,7 @@ impl Transport {
         all.merge(self.ice.counters());
         all.merge(self.dtls.counters());
         all.merge(self.rtp.counters());
+        all.merge(self.congestion.counters());
         all.merge(&self.channels.counters());
     }
 }
@@ -329,23 +342,8 @@ impl Transport {
                 dtls.poll_transmit(out);
             });
         }
-        let media = self.rtp.has_packet() || self.rtcp_is_due(now);
-        if media && let Some((sender, _)) = &mut self.srtp {
-            let (rtp, counters) = (&mut self.rtp, &mut self.counters);
-            return batch.push(destination, &mut self.spill, |out| {
-                let start = out.len();
-                let protected = if rtp.poll_rtcp(now, out) {
-                    sender.protect_rtcp(out, start)
-                } else if rtp.poll_packet(now, out) {
-                    sender.protect_rtp(out, start)
-                } else {
-                    Ok(())
-                };
-                if let Err(rejected) = protected {
-                    counters.count(rejected.reason());
-                    out.truncate(start);
-                }
-            });
+        if self.media_is_due(now) {
+            return self.fill_media(now, destination, batch);
         }
         self.scratch.clear();
         if self.dtls.is_connected()
@@ -361,8 +359,21 @@ impl Transport {
         true
     }
 
+    /// The route; a new one is another path, of which nothing is known.
+    fn follow_route(&mut self, now: Now) -> Option<Route> {
+        let route = self.ice.route()?;
+        if self
+            .media_route
+            .replace(route)
+            .is_some_and(|old| old != route)
+        {
+            self.congestion.handle_route_change(now.monotonic);
+        }
+        Some(route)
+    }
+
     /// Whether reports or feedback are due.
-    fn rtcp_is_due(&self, now: Now) -> bool {
+    pub(super) fn rtcp_is_due(&self, now: Now) -> bool {
         let deadline = self.rtp.poll_timeout();
         deadline.is_some_and(|deadline| deadline.at <= now.monotonic)
     }
@@ -420,6 +431,7 @@ impl Transport {
                 self.ice.note_received(now.monotonic);
                 self.rtp
                     .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
+                self.take_feedback(now);
                 false
             }
             Err(rejected) => self.drop(rejected.reason()),

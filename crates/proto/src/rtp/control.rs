@@ -8,7 +8,7 @@ use twocan_wire::rtcp::{
 };
 
 use super::session::Session;
-use super::{Event, Media};
+use super::{Event, Feedback, Media};
 use crate::time::Now;
 
 /// Mean time between two reports on one stream. RFC 4585 §3.4 lets a unicast session report as
@@ -76,13 +76,14 @@ impl Session {
                     }
                 }
             }
-            Packet::Remb(remb) => self.push_event(Event::RemoteEstimate(remb.bitrate)),
+            Packet::Remb(remb) => self.push_feedback(Feedback::Estimate(remb.bitrate)),
             Packet::TransportFeedback(feedback) => {
                 let arrived = feedback.deltas.iter().flatten().count();
                 let stats = &mut self.transport_stats;
                 stats.feedback_received += 1;
                 stats.packets_arrived += arrived as u64;
                 stats.packets_missing += (feedback.deltas.len() - arrived) as u64;
+                self.push_feedback(Feedback::Transport(feedback));
             }
             // Names of sources come by signaling; nothing here depends on them.
             Packet::Sdes(_) => {}

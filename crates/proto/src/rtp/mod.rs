@@ -36,6 +36,7 @@ use thiserror::Error;
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::payload::{PayloadError, av1, h264, h265, vp8, vp9};
+use twocan_wire::rtcp::TransportFeedback;
 use twocan_wire::rtp::{AudioLevel, ExtensionMap};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
@@ -156,6 +157,14 @@ pub struct Media {
     pub delivery: Delivery,
 }
 
+impl Media {
+    /// Whether it carries pictures: their clock has 90 kHz (RFC 3551 §5), and no sound's has.
+    fn is_video(&self) -> bool {
+        let mut codecs = self.codecs.iter();
+        codecs.any(|codec| codec.format.is_video() || codec.clock_rate == 90_000)
+    }
+}
+
 /// How what a section receives is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
@@ -255,6 +264,58 @@ pub struct Frame {
     pub data: Vec<u8>,
 }
 
+/// What a packet that waits is, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Sound.
+    Audio,
+    /// A packet that is sent again.
+    Retransmission,
+    /// Pictures.
+    Video,
+    /// Nothing but padding, which waits whenever it is asked for.
+    Padding,
+}
+
+/// What waits to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Whether [`Class::Audio`] waits.
+    pub audio: bool,
+    /// Whether [`Class::Retransmission`] waits.
+    pub retransmission: bool,
+    /// Whether [`Class::Video`] waits.
+    pub video: bool,
+    /// Payload bytes of video that wait.
+    pub video_len: usize,
+    /// Since when the first packet of video waits.
+    pub video_since: Option<Instant>,
+    /// Whether a section has retransmission payloads, which carry [`Class::Padding`].
+    pub padding: bool,
+}
+
+/// A packet on its way, as feedback will name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// Its source.
+    pub ssrc: Ssrc,
+    /// Its number.
+    pub sequence_number: SeqNo16,
+    /// Its transport-wide number, where agreed.
+    pub transport_sequence: Option<SeqNo16>,
+    /// Whether the very same packet went before.
+    pub is_repeated: bool,
+}
+
+/// What the remote side says about the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feedback {
+    /// When packets arrived.
+    Transport(TransportFeedback),
+    /// How much it thinks the path carries (REMB).
+    Estimate(Bitrate),
+}
+
 /// What a session reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -283,8 +344,6 @@ pub enum Event {
         /// The section.
         mid: Mid,
     },
-    /// The remote side's estimate of the bandwidth towards it.
-    RemoteEstimate(Bitrate),
 }
 
 /// Why a frame or a packet cannot be sent.

@@ -37,6 +37,8 @@ pub(super) struct Sent {
 pub(super) struct Outbox {
     waiting: VecDeque<Stored>,
     waiting_len: usize,
+    /// When what waits was queued: the number of the last packet of each lot.
+    queued: VecDeque<(u64, Instant)>,
     /// In order of their numbers, in which there may be gaps.
     cached: VecDeque<(Stored, Sent)>,
     cached_len: usize,
@@ -59,10 +61,29 @@ impl Outbox {
         !self.waiting.is_empty()
     }
 
+    /// Everything up to here was queued by `now`.
+    pub(super) fn mark_queued(&mut self, now: Instant) {
+        if let Some(last) = self.waiting.back() {
+            self.queued.push_back((last.number, now));
+        }
+    }
+
+    /// Since when the first packet waits.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.queued.front().map(|(_, at)| *at)
+    }
+
     /// The next packet to send.
     pub(super) fn pop(&mut self) -> Option<Stored> {
         let packet = self.waiting.pop_front()?;
         self.waiting_len -= packet.payload.len();
+        if self
+            .queued
+            .front()
+            .is_some_and(|(last, _)| *last == packet.number)
+        {
+            self.queued.pop_front();
+        }
         Some(packet)
     }
 

@@ -7,7 +7,7 @@ use twocan_wire::rtcp::{self, Nack, NackEntry, Packet};
 use twocan_wire::rtp::Header;
 use twocan_wire::seq::SeqNo16;
 
-use super::tests::{Call, media, vp8_frame};
+use super::tests::{Call, media, poll_any, vp8_frame};
 use super::*;
 use crate::random::Random;
 use crate::time::Now;
@@ -38,7 +38,7 @@ fn a_packet_sent_again_without_rtx_is_the_same_in_every_byte() {
 
 fn packet(session: &mut Session, now: Now) -> Vec<u8> {
     let mut out = Vec::new();
-    assert!(session.poll_packet(now, &mut out));
+    assert!(poll_any(session, now, &mut out));
     out
 }
 
@@ -74,7 +74,7 @@ fn a_storm_of_nacks_cannot_take_more_than_its_share() {
         session.send_frame(now, &Mid::from("v"), &frame).unwrap();
         let mut out = Vec::new();
         let mut newest = SeqNo16(0);
-        while session.poll_packet(now, &mut out) {
+        while poll_any(session, now, &mut out) {
             let header = Header::parse(&out).unwrap();
             if header.ssrc == Ssrc(10) {
                 newest = header.sequence_number;

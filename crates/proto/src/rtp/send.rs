@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
-use twocan_wire::rtp::{ExtensionKind, abs_send_time};
+use twocan_wire::rtp::{ExtensionKind, ExtensionValues, HeaderFields, abs_send_time};
 use twocan_wire::seq::{SeqNo16, SeqNo32};
 
 use super::numbers::Numbers;
 use super::outbox::{Outbox, Sent, Stored};
 use super::stats::{OutboundStats, RemoteInboundStats};
-use super::{Codec, Format, Media, OutgoingFrame, OutgoingPacket, PAYLOAD_LEN_MAX, SendError};
+use super::{
+    Codec, Departure, Format, Media, OutgoingFrame, OutgoingPacket, PAYLOAD_LEN_MAX, SendError,
+};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
@@ -32,6 +34,13 @@ const RESEND_MAX: usize = 512;
 /// not starve the stream. 64 KiB is one lost key frame of a small picture.
 const BUDGET_MAX: usize = 64 * 1024;
 const BUDGET_DIVISOR: usize = 5;
+
+/// Bytes of padding in a packet of padding alone: the count has eight bits, and a
+/// multiple of 16 needs none of its own in a block cipher.
+const PADDING_LEN: u8 = 224;
+
+/// In the first byte of a header (RFC 3550 §5.1).
+const PADDING_BIT: u8 = 0x20;
 
 /// The same packet is not sent again within this time: several requests for one loss overlap.
 const RESEND_INTERVAL: Duration = Duration::from_millis(10);
@@ -132,6 +141,7 @@ impl SendStream {
             }
             Format::H265 => self.push_chunks(frame, h265::packetize(frame.data, PAYLOAD_LEN_MAX)?),
         }
+        self.outbox.mark_queued(now);
         self.clock = Some((frame.timestamp, codec.clock_rate, now));
         self.stats.frames_sent += 1;
         Ok(())
@@ -166,6 +176,7 @@ impl SendStream {
             audio_level: packet.audio_level,
             payload,
         });
+        self.outbox.mark_queued(now);
         let newest = self.clock.map(|(timestamp, _, _)| SeqNo32(timestamp));
         if newest.is_none_or(|newest| SeqNo32(packet.timestamp).is_after(newest)) {
             self.clock = Some((packet.timestamp, codec.clock_rate, now));
@@ -223,33 +234,36 @@ impl SendStream {
         });
     }
 
-    /// Appends a packet to `out`: a retransmission that is due, else the next new one.
+    /// Appends the next retransmission to `out`, if one can be made.
+    pub(super) fn poll_retransmission(
+        &mut self,
+        now: Now,
+        media: &Media,
+        transport_sequence: &mut SeqNo16,
+        out: &mut Vec<u8>,
+    ) -> Option<Departure> {
+        while let Some(sequence) = self.resend.pop_front() {
+            let departure = self.write_again(now, media, sequence, transport_sequence, out);
+            if departure.is_some() {
+                return departure;
+            }
+        }
+        None
+    }
+
+    /// Appends the next new packet to `out`.
     pub(super) fn poll_packet(
         &mut self,
         now: Now,
         media: &Media,
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
-    ) -> bool {
-        while let Some(sequence) = self.resend.pop_front() {
-            if self.write_again(now, media, sequence, transport_sequence, out) {
-                return true;
-            }
-        }
-        let Some(packet) = self.outbox.pop() else {
-            return false;
-        };
-        let sent = Sent {
-            abs_send_time: abs_send_time(now.wallclock),
-            transport_sequence: take_sequence(media, transport_sequence),
-            again_at: None,
-        };
+    ) -> Option<Departure> {
+        let packet = self.outbox.pop()?;
+        let sent = self.sent_now(now, media, transport_sequence);
         let start = out.len();
-        packet.header(self.ssrc).write(
-            out,
-            &media.extensions_send,
-            &packet.values(&self.mid, sent),
-        );
+        let header = packet.header(self.ssrc);
+        header.write(out, &media.extensions_send, &packet.values(&self.mid, sent));
         let header_len = out.len() - start;
         out.extend_from_slice(&packet.payload);
         let len = packet.payload.len();
@@ -262,12 +276,73 @@ impl SendStream {
             // RFC 3550 §6.2 delays the first report; receivers need it to align sound and picture.
             self.report_at = Some(now.monotonic);
         }
-        true
+        Some(Departure::new(&header, media, sent))
     }
 
-    /// Whether a packet waits.
+    /// Appends a packet of padding alone, on the source of retransmissions (RFC 4588 §4 leaves its
+    /// numbers free), if the section has one and has sent something.
+    pub(super) fn poll_padding(
+        &mut self,
+        now: Now,
+        media: &Media,
+        transport_sequence: &mut SeqNo16,
+        out: &mut Vec<u8>,
+    ) -> Option<Departure> {
+        let (timestamp, ..) = self.clock?;
+        let codec = media.codecs.iter().find(|codec| codec.rtx_send.is_some())?;
+        let header = HeaderFields {
+            marker: false,
+            payload_type: codec.rtx_send?,
+            sequence_number: self.rtx_sequence,
+            timestamp,
+            ssrc: self.rtx_ssrc,
+        };
+        self.rtx_sequence = self.rtx_sequence.next();
+        let sent = self.sent_now(now, media, transport_sequence);
+        let values = ExtensionValues {
+            mid: Some(self.mid.as_str().as_bytes()),
+            abs_send_time: Some(sent.abs_send_time),
+            transport_sequence: Some(sent.transport_sequence),
+            ..ExtensionValues::default()
+        };
+        let start = out.len();
+        header.write(out, &media.extensions_send, &values);
+        if let Some(first) = out.get_mut(start) {
+            *first |= PADDING_BIT;
+        }
+        out.resize(out.len() + usize::from(PADDING_LEN) - 1, 0);
+        out.push(PADDING_LEN);
+        // W3C counts padding with the headers.
+        self.count_sent(out.len() - start, 0);
+        Some(Departure::new(&header, media, sent))
+    }
+
+    fn sent_now(&self, now: Now, media: &Media, transport_sequence: &mut SeqNo16) -> Sent {
+        Sent {
+            abs_send_time: abs_send_time(now.wallclock),
+            transport_sequence: take_sequence(media, transport_sequence),
+            again_at: None,
+        }
+    }
+
+    /// Whether a new packet waits.
     pub(super) fn has_packet(&self) -> bool {
-        self.outbox.has_waiting() || !self.resend.is_empty()
+        self.outbox.has_waiting()
+    }
+
+    /// Whether a retransmission waits.
+    pub(super) fn has_retransmission(&self) -> bool {
+        !self.resend.is_empty()
+    }
+
+    /// Whether [`Self::poll_padding`] can answer.
+    pub(super) fn can_pad(&self, media: &Media) -> bool {
+        self.clock.is_some() && media.codecs.iter().any(|codec| codec.rtx_send.is_some())
+    }
+
+    /// Bytes that wait, and since when.
+    pub(super) fn waiting(&self) -> (usize, Option<Instant>) {
+        (self.outbox.waiting_len(), self.outbox.waiting_since())
     }
 
     /// Sends a cached packet again: as RTX (RFC 4588 §4), or as it was.
@@ -278,22 +353,17 @@ impl SendStream {
         sequence: SeqNo16,
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let Some((packet, sent)) = self.outbox.find(sequence) else {
-            return false;
-        };
+    ) -> Option<Departure> {
+        let (packet, sent) = self.outbox.find(sequence)?;
         let sent = *sent;
-        let Some(left) = self.budget.checked_sub(packet.payload.len()) else {
-            return false;
-        };
-        self.budget = left;
+        self.budget = self.budget.checked_sub(packet.payload.len())?;
         let codec = media
             .codecs
             .iter()
             .find(|codec| codec.payload_type_send == packet.payload_type);
         let start = out.len();
         let mut header = packet.header(self.ssrc);
-        match codec.and_then(|codec| codec.rtx_send) {
+        let departure = match codec.and_then(|codec| codec.rtx_send) {
             Some(rtx) => {
                 header.payload_type = rtx;
                 header.ssrc = self.rtx_ssrc;
@@ -307,19 +377,24 @@ impl SendStream {
                 let values = packet.values(&self.mid, sent);
                 header.write(out, &media.extensions_send, &values);
                 out.extend(packet.sequence().0.to_be_bytes());
+                Departure::new(&header, media, sent)
             }
             None => {
                 let values = packet.values(&self.mid, sent);
                 header.write(out, &media.extensions_send, &values);
+                Departure {
+                    is_repeated: true,
+                    ..Departure::new(&header, media, sent)
+                }
             }
-        }
+        };
         let header_len = out.len() - start;
         out.extend_from_slice(&packet.payload);
         let len = packet.payload.len();
         self.stats.retransmitted_packets_sent += 1;
         self.stats.retransmitted_bytes_sent += len as u64;
         self.count_sent(header_len, len);
-        true
+        Some(departure)
     }
 
     fn count_sent(&mut self, header_len: usize, len: usize) {
@@ -386,6 +461,18 @@ impl SendStream {
             octet_count: self.octet_count,
             reports: Vec::new(),
         })
+    }
+}
+
+impl Departure {
+    fn new(header: &HeaderFields, media: &Media, sent: Sent) -> Self {
+        let numbered = media.extensions_send.id(ExtensionKind::TransportSequence);
+        Self {
+            ssrc: header.ssrc,
+            sequence_number: header.sequence_number,
+            transport_sequence: numbered.map(|_| sent.transport_sequence),
+            is_repeated: false,
+        }
     }
 }
 

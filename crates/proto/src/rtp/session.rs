@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Ssrc};
-use twocan_wire::rtp::{ExtensionMap, ExtensionValues, Header};
+use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header};
 use twocan_wire::seq::SeqNo16;
 
 use super::assemble::Piece;
@@ -13,7 +13,10 @@ use super::receive::{Arrival, ReceiveStream};
 use super::send::SendStream;
 use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
 use super::transport::ArrivalLog;
-use super::{Delivery, Event, Media, OutgoingFrame, OutgoingPacket, SendError};
+use super::{
+    Backlog, Class, Delivery, Departure, Event, Feedback, Media, OutgoingFrame, OutgoingPacket,
+    SendError,
+};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::{Deadline, Now};
@@ -21,6 +24,9 @@ use crate::time::{Deadline, Now};
 /// Events that wait for the application, frames included. When one more comes, the oldest is
 /// dropped and counted: whoever does not ask for a second of frames has no use for old ones.
 const EVENTS_MAX: usize = 1024;
+
+/// Feedback that waits to be taken; the oldest is dropped for one more. A datagram has room for 60.
+const FEEDBACK_MAX: usize = 64;
 
 /// The round-trip time taken for granted until one is measured: across a continent.
 const RTT_DEFAULT: Duration = Duration::from_millis(100);
@@ -41,6 +47,9 @@ pub struct Session {
     /// Sources of ours that ended and are to be told so.
     pub(super) ended: Vec<Ssrc>,
     pub(super) rtt: Duration,
+    feedback: VecDeque<Feedback>,
+    /// The section of video whose turn is next.
+    next_video: usize,
     events: VecDeque<Event>,
     /// Frames and packets on their way to the events.
     arrived: VecDeque<Event>,
@@ -63,6 +72,8 @@ impl Session {
             reports_arrivals: false,
             ended: Vec::new(),
             rtt: RTT_DEFAULT,
+            feedback: VecDeque::new(),
+            next_video: 0,
             events: VecDeque::new(),
             arrived: VecDeque::new(),
             transport_stats: TransportFeedbackStats::default(),
@@ -175,7 +186,8 @@ impl Session {
         let payload = header.payload(packet).map_err(|_| "rtp.bad_padding")?;
         let values = ExtensionValues::read(&header.extensions, &self.extensions);
         if let (Some(sequence), true) = (values.transport_sequence, self.reports_arrivals) {
-            self.arrivals.handle_arrival(now, sequence, header.ssrc);
+            self.arrivals
+                .handle_arrival(now, sequence, header.ssrc, packet.len());
         }
         let target = self.target(now, header.ssrc, header.payload_type, &values)?;
         let (ssrc, codec, sequence_number, payload, is_retransmission) = match target {
@@ -220,20 +232,74 @@ impl Session {
         self.drain_arrived();
     }
 
-    /// Appends the next packet to `out`, in the clear; answers whether there was one. Sections
-    /// take turns in their order, so that sound, which comes first and is small, never waits.
-    pub fn poll_packet(&mut self, now: Now, out: &mut Vec<u8>) -> bool {
+    /// Appends the next packet of a class to `out`, in the clear. Sections of video take turns;
+    /// those of sound come in their order, their packets are few and small.
+    pub fn poll_packet(&mut self, now: Now, class: Class, out: &mut Vec<u8>) -> Option<Departure> {
+        let sequence = &mut self.transport_sequence;
+        let count = self.media.len();
+        let first = match class {
+            Class::Video => self.next_video,
+            Class::Audio | Class::Retransmission | Class::Padding => 0,
+        };
+        for index in (0..count).map(|index| (first + index) % count) {
+            let Some(media) = self.media.get(index) else {
+                continue;
+            };
+            let Some(stream) = self.send.get_mut(&media.mid) else {
+                continue;
+            };
+            let departure = match class {
+                Class::Retransmission => stream.poll_retransmission(now, media, sequence, out),
+                Class::Padding => stream.poll_padding(now, media, sequence, out),
+                Class::Audio | Class::Video if media.is_video() != (class == Class::Video) => None,
+                Class::Audio | Class::Video => stream.poll_packet(now, media, sequence, out),
+            };
+            if departure.is_some() {
+                self.next_video = match class {
+                    Class::Video => (index + 1) % count,
+                    Class::Audio | Class::Retransmission | Class::Padding => self.next_video,
+                };
+                return departure;
+            }
+        }
+        None
+    }
+
+    /// What [`Self::poll_packet`] has to hand out.
+    pub fn backlog(&self) -> Backlog {
+        let mut backlog = Backlog::default();
+        for media in &self.media {
+            let Some(stream) = self.send.get(&media.mid) else {
+                continue;
+            };
+            backlog.retransmission |= stream.has_retransmission();
+            backlog.padding |= stream.can_pad(media);
+            if !media.is_video() {
+                backlog.audio |= stream.has_packet();
+                continue;
+            }
+            let (len, since) = stream.waiting();
+            backlog.video |= stream.has_packet();
+            backlog.video_len += len;
+            let both = backlog.video_since.zip(since);
+            let earlier = both.map(|(own, other)| own.min(other));
+            backlog.video_since = earlier.or(backlog.video_since).or(since);
+        }
+        backlog
+    }
+
+    /// Whether the remote side reports when packets arrive: transport-wide numbers are agreed on,
+    /// and so is the feedback.
+    pub fn has_transport_feedback(&self) -> bool {
         self.media.iter().any(|media| {
-            let stream = self.send.get_mut(&media.mid);
-            stream.is_some_and(|stream| {
-                stream.poll_packet(now, media, &mut self.transport_sequence, out)
-            })
+            let numbers = media.extensions_send.id(ExtensionKind::TransportSequence);
+            media.sends && numbers.is_some() && media.codecs.iter().any(|codec| codec.transport_cc)
         })
     }
 
-    /// Whether [`Self::poll_packet`] has something to hand out.
-    pub fn has_packet(&self) -> bool {
-        self.send.values().any(SendStream::has_packet)
+    /// What the remote side said about the path, in order.
+    pub fn poll_feedback(&mut self) -> Option<Feedback> {
+        self.feedback.pop_front()
     }
 
     /// What happened, in order.
@@ -278,6 +344,14 @@ impl Session {
     /// What was dropped, by reason.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(super) fn push_feedback(&mut self, feedback: Feedback) {
+        if self.feedback.len() >= FEEDBACK_MAX {
+            self.feedback.pop_front();
+            self.counters.count("rtp.feedback_dropped");
+        }
+        self.feedback.push_back(feedback);
     }
 
     pub(super) fn push_event(&mut self, event: Event) {

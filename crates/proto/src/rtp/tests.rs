@@ -51,6 +51,14 @@ pub(super) fn media(mid: &str, format: Format, ssrc: u32) -> Media {
     }
 }
 
+/// The next packet of any class but padding.
+pub(super) fn poll_any(session: &mut Session, now: Now, out: &mut Vec<u8>) -> bool {
+    let classes = [Class::Audio, Class::Retransmission, Class::Video];
+    classes
+        .into_iter()
+        .any(|class| session.poll_packet(now, class, out).is_some())
+}
+
 enum Datagram {
     Rtp(Vec<u8>),
     Rtcp(Vec<u8>),
@@ -118,7 +126,7 @@ impl Call {
         for side in [0, 1] {
             loop {
                 let mut out = Vec::new();
-                if !self.sides[side].poll_packet(self.now, &mut out) {
+                if !poll_any(&mut self.sides[side], self.now, &mut out) {
                     break;
                 }
                 assert!(out.len() <= 1200);

@@ -8,9 +8,17 @@ use twocan_wire::ids::Ssrc;
 use twocan_wire::rtcp::TransportFeedback;
 use twocan_wire::seq::{SeqNo16, Unwrapper16};
 
-/// Between two feedback packets. libwebrtc's sender wants 50 to 250 ms; at 100 ms it follows a
-/// change within a few reports, for about 1 % of a video stream's rate.
-const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two feedback packets: as often as a twentieth of what arrives allows, within bounds, as
+/// libwebrtc does. Rates of more than 217 kbit/s have the shortest interval.
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
+const INTERVAL_MAX: Duration = Duration::from_millis(250);
+const SHARE_DIVISOR: u32 = 20;
+
+/// The interval before anything is known of the rate.
+const INTERVAL_START: Duration = Duration::from_millis(100);
+
+/// A feedback packet in bytes: headers of IPv4, UDP and SRTP, and 30 bytes for the report.
+const FEEDBACK_LEN: u32 = 68;
 
 /// Arrivals that wait to be reported; the oldest is dropped for one more. A second of 10 Mbit/s.
 const ARRIVALS_MAX: usize = 1024;
@@ -32,13 +40,23 @@ pub(super) struct ArrivalLog {
     /// The first number not yet reported on.
     next: Option<u64>,
     due_at: Option<Instant>,
+    interval: Option<Duration>,
+    /// Bytes since the last report, and when that was.
+    len: usize,
+    reported_at: Option<Instant>,
     count: u8,
     /// A source to name in the report; which one does not matter.
     media: Option<Ssrc>,
 }
 
 impl ArrivalLog {
-    pub(super) fn handle_arrival(&mut self, now: Instant, sequence: SeqNo16, ssrc: Ssrc) {
+    pub(super) fn handle_arrival(
+        &mut self,
+        now: Instant,
+        sequence: SeqNo16,
+        ssrc: Ssrc,
+        len: usize,
+    ) {
         let epoch = *self.epoch.get_or_insert(now);
         let since = now.saturating_duration_since(epoch).as_micros();
         let time = i64::try_from(since).unwrap_or(i64::MAX) / DELTA_US;
@@ -48,7 +66,23 @@ impl ArrivalLog {
             self.arrivals.pop_first();
         }
         self.media = Some(ssrc);
-        self.due_at.get_or_insert(now + FEEDBACK_INTERVAL);
+        self.len += len;
+        let interval = self.interval.unwrap_or(INTERVAL_START);
+        self.due_at.get_or_insert(now + interval);
+    }
+
+    /// Fits the interval to the rate since the last report.
+    fn adapt_interval(&mut self, now: Instant) {
+        let len = std::mem::take(&mut self.len);
+        let Some(last) = self.reported_at.replace(now) else {
+            return;
+        };
+        let elapsed = now.saturating_duration_since(last);
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if let (Some(per_byte), false) = (elapsed.checked_div(len), elapsed.is_zero()) {
+            let interval = per_byte.saturating_mul(FEEDBACK_LEN * SHARE_DIVISOR);
+            self.interval = Some(interval.clamp(INTERVAL_MIN, INTERVAL_MAX));
+        }
     }
 
     pub(super) fn due_at(&self) -> Option<Instant> {
@@ -65,6 +99,7 @@ impl ArrivalLog {
             return None;
         }
         self.due_at = None;
+        self.adapt_interval(now);
         let (first, first_time) = self.arrivals.first_key_value().map(|(a, b)| (*a, *b))?;
         // What came late is reported again from there; a gap too long to list is left out.
         let start = self.next.unwrap_or(first).min(first);
@@ -118,9 +153,9 @@ mod tests {
         let start = instant();
         let at = |ms| start + Duration::from_millis(ms);
         let mut log = ArrivalLog::default();
-        log.handle_arrival(at(0), SeqNo16(65_534), Ssrc(1));
-        log.handle_arrival(at(10), SeqNo16(0), Ssrc(1));
-        log.handle_arrival(at(9), SeqNo16(1), Ssrc(1));
+        log.handle_arrival(at(0), SeqNo16(65_534), Ssrc(1), 1000);
+        log.handle_arrival(at(10), SeqNo16(0), Ssrc(1), 1000);
+        log.handle_arrival(at(9), SeqNo16(1), Ssrc(1), 1000);
         assert_eq!(log.take_feedback(at(99), Ssrc(2)), None);
         let feedback = log.take_feedback(at(100), Ssrc(2)).unwrap();
         let expected = [
@@ -132,7 +167,7 @@ mod tests {
         assert_eq!(arrivals(&feedback), expected);
         assert_eq!(log.due_at(), None);
         // The next report goes on where this one ended, and names what is missing in between.
-        log.handle_arrival(at(200), SeqNo16(4), Ssrc(1));
+        log.handle_arrival(at(200), SeqNo16(4), Ssrc(1), 1000);
         let feedback = log.take_feedback(at(300), Ssrc(2)).unwrap();
         let expected = [(2, None), (3, None), (4, Some(800))];
         assert_eq!(arrivals(&feedback), expected);
@@ -140,13 +175,34 @@ mod tests {
     }
 
     #[test]
+    fn feedback_takes_a_twentieth_of_the_rate_within_bounds() {
+        let start = instant();
+        // Bytes every 20 ms, and the interval that follows: 68 bytes in 5 % of the rate.
+        for (len, expected) in [(2000, 50), (200, 136), (20, 250)] {
+            let mut log = ArrivalLog::default();
+            let mut reports = Vec::new();
+            for step in 0..200u16 {
+                let now = start + Duration::from_millis(20) * u32::from(step);
+                log.handle_arrival(now, SeqNo16(step), Ssrc(1), len);
+                if log.take_feedback(now, Ssrc(2)).is_some() {
+                    reports.push(now);
+                }
+            }
+            let interval = log.interval.unwrap();
+            let expected = Duration::from_millis(expected);
+            let off = interval.abs_diff(expected);
+            assert!(off < expected / 8, "{interval:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
     fn long_pauses_and_long_lists_are_split() {
         let start = instant();
         let mut log = ArrivalLog::default();
-        log.handle_arrival(start, SeqNo16(0), Ssrc(1));
+        log.handle_arrival(start, SeqNo16(0), Ssrc(1), 1000);
         let later = start + Duration::from_secs(10);
         for sequence in 1..1000 {
-            log.handle_arrival(later, SeqNo16(sequence), Ssrc(1));
+            log.handle_arrival(later, SeqNo16(sequence), Ssrc(1), 1000);
         }
         let mut reported = 0;
         while let Some(feedback) = log.take_feedback(later, Ssrc(2)) {

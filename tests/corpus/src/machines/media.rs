@@ -2,7 +2,7 @@
 
 use twocan_proto::keying::SrtpProfile;
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{Codec, Delivery, Format, Media, OutgoingFrame, Session};
+use twocan_proto::rtp::{Class, Codec, Delivery, Format, Media, OutgoingFrame, Session};
 use twocan_proto::srtp::{OVERHEAD_MAX, Receiver, Sender};
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
@@ -176,7 +176,9 @@ pub fn rtp_session(data: &[u8]) {
         let mut out = Vec::new();
         for _ in 0..PACKETS_MAX {
             out.clear();
-            if !session.poll_packet(now, &mut out) {
+            let classes = [Class::Audio, Class::Retransmission, Class::Video];
+            let mut classes = classes.into_iter();
+            if !classes.any(|class| session.poll_packet(now, class, &mut out).is_some()) {
                 break;
             }
             // The longest Opus frame, which may not be split, with header, extensions and RTX number.
@@ -186,6 +188,10 @@ pub fn rtp_session(data: &[u8]) {
         while session.poll_rtcp(now, &mut out) {
             out.clear();
         }
+        out.clear();
+        let padding = session.poll_packet(now, Class::Padding, &mut out);
+        assert_eq!(padding.is_some(), session.backlog().padding);
+        while session.poll_feedback().is_some() {}
         while session.poll_event().is_some() {}
     }
 }

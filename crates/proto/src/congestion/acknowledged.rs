@@ -1,0 +1,191 @@
+//! The rate at which packets arrive, as reports tell it: a Bayesian mean over short windows.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::arrival::ms_between;
+use super::sent::RemoteTime;
+
+/// Windows in ms: the first is long, for a sample to start from.
+const WINDOW_FIRST: f64 = 500.0;
+const WINDOW: f64 = 150.0;
+/// How much a sample is doubted that differs from the mean, and more so while the application
+/// sends less than it may.
+const UNCERTAINTY: f64 = 10.0;
+const UNCERTAINTY_LIMITED: f64 = 20.0;
+const VARIANCE_START: f64 = 50.0;
+/// Added with every sample: rates change.
+const VARIANCE_STEP: f64 = 5.0;
+/// Added once when a change is expected.
+const VARIANCE_CHANGE: f64 = 200.0;
+
+/// The newest arrivals, in ms, from which the rate of a full link is told at once; and how many
+/// packets it takes, and can take.
+const RECENT: f64 = 250.0;
+const RECENT_MIN: f64 = 150.0;
+const RECENT_PACKETS_MIN: usize = 8;
+const RECENT_PACKETS_MAX: usize = 2048;
+/// A link is full if packets arrive at less than this part of the rate at which they were sent.
+const FULL: f64 = 0.9;
+/// If it then carries less than this part of the mean, the mean is out of date.
+const CHANGED: f64 = 0.7;
+
+#[derive(Debug)]
+pub(super) struct AcknowledgedRate {
+    /// In kbit/s, as are the deviations.
+    mean: Option<f64>,
+    variance: f64,
+    sum: usize,
+    window: f64,
+    last: Option<RemoteTime>,
+    recent: VecDeque<(RemoteTime, Instant, usize)>,
+    recent_len: usize,
+}
+
+impl Default for AcknowledgedRate {
+    fn default() -> Self {
+        Self {
+            mean: None,
+            variance: VARIANCE_START,
+            sum: 0,
+            window: 0.0,
+            last: None,
+            recent: VecDeque::new(),
+            recent_len: 0,
+        }
+    }
+}
+
+impl AcknowledgedRate {
+    /// In bit/s, once known.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.mean.map(|mean| mean * 1000.0)
+    }
+
+    /// The next samples may differ much.
+    pub(super) fn expect_change(&mut self) {
+        self.variance += VARIANCE_CHANGE;
+    }
+
+    /// The rate in bit/s at which packets arrived lately, if the link was full: the mean follows
+    /// a sudden change within a second only, which is too late to spare a queue.
+    pub(super) fn full_rate(&mut self) -> Option<f64> {
+        let (first, last) = (self.recent.front()?, self.recent.back()?);
+        let received_for = last.0.ms_since(first.0);
+        let sent_for = ms_between(first.1, last.1);
+        if self.recent.len() < RECENT_PACKETS_MIN || received_for < RECENT_MIN {
+            return None;
+        }
+        let rate = (self.recent_len - first.2) as f64 * 8000.0 / received_for;
+        if sent_for > FULL * received_for {
+            return None;
+        }
+        if rate < CHANGED * self.rate()? {
+            self.expect_change();
+        }
+        Some(rate)
+    }
+
+    /// Takes the next packet by arrival.
+    pub(super) fn push(&mut self, received: RemoteTime, sent: Instant, len: usize, limited: bool) {
+        self.push_recent(received, sent, len);
+        let window = self.mean.map_or(WINDOW_FIRST, |_| WINDOW);
+        let Some(sample) = self.sample(received, len, window) else {
+            return;
+        };
+        let Some(mean) = self.mean else {
+            self.mean = Some(sample);
+            return;
+        };
+        let scale = match limited && sample < mean {
+            true => UNCERTAINTY_LIMITED,
+            false => UNCERTAINTY,
+        };
+        let doubt = scale * (mean - sample).abs() / mean.max(1.0);
+        let doubt = doubt * doubt;
+        let expected = self.variance + VARIANCE_STEP;
+        self.mean = Some((doubt * mean + expected * sample) / (doubt + expected));
+        self.variance = doubt * expected / (doubt + expected);
+    }
+
+    fn push_recent(&mut self, received: RemoteTime, sent: Instant, len: usize) {
+        self.recent.push_back((received, sent, len));
+        self.recent_len += len;
+        while let Some((at, _, oldest)) = self.recent.front() {
+            let is_recent = received.ms_since(*at) <= RECENT;
+            if is_recent && self.recent.len() <= RECENT_PACKETS_MAX {
+                break;
+            }
+            self.recent_len -= oldest;
+            self.recent.pop_front();
+        }
+    }
+
+    /// The rate in kbit/s of a window that is full.
+    fn sample(&mut self, received: RemoteTime, len: usize, window: f64) -> Option<f64> {
+        if let Some(last) = self.last {
+            let elapsed = received.ms_since(last);
+            if elapsed < 0.0 {
+                self.sum = 0;
+                self.window = 0.0;
+            } else {
+                self.window += elapsed;
+                // Nothing for a whole window: what was summed up before says nothing.
+                if elapsed > window {
+                    self.sum = 0;
+                    self.window %= window;
+                }
+            }
+        }
+        self.last = Some(received);
+        let sample = (self.window >= window).then(|| {
+            let sample = 8.0 * self.sum as f64 / window;
+            self.window -= window;
+            self.sum = 0;
+            sample
+        });
+        self.sum += len;
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::congestion::tests::instant;
+
+    /// Packets of 1250 bytes, sent every 10 ms, arrive every `interval` ms for a second: at 10
+    /// Mbit/s divided by that.
+    fn run(rate: &mut AcknowledgedRate, origin: Instant, start: i64, interval: i64) {
+        for (index, at) in (start..start + 1000).step_by(interval as usize).enumerate() {
+            let sent = origin + Duration::from_millis(start as u64 + 10 * index as u64);
+            rate.push(RemoteTime(at * 1000), sent, 1250, false);
+        }
+    }
+
+    #[test]
+    fn the_rate_is_found_and_followed() {
+        let origin = instant();
+        let mut rate = AcknowledgedRate::default();
+        run(&mut rate, origin, 0, 10);
+        assert!((rate.rate().unwrap() - 1e6).abs() < 5e4, "{rate:?}");
+        assert_eq!(rate.full_rate(), None);
+        run(&mut rate, origin, 1000, 20);
+        assert!((rate.full_rate().unwrap() - 5e5).abs() < 2e4, "{rate:?}");
+        for second in 2..5 {
+            run(&mut rate, origin, second * 1000, 20);
+        }
+        assert!((rate.rate().unwrap() - 5e5).abs() < 5e4, "{rate:?}");
+    }
+
+    #[test]
+    fn a_pause_is_no_sample() {
+        let origin = instant();
+        let mut rate = AcknowledgedRate::default();
+        run(&mut rate, origin, 0, 10);
+        run(&mut rate, origin, 5000, 10);
+        assert!((rate.rate().unwrap() - 1e6).abs() < 5e4, "{rate:?}");
+    }
+}

@@ -1,0 +1,60 @@
+//! Congestion control of media: how fast to send, and when each packet may go
+//! (draft-ietf-rmcat-gcc-02, and what libwebrtc made of it).
+//!
+//! 1. [`CongestionControl::turn`] says whose packet may go; [`CongestionControl::handle_sent`]
+//!    remembers that it went, and when.
+//! 2. Reports say when packets arrived: transport-wide feedback
+//!    ([`CongestionControl::handle_transport_feedback`]), or anything that names packets and their
+//!    arrival ([`CongestionControl::handle_report`]).
+//! 3. The delay of groups of packets tells whether queues grow; loss tells what the path cannot
+//!    carry; probes find room. The target is the least of what they, the receiver (REMB) and the
+//!    application allow.
+//! 4. [`CongestionControl::poll_target`] tells of a new target.
+//!
+//! Without feedback nothing is known of the path: packets are then not paced, and the target is
+//! the receiver's estimate, where it sends one.
+
+mod acknowledged;
+mod aimd;
+mod alr;
+mod arrival;
+mod control;
+mod decision;
+mod loss;
+mod pacer;
+mod probe;
+mod sent;
+mod share;
+mod trendline;
+
+#[cfg(test)]
+mod tests;
+
+use twocan_wire::units::Bitrate;
+
+pub use control::CongestionControl;
+pub use pacer::{Turn, Waiting};
+pub use sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
+pub use share::{Claim, share};
+pub use trendline::Usage;
+
+/// Settings of a [`CongestionControl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// The target before anything is known. Default 300 kbit/s.
+    pub start: Bitrate,
+    /// The target never falls below. Default 30 kbit/s.
+    pub min: Bitrate,
+    /// The target never exceeds this. Default none; probes then go up to 5 Mbit/s.
+    pub max: Option<Bitrate>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            start: Bitrate::kbps(300),
+            min: Bitrate::kbps(30),
+            max: None,
+        }
+    }
+}

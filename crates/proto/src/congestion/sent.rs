@@ -1,0 +1,317 @@
+//! What was sent and not yet reported on, and what reports say of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use twocan_wire::ids::Ssrc;
+use twocan_wire::rtcp::TransportFeedback;
+use twocan_wire::seq::SeqNo16;
+
+/// Packets remembered; the oldest is forgotten for one more, and a late report on it is ignored.
+/// Two and a half seconds at 30 Mbit/s: longer than a path that can carry a conversation.
+const HISTORY_MAX: usize = 8192;
+
+/// The unit of arrival times in transport-wide feedback, in µs.
+const DELTA_US: i64 = 250;
+
+/// Deltas in a unit of the reference time, which is 64 ms.
+const REFERENCE_DELTAS: i64 = 256;
+
+/// A moment on the clock of the receiver, in µs since an epoch of its choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RemoteTime(pub i64);
+
+impl RemoteTime {
+    /// Milliseconds from `earlier` to `self`, negative if it is the other way round.
+    pub(super) fn ms_since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64 / 1000.0
+    }
+}
+
+/// How a report names a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketKey {
+    /// By its transport-wide number.
+    Transport(SeqNo16),
+    /// By its source and its sequence number, as RFC 8888 does.
+    Rtp(Ssrc, SeqNo16),
+}
+
+/// A probe that a packet belongs to: what its estimate needs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ProbeInfo {
+    pub(super) id: u64,
+    /// Packets and bytes that make the probe.
+    pub(super) packets_min: usize,
+    pub(super) len_min: usize,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PacketResult {
+    /// A count that never wraps, in the order of sending.
+    pub number: u64,
+    /// When it was sent.
+    pub sent_at: Instant,
+    /// When it arrived, on the receiver's clock; `None` when it had not at the time of the report.
+    pub received_at: Option<RemoteTime>,
+    /// Its length as a UDP payload, in bytes.
+    pub len: usize,
+    /// Whether an earlier report said that it had not arrived.
+    pub reported_lost: bool,
+    pub(super) probe: Option<ProbeInfo>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Unknown,
+    Lost,
+    Received,
+}
+
+#[derive(Debug)]
+struct Record {
+    key: PacketKey,
+    sent_at: Instant,
+    len: usize,
+    probe: Option<ProbeInfo>,
+    fate: Fate,
+}
+
+/// The packets of one transport.
+#[derive(Debug, Default)]
+pub struct SentPackets {
+    /// In order of their numbers, without gaps.
+    records: VecDeque<Record>,
+    /// The number of the first record.
+    first: u64,
+    /// Unwrapped transport-wide numbers, ascending, each with its packet.
+    transport: VecDeque<(u64, u64)>,
+    rtp: BTreeMap<(u32, u16), u64>,
+    /// The newest reference time, unwrapped.
+    reference: Option<i64>,
+}
+
+impl SentPackets {
+    /// Remembers a packet. One that is sent again under the same name keeps its first time.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        key: PacketKey,
+        len: usize,
+        probe: Option<ProbeInfo>,
+    ) {
+        let number = self.first + self.records.len() as u64;
+        match key {
+            PacketKey::Transport(sequence) => {
+                let newest = self.transport.back().map(|(own, _)| *own);
+                let own = newest.map_or(u64::from(sequence.0) + 0x1_0000, |newest| {
+                    sequence.extend(newest)
+                });
+                if newest.is_some_and(|newest| own <= newest) {
+                    return;
+                }
+                self.transport.push_back((own, number));
+            }
+            PacketKey::Rtp(ssrc, sequence) => {
+                if self.find(key).is_some_and(|own| own.0 + 0x8000 > number) {
+                    return;
+                }
+                self.rtp.insert((ssrc.0, sequence.0), number);
+            }
+        }
+        self.records.push_back(Record {
+            key,
+            sent_at: now,
+            len,
+            probe,
+            fate: Fate::Unknown,
+        });
+        if self.records.len() > HISTORY_MAX {
+            self.forget_first();
+        }
+    }
+
+    /// Reports on what was sent so far tell nothing any more.
+    pub(super) fn settle_all(&mut self) {
+        for record in &mut self.records {
+            record.fate = Fate::Received;
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some(record) = self.records.pop_front() else {
+            return;
+        };
+        match record.key {
+            PacketKey::Transport(_) => {
+                self.transport.pop_front();
+            }
+            PacketKey::Rtp(ssrc, sequence) => {
+                let name = (ssrc.0, sequence.0);
+                if self.rtp.get(&name) == Some(&self.first) {
+                    self.rtp.remove(&name);
+                }
+            }
+        }
+        self.first += 1;
+    }
+
+    fn find(&mut self, key: PacketKey) -> Option<(u64, &mut Record)> {
+        let number = match key {
+            PacketKey::Transport(sequence) => {
+                let (newest, _) = self.transport.back()?;
+                let own = sequence.extend(*newest);
+                let index = self.transport.binary_search_by_key(&own, |(own, _)| *own);
+                self.transport.get(index.ok()?)?.1
+            }
+            PacketKey::Rtp(ssrc, sequence) => *self.rtp.get(&(ssrc.0, sequence.0))?,
+        };
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        Some((number, self.records.get_mut(index)?))
+    }
+
+    /// What a report says that is news: packets that arrived, and those missing for the first
+    /// time. Names that we do not know, or no longer, are left out and counted in the second.
+    pub(super) fn resolve(
+        &mut self,
+        report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
+    ) -> (Vec<PacketResult>, u64) {
+        let mut results = Vec::new();
+        let mut unknown = 0;
+        for (key, received_at) in report {
+            let Some((number, record)) = self.find(key) else {
+                unknown += 1;
+                continue;
+            };
+            let reported_lost = record.fate == Fate::Lost;
+            match (record.fate, received_at) {
+                (Fate::Received, _) | (Fate::Lost, None) => continue,
+                (Fate::Unknown, None) => record.fate = Fate::Lost,
+                (Fate::Unknown | Fate::Lost, Some(_)) => record.fate = Fate::Received,
+            }
+            results.push(PacketResult {
+                number,
+                sent_at: record.sent_at,
+                received_at,
+                len: record.len,
+                reported_lost,
+                probe: record.probe,
+            });
+        }
+        (results, unknown)
+    }
+
+    /// Reads transport-wide feedback as a report. Its clock wraps every 12 days.
+    pub(super) fn arrivals(
+        &mut self,
+        feedback: &TransportFeedback,
+    ) -> impl Iterator<Item = (PacketKey, Option<RemoteTime>)> + use<> {
+        let stated = i64::from(feedback.reference_time);
+        let unwrapped = self.reference.map_or(stated, |newest| {
+            // The distance in 24 bits, signed.
+            newest + ((stated.wrapping_sub(newest) << 40) >> 40)
+        });
+        self.reference = Some(unwrapped);
+        let shift = unwrapped
+            .wrapping_sub(stated)
+            .wrapping_mul(REFERENCE_DELTAS);
+        let arrivals: Vec<_> = feedback
+            .arrivals()
+            .map(|(sequence, time)| {
+                let time = time.map(|time| RemoteTime((time + shift).saturating_mul(DELTA_US)));
+                (PacketKey::Transport(sequence), time)
+            })
+            .collect();
+        arrivals.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::congestion::tests::instant;
+
+    fn transport(number: u16) -> PacketKey {
+        PacketKey::Transport(SeqNo16(number))
+    }
+
+    #[test]
+    fn a_packet_is_reported_lost_once_and_received_once() {
+        let start = instant();
+        let mut sent = SentPackets::default();
+        for number in [65_534, 65_535, 0, 1] {
+            let at = start + Duration::from_millis(u64::from(number & 3));
+            sent.insert(at, transport(number), 100, None);
+        }
+        let report = |time| [(transport(65_535), None), (transport(0), time)].into_iter();
+        let (results, unknown) = sent.resolve(report(Some(RemoteTime(7))));
+        let numbers: Vec<_> = results
+            .iter()
+            .map(|own| (own.number, own.received_at))
+            .collect();
+        assert_eq!(numbers, [(1, None), (2, Some(RemoteTime(7)))]);
+        assert_eq!(unknown, 0);
+        assert_eq!(sent.resolve(report(Some(RemoteTime(8)))).0, []);
+        let late = [
+            (transport(65_535), Some(RemoteTime(9))),
+            (transport(2), None),
+        ];
+        let (results, unknown) = sent.resolve(late.into_iter());
+        assert_eq!(results.len(), 1);
+        assert!(results[0].reported_lost && results[0].received_at == Some(RemoteTime(9)));
+        assert_eq!(unknown, 1);
+    }
+
+    #[test]
+    fn reports_by_source_find_the_same_packets() {
+        let mut sent = SentPackets::default();
+        let key = |sequence| PacketKey::Rtp(Ssrc(5), SeqNo16(sequence));
+        sent.insert(instant(), key(9), 100, None);
+        sent.insert(instant(), transport(9), 200, None);
+        sent.insert(instant(), key(10), 300, None);
+        let report = [(key(10), Some(RemoteTime(1))), (transport(9), None)];
+        let (results, _) = sent.resolve(report.into_iter());
+        let lens: Vec<_> = results.iter().map(|own| own.len).collect();
+        assert_eq!(lens, [300, 200]);
+    }
+
+    #[test]
+    fn the_history_is_bounded() {
+        let mut sent = SentPackets::default();
+        for number in 0..3 * HISTORY_MAX {
+            let low = SeqNo16((number & 0xffff) as u16);
+            let key = match number % 2 {
+                0 => PacketKey::Transport(SeqNo16(low.0 / 2)),
+                _ => PacketKey::Rtp(Ssrc(1), low),
+            };
+            sent.insert(instant(), key, 1, None);
+        }
+        assert_eq!(sent.records.len(), HISTORY_MAX);
+        assert_eq!(sent.transport.len() + sent.rtp.len(), HISTORY_MAX);
+        let gone = [(PacketKey::Transport(SeqNo16(1)), Some(RemoteTime(0)))];
+        assert_eq!(sent.resolve(gone.into_iter()), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn the_reference_time_wraps() {
+        let mut sent = SentPackets::default();
+        let feedback = |reference_time| TransportFeedback {
+            sender: Ssrc(1),
+            media: Ssrc(2),
+            base: SeqNo16(0),
+            reference_time,
+            count: 0,
+            deltas: vec![Some(4)],
+        };
+        let time = |sent: &mut SentPackets, reference| {
+            let first = sent.arrivals(&feedback(reference)).next();
+            first.and_then(|(_, time)| time).unwrap().0
+        };
+        let before = time(&mut sent, (1 << 23) - 1);
+        let after = time(&mut sent, -(1 << 23));
+        assert_eq!(after - before, 64_000);
+    }
+}
