@@ -32,6 +32,7 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod peer_connection;
+pub mod playout;
 mod receiver;
 #[cfg(feature = "rooms")]
 pub mod rooms;

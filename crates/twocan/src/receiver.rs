@@ -9,6 +9,7 @@ use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
 
 use crate::peer_connection::Owner;
+use crate::playout::PlayoutStats;
 
 pub use twocan_proto::rtp::Delivery;
 
@@ -27,6 +28,9 @@ pub struct Frame {
     pub lost_before: u32,
     /// When its last packet arrived.
     pub received_at: Instant,
+    /// When it was captured, on its sender's clock since 1970; known about a second after a stream
+    /// began. Clocks of different machines differ; streams of one sender share one.
+    pub captured_at: Option<Duration>,
     /// As in [`EncodedFrame::data`].
     pub data: Vec<u8>,
 }
@@ -52,6 +56,8 @@ pub struct IncomingPacket {
     pub is_retransmission: bool,
     /// When it arrived.
     pub received_at: Instant,
+    /// As in [`Frame::captured_at`].
+    pub captured_at: Option<Duration>,
     /// The payload with its payload header, without padding.
     pub payload: Vec<u8>,
 }
@@ -125,6 +131,25 @@ impl RtpReceiver {
             .await
     }
 
+    /// By how much what arrives here is to be presented later, to be in step with the slowest
+    /// stream of the same sender: sound with the picture, as a rule. Zero for the slowest, and until
+    /// the other side's reports tell. What the application waits besides in one stream, such as the
+    /// [delay of a jitter buffer](crate::playout::AudioPlayout::target_delay), it waits in all.
+    pub fn synchronization_delay(&self) -> Duration {
+        let state = self.owner.shared.lock();
+        let all = state.peer.synchronization();
+        let own = all
+            .into_iter()
+            .find(|own| state.peer.transceiver_of(&own.mid) == Some(self.id));
+        own.map_or(Duration::ZERO, |own| own.delay)
+    }
+
+    /// Takes what a [jitter buffer](crate::playout) for this sound counts, so that
+    /// [`get_stats`](crate::PeerConnection::get_stats) shows it.
+    pub fn report_playout(&self, stats: PlayoutStats) {
+        self.owner.shared.lock().peer.report_playout(self.id, stats);
+    }
+
     /// Asks the other side for a key frame.
     pub fn request_key_frame(&self) {
         self.owner.shared.lock().peer.request_key_frame(self.id);
@@ -156,6 +181,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         key_frame: frame.key_frame,
         lost_before: frame.lost_before,
         received_at: frame.received_at,
+        captured_at: frame.captured_at,
         data: frame.data,
     }
 }
@@ -171,6 +197,7 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
         marker: packet.marker,
         is_retransmission: packet.is_retransmission,
         received_at: packet.received_at,
+        captured_at: packet.captured_at,
         payload: packet.payload,
     }
 }

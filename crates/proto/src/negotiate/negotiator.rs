@@ -21,9 +21,11 @@ pub struct Config {
     pub audio_codecs: Vec<Codec>,
     /// Video codecs, the preferred one first. Default [`default_video_codecs`].
     pub video_codecs: Vec<Codec>,
-    /// Extensions of audio packets. Default: level, send time, transport sequence, MID.
+    /// Extensions of audio packets. Default: level, send time, transport sequence, MID, capture
+    /// time.
     pub audio_extensions: Vec<ExtensionKind>,
-    /// Extensions of video packets. Default: send time, transport sequence, MID, RID, repaired RID.
+    /// Extensions of video packets. Default: send time, transport sequence, MID, RID, repaired RID,
+    /// capture time and dependency descriptor.
     pub video_extensions: Vec<ExtensionKind>,
     /// Hashes of our certificate; at least one.
     pub fingerprints: Vec<Fingerprint>,
@@ -47,13 +49,21 @@ impl Config {
         Self {
             audio_codecs: default_audio_codecs(),
             video_codecs: default_video_codecs(),
-            audio_extensions: vec![E::AudioLevel, E::AbsSendTime, E::TransportSequence, E::Mid],
+            audio_extensions: vec![
+                E::AudioLevel,
+                E::AbsSendTime,
+                E::TransportSequence,
+                E::Mid,
+                E::AbsCaptureTime,
+            ],
             video_extensions: vec![
                 E::AbsSendTime,
                 E::TransportSequence,
                 E::Mid,
                 E::Rid,
                 E::RepairedRid,
+                E::AbsCaptureTime,
+                E::DependencyDescriptor,
             ],
             fingerprints,
             cname,

@@ -7,7 +7,10 @@ use twocan_wire::sdp::fmtp_parameter;
 
 use super::machine::Peer;
 use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, TransceiverId};
-use crate::rtp::{self, Codec, Delivery, Format, Media, OutgoingFrame, OutgoingPacket};
+use crate::rtp::playout::PlayoutStats;
+use crate::rtp::{
+    self, Codec, Delivery, Format, Media, OutgoingFrame, OutgoingPacket, Synchronization,
+};
 use crate::time::Now;
 
 /// A section as the application sees it.
@@ -108,6 +111,18 @@ impl Peer {
         if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
             self.transport.rtp.request_key_frame(&mid);
         }
+    }
+
+    /// Takes what a jitter buffer for the sound of a transceiver counts, for the statistics.
+    pub fn report_playout(&mut self, transceiver: TransceiverId, stats: PlayoutStats) {
+        if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
+            self.transport.rtp.report_playout(&mid, stats);
+        }
+    }
+
+    /// Of each stream that can be told, how much it is ahead of the others of its sender.
+    pub fn synchronization(&self) -> Vec<Synchronization> {
+        self.transport.rtp.synchronization()
     }
 
     /// What was agreed for a transceiver; `None` before an answer accepts it.

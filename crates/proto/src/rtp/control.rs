@@ -44,6 +44,8 @@ impl Session {
                 if let Some(stream) = self.receive.get_mut(&report.ssrc) {
                     let middle = (report.ntp_time >> 16) as u32;
                     stream.last_sr = Some((middle, now.monotonic));
+                    let capture = &mut stream.capture;
+                    capture.handle_report(report.ntp_time, report.rtp_timestamp);
                 }
                 self.handle_blocks(now, &report.reports);
             }
@@ -85,8 +87,7 @@ impl Session {
                 stats.packets_missing += (feedback.deltas.len() - arrived) as u64;
                 self.push_feedback(Feedback::Transport(feedback));
             }
-            // Names of sources come by signaling; nothing here depends on them.
-            Packet::Sdes(_) => {}
+            Packet::Sdes(names) => self.handle_names(&names),
             // We ask for neither.
             Packet::CongestionFeedback(_) | Packet::ExtendedReport(_) => {
                 self.counters.count("rtcp.not_negotiated");

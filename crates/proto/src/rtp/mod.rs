@@ -7,35 +7,43 @@
 //!    packets instead, by [`Session::send_packet`].
 //! 3. In: [`Session::handle_rtp`] takes a decrypted packet, finds its section and stream, undoes
 //!    RTX, notes what is missing, and puts frames together; they come out of
-//!    [`Session::poll_event`].
+//!    [`Session::poll_event`] as soon as they are complete and can be decoded. When to play sound
+//!    is decided by [`playout`], which streams belong together by [`Session::synchronization`].
 //! 4. [`Session::handle_rtcp`] takes reports and feedback, [`Session::poll_rtcp`] writes ours:
 //!    reports, NACK, PLI, FIR, and transport-wide feedback where agreed.
 //!
 //! Hostile and useless packets are counted by reason and dropped.
 
 mod assemble;
+mod cadence;
+mod capture;
 mod control;
 mod demux;
+mod depend;
 mod nack;
 mod numbers;
 mod outbox;
+pub mod playout;
 mod receive;
 mod send;
 mod session;
 mod stats;
+mod synchronize;
 mod transport;
 
 #[cfg(test)]
 mod packet_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod video_tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
-use twocan_wire::payload::{PayloadError, av1, h264, h265, vp8, vp9};
+use twocan_wire::payload::{Inspection, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::TransportFeedback;
 use twocan_wire::rtp::{AudioLevel, ExtensionMap};
 use twocan_wire::seq::SeqNo16;
@@ -43,6 +51,7 @@ use twocan_wire::units::Bitrate;
 
 pub use session::Session;
 pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedbackStats};
+pub use synchronize::Synchronization;
 
 /// How the payloads of a codec become frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,15 +79,32 @@ impl Format {
         }
     }
 
-    /// Whether a payload begins a frame that can be decoded without those before it.
-    fn starts_key_frame(self, payload: &[u8]) -> bool {
+    /// What a payload says of its frame; nothing where it is malformed.
+    fn inspect(self, payload: &[u8]) -> Inspection {
+        let inspection = match self {
+            Self::Whole => Ok(Inspection {
+                starts_frame: true,
+                key_frame: true,
+                ..Inspection::default()
+            }),
+            Self::Vp8 => vp8::inspect(payload),
+            Self::Vp9 => vp9::inspect(payload),
+            Self::Av1 => av1::inspect(payload),
+            Self::H264(_) => h264::inspect(payload),
+            Self::H265 => h265::inspect(payload),
+        };
+        let mut inspection = inspection.unwrap_or_default();
+        // VP9 says it in every payload; here it is asked where a frame begins.
+        inspection.key_frame &= inspection.starts_frame;
+        inspection
+    }
+
+    /// Whether a payload stands before the picture that it belongs to, and holds nothing of it.
+    fn is_prefix(self, payload: &[u8]) -> bool {
         match self {
-            Self::Whole => true,
-            Self::Vp8 => vp8::starts_key_frame(payload),
-            Self::Vp9 => vp9::starts_key_frame(payload),
-            Self::Av1 => av1::starts_key_frame(payload),
-            Self::H264(_) => h264::starts_key_frame(payload),
-            Self::H265 => h265::starts_key_frame(payload),
+            Self::H264(_) => h264::is_prefix(payload),
+            Self::H265 => h265::is_prefix(payload),
+            Self::Whole | Self::Vp8 | Self::Vp9 | Self::Av1 => false,
         }
     }
 
@@ -231,6 +257,9 @@ pub struct IncomingPacket {
     pub is_retransmission: bool,
     /// When it arrived.
     pub received_at: Instant,
+    /// When it was captured, on its sender's clock since 1970: by its own word, or by sender
+    /// reports once one came.
+    pub captured_at: Option<Duration>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
     /// The payload, without padding.
@@ -258,6 +287,9 @@ pub struct Frame {
     pub lost_before: u32,
     /// When its last packet arrived.
     pub received_at: Instant,
+    /// When it was captured, on its sender's clock since 1970: by its own word, or by sender
+    /// reports once one came.
+    pub captured_at: Option<Duration>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
     /// The frame.

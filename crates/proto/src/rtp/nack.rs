@@ -1,6 +1,7 @@
 //! Which packets of a stream are missing, and when to ask for them (RFC 4585 §6.2.1).
 //!
 //! 1. A gap below the highest packet is missing; after a short wait for reordering it is asked for.
+//!    So is the packet after the highest, if that does not end its frame and nothing follows.
 //! 2. It is asked for again once a round trip has passed, a limited number of times.
 //! 3. What is not there then, or too old, is given up.
 
@@ -14,11 +15,11 @@ use twocan_wire::seq::SeqNo16;
 pub(super) const MISSING_MAX: usize = 512;
 
 /// Times a packet is asked for. At 5 % loss each way the tenth fails once in 10^10.
-const ASKED_MAX: u32 = 10;
+pub(super) const ASKED_MAX: u32 = 10;
 
 /// How long a packet may be out of order before it counts as missing. Wi-Fi aggregation reorders
 /// within a few milliseconds.
-const REORDER_WAIT: Duration = Duration::from_millis(5);
+pub(super) const REORDER_WAIT: Duration = Duration::from_millis(5);
 
 /// Between two requests at least, and at most: a round trip on a fast LAN is no reason to ask a
 /// thousand times a second, one over a satellite none to ask only every two seconds.
@@ -27,6 +28,11 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// A packet older than this is of no use to anyone who waits for the picture.
 const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Between two requests for one packet.
+pub(super) fn retry_after(rtt: Duration) -> Duration {
+    rtt.clamp(RETRY_MIN, RETRY_MAX)
+}
 
 #[derive(Debug, Default)]
 pub(super) struct NackList {
@@ -54,6 +60,7 @@ impl NackList {
             return false;
         }
         self.highest = Some(sequence);
+        self.missing.remove(&sequence);
         let gap = (sequence - highest - 1) as usize;
         if gap + self.missing.len() > MISSING_MAX {
             self.missing.clear();
@@ -61,16 +68,29 @@ impl NackList {
             return true;
         }
         for missing in highest + 1..sequence {
-            let ask_at = now + REORDER_WAIT;
-            self.due_at = Some(self.due_at.map_or(ask_at, |due| due.min(ask_at)));
-            let entry = Missing {
-                since: now,
-                asked: 0,
-                ask_at,
-            };
-            self.missing.insert(missing, entry);
+            self.note(now, missing, now + REORDER_WAIT);
         }
         false
+    }
+
+    /// There must be one more packet than those that arrived, and it is late.
+    pub(super) fn expect_next(&mut self, now: Instant) {
+        if let Some(highest) = self.highest
+            && self.missing.len() < MISSING_MAX
+        {
+            self.note(now, highest + 1, now);
+        }
+    }
+
+    fn note(&mut self, now: Instant, sequence: u64, ask_at: Instant) {
+        self.due_at = Some(self.due_at.map_or(ask_at, |due| due.min(ask_at)));
+        let entry = Missing {
+            since: now,
+            asked: 0,
+            ask_at,
+        };
+        // One that was expected before is asked for no more often.
+        self.missing.entry(sequence).or_insert(entry);
     }
 
     /// Forgets everything below `sequence`: it is no longer waited for.
@@ -89,7 +109,7 @@ impl NackList {
         self.missing.retain(|_, missing| {
             missing.asked < ASKED_MAX && now.saturating_duration_since(missing.since) < AGE_MAX
         });
-        let retry = rtt.clamp(RETRY_MIN, RETRY_MAX);
+        let retry = retry_after(rtt);
         let mut due = Vec::new();
         self.due_at = None;
         for (sequence, missing) in &mut self.missing {
@@ -102,6 +122,10 @@ impl NackList {
             self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
         }
         due
+    }
+
+    pub(super) fn highest(&self) -> Option<u64> {
+        self.highest
     }
 
     pub(super) fn due_at(&self) -> Option<Instant> {

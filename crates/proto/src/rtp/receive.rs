@@ -5,18 +5,29 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtcp::ReportBlock;
+use twocan_wire::rtp::AbsCaptureTime;
 use twocan_wire::seq::{SeqNo16, Unwrapper16};
 
 use super::assemble::{Assembled, Assembler, Inserted, Piece};
-use super::nack::NackList;
+use super::cadence::Cadence;
+use super::capture::{CaptureClock, since_1970};
+use super::nack::{self, NackList};
 use super::numbers::Numbers;
 use super::send::ticks;
 use super::stats::InboundStats;
+use super::synchronize::Lag;
 use super::{Codec, Delivery, Event, Frame, IncomingPacket, Media};
+use crate::time::Now;
 
-/// Between two requests for a key frame of one source: a sender needs that long to make one, and
-/// an SFU must not pass on a storm.
-const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two requests for a key frame of one source: two round trips and what a sender needs to
+/// make one, but within these bounds. An SFU must not pass on a storm.
+const KEY_FRAME_RETRY_MIN: Duration = Duration::from_millis(200);
+const KEY_FRAME_RETRY_MAX: Duration = Duration::from_secs(2);
+const KEY_FRAME_MAKING: Duration = Duration::from_millis(100);
+
+/// How long nothing must follow a packet in the middle of a frame before the next one counts as
+/// missing. A pacer may spread a frame over the time until the next.
+const TAIL_WAIT: Duration = Duration::from_millis(50);
 
 /// Numbers below the newest packet that are still asked for when packets are handed out one by
 /// one: a second of video at 10 Mbit/s.
@@ -37,8 +48,13 @@ pub(super) struct ReceiveStream {
     jitter: u32,
     transit: Option<u32>,
     epoch: Instant,
+    rtt: Duration,
     codec: Codec,
     nacks: NackList,
+    /// When the packet after the newest is asked for, unless something comes.
+    tail_at: Option<Instant>,
+    /// Whether the sender marks the ends of frames.
+    ends_frames: bool,
     assembler: Assembler,
     delivery: Delivery,
     delivered: Numbers,
@@ -48,7 +64,23 @@ pub(super) struct ReceiveStream {
     key_frame_wanted: bool,
     key_frame_asked_at: Option<Instant>,
     pub(super) fir_sequence: u8,
+    /// The canonical name of its sender.
+    pub(super) cname: Option<String>,
+    pub(super) lag: Lag,
+    pub(super) capture: CaptureClock,
+    cadence: Cadence,
+    /// When the newest frame was captured, and when it was handed out.
+    last_frame: Option<(Duration, Instant)>,
     pub(super) stats: InboundStats,
+}
+
+/// When a packet arrives, and over what path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Now,
+    pub(super) rtt: Duration,
+    /// A moment in the past, the same for all streams.
+    pub(super) epoch: Instant,
 }
 
 /// What a packet says, its address apart.
@@ -78,8 +110,11 @@ impl ReceiveStream {
             jitter: 0,
             transit: None,
             epoch: now,
+            rtt: Duration::ZERO,
             codec,
             nacks: NackList::default(),
+            tail_at: None,
+            ends_frames: false,
             assembler: Assembler::new(codec.format.is_video(), codec.nack),
             delivery: media.delivery,
             delivered: Numbers::new(),
@@ -89,24 +124,12 @@ impl ReceiveStream {
             key_frame_wanted: false,
             key_frame_asked_at: None,
             fir_sequence: 0,
-            stats: InboundStats {
-                mid: mid.clone(),
-                rid: rid.clone(),
-                ssrc,
-                packets_received: 0,
-                bytes_received: 0,
-                header_bytes_received: 0,
-                packets_lost: 0,
-                packets_discarded: 0,
-                retransmitted_packets_received: 0,
-                jitter: Duration::ZERO,
-                frames_received: 0,
-                key_frames_received: 0,
-                frames_dropped: 0,
-                nack_count: 0,
-                pli_count: 0,
-                fir_count: 0,
-            },
+            cname: None,
+            lag: Lag::default(),
+            capture: CaptureClock::new(codec.clock_rate),
+            cadence: Cadence::default(),
+            last_frame: None,
+            stats: InboundStats::new(mid.clone(), rid.clone(), ssrc),
             mid,
             rid,
             ssrc,
@@ -115,11 +138,17 @@ impl ReceiveStream {
 
     pub(super) fn handle_packet(
         &mut self,
-        now: Instant,
+        moment: Moment,
         arrival: Arrival,
         arrived: &mut VecDeque<Event>,
     ) {
+        let now = moment.now.monotonic;
         self.heard_at = now;
+        self.rtt = moment.rtt;
+        self.stats.last_packet_received_timestamp = Some(moment.now.wallclock);
+        if self.codec.clock_rate != arrival.codec.clock_rate {
+            self.capture = CaptureClock::new(arrival.codec.clock_rate);
+        }
         self.codec = arrival.codec;
         let is_video = arrival.codec.format.is_video();
         self.stats.packets_received += 1;
@@ -137,17 +166,30 @@ impl ReceiveStream {
         if arrival.codec.nack && self.nacks.handle_arrival(now, sequence) {
             self.assembler.give_up(is_video);
         }
+        if arrival.codec.nack && self.nacks.highest() == Some(sequence) {
+            let piece = &arrival.piece;
+            self.ends_frames |= piece.marker;
+            let goes_on = !piece.marker && !piece.payload.is_empty();
+            let is_open = is_video && goes_on && self.ends_frames;
+            self.tail_at = is_open.then(|| now + TAIL_WAIT);
+        }
         if self.delivery == Delivery::Packets {
-            return self.deliver(sequence, arrival, arrived);
+            return self.deliver(moment.epoch, sequence, arrival, arrived);
         }
         if self.assembler.insert(sequence, arrival.piece) == Inserted::Useless {
             self.stats.packets_discarded += 1;
         }
-        self.pop_frames(now, arrived);
+        self.pop_frames(now, moment.epoch, arrived);
     }
 
     /// Hands out a packet that was not handed out before.
-    fn deliver(&mut self, number: u64, arrival: Arrival, arrived: &mut VecDeque<Event>) {
+    fn deliver(
+        &mut self,
+        epoch: Instant,
+        number: u64,
+        arrival: Arrival,
+        arrived: &mut VecDeque<Event>,
+    ) {
         // Nobody waits for what lies a whole window back.
         self.nacks.forget_below(number.saturating_sub(NACK_WINDOW));
         if !self.delivered.take(number) {
@@ -157,6 +199,10 @@ impl ReceiveStream {
         let piece = arrival.piece;
         if piece.payload.is_empty() {
             return;
+        }
+        let captured_at = self.captured_at(piece.timestamp, piece.capture_time);
+        if let (Some(captured_at), false) = (captured_at, arrival.is_retransmission) {
+            self.lag.handle_frame(epoch, piece.arrived_at, captured_at);
         }
         arrived.push_back(Event::Packet(IncomingPacket {
             mid: self.mid.clone(),
@@ -168,6 +214,7 @@ impl ReceiveStream {
             marker: piece.marker,
             is_retransmission: arrival.is_retransmission,
             received_at: piece.arrived_at,
+            captured_at,
             audio_level: piece.audio_level,
             payload: piece.payload,
         }));
@@ -184,17 +231,26 @@ impl ReceiveStream {
         self.key_frame_wanted = false;
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, arrived: &mut VecDeque<Event>) {
-        self.pop_frames(now, arrived);
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        epoch: Instant,
+        arrived: &mut VecDeque<Event>,
+    ) {
+        self.pop_frames(now, epoch, arrived);
     }
 
-    fn pop_frames(&mut self, now: Instant, arrived: &mut VecDeque<Event>) {
+    fn pop_frames(&mut self, now: Instant, epoch: Instant, arrived: &mut VecDeque<Event>) {
         let mut assembled = VecDeque::new();
-        self.assembler.pop(now, &mut assembled);
+        self.assembler.pop(now, self.rtt, &mut assembled);
         for frame in assembled {
-            self.stats.frames_received += 1;
-            self.stats.key_frames_received += u64::from(frame.key_frame);
-            arrived.push_back(Event::Frame(self.address(frame)));
+            let captured_at = self.captured_at(frame.timestamp, frame.capture_time);
+            if let Some(captured_at) = captured_at {
+                self.lag.handle_frame(epoch, frame.received_at, captured_at);
+                self.last_frame = Some((captured_at, now));
+            }
+            self.count_frame(now, &frame);
+            arrived.push_back(Event::Frame(self.address(frame, captured_at)));
         }
         if let Some(next) = self.assembler.next() {
             self.nacks.forget_below(next);
@@ -202,7 +258,32 @@ impl ReceiveStream {
         self.stats.frames_dropped = self.assembler.dropped + self.assembler.malformed;
     }
 
-    fn address(&self, frame: Assembled) -> Frame {
+    fn count_frame(&mut self, now: Instant, frame: &Assembled) {
+        let stats = &mut self.stats;
+        stats.frames_received += 1;
+        stats.key_frames_received += u64::from(frame.key_frame);
+        if !self.codec.format.is_video() {
+            return;
+        }
+        self.cadence.handle_frame(now);
+        let waited = now.saturating_duration_since(frame.first_received_at);
+        stats.jitter_buffer_delay += waited;
+        stats.jitter_buffer_emitted_count += 1;
+        if frame.packets > 1 {
+            let time = frame
+                .received_at
+                .saturating_duration_since(frame.first_received_at);
+            stats.frames_assembled_from_multiple_packets += 1;
+            stats.total_assembly_time += time;
+        }
+    }
+
+    /// When something was captured on its sender's clock, since 1970.
+    fn captured_at(&mut self, timestamp: u32, stated: Option<AbsCaptureTime>) -> Option<Duration> {
+        self.capture.captured_at(timestamp, stated).map(since_1970)
+    }
+
+    fn address(&self, frame: Assembled, captured_at: Option<Duration>) -> Frame {
         Frame {
             mid: self.mid.clone(),
             rid: self.rid.clone(),
@@ -213,6 +294,7 @@ impl ReceiveStream {
             marker: frame.marker,
             lost_before: frame.lost_before,
             received_at: frame.received_at,
+            captured_at,
             audio_level: frame.audio_level,
             data: frame.data,
         }
@@ -275,6 +357,10 @@ impl ReceiveStream {
 
     /// The numbers to ask for.
     pub(super) fn take_nacks(&mut self, now: Instant, rtt: Duration) -> Vec<SeqNo16> {
+        if self.tail_at.is_some_and(|at| at <= now) {
+            self.tail_at = None;
+            self.nacks.expect_next(now);
+        }
         self.nacks.take_due(now, rtt)
     }
 
@@ -296,9 +382,17 @@ impl ReceiveStream {
     fn key_frame_at(&self) -> Option<Instant> {
         // While no key frame has come, the wish stands, also after a request was lost.
         let starved = self.delivery == Delivery::Frames && self.assembler.needs_key();
-        let wanted = self.key_frame_wanted || starved;
-        let asked_at = self.key_frame_asked_at.map(|at| at + KEY_FRAME_INTERVAL);
-        (wanted && (self.codec.pli || self.codec.fir)).then(|| asked_at.unwrap_or(self.epoch))
+        if !(starved || self.key_frame_wanted) || !(self.codec.pli || self.codec.fir) {
+            return None;
+        }
+        let retry = self.rtt * 2 + KEY_FRAME_MAKING;
+        let retry = retry.clamp(KEY_FRAME_RETRY_MIN, KEY_FRAME_RETRY_MAX);
+        Some(match self.key_frame_asked_at {
+            Some(asked_at) => asked_at + retry,
+            None if self.key_frame_wanted => self.epoch,
+            // The first packet of the stream may be the second to arrive.
+            None => self.epoch + nack::REORDER_WAIT,
+        })
     }
 
     pub(super) fn codec(&self) -> Codec {
@@ -307,19 +401,37 @@ impl ReceiveStream {
 
     /// When feedback is next due.
     pub(super) fn feedback_at(&self) -> Option<Instant> {
-        let dates = [self.nacks.due_at(), self.key_frame_at()];
+        let dates = [self.nacks.due_at(), self.tail_at, self.key_frame_at()];
         dates.into_iter().flatten().min()
     }
 
     /// When a frame may be given up.
     pub(super) fn frame_deadline(&self) -> Option<Instant> {
-        self.assembler.gap_deadline()
+        self.assembler.deadline()
     }
 
-    pub(super) fn stats(&self) -> InboundStats {
+    /// Statistics as of `now`.
+    pub(super) fn stats(&self, now: Instant) -> InboundStats {
         let mut stats = self.stats.clone();
         stats.packets_lost = self.lost();
         stats.jitter = ticks(self.jitter >> 4, self.codec.clock_rate);
+        if self.codec.format.is_video() {
+            stats.frames_per_second = Some(self.cadence.frames_per_second(now));
+            stats.freeze_count = self.cadence.freeze_count;
+            stats.total_freezes_duration = self.cadence.total_freezes_duration;
+        }
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let last = self
+            .last_frame
+            .map(|(captured_at, at)| captured_at.saturating_add(since(at)));
+        stats.estimated_playout_timestamp = last;
+        if let Some(playout) = stats.playout {
+            stats.packets_discarded += playout.packets_discarded;
+            stats.jitter_buffer_delay = playout.jitter_buffer_delay;
+            stats.jitter_buffer_target_delay = playout.jitter_buffer_target_delay;
+            stats.jitter_buffer_minimum_delay = playout.jitter_buffer_minimum_delay;
+            stats.jitter_buffer_emitted_count = playout.jitter_buffer_emitted_count;
+        }
         stats
     }
 }

@@ -9,7 +9,8 @@ use twocan_wire::seq::SeqNo16;
 
 use super::assemble::Piece;
 use super::demux::Target;
-use super::receive::{Arrival, ReceiveStream};
+use super::playout::PlayoutStats;
+use super::receive::{Arrival, Moment, ReceiveStream};
 use super::send::SendStream;
 use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
 use super::transport::ArrivalLog;
@@ -50,6 +51,8 @@ pub struct Session {
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.
     next_video: usize,
+    /// When this was first and last told of the time.
+    told: Option<(Instant, Instant)>,
     events: VecDeque<Event>,
     /// Frames and packets on their way to the events.
     arrived: VecDeque<Event>,
@@ -74,6 +77,7 @@ impl Session {
             rtt: RTT_DEFAULT,
             feedback: VecDeque::new(),
             next_video: 0,
+            told: None,
             events: VecDeque::new(),
             arrived: VecDeque::new(),
             transport_stats: TransportFeedbackStats::default(),
@@ -165,7 +169,8 @@ impl Session {
             .for_each(|stream| stream.set_delivery(delivery));
     }
 
-    /// Asks the senders of a section for a key frame, at most twice a second each.
+    /// Asks the senders of a section for a key frame, each at most once in two round trips and 100 ms
+    /// (200 ms at least, 2 s at most).
     pub fn request_key_frame(&mut self, mid: &Mid) {
         let streams = self.receive.values_mut();
         streams
@@ -175,13 +180,15 @@ impl Session {
 
     /// Takes a decrypted and authenticated RTP packet.
     pub fn handle_rtp(&mut self, now: Now, packet: &[u8]) {
-        if let Err(reason) = self.try_handle_rtp(now.monotonic, packet) {
+        if let Err(reason) = self.try_handle_rtp(now, packet) {
             self.counters.count(reason);
         }
         self.drain_arrived();
     }
 
-    fn try_handle_rtp(&mut self, now: Instant, packet: &[u8]) -> Result<(), &'static str> {
+    fn try_handle_rtp(&mut self, now: Now, packet: &[u8]) -> Result<(), &'static str> {
+        let moment = self.moment(now);
+        let now = now.monotonic;
         let header = Header::parse(packet).map_err(|_| "rtp.bad_header")?;
         let payload = header.payload(packet).map_err(|_| "rtp.bad_padding")?;
         let values = ExtensionValues::read(&header.extensions, &self.extensions);
@@ -216,18 +223,21 @@ impl Session {
                 timestamp: header.timestamp,
                 marker: header.marker,
                 audio_level: values.audio_level,
+                capture_time: values.abs_capture_time,
+                dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
                 payload: payload.to_vec(),
                 arrived_at: now,
             },
         };
-        stream.handle_packet(now, arrival, &mut self.arrived);
+        stream.handle_packet(moment, arrival, &mut self.arrived);
         Ok(())
     }
 
     /// Lets time pass: gaps that were waited for long enough are given up.
     pub fn handle_timeout(&mut self, now: Now) {
+        let epoch = self.moment(now).epoch;
         for stream in self.receive.values_mut() {
-            stream.handle_timeout(now.monotonic, &mut self.arrived);
+            stream.handle_timeout(now.monotonic, epoch, &mut self.arrived);
         }
         self.drain_arrived();
     }
@@ -333,7 +343,32 @@ impl Session {
 
     /// Statistics of what we receive, by source.
     pub fn inbound_stats(&self) -> impl Iterator<Item = InboundStats> {
-        self.receive.values().map(ReceiveStream::stats)
+        let streams = self.receive.values();
+        let told = self.told.map(|(_, now)| now);
+        streams.map(move |stream| stream.stats(told.unwrap_or(stream.heard_at)))
+    }
+
+    /// Takes what a [jitter buffer](super::playout::AudioPlayout) for the sound of a section counts,
+    /// for the statistics.
+    pub fn report_playout(&mut self, mid: &Mid, stats: PlayoutStats) {
+        let streams = self.receive.values_mut();
+        // The one that is heard: others of the section are over.
+        let newest = streams
+            .filter(|stream| stream.mid == *mid)
+            .max_by_key(|stream| stream.heard_at);
+        if let Some(stream) = newest {
+            stream.stats.playout = Some(stats);
+        }
+    }
+
+    fn moment(&mut self, now: Now) -> Moment {
+        let (epoch, _) = self.told.unwrap_or((now.monotonic, now.monotonic));
+        self.told = Some((epoch, now.monotonic));
+        Moment {
+            now,
+            rtt: self.rtt,
+            epoch,
+        }
     }
 
     /// What transport-wide feedback said.

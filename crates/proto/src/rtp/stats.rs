@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 
+use super::playout::PlayoutStats;
+
 /// `RTCOutboundRtpStreamStats`, as far as this layer knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundStats {
@@ -67,6 +69,8 @@ pub struct InboundStats {
     pub packets_lost: i64,
     /// `packetsDiscarded`: too late or twice.
     pub packets_discarded: u64,
+    /// `lastPacketReceivedTimestamp`: time since 1970 on our clock.
+    pub last_packet_received_timestamp: Option<Duration>,
     /// `retransmittedPacketsReceived`.
     pub retransmitted_packets_received: u64,
     /// `jitter` (RFC 3550 A.8).
@@ -77,12 +81,74 @@ pub struct InboundStats {
     pub key_frames_received: u64,
     /// `framesDropped`: complete, but not decodable after a loss.
     pub frames_dropped: u64,
+    /// `framesPerSecond`, of those handed out; `None` for sound.
+    pub frames_per_second: Option<u32>,
+    /// `freezeCount`: how often a frame was followed by the next only after three times the average,
+    /// and 150 ms more than that. These are times of handing out: a display that lags behind the
+    /// network shows fewer freezes.
+    pub freeze_count: u64,
+    /// `totalFreezesDuration`, in the same way.
+    pub total_freezes_duration: Duration,
+    /// `framesAssembledFromMultiplePackets`.
+    pub frames_assembled_from_multiple_packets: u64,
+    /// `totalAssemblyTime`: from the first to the last packet of each of these.
+    pub total_assembly_time: Duration,
+    /// `jitterBufferDelay`: of video from the first packet of each frame until it is handed out; of
+    /// sound as the application's jitter buffer has it.
+    pub jitter_buffer_delay: Duration,
+    /// `jitterBufferTargetDelay`; none for video, which is handed out as soon as it is complete.
+    pub jitter_buffer_target_delay: Duration,
+    /// `jitterBufferMinimumDelay`, in the same way.
+    pub jitter_buffer_minimum_delay: Duration,
+    /// `jitterBufferEmittedCount`: frames of video, samples of sound.
+    pub jitter_buffer_emitted_count: u64,
+    /// `estimatedPlayoutTimestamp`: when what is shown now was captured, on the sender's clock since
+    /// 1970, if it is shown as it is handed out.
+    pub estimated_playout_timestamp: Option<Duration>,
+    /// `concealedSamples` and what else only a jitter buffer for sound knows, once the application
+    /// has reported it.
+    pub playout: Option<PlayoutStats>,
     /// `nackCount`: NACK packets sent.
     pub nack_count: u64,
     /// `pliCount`: PLI packets sent.
     pub pli_count: u64,
     /// `firCount`: FIR packets sent.
     pub fir_count: u64,
+}
+
+impl InboundStats {
+    pub(super) fn new(mid: Mid, rid: Option<Rid>, ssrc: Ssrc) -> Self {
+        Self {
+            mid,
+            rid,
+            ssrc,
+            packets_received: 0,
+            bytes_received: 0,
+            header_bytes_received: 0,
+            packets_lost: 0,
+            packets_discarded: 0,
+            last_packet_received_timestamp: None,
+            retransmitted_packets_received: 0,
+            jitter: Duration::ZERO,
+            frames_received: 0,
+            key_frames_received: 0,
+            frames_dropped: 0,
+            frames_per_second: None,
+            freeze_count: 0,
+            total_freezes_duration: Duration::ZERO,
+            frames_assembled_from_multiple_packets: 0,
+            total_assembly_time: Duration::ZERO,
+            jitter_buffer_delay: Duration::ZERO,
+            jitter_buffer_target_delay: Duration::ZERO,
+            jitter_buffer_minimum_delay: Duration::ZERO,
+            jitter_buffer_emitted_count: 0,
+            estimated_playout_timestamp: None,
+            playout: None,
+            nack_count: 0,
+            pli_count: 0,
+            fir_count: 0,
+        }
+    }
 }
 
 /// What transport-wide feedback says about the packets that we sent.

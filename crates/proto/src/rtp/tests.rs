@@ -71,10 +71,14 @@ pub(super) struct Call {
     wire: BTreeMap<(Instant, u64), (usize, Datagram)>,
     sent: u64,
     random: Random,
-    loss_percent: u32,
-    delay: Duration,
-    jitter_ms: u32,
+    pub(super) loss_percent: u32,
+    /// Everything is lost after so many datagrams.
+    pub(super) lose_after: Option<u32>,
+    pub(super) delay: Duration,
+    pub(super) jitter_ms: u32,
     events: [Vec<Event>; 2],
+    /// Timestamps of frames, and when they came out.
+    handed_out: [Vec<(u32, Instant)>; 2],
 }
 
 impl Call {
@@ -101,13 +105,15 @@ impl Call {
             sent: 0,
             random,
             loss_percent: 0,
+            lose_after: None,
             delay: Duration::from_millis(20),
             jitter_ms: 0,
             events: [Vec::new(), Vec::new()],
+            handed_out: [Vec::new(), Vec::new()],
         }
     }
 
-    fn send(&mut self, side: usize, mid: &str, timestamp: u32, data: &[u8]) {
+    pub(super) fn send(&mut self, side: usize, mid: &str, timestamp: u32, data: &[u8]) {
         let mid = Mid::from(mid);
         let section = self.sides[side].media.iter().find(|media| media.mid == mid);
         let payload_type = section.unwrap().codecs[0].payload_type_send;
@@ -141,6 +147,9 @@ impl Call {
                 self.transmit(side, Datagram::Rtcp(out));
             }
             while let Some(event) = self.sides[side].poll_event() {
+                if let Event::Frame(frame) = &event {
+                    self.handed_out[side].push((frame.timestamp, self.now.monotonic));
+                }
                 self.events[side].push(event);
             }
         }
@@ -149,6 +158,12 @@ impl Call {
     fn transmit(&mut self, from: usize, datagram: Datagram) {
         if self.random.below(100) < self.loss_percent {
             return;
+        }
+        if let Some(left) = &mut self.lose_after {
+            if *left == 0 {
+                return;
+            }
+            *left -= 1;
         }
         let jitter = self.random.below(self.jitter_ms + 1);
         let at = self.now.monotonic + self.delay + Duration::from_millis(u64::from(jitter));
@@ -189,6 +204,25 @@ impl Call {
             assert!(steps < 1_000_000, "timers without progress");
         }
         self.now = self.now.at(end);
+    }
+
+    /// What happened at a side since this was last called.
+    pub(in crate::rtp) fn take_events(&mut self, side: usize) -> Vec<Event> {
+        std::mem::take(&mut self.events[side])
+    }
+
+    /// Which frames of video came out at a side, by their number, and when.
+    pub(super) fn shown(&self, side: usize, start: Instant) -> Vec<(u32, Duration)> {
+        let all = self.handed_out[side].iter();
+        all.map(|(timestamp, at)| (timestamp / 3000, *at - start))
+            .collect()
+    }
+
+    /// Whether a side was asked for a key frame since this was last called.
+    pub(super) fn takes_key_frame_request(&mut self, side: usize) -> bool {
+        let before = self.events[side].len();
+        self.events[side].retain(|own| !matches!(own, Event::KeyFrameRequested { .. }));
+        self.events[side].len() < before
     }
 
     fn frames(&self, side: usize) -> Vec<&Frame> {

@@ -236,6 +236,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         key_frame: frame.key_frame,
         lost_before: 0,
         received_at: Instant::now(),
+        captured_at: None,
         data: frame.data.clone(),
     }
 }

@@ -51,6 +51,28 @@ pub fn starts_key_frame(payload: &[u8]) -> bool {
     }
 }
 
+/// Whether a payload holds nothing of a picture, only what stands before one: an access unit
+/// delimiter, supplemental information, parameter sets.
+pub fn is_prefix(payload: &[u8]) -> bool {
+    // 6 SEI, 9 delimiter, 13 and 15 extended parameter sets.
+    let stands_before = |kind: u8| matches!(kind & TYPE_MASK, 6..=9 | 13 | 15);
+    match payload {
+        [head, fu, ..] if head & TYPE_MASK == FU_A => stands_before(*fu),
+        [head, rest @ ..] if head & TYPE_MASK == STAP_A => {
+            let mut reader = Reader::new(rest);
+            while !reader.is_empty() {
+                let unit = reader.u16().and_then(|len| reader.take(usize::from(len)));
+                if !unit.is_ok_and(|unit| stands_before(unit_type(unit))) {
+                    return false;
+                }
+            }
+            !rest.is_empty()
+        }
+        [head, ..] => stands_before(*head),
+        [] => false,
+    }
+}
+
 /// What a payload says of its frame: `discardable` when no unit in it is for reference
 /// (`nal_ref_idc`), `key_frame` as [`starts_key_frame`].
 ///
@@ -246,6 +268,23 @@ mod tests {
             out
         };
         chunks.iter().map(write).collect()
+    }
+
+    #[test]
+    fn what_stands_before_a_picture_is_told_from_the_picture() {
+        let sets = [24, 0, 2, 0x67, 1, 0, 1, 0x68];
+        let prefixes: [&[u8]; 5] = [&[9, 0xf0], &[6, 5, 1], &[0x67, 1], &sets, &[0x1c, 0x86, 1]];
+        assert!(prefixes.iter().all(|own| is_prefix(own)));
+        let with_slice = [24, 0, 2, 0x67, 1, 0, 1, 0x65];
+        let pictures: [&[u8]; 6] = [
+            &[],
+            &[0x65, 1],
+            &[0x41],
+            &with_slice,
+            &[0x1c, 0x85, 1],
+            &[24],
+        ];
+        assert!(!pictures.iter().any(|own| is_prefix(own)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ const VPS: u8 = 32;
 const SPS: u8 = 33;
 const PPS: u8 = 34;
 const ACCESS_UNIT_DELIMITER: u8 = 35;
+const PREFIX_SEI: u8 = 39;
 const AGGREGATE: u8 = 48;
 const FRAGMENT: u8 = 49;
 const FU_START: u8 = 0x80;
@@ -59,6 +60,25 @@ pub fn is_key_frame(frame: &[u8]) -> bool {
 /// piece of a picture at which decoding may begin.
 pub fn starts_key_frame(payload: &[u8]) -> bool {
     inspect(payload).is_ok_and(|own| own.key_frame)
+}
+
+/// Whether a payload holds nothing of a picture, only what stands before one: an access unit
+/// delimiter, supplemental information, parameter sets.
+pub fn is_prefix(payload: &[u8]) -> bool {
+    let stands_before = |kind: u8| matches!(kind, VPS..=ACCESS_UNIT_DELIMITER | PREFIX_SEI);
+    let mut reader = Reader::new(payload);
+    let Ok([head, _]) = reader.array() else {
+        return false;
+    };
+    match kind_of(head) {
+        AGGREGATE => {
+            let mut units = aggregated(reader).peekable();
+            units.peek().is_some()
+                && units.all(|unit| unit.is_ok_and(|unit| stands_before(unit_type(unit))))
+        }
+        FRAGMENT => reader.u8().is_ok_and(|fu| stands_before(fu & FU_TYPE_MASK)),
+        kind => stands_before(kind),
+    }
 }
 
 /// What a payload says of its frame: the temporal layer, and of a slice whether others of its
@@ -299,6 +319,16 @@ mod tests {
     }
 
     /// The payloads of libwebrtc's own tests (`video_rtp_depacketizer_h265_unittest.cc`).
+    #[test]
+    fn what_stands_before_a_picture_is_told_from_the_picture() {
+        let sets = [0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x42, 1];
+        let prefixes: [&[u8]; 4] = [&[0x46, 1, 0x50], &[0x4e, 1, 5], &sets, &[0x62, 1, 0xa7, 1]];
+        assert!(prefixes.iter().all(|own| is_prefix(own)));
+        let with_slice = [0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x26, 1];
+        let pictures: [&[u8]; 5] = [&[], &[0x26, 1], &with_slice, &[0x62, 1, 0x93], &[0x60, 1]];
+        assert!(!pictures.iter().any(|own| is_prefix(own)));
+    }
+
     #[test]
     fn payloads_of_libwebrtc_are_read() {
         let single = [0x26, 0x02];
