@@ -48,6 +48,8 @@ pub(super) struct Transport {
     srtp_profile: Option<SrtpProfile>,
     srtp: Option<(srtp::Sender, srtp::Receiver)>,
     pub(super) rtp: rtp::Session,
+    /// Answers to checks of the route in use, as far as they were looked at.
+    answers: u64,
     pub(super) channels: Channels,
     /// Whether both sides want data channels.
     data_accepted: bool,
@@ -81,6 +83,7 @@ impl Transport {
             srtp_profile: None,
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
+            answers: 0,
             channels: Channels::new(
                 sctp::Config {
                     local_max_message_size: max_message_size,
@@ -117,6 +120,7 @@ impl Transport {
         let protocol = match classify(bytes) {
             Some(Protocol::Stun) => {
                 self.ice.handle_stun(at, path, remote, bytes);
+                self.note_round_trip();
                 return true;
             }
             Some(protocol) => protocol,
@@ -131,6 +135,18 @@ impl Transport {
             Protocol::Dtls => self.handle_dtls(at, bytes),
             Protocol::Rtp => self.handle_rtp(now, bytes),
             Protocol::Rtcp => self.handle_rtcp(now, bytes),
+        }
+    }
+
+    /// A side that only receives media learns from ICE how long a repair takes.
+    fn note_round_trip(&mut self) {
+        let selected = self.ice.pairs().find(|(.., selected, _)| *selected);
+        if let Some((.., stats)) = selected
+            && stats.responses_received != self.answers
+            && let Some(round_trip) = stats.current_round_trip_time
+        {
+            self.answers = stats.responses_received;
+            self.rtp.set_round_trip_time(round_trip);
         }
     }
 

@@ -42,6 +42,7 @@ pub struct Session {
     /// Sources of ours that ended and are to be told so.
     pub(super) ended: Vec<Ssrc>,
     pub(super) rtt: Duration,
+    rtt_measured: bool,
     /// When this was first and last told of the time.
     told: Option<(Instant, Instant)>,
     events: VecDeque<Event>,
@@ -66,6 +67,7 @@ impl Session {
             reports_arrivals: false,
             ended: Vec::new(),
             rtt: RTT_DEFAULT,
+            rtt_measured: false,
             told: None,
             events: VecDeque::new(),
             arrived: VecDeque::new(),
@@ -107,9 +109,15 @@ impl Session {
         self.media = media;
     }
 
-    /// Tells of a measured round-trip time, for example ICE's.
+    /// Tells of a measured round-trip time, for example ICE's. The first counts as it is, of each
+    /// later one an eighth (RFC 6298 §2).
     pub fn set_round_trip_time(&mut self, rtt: Duration) {
-        self.rtt = rtt;
+        let before = if std::mem::replace(&mut self.rtt_measured, true) {
+            self.rtt
+        } else {
+            rtt
+        };
+        self.rtt = (before * 7 + rtt) / 8;
     }
 
     /// Splits a frame into packets, which [`Self::poll_packet`] hands out.
