@@ -37,7 +37,7 @@ async fn packets_arrive_with_the_numbers_that_the_application_chose() {
         codec: "vp8",
         sequence_number: Some(number),
         timestamp,
-        marker: number % 2 == 0,
+        marker: number.is_multiple_of(2),
         payload: &[0x10, 1, 2, 3],
     };
     for (number, timestamp) in [(65_534, 1), (65_535, 2), (1, 4), (0, 3)] {
@@ -52,7 +52,7 @@ async fn packets_arrive_with_the_numbers_that_the_application_chose() {
         let next = next.expect("a packet").expect("the track goes on");
         assert_eq!((next.codec.as_str(), next.clock_rate), ("VP8", 90_000));
         assert_eq!(next.payload, [0x10, 1, 2, 3]);
-        assert_eq!(next.marker, next.sequence_number % 2 == 0);
+        assert_eq!(next.marker, next.sequence_number.is_multiple_of(2));
         seen.push((next.sequence_number, next.timestamp));
     }
     seen.sort_by_key(|(_, timestamp)| *timestamp);

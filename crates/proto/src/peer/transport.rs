@@ -54,6 +54,8 @@ pub(super) struct Transport {
     pub(super) retransmissions: RetransmissionRate,
     /// Where media goes, for as long as it does.
     media_route: Option<Route>,
+    /// Answers to checks of the route in use, as far as they were looked at.
+    answers: u64,
     pub(super) channels: Channels,
     /// Whether both sides want data channels.
     data_accepted: bool,
@@ -91,6 +93,7 @@ impl Transport {
             congestion: CongestionControl::new(congestion),
             retransmissions: RetransmissionRate::default(),
             media_route: None,
+            answers: 0,
             channels: Channels::new(
                 sctp::Config {
                     local_max_message_size: max_message_size,
@@ -127,6 +130,7 @@ impl Transport {
         let protocol = match classify(bytes) {
             Some(Protocol::Stun) => {
                 self.ice.handle_stun(at, path, remote, bytes);
+                self.note_round_trip();
                 return true;
             }
             Some(protocol) => protocol,
@@ -141,6 +145,18 @@ impl Transport {
             Protocol::Dtls => self.handle_dtls(at, bytes),
             Protocol::Rtp => self.handle_rtp(now, bytes),
             Protocol::Rtcp => self.handle_rtcp(now, bytes),
+        }
+    }
+
+    /// A side that only receives media learns from ICE how long a repair takes.
+    fn note_round_trip(&mut self) {
+        let selected = self.ice.pairs().find(|(.., selected, _)| *selected);
+        if let Some((.., stats)) = selected
+            && stats.responses_received != self.answers
+            && let Some(round_trip) = stats.current_round_trip_time
+        {
+            self.answers = stats.responses_received;
+            self.rtp.set_round_trip_time(round_trip);
         }
     }
 

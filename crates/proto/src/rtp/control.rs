@@ -101,8 +101,7 @@ impl Session {
             let stream = self.send.values_mut().find(|own| own.ssrc == block.ssrc);
             let rtt = stream.and_then(|stream| stream.handle_report(now, block));
             if let Some(rtt) = rtt {
-                // RFC 6298 §2: an eighth of each new sample.
-                self.rtt = (self.rtt * 7 + rtt) / 8;
+                self.set_round_trip_time(rtt);
             }
         }
     }
@@ -206,8 +205,7 @@ impl Session {
                 break;
             }
             let sender = source_of(&self.media, stream, own);
-            let mut missing = stream.take_nacks(at, self.rtt);
-            missing.truncate(NACK_MAX);
+            let missing = stream.take_nacks(at, self.rtt, NACK_MAX);
             if !missing.is_empty() {
                 let nack = Nack {
                     sender,

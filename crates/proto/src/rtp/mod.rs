@@ -95,8 +95,17 @@ impl Format {
         };
         let mut inspection = inspection.unwrap_or_default();
         // VP9 says it in every payload; here it is asked where a frame begins.
-        inspection.key_frame &= inspection.starts_frame;
+        inspection.key_frame &= inspection.starts_frame && !self.is_later_slice(payload);
         inspection
+    }
+
+    /// Whether a payload begins with a slice that is not the first of its picture.
+    fn is_later_slice(self, payload: &[u8]) -> bool {
+        match self {
+            Self::H264(_) => h264::is_later_slice(payload),
+            Self::H265 => h265::is_later_slice(payload),
+            Self::Whole | Self::Vp8 | Self::Vp9 | Self::Av1 => false,
+        }
     }
 
     /// Whether a payload stands before the picture that it belongs to, and holds nothing of it.

@@ -101,8 +101,8 @@ impl NackList {
         }
     }
 
-    /// The packets to ask for, in order.
-    pub(super) fn take_due(&mut self, now: Instant, rtt: Duration) -> Vec<SeqNo16> {
+    /// The packets to ask for, in order, at most so many; the others stay due.
+    pub(super) fn take_due(&mut self, now: Instant, rtt: Duration, max: usize) -> Vec<SeqNo16> {
         if self.due_at.is_none_or(|due| due > now) {
             return Vec::new();
         }
@@ -113,7 +113,7 @@ impl NackList {
         let mut due = Vec::new();
         self.due_at = None;
         for (sequence, missing) in &mut self.missing {
-            if missing.ask_at <= now {
+            if missing.ask_at <= now && due.len() < max {
                 missing.asked += 1;
                 missing.ask_at = now + retry;
                 due.push(SeqNo16(*sequence as u16));
@@ -146,13 +146,13 @@ mod tests {
         let mut list = NackList::default();
         list.handle_arrival(start, 65_534);
         list.handle_arrival(start, 65_537);
-        assert!(list.take_due(start, RTT).is_empty());
+        assert!(list.take_due(start, RTT, 120).is_empty());
         let due = start + REORDER_WAIT;
         assert_eq!(list.due_at(), Some(due));
-        assert_eq!(list.take_due(due, RTT), [SeqNo16(65_535), SeqNo16(0)]);
-        assert!(list.take_due(due, RTT).is_empty());
+        assert_eq!(list.take_due(due, RTT, 120), [SeqNo16(65_535), SeqNo16(0)]);
+        assert!(list.take_due(due, RTT, 120).is_empty());
         list.handle_arrival(due, 65_535);
-        assert_eq!(list.take_due(due + RTT, RTT), [SeqNo16(0)]);
+        assert_eq!(list.take_due(due + RTT, RTT, 120), [SeqNo16(0)]);
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         let mut asked = 0;
         while let Some(due) = list.due_at() {
             now = due;
-            asked += list.take_due(now, Duration::ZERO).len();
+            asked += list.take_due(now, Duration::ZERO, 120).len();
         }
         assert_eq!(asked, 10);
     }
@@ -177,5 +177,17 @@ mod tests {
         assert!(!list.handle_arrival(now, MISSING_MAX as u64 + 1));
         assert!(list.handle_arrival(now, MISSING_MAX as u64 + 3));
         assert_eq!(list.due_at(), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_one_request_goes_into_the_next() {
+        let now = instant();
+        let mut list = NackList::default();
+        list.handle_arrival(now, 0);
+        list.handle_arrival(now, 301);
+        let due = now + REORDER_WAIT;
+        let counts = [120, 120, 60, 0];
+        assert_eq!(counts.map(|_| list.take_due(due, RTT, 120).len()), counts);
+        assert_eq!(list.due_at(), Some(due + RTT));
     }
 }

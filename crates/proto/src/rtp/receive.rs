@@ -355,13 +355,13 @@ impl ReceiveStream {
         self.expected().cast_signed() - self.received.cast_signed()
     }
 
-    /// The numbers to ask for.
-    pub(super) fn take_nacks(&mut self, now: Instant, rtt: Duration) -> Vec<SeqNo16> {
+    /// The numbers to ask for, at most so many.
+    pub(super) fn take_nacks(&mut self, now: Instant, rtt: Duration, max: usize) -> Vec<SeqNo16> {
         if self.tail_at.is_some_and(|at| at <= now) {
             self.tail_at = None;
             self.nacks.expect_next(now);
         }
-        self.nacks.take_due(now, rtt)
+        self.nacks.take_due(now, rtt, max)
     }
 
     /// Asks for a key frame when it is next allowed.

@@ -51,6 +51,7 @@ pub struct Session {
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.
     next_video: usize,
+    rtt_measured: bool,
     /// When this was first and last told of the time.
     told: Option<(Instant, Instant)>,
     events: VecDeque<Event>,
@@ -77,6 +78,7 @@ impl Session {
             rtt: RTT_DEFAULT,
             feedback: VecDeque::new(),
             next_video: 0,
+            rtt_measured: false,
             told: None,
             events: VecDeque::new(),
             arrived: VecDeque::new(),
@@ -118,9 +120,15 @@ impl Session {
         self.media = media;
     }
 
-    /// Tells of a measured round-trip time, for example ICE's.
+    /// Tells of a measured round-trip time, for example ICE's. The first counts as it is, of each
+    /// later one an eighth (RFC 6298 §2).
     pub fn set_round_trip_time(&mut self, rtt: Duration) {
-        self.rtt = rtt;
+        let before = if std::mem::replace(&mut self.rtt_measured, true) {
+            self.rtt
+        } else {
+            rtt
+        };
+        self.rtt = (before * 7 + rtt) / 8;
     }
 
     /// Splits a frame into packets, which [`Self::poll_packet`] hands out.

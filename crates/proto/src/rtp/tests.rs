@@ -540,6 +540,17 @@ fn reports_tell_loss_and_round_trip_time() {
 }
 
 #[test]
+fn the_first_measured_round_trip_counts_and_later_ones_are_averaged() {
+    let mut session = Session::new(Random::new([1; 32]));
+    let ms = Duration::from_millis(1);
+    assert_eq!(session.rtt, ms * 100, "until one is measured");
+    for (measured, expected) in [(20, 20), (100, 30), (30, 30)] {
+        session.set_round_trip_time(ms * measured);
+        assert_eq!(session.rtt, ms * expected);
+    }
+}
+
+#[test]
 fn transport_feedback_accounts_for_every_packet() {
     let mut call = Call::new(1, &[media("v", Format::Vp8, 10)]);
     send_video(&mut call, vp8_frame);

@@ -330,6 +330,18 @@ fn a_key_frame_begins_with_what_stands_before_its_parameter_sets() {
 }
 
 #[test]
+fn a_picture_without_its_first_slice_is_no_key_frame() {
+    let slices = |starts: [u8; 2]| sent(starts.map(|first| (vec![0x65, first, 1], None)).to_vec());
+    let stream = [slices([0x88, 0x40]), slices([0x88, 0x40])];
+    let mode = PacketizationMode::NonInterleaved;
+    let none = BTreeSet::new();
+    let (came, _) = receive(Format::H264(mode), &stream, &none, &none);
+    assert_eq!(came, [0, 1]);
+    let (came, _) = receive(Format::H264(mode), &stream, &BTreeSet::from([0]), &none);
+    assert_eq!(came, [1]);
+}
+
+#[test]
 fn a_torn_frame_that_nothing_refers_to_does_not_stop_the_stream() {
     let fragment = |importance: u8, edge: u8| (vec![importance | 28, edge | 1, 5], None);
     let frame = |importance| {

@@ -73,6 +73,22 @@ pub fn is_prefix(payload: &[u8]) -> bool {
     }
 }
 
+/// Whether a payload begins with a later slice of its picture, by `first_mb_in_slice` (H.264
+/// §7.3.3), or goes on with a slice. What holds no slice does neither.
+pub fn is_later_slice(payload: &[u8]) -> bool {
+    let is_slice = |kind: u8| matches!(kind & TYPE_MASK, 1 | IDR);
+    // The number 0 is a single bit that is set.
+    match payload {
+        [head, fu, ..] if head & TYPE_MASK == FU_A && fu & FU_START == 0 => is_slice(*fu),
+        [head, fu, first, ..] if head & TYPE_MASK == FU_A => is_slice(*fu) && first & 0x80 == 0,
+        [head, _, _, unit, first, ..] if head & TYPE_MASK == STAP_A => {
+            is_slice(*unit) && first & 0x80 == 0
+        }
+        [head, first, ..] => is_slice(*head) && first & 0x80 == 0,
+        _ => false,
+    }
+}
+
 /// What a payload says of its frame: `discardable` when no unit in it is for reference
 /// (`nal_ref_idc`), `key_frame` as [`starts_key_frame`].
 ///
@@ -268,6 +284,28 @@ mod tests {
             out
         };
         chunks.iter().map(write).collect()
+    }
+
+    #[test]
+    fn later_slices_are_told_from_first_ones() {
+        let later: [&[u8]; 5] = [
+            &[0x65, 0x40],
+            &[0x41, 0x00],
+            &[0x7c, 0x85, 0x40],
+            &[0x7c, 0x05, 0x80],
+            &[24, 0, 2, 0x65, 0x20],
+        ];
+        assert!(later.iter().all(|own| is_later_slice(own)));
+        let first: [&[u8]; 7] = [
+            &[],
+            &[0x65],
+            &[0x65, 0x88],
+            &[0x67, 0x42],
+            &[0x7c, 0x85, 0x88],
+            &[24, 0, 2, 0x65, 0x88],
+            &[24, 0, 2, 0x67, 0x42],
+        ];
+        assert!(!first.iter().any(|own| is_later_slice(own)));
     }
 
     #[test]

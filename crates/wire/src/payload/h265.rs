@@ -81,6 +81,26 @@ pub fn is_prefix(payload: &[u8]) -> bool {
     }
 }
 
+/// Whether a payload begins with a later slice of its picture, by
+/// `first_slice_segment_in_pic_flag` (H.265 §7.3.6.1), or goes on with a slice. What holds no slice
+/// does neither.
+pub fn is_later_slice(payload: &[u8]) -> bool {
+    let is_slice = |kind: u8| kind < VPS;
+    match payload {
+        [head, _, fu, ..] if kind_of(*head) == FRAGMENT && fu & FU_START == 0 => {
+            is_slice(fu & FU_TYPE_MASK)
+        }
+        [head, _, fu, first, ..] if kind_of(*head) == FRAGMENT => {
+            is_slice(fu & FU_TYPE_MASK) && first & 0x80 == 0
+        }
+        [head, _, _, _, unit, _, first, ..] if kind_of(*head) == AGGREGATE => {
+            is_slice(kind_of(*unit)) && first & 0x80 == 0
+        }
+        [head, _, first, ..] => is_slice(kind_of(*head)) && first & 0x80 == 0,
+        _ => false,
+    }
+}
+
 /// What a payload says of its frame: the temporal layer, and of a slice whether others of its
 /// temporal layer refer to it.
 ///
@@ -319,6 +339,26 @@ mod tests {
     }
 
     /// The payloads of libwebrtc's own tests (`video_rtp_depacketizer_h265_unittest.cc`).
+    #[test]
+    fn later_slices_are_told_from_first_ones() {
+        let later: [&[u8]; 4] = [
+            &[0x26, 1, 0x40],
+            &[0x62, 1, 0x93, 0x40],
+            &[0x62, 1, 0x13, 0x80],
+            &[0x60, 1, 0, 3, 0x26, 1, 0x20],
+        ];
+        assert!(later.iter().all(|own| is_later_slice(own)));
+        let first: [&[u8]; 6] = [
+            &[],
+            &[0x26, 1],
+            &[0x26, 1, 0xaf],
+            &[0x40, 1, 0x0c],
+            &[0x62, 1, 0x93, 0xaf],
+            &[0x60, 1, 0, 3, 0x40, 1, 0x0c],
+        ];
+        assert!(!first.iter().any(|own| is_later_slice(own)));
+    }
+
     #[test]
     fn what_stands_before_a_picture_is_told_from_the_picture() {
         let sets = [0x60, 1, 0, 2, 0x40, 1, 0, 2, 0x42, 1];
