@@ -16,7 +16,7 @@ use twocan_wire::sdp::Direction;
 use twocan_wire::units::Bitrate;
 
 /// A virtual minute takes a second or two: this many seeds, unless the environment says otherwise.
-const SEEDS: usize = 3;
+const SEEDS: u64 = 3;
 
 const PICTURE: Duration = Duration::from_micros(33_333);
 const SOUND: Duration = Duration::from_millis(20);
@@ -87,11 +87,15 @@ struct Scene {
     name: String,
 }
 
+/// `TWOCAN_SEED` alone if set, else as many as `TWOCAN_RATE_SEEDS` says (default 3): each is minutes
+/// of virtual time, so the seeds of the other scenarios would take hours.
 fn few_seeds() -> Vec<u64> {
-    let chosen = ["TWOCAN_SEED", "TWOCAN_SEEDS"];
-    let chosen = chosen.iter().any(|name| std::env::var_os(name).is_some());
-    let count = if chosen { usize::MAX } else { SEEDS };
-    seeds().into_iter().take(count).collect()
+    if std::env::var_os("TWOCAN_SEED").is_some() {
+        return seeds();
+    }
+    let wanted = std::env::var("TWOCAN_RATE_SEEDS").ok();
+    let count = wanted.and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
+    (1..=count).collect()
 }
 
 impl Scene {

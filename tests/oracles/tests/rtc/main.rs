@@ -26,7 +26,7 @@ const BAD_LINK: &[&str] = &[
 ];
 
 /// They send extended reports (RFC 3611), which we have not asked for.
-const XR: &str = "rtcp.unknown";
+const XR: &str = "rtcp.not_negotiated";
 
 #[test]
 fn both_connect_whoever_offers_and_in_every_version() {
