@@ -16,7 +16,7 @@ use twocan_wire::sdp::Direction;
 use twocan_wire::units::Bitrate;
 
 /// A virtual minute takes a second or two: this many seeds, unless the environment says otherwise.
-const SEEDS: u64 = 3;
+const SEEDS: usize = 3;
 
 const PICTURE: Duration = Duration::from_micros(33_333);
 const SOUND: Duration = Duration::from_millis(20);
@@ -95,7 +95,7 @@ fn few_seeds() -> Vec<u64> {
     }
     let wanted = std::env::var("TWOCAN_RATE_SEEDS").ok();
     let count = wanted.and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    (1..=count).collect()
+    (1..=count as u64).collect()
 }
 
 impl Scene {
