@@ -168,6 +168,7 @@ test("behind a proxy with HTTPS two see each other, and the server knows who the
 
   // What is open to this machine alone is not open through the proxy, whatever the client claims of itself.
   assert.equal(await status(server.port, "/metrics", {}), 200);
+  assert.equal(await status(server.port, "/metrics", { "x-forwarded-for": "unknown" }), 403);
   for (const claimed of [undefined, "127.0.0.1", "::1", "127.0.0.1, 127.0.0.1"]) {
     assert.equal(await proxy.status("/metrics", claimed ? { "x-forwarded-for": claimed } : {}), 403, `claims ${claimed}`);
   }

@@ -25,6 +25,10 @@ const CONNECT_WITHIN_MS = 12_000;
 const RESTART_EVERY_MS = 7_000;
 /** After so long without a connection the page is told that it failed. It is tried on after that. */
 const FAILED_AFTER_MS = 20_000;
+/** After a refused answer, the next offer waits this long; twice as long after each further one. */
+const REFUSED_WAIT_MS = 1_000;
+/** The longest such wait. */
+const REFUSED_WAIT_MAX_MS = 60_000;
 /** Two looks at a connection are at least this far apart. */
 const WATCH_MS = 50;
 /** Candidates kept while their description is on its way; a browser makes some dozens. */
@@ -56,6 +60,8 @@ export class Peer extends Emitter {
   #makingOffer = false;
   #ignoreOffer = false;
   #settingAnswer = false;
+  /** Answers refused since the last that was taken. */
+  #refused = 0;
   #negotiated = false;
   /** @type {RTCIceCandidateInit[]} */
   #early = [];
@@ -75,6 +81,8 @@ export class Peer extends Emitter {
   #timer;
   /** @type {number | undefined} */
   #offerTimer;
+  /** Runs while offers wait. @type {number | undefined} */
+  #againTimer;
 
   /**
    * @param {object} options
@@ -222,6 +230,7 @@ export class Peer extends Emitter {
   close() {
     clearTimeout(this.#timer);
     clearTimeout(this.#offerTimer);
+    clearTimeout(this.#againTimer);
     const { connection } = this;
     connection.onicecandidate = connection.onnegotiationneeded = connection.onconnectionstatechange = null;
     connection.oniceconnectionstatechange = connection.ontrack = connection.ondatachannel = null;
@@ -284,6 +293,7 @@ export class Peer extends Emitter {
   async #offer() {
     if (!this.#renegotiates && this.connection.remoteDescription) return;
     if (!this.#negotiated) return; // the other side offers first
+    if (this.#againTimer !== undefined) return;
     this.#state("connecting");
     try {
       this.#makingOffer = true;
@@ -311,6 +321,10 @@ export class Peer extends Emitter {
       const { currentLocalDescription, currentRemoteDescription } = connection;
       const isOffer = description.type === "offer";
       await connection.setRemoteDescription(isOffer ? withRoleKept(description, currentLocalDescription, currentRemoteDescription) : description);
+      if (!isOffer) this.#refused = 0;
+    } catch (error) {
+      if (description.type === "answer" && connection.signalingState === "have-local-offer") await this.#takeBack();
+      throw error;
     } finally {
       this.#settingAnswer = false;
     }
@@ -324,6 +338,21 @@ export class Peer extends Emitter {
     if (first) await this.#answerOnItsLines();
     await connection.setLocalDescription();
     if (connection.localDescription) this.#send("answer", connection.localDescription.toJSON());
+  }
+
+  /**
+   * Takes back the offer whose answer was refused: it would bar the way to any other. What it was for is offered again
+   * (the browser asks for it), after a while, since the answer may well be the same.
+   */
+  async #takeBack() {
+    const wait = Math.min(REFUSED_WAIT_MS * 2 ** this.#refused, REFUSED_WAIT_MAX_MS);
+    this.#refused += 1;
+    clearTimeout(this.#againTimer);
+    this.#againTimer = setTimeout(() => {
+      this.#againTimer = undefined;
+      if (this.connection.signalingState === "stable") this.#offer();
+    }, wait);
+    await this.connection.setLocalDescription({ type: "rollback" });
   }
 
   /** @param {RTCIceCandidateInit | null} candidate */

@@ -55,14 +55,7 @@ impl Peer {
         transceiver: TransceiverId,
         frame: &OutgoingFrame<'_>,
     ) -> Result<(), SendFrameError> {
-        let mid = self
-            .negotiator
-            .mid(transceiver)
-            .ok_or(SendFrameError::NotNegotiated)?;
-        if !self.transport.has_keys() {
-            return Err(SendFrameError::NotConnected);
-        }
-        let mid = mid.clone();
+        let mid = self.sending_mid(transceiver)?;
         Ok(self.transport.rtp.send_frame(now, &mid, frame)?)
     }
 
@@ -76,15 +69,17 @@ impl Peer {
         transceiver: TransceiverId,
         packet: &OutgoingPacket<'_>,
     ) -> Result<(), SendFrameError> {
-        let mid = self
-            .negotiator
-            .mid(transceiver)
-            .ok_or(SendFrameError::NotNegotiated)?;
-        if !self.transport.has_keys() {
-            return Err(SendFrameError::NotConnected);
-        }
-        let mid = mid.clone();
+        let mid = self.sending_mid(transceiver)?;
         Ok(self.transport.rtp.send_packet(now, &mid, packet)?)
+    }
+
+    fn sending_mid(&self, transceiver: TransceiverId) -> Result<Mid, SendFrameError> {
+        let mid = self.negotiator.mid(transceiver);
+        let mid = mid.ok_or(SendFrameError::NotNegotiated)?;
+        match self.transport.has_keys() {
+            true => Ok(mid.clone()),
+            false => Err(SendFrameError::NotConnected),
+        }
     }
 
     /// Says how what a transceiver receives is handed out from here on; frames by default.

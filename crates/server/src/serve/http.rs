@@ -44,7 +44,7 @@ async fn metrics(
     headers: HeaderMap,
 ) -> Response {
     let client = client_ip(&shared, remote, &headers);
-    if is_loopback(client) || signaling::bearer_is_right(&shared, &headers) {
+    if client.is_some_and(is_loopback) || signaling::bearer_is_right(&shared, &headers) {
         shared.metrics.render().into_response()
     } else {
         (
@@ -92,17 +92,42 @@ fn is_trusted_proxy(shared: &Shared, remote: SocketAddr) -> bool {
         .contains(&remote.ip().to_canonical())
 }
 
-/// Who asks: the other end, or whom a named proxy says it speaks for.
-fn client_ip(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> IpAddr {
+/// Who asks: the other end, or whom a named proxy says it speaks for. `None` where the proxy does
+/// not say it by an address: taking it for the proxy itself would open what is for this machine.
+fn client_ip(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
     let direct = remote.ip().to_canonical();
     if !is_trusted_proxy(shared, remote) {
-        return direct;
+        return Some(direct);
     }
+    let entries = headers.get_all("x-forwarded-for");
     // The last entry is the named proxy's own; those before it are anybody's claims.
-    headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .next_back()
-        .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok())
-        .unwrap_or(direct)
+    match entries.iter().next_back() {
+        // Without one, the request is the proxy's own: a check of health, or a scrape.
+        None => Some(direct),
+        Some(value) => address(value.to_str().ok()?.rsplit(',').next()?.trim()),
+    }
+}
+
+/// An address as proxies write it: some with the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    let address = text.parse().ok().or_else(with_port)?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_write_addresses_with_and_without_a_port() {
+        let is = |text: &str, expected: [u8; 4]| assert_eq!(address(text), Some(expected.into()));
+        is("192.0.2.7", [192, 0, 2, 7]);
+        is("192.0.2.7:4711", [192, 0, 2, 7]);
+        is("::ffff:192.0.2.7", [192, 0, 2, 7]);
+        is("[::ffff:192.0.2.7]:80", [192, 0, 2, 7]);
+        for text in ["", "unknown", "_hidden", "192.0.2", "localhost"] {
+            assert_eq!(address(text), None, "{text:?}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) async fn open(
     upgrade: WebSocketUpgrade,
     parts: &Parts,
     room: String,
-    client: IpAddr,
+    client: Option<IpAddr>,
     proxied: bool,
 ) -> Response {
     match shared.hall.admit(&room).await {
@@ -68,7 +68,8 @@ pub(crate) async fn open(
     } else {
         Protocol::Base
     };
-    tracing::debug!(%client, room, ?protocol, "signaling opened");
+    let client = client.map(tracing::field::display);
+    tracing::debug!(client, room, ?protocol, "signaling opened");
     let stun_url = stun_url(&shared, host);
     upgrade.on_upgrade(move |socket| run(shared, socket, room, protocol, stun_url))
 }

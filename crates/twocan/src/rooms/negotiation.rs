@@ -4,7 +4,8 @@
 //!    for chat. Who joined answers on those lines; where no offer comes in time, it makes its own.
 //! 2. An offer that crosses ours is ignored by the impolite side, and takes the place of ours at
 //!    the polite side.
-//! 3. A connection that is down gets new ICE credentials ([`super::watch`]).
+//! 3. An offer whose answer is refused is taken back, and made again after a while.
+//! 4. A connection that is down gets new ICE credentials ([`super::watch`]).
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,12 @@ use crate::peer_connection::{IceCandidate, PeerConnectionEvent, SessionDescripti
 
 /// Who joins waits this long for the offer of those who were there, then makes its own.
 const OFFER_WITHIN: Duration = Duration::from_secs(6);
+
+/// After a refused answer, the next offer waits this long; twice as long after each further one.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest such wait.
+const REFUSED_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Candidates kept while their description is on its way; further ones are dropped.
 const EARLY_CANDIDATES_MAX: usize = 100;
@@ -62,6 +69,10 @@ struct Running {
     watch: Watch,
     state: Option<PeerState>,
     offer_at: Option<Instant>,
+    /// Until when offers wait, after a refused answer.
+    again_at: Option<Instant>,
+    /// Answers refused since the last that was taken.
+    refused: u32,
     look_at: Option<Instant>,
 }
 
@@ -76,6 +87,8 @@ impl Negotiation {
             watch,
             state: None,
             offer_at: Some(Instant::now() + OFFER_WITHIN),
+            again_at: None,
+            refused: 0,
             look_at: None,
             of: self,
         };
@@ -83,7 +96,7 @@ impl Negotiation {
             running.begin().await;
         }
         loop {
-            let deadline = [running.offer_at, running.look_at];
+            let deadline = [running.offer_at, running.again_at, running.look_at];
             let deadline = deadline.into_iter().flatten().min();
             let connection = running.of.peer.connection().clone();
             tokio::select! {
@@ -140,6 +153,10 @@ impl Running {
         if self.offer_at.is_some_and(|at| at <= now) {
             self.begin().await;
         }
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = None;
+            self.offer().await;
+        }
         if self.look_at.is_some_and(|at| at <= now) {
             self.look().await;
         }
@@ -177,6 +194,9 @@ impl Running {
         let is_second = connection.remote_description().is_some();
         // Before the first description, the other side offers.
         if !self.negotiated || (is_second && !self.of.peer.takes_offers()) {
+            return;
+        }
+        if self.again_at.is_some() {
             return;
         }
         if connection.signaling_state() != SignalingState::Stable {
@@ -217,7 +237,17 @@ impl Running {
         if self.ignores_offer {
             return Ok(());
         }
-        connection.set_remote_description(description)?;
+        let kind = description.kind;
+        match connection.set_remote_description(description) {
+            Ok(()) if is_offer => {}
+            Ok(()) => self.refused = 0,
+            Err(error) => {
+                if kind == SdpType::Answer {
+                    self.take_back();
+                }
+                return Err(error);
+            }
+        }
         for candidate in std::mem::take(&mut self.early) {
             if let Err(error) = connection.add_ice_candidate(candidate) {
                 tracing::debug!(%error, "early candidate");
@@ -235,6 +265,26 @@ impl Running {
         self.send_description("answer").await;
         self.look().await;
         Ok(())
+    }
+
+    /// Takes back the offer whose answer was refused: it would bar the way to any other.
+    ///
+    /// What it was for is offered again after a while, since the answer may well be the same.
+    fn take_back(&mut self) {
+        let connection = self.of.peer.connection();
+        if connection.signaling_state() != SignalingState::HaveLocalOffer {
+            return;
+        }
+        let wait = REFUSED_WAIT.saturating_mul(2_u32.saturating_pow(self.refused));
+        self.again_at = Some(Instant::now() + wait.min(REFUSED_WAIT_MAX));
+        self.refused = self.refused.saturating_add(1);
+        let rollback = SessionDescription {
+            kind: SdpType::Rollback,
+            sdp: String::new(),
+        };
+        if let Err(error) = connection.set_local_description(Some(rollback)) {
+            tracing::debug!(%error, "not taken back");
+        }
     }
 
     fn candidate(&mut self, candidate: IceCandidate) -> Result<(), Error> {

@@ -194,6 +194,9 @@ async fn play(peer: RoomPeer, options: PlayOptions, tell: mpsc::Sender<Activity>
         let feed = Feed::start(Timeline::new(reader, options.repeats));
         ready.push((path.clone(), format, line, feed));
     }
+    if ready.is_empty() {
+        return false;
+    }
     // All at once, so that sound and picture belong together.
     let start = Instant::now();
     let mut playing = JoinSet::new();

@@ -12,6 +12,10 @@ pub(super) struct Timed {
     pub(super) frame: FileFrame,
 }
 
+/// A file that is not repeated goes back to its start so often for a key frame that is wanted.
+/// Whoever asks for further ones (a browser that cannot decode it does) does not get to see more.
+const REWINDS_MAX: u32 = 3;
+
 #[derive(Debug)]
 pub(super) struct Timeline<R: Read + Seek> {
     reader: FrameReader<R>,
@@ -23,6 +27,7 @@ pub(super) struct Timeline<R: Read + Seek> {
     /// What a frame lasts where neither the file nor its neighbours say.
     usual_duration: u64,
     breaks: bool,
+    rewinds_left: u32,
 }
 
 impl<R: Read + Seek> Timeline<R> {
@@ -35,19 +40,21 @@ impl<R: Read + Seek> Timeline<R> {
             last: None,
             usual_duration,
             breaks: false,
+            rewinds_left: REWINDS_MAX,
         }
     }
 
-    /// The next frame; with `from_key`, the next key frame of the file, or its first where none
-    /// follows. `None` at the end, and for a file without frames.
+    /// The next frame; with `from_key`, the next key frame of the file, or a few times its first
+    /// where none follows. `None` at the end, and for a file without frames.
     pub(super) fn next(&mut self, from_key: bool) -> Result<Option<Timed>, FileError> {
-        let mut may_rewind = from_key || self.repeats;
+        let mut may_rewind = self.repeats || (from_key && self.rewinds_left > 0);
         loop {
             match self.reader.next_frame()? {
                 Some(frame) if from_key && !frame.key_frame => self.breaks = true,
                 Some(frame) => return Ok(Some(self.place(frame))),
                 None if may_rewind => {
                     may_rewind = false;
+                    self.rewinds_left = self.rewinds_left.saturating_sub(1);
                     self.breaks = true;
                     self.reader.rewind()?;
                 }
@@ -111,6 +118,14 @@ mod tests {
         assert_eq!(timed.time, 5 * 4500);
         let after = timeline.next(false).unwrap().unwrap();
         assert_eq!(after.time, 6 * 4500);
+    }
+
+    #[test]
+    fn a_file_ends_though_key_frames_are_wanted_for_ever() {
+        let mut timeline = timeline(false);
+        let count = std::iter::from_fn(|| timeline.next(true).unwrap()).count();
+        // The clip has one key frame, at its start.
+        assert_eq!(count, 1 + REWINDS_MAX as usize);
     }
 
     fn timeline(repeats: bool) -> Timeline<Cursor<&'static [u8]>> {
