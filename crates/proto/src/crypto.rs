@@ -5,33 +5,48 @@
 
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{self, EncryptingKey, EncryptionContext, UnboundCipherKey};
-use aws_lc_rs::{constant_time, digest, hmac};
+use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 use thiserror::Error;
 
-/// A tag did not match, or a key has the wrong length.
+/// A tag did not match, or a key or text has a wrong length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("authentication failed")]
 pub struct AuthenticationFailed;
 
-/// An HMAC-SHA1 key (RFC 2104).
+/// An HMAC key (RFC 2104) for tags of up to `LEN` bytes.
 #[derive(Debug, Clone)]
-pub struct HmacSha1(hmac::Key);
+pub struct Hmac<const LEN: usize>(hmac::Key);
+
+/// HMAC-SHA1.
+pub type HmacSha1 = Hmac<20>;
+
+/// HMAC-SHA256.
+pub type HmacSha256 = Hmac<32>;
 
 impl HmacSha1 {
     /// Prepares `key`, of any length.
     pub fn new(key: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key))
     }
+}
 
+impl HmacSha256 {
+    /// Prepares `key`, of any length.
+    pub fn new(key: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+}
+
+impl<const LEN: usize> Hmac<LEN> {
     /// The MAC over `parts`, one after the other.
     #[inline]
-    pub fn sign(&self, parts: &[&[u8]]) -> [u8; 20] {
+    pub fn sign(&self, parts: &[&[u8]]) -> [u8; LEN] {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
             context.update(part);
         }
         let tag = context.sign();
-        let mut mac = [0; 20];
+        let mut mac = [0; LEN];
         mac.copy_from_slice(tag.as_ref());
         mac
     }
@@ -39,13 +54,52 @@ impl HmacSha1 {
     /// Compares the first `mac.len()` bytes of the MAC over `parts`.
     ///
     /// # Errors
-    /// [`AuthenticationFailed`] when they differ, or when `mac` is empty or longer than 20 bytes.
+    /// [`AuthenticationFailed`] when they differ, or when `mac` is empty or longer than `LEN`.
     #[inline]
     pub fn verify(&self, parts: &[&[u8]], mac: &[u8]) -> Result<(), AuthenticationFailed> {
         let expected = self.sign(parts);
         let expected = expected.get(..mac.len()).filter(|mac| !mac.is_empty());
         let expected = expected.ok_or(AuthenticationFailed)?;
         constant_time::verify_slices_are_equal(expected, mac).map_err(|_| AuthenticationFailed)
+    }
+}
+
+/// HKDF (RFC 5869) without salt: the pseudo-random key from which labels draw keys.
+#[derive(Debug)]
+pub struct Hkdf(hkdf::Prk);
+
+impl Hkdf {
+    /// HKDF-Extract with SHA-256.
+    pub fn sha256(secret: &[u8]) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret))
+    }
+
+    /// HKDF-Extract with SHA-512.
+    pub fn sha512(secret: &[u8]) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA512, &[]).extract(secret))
+    }
+
+    /// HKDF-Expand into `key`.
+    ///
+    /// # Errors
+    /// [`AuthenticationFailed`] for more than 255 hashes of bytes.
+    pub fn expand(&self, label: &[&[u8]], key: &mut [u8]) -> Result<(), AuthenticationFailed> {
+        let len = Length(key.len());
+        let okm = self
+            .0
+            .expand(label, len)
+            .map_err(|_| AuthenticationFailed)?;
+        okm.fill(key).map_err(|_| AuthenticationFailed)
+    }
+}
+
+/// How much of the key material is wanted, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
     }
 }
 

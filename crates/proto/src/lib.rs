@@ -18,6 +18,7 @@ pub mod peer;
 pub mod random;
 pub mod rtp;
 pub mod sctp;
+pub mod sframe;
 pub mod srtp;
 pub mod stun_server;
 pub mod time;

@@ -38,5 +38,6 @@ pub mod rtp;
 pub mod sctp;
 pub mod sdp;
 pub mod seq;
+pub mod sframe;
 pub mod stun;
 pub mod units;
