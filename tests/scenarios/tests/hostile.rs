@@ -110,14 +110,15 @@ fn damaged_datagrams_are_dropped_and_their_content_sent_again() {
             call.with(0, |peer, now| peer.send_text(now, id, text))
                 .unwrap();
         }
-        call.run_for(Duration::from_secs(30));
+        // Less than consent lasts: of its five or six checks all can be lost.
+        call.run_for(Duration::from_secs(25));
         assert_eq!(
             call.take_messages(1).len(),
             50,
             "seed {seed}, {}",
             call.explain()
         );
-        // A tenth of the consent checks is lost as well: a moment of silence is no failure.
+        // A moment of silence is no failure.
         let failed =
             (0..2).any(|index| call.peer(index).connection_state() == ConnectionState::Failed);
         assert!(!failed, "seed {seed}, {}", call.explain());

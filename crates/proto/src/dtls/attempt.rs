@@ -132,6 +132,20 @@ impl Attempt {
         }
     }
 
+    /// Whether a later fragment of a hello with that number can be of use. The engine keeps one
+    /// with a higher number for later, and falls over it once the handshake is complete.
+    pub(super) fn awaits_rest(&self, sequence: u16) -> bool {
+        match &self.hellos[..] {
+            [] => sequence == 0,
+            hellos => hellos.iter().any(|hello| hello.sequence == sequence),
+        }
+    }
+
+    /// The peer's hellos that the engine took.
+    pub(super) fn hellos(&self) -> &[Hello] {
+        &self.hellos
+    }
+
     pub(super) fn into_hellos(self) -> Vec<Hello> {
         self.hellos
     }

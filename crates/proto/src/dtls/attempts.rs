@@ -122,6 +122,12 @@ impl Attempts {
             counters.count("dtls.hello_of_other_role");
             return Place::Nobody;
         }
+        let mut taken = self.live.iter().flat_map(|attempt| attempt.hellos());
+        if hello.is_client && taken.any(|taken| taken.is_renumbered(&hello)) {
+            // An engine would keep it for later, and fall over it.
+            counters.count("dtls.renumbered_hello");
+            return Place::Nobody;
+        }
         let matching = |wanted: Match| {
             let mut newest_first = self.live.iter().rev();
             let found = newest_first.find(|attempt| attempt.compare(&hello) == wanted);
@@ -143,7 +149,12 @@ impl Attempts {
                 return Place::Nobody;
             }
         }
-        let number = known.or(next).or_else(|| self.make(now, counters));
+        let found = known.or(next);
+        if found.is_none() && hello.sequence != 0 {
+            counters.count("dtls.second_hello_first");
+            return Place::Nobody;
+        }
+        let number = found.or_else(|| self.make(now, counters));
         let Some(attempt) = number.and_then(|number| self.get(number)) else {
             return Place::Nobody;
         };
@@ -160,7 +171,10 @@ impl Attempts {
     pub(super) fn takers(&self, part: &Part) -> Vec<u32> {
         let takes = |attempt: &&Attempt| match part {
             Part::Hello(_) => false,
-            Part::RestOfHello => self.role == Role::Server || self.last() == Some(attempt.number),
+            Part::RestOfHello { sequence } => {
+                let is_its = self.role == Role::Server || self.last() == Some(attempt.number);
+                is_its && attempt.awaits_rest(*sequence)
+            }
             // DTLS 1.3 encrypts all that follows the hellos.
             Part::Later => attempt.has_hello() && !attempt.is_dtls_1_3(),
         };

@@ -72,18 +72,20 @@ impl<'a> Record<'a> {
         let offset = u32::from_be_bytes([0, header[6], header[7], header[8]]);
         let len = u32::from_be_bytes([0, header[9], header[10], header[11]]) as usize;
         let kind = header[0];
+        let sequence = u16::from_be_bytes([header[4], header[5]]);
         if !matches!(kind, CLIENT_HELLO | SERVER_HELLO | HELLO_VERIFY_REQUEST) {
             return Some(Part::Later);
         }
         if offset != 0 {
-            return Some(Part::RestOfHello);
+            return Some(Part::RestOfHello { sequence });
         }
         let body = body.get(..len).unwrap_or(body);
         Some(Part::Hello(Hello {
             is_client: kind == CLIENT_HELLO,
             asks_retry: kind == HELLO_VERIFY_REQUEST
                 || body.get(2..RANDOM_END) == Some(&HELLO_RETRY_REQUEST),
-            sequence: u16::from_be_bytes([header[4], header[5]]),
+            sequence,
+            message_len: u32::from_be_bytes([0, header[1], header[2], header[3]]),
             body: body.to_vec(),
         }))
     }
@@ -106,7 +108,10 @@ pub(super) enum Part {
     /// The first fragment of a hello.
     Hello(Hello),
     /// A later fragment of one.
-    RestOfHello,
+    RestOfHello {
+        /// The number of the message.
+        sequence: u16,
+    },
     /// A later message.
     Later,
 }
@@ -120,6 +125,8 @@ pub(super) struct Hello {
     asks_retry: bool,
     /// The number of the message: higher after a request to retry.
     pub(super) sequence: u16,
+    /// Of all fragments.
+    message_len: u32,
     body: Vec<u8>,
 }
 
@@ -138,6 +145,15 @@ impl Hello {
         let len = self.body.len().min(other.body.len());
         let enough = len >= RANDOM_END || self.body.len() == other.body.len();
         self.sequence == other.sequence && enough && self.body[..len] == other.body[..len]
+    }
+
+    /// Whether the other is this message with another number, as a flipped bit makes it. The next
+    /// message after a request to retry has another length as well: a cookie, or another key.
+    pub(super) fn is_renumbered(&self, other: &Self) -> bool {
+        let len = self.body.len().min(other.body.len());
+        self.sequence != other.sequence
+            && self.message_len == other.message_len
+            && self.body[..len] == other.body[..len]
     }
 
     /// Whether the other can be the next of the same side: a client repeats its random (RFC 8446

@@ -312,6 +312,32 @@ fn a_handshake_whose_datagrams_are_damaged_always_completes() {
     }
 }
 
+#[test]
+fn hellos_with_another_number_do_not_stop_a_handshake() {
+    for number in [1_u16, 2, 4, 0x8000] {
+        for first in [true, false] {
+            let mut pair = Pair::new();
+            pair.start();
+            pair.collect();
+            let hellos: Vec<_> = pair.wire.drain(..).collect();
+            let renumbered = hellos.iter().cloned().map(|(at, to, mut datagram)| {
+                datagram[17..19].copy_from_slice(&number.to_be_bytes());
+                (at, to, datagram)
+            });
+            let renumbered: Vec<_> = renumbered.collect();
+            let (before, after) = match first {
+                true => (renumbered, hellos),
+                false => (hellos, renumbered),
+            };
+            pair.wire.extend(before.into_iter().chain(after));
+            pair.run(Duration::from_secs(5));
+            let what = format!("{number} {first}: {:?}", pair.events);
+            assert!(pair.connected(), "{what}");
+            assert_eq!(pair.ends[1].counters().get("dtls.engine_refused"), 0);
+        }
+    }
+}
+
 /// What a stranger says who knows nothing of the two: hellos that any engine would take for the
 /// peer's, for a client and for a server.
 fn forged_hellos() -> [Vec<Vec<u8>>; 2] {
