@@ -60,7 +60,8 @@ for (const first of ["Ada", "Eve"]) test(`offers that cross do not disturb the c
         const [peer] = document.querySelector("call-view").room.peers.values();
         const { signalingState, connectionState } = peer.connection;
         return signalingState === "stable" && connectionState === "connected" && Boolean(document.querySelector(".tile.screen video")?.videoWidth) === on;
-      }, round % 2 === 0);
+        // Firefox now and then does not get over it; then a new connection takes the place of this one after two restarts.
+      }, round % 2 === 0, 60_000);
     }
   }
   for (const page of [ada, eve]) {

@@ -27,6 +27,18 @@ export class ChatChannel extends Emitter {
     return this.#channel?.readyState === "open";
   }
 
+  /** Whether there was a channel and it is gone. */
+  get isLost() {
+    return this.#channel?.readyState === "closed";
+  }
+
+  /** Goes on over a new connection; what waits is sent there. @param {RTCPeerConnection} connection */
+  move(connection) {
+    this.#connection = connection;
+    if (this.#channel) this.#channel.onmessage = this.#channel.onopen = null;
+    this.#channel = null;
+  }
+
   create() {
     this.adopt(this.#connection.createDataChannel(this.label));
   }

@@ -2,6 +2,7 @@ import { ChatChannel } from "./chat-channel.js";
 import { withRoleKept } from "./dtls-role.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
+import { fingerprints, isOtherConnection } from "./sdp-session.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
@@ -23,6 +24,8 @@ const UNSTABLE_MS = 4_000;
 const CONNECT_WITHIN_MS = 12_000;
 /** Between two restarts. */
 const RESTART_EVERY_MS = 7_000;
+/** Restarts in a row that may lead to nothing; then the connection is made anew. */
+const RESTARTS_MAX = 2;
 /** After so long without a connection the page is told that it failed. It is tried on after that. */
 const FAILED_AFTER_MS = 20_000;
 /** After a refused answer, the next offer waits this long; twice as long after each further one. */
@@ -50,7 +53,13 @@ export class Peer extends Emitter {
   /** @type {Record<string, unknown>} */ metadata;
   /** @type {Publication[]} */ publications;
   /** @type {PeerState} */ state = "waiting";
-  /** The connection itself, for what this class does not offer. @type {RTCPeerConnection} */ connection;
+  /**
+   * The connection itself, for what this class does not offer. Another one takes its place when ICE restarts do not
+   * help: look it up each time.
+   *
+   * @type {RTCPeerConnection}
+   */
+  connection;
   /** @type {ChatChannel} */ chat;
 
   #polite;
@@ -73,6 +82,12 @@ export class Peer extends Emitter {
   #receiving = [];
   #restarts = 0;
   #restartedAt = 0;
+  /** Whether ICE has failed on this connection; Firefox then closes its data channels for good. */
+  #hasFailed = false;
+  /** Whether this connection was ever up. */
+  #wasUp = false;
+  /** Certificates of the other side on the connection before this one. @type {Set<string>} */
+  #former = new Set();
   /** @type {number | null} */
   #downSince = null;
   /** @type {import("./mesh-budget.js").Budget | null} */
@@ -104,17 +119,10 @@ export class Peer extends Emitter {
     this.#send = send;
     this.#local = local;
 
-    const connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-    this.connection = connection;
-    this.chat = new ChatChannel(connection);
+    this.connection = this.#connect({ iceServers, bundlePolicy: "max-bundle" });
+    this.chat = new ChatChannel(this.connection);
     this.chat.on("message", (text) => this.emit("message", text));
     this.chat.on("open", () => this.emit("change", null));
-    connection.onicecandidate = ({ candidate }) => candidate && this.#send("candidate", candidate.toJSON());
-    connection.onnegotiationneeded = () => this.#offer();
-    connection.onconnectionstatechange = () => this.#watch();
-    connection.oniceconnectionstatechange = () => this.#watch();
-    connection.ontrack = (event) => this.#received(event);
-    connection.ondatachannel = ({ channel }) => this.#opened(channel);
 
     if (offers) this.#begin();
     else this.#offerTimer = setTimeout(() => this.#begin(), OFFER_WITHIN_MS);
@@ -229,13 +237,54 @@ export class Peer extends Emitter {
 
   close() {
     clearTimeout(this.#timer);
+    this.#disconnect();
+    this.#state("closed");
+  }
+
+  /** @param {RTCConfiguration} configuration */
+  #connect(configuration) {
+    const connection = new RTCPeerConnection(configuration);
+    connection.onicecandidate = ({ candidate }) => candidate && this.#send("candidate", candidate.toJSON());
+    connection.onnegotiationneeded = () => this.#offer();
+    connection.onconnectionstatechange = () => this.#watch();
+    connection.oniceconnectionstatechange = () => this.#watch();
+    connection.ontrack = (event) => this.#received(event);
+    connection.ondatachannel = ({ channel }) => this.#opened(channel);
+    return connection;
+  }
+
+  #disconnect() {
     clearTimeout(this.#offerTimer);
     clearTimeout(this.#againTimer);
+    this.#againTimer = undefined;
     const { connection } = this;
     connection.onicecandidate = connection.onnegotiationneeded = connection.onconnectionstatechange = null;
     connection.oniceconnectionstatechange = connection.ontrack = connection.ondatachannel = null;
     connection.close();
-    this.#state("closed");
+  }
+
+  /**
+   * Lets go of the connection and makes another, where ICE restarts do not help: the other side sees another certificate
+   * in the next offer and does likewise. Data channels end with it.
+   *
+   * @param {boolean} offers whether this side makes that offer
+   */
+  #renew(offers) {
+    const configuration = this.connection.getConfiguration();
+    this.#former = fingerprints(this.connection.remoteDescription?.sdp);
+    this.#disconnect();
+    this.#makingOffer = this.#ignoreOffer = this.#settingAnswer = this.#negotiated = this.#hasFailed = this.#wasUp = false;
+    this.#restarts = 0;
+    this.#restartedAt = performance.now();
+    this.#early = [];
+    this.#sending.clear();
+    this.#receiving = [];
+    // A certificate that it was given would go on with it.
+    this.connection = this.#connect({ ...configuration, certificates: undefined });
+    this.chat.move(this.connection);
+    if (offers) this.#begin();
+    this.emit("change", null);
+    this.#watch();
   }
 
   /** Makes the first offer: a line for sound, one for the picture, and the chat channel. */
@@ -295,20 +344,24 @@ export class Peer extends Emitter {
     if (!this.#negotiated) return; // the other side offers first
     if (this.#againTimer !== undefined) return;
     this.#state("connecting");
+    const { connection } = this;
     try {
       this.#makingOffer = true;
-      await this.connection.setLocalDescription();
-      const description = this.connection.localDescription;
-      if (description?.type === "offer") this.#send("offer", description.toJSON());
+      await connection.setLocalDescription();
+      const description = connection.localDescription;
+      if (connection === this.connection && description?.type === "offer") this.#send("offer", description.toJSON());
     } catch (error) {
-      if (this.connection.signalingState !== "closed") console.warn(`offer to ${this.id} failed`, error);
+      if (connection.signalingState !== "closed") console.warn(`offer to ${this.id} failed`, error);
     } finally {
-      this.#makingOffer = false;
+      if (connection === this.connection) this.#makingOffer = false;
     }
   }
 
   /** @param {RTCSessionDescriptionInit} description */
   async #description(description) {
+    if (this.#former.size > 0 && !isOtherConnection(this.#former, description.sdp)) return; // said before it was let go
+    const known = fingerprints(this.connection.remoteDescription?.sdp);
+    if (description.type === "offer" && this.#renegotiates && isOtherConnection(known, description.sdp)) this.#renew(false);
     const { connection } = this;
     const ready =
       !this.#makingOffer && (connection.signalingState === "stable" || this.#settingAnswer);
@@ -328,8 +381,11 @@ export class Peer extends Emitter {
     } finally {
       this.#settingAnswer = false;
     }
-    for (const candidate of this.#early.splice(0)) await this.#candidate(candidate);
-    if (description.type !== "offer") return;
+    for (const candidate of this.#early.splice(0)) {
+      // One that belongs to a connection of before is none for this one.
+      await this.#candidate(candidate).catch((error) => console.debug("early candidate", error));
+    }
+    if (description.type !== "offer" || connection !== this.connection) return;
 
     const first = !this.#negotiated;
     this.#negotiated = true;
@@ -337,12 +393,13 @@ export class Peer extends Emitter {
     this.#state("connecting");
     if (first) await this.#answerOnItsLines();
     await connection.setLocalDescription();
-    if (connection.localDescription) this.#send("answer", connection.localDescription.toJSON());
+    if (connection === this.connection && connection.localDescription) this.#send("answer", connection.localDescription.toJSON());
   }
 
   /**
-   * Takes back the offer whose answer was refused: it would bar the way to any other. What it was for is offered again
-   * (the browser asks for it), after a while, since the answer may well be the same.
+   * Takes back an offer whose answer was refused: it would bar the way to any other. After a while, since the answer may
+   * well be the same, it is made again. Before the connection was ever up, that is on a new one: the other side takes
+   * the lines of the first for settled.
    */
   async #takeBack() {
     const wait = Math.min(REFUSED_WAIT_MS * 2 ** this.#refused, REFUSED_WAIT_MAX_MS);
@@ -350,9 +407,10 @@ export class Peer extends Emitter {
     clearTimeout(this.#againTimer);
     this.#againTimer = setTimeout(() => {
       this.#againTimer = undefined;
-      if (this.connection.signalingState === "stable") this.#offer();
+      if (!this.#wasUp) this.#renew(true);
+      else if (this.connection.signalingState === "stable") this.#offer();
     }, wait);
-    await this.connection.setLocalDescription({ type: "rollback" });
+    if (this.#wasUp) await this.connection.setLocalDescription({ type: "rollback" });
   }
 
   /** @param {RTCIceCandidateInit | null} candidate */
@@ -394,15 +452,19 @@ export class Peer extends Emitter {
     const { connectionState, iceConnectionState } = this.connection;
     if (connectionState === "connected") {
       this.#downSince = null;
+      this.#wasUp = true;
       this.#restarts = 0;
       this.#state("connected");
       this.#fit();
+      if (this.#hasFailed && this.chat.isLost && this.#renegotiates) this.#renew(true);
       return;
     }
     if (this.state === "closed" || connectionState === "closed") return;
     const now = performance.now();
     this.#downSince ??= now;
+    this.#hasFailed ||= connectionState === "failed" || iceConnectionState === "failed";
     if (this.#renegotiates && now >= this.#restartDue()) {
+      if (this.#restarts >= RESTARTS_MAX) return this.#renew(true);
       this.#restarts += 1;
       this.#restartedAt = now;
       this.connection.restartIce();
@@ -419,10 +481,10 @@ export class Peer extends Emitter {
   #restartDue() {
     const { connectionState, iceConnectionState } = this.connection;
     const isFailed = connectionState === "failed" || iceConnectionState === "failed";
-    const patience = isFailed ? 0 : iceConnectionState === "disconnected" ? UNSTABLE_MS : CONNECT_WITHIN_MS;
+    const patience = isFailed ? 0 : iceConnectionState === "disconnected" ? UNSTABLE_MS : this.#wasUp ? RESTART_EVERY_MS : CONNECT_WITHIN_MS;
     // As a rule one of both restarts: the polite side waits a little longer.
     const manners = this.#polite ? 1_000 : 0;
-    if (this.#restarts === 0) return (this.#downSince ?? 0) + patience + manners;
+    if (this.#restarts === 0) return Math.max(this.#downSince ?? 0, this.#restartedAt) + patience + manners;
     return this.#restartedAt + Math.max(RESTART_EVERY_MS, patience) + manners;
   }
 

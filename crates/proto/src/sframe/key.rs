@@ -18,11 +18,14 @@ pub(super) struct Key {
 #[derive(Debug)]
 enum Cipher {
     Gcm(AesGcm),
-    CtrHmac {
-        encryption: AesCtr,
-        authentication: HmacSha256,
-        tag_len: usize,
-    },
+    CtrHmac(Box<CtrHmac>),
+}
+
+#[derive(Debug)]
+struct CtrHmac {
+    encryption: AesCtr,
+    authentication: HmacSha256,
+    tag_len: usize,
 }
 
 impl Key {
@@ -57,11 +60,11 @@ impl Key {
                 let mut keys = [0; CTR_KEY_LEN + HMAC_KEY_LEN];
                 draw(label, &mut keys)?;
                 let (encryption, authentication) = keys.split_at(CTR_KEY_LEN);
-                Cipher::CtrHmac {
+                Cipher::CtrHmac(Box::new(CtrHmac {
                     encryption: AesCtr::new(encryption)?,
                     authentication: HmacSha256::new(authentication),
                     tag_len: suite.tag_len(),
-                }
+                }))
             }
         };
         Ok(Self { cipher, salt })
@@ -82,15 +85,12 @@ impl Key {
                 let tag = cipher.seal(nonce, &aad.concat(), text)?;
                 out.extend_from_slice(&tag);
             }
-            Cipher::CtrHmac {
-                encryption,
-                authentication,
-                tag_len,
-            } => {
-                encryption.apply(counter_block(nonce), text)?;
-                let lens = lengths(aad, text.len(), *tag_len);
-                let tag = authentication.sign(&[&lens, &nonce, aad[0], aad[1], text]);
-                out.extend(tag.iter().take(*tag_len));
+            Cipher::CtrHmac(keys) => {
+                keys.encryption.apply(counter_block(nonce), text)?;
+                let lens = lengths(aad, text.len(), keys.tag_len);
+                let parts = [&lens[..], &nonce, aad[0], aad[1], text];
+                let tag = keys.authentication.sign(&parts);
+                out.extend(tag.iter().take(keys.tag_len));
             }
         }
         Ok(())
@@ -108,17 +108,14 @@ impl Key {
         let text = in_out.get_mut(start..).unwrap_or_default();
         let len = match &self.cipher {
             Cipher::Gcm(cipher) => cipher.open(nonce, &aad.concat(), text)?,
-            Cipher::CtrHmac {
-                encryption,
-                authentication,
-                tag_len,
-            } => {
-                let len = text.len().checked_sub(*tag_len);
+            Cipher::CtrHmac(keys) => {
+                let len = text.len().checked_sub(keys.tag_len);
                 let len = len.ok_or(AuthenticationFailed)?;
                 let (text, tag) = text.split_at_mut(len);
-                let lens = lengths(aad, len, *tag_len);
-                authentication.verify(&[&lens, &nonce, aad[0], aad[1], text], tag)?;
-                encryption.apply(counter_block(nonce), text)?;
+                let lens = lengths(aad, len, keys.tag_len);
+                let parts = [&lens[..], &nonce, aad[0], aad[1], text];
+                keys.authentication.verify(&parts, tag)?;
+                keys.encryption.apply(counter_block(nonce), text)?;
                 len
             }
         };

@@ -31,7 +31,7 @@ pub struct RoomPeer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     id: String,
-    takes_offers: bool,
+    protocol: String,
     connection: PeerConnection,
     told: Mutex<Told>,
     /// The transceivers on which this side sends, or would.
@@ -48,7 +48,7 @@ struct Told {
 impl RoomPeer {
     pub(super) fn new(info: PeerInfo, connection: PeerConnection) -> Self {
         Self(Arc::new(Inner {
-            takes_offers: info.protocol != "base",
+            protocol: info.protocol,
             id: info.id,
             connection,
             told: Mutex::new(Told {
@@ -57,6 +57,16 @@ impl RoomPeer {
             }),
             lines: watch::Sender::new(BTreeMap::new()),
         }))
+    }
+
+    /// As it would be announced now.
+    pub(super) fn info(&self) -> PeerInfo {
+        PeerInfo {
+            id: self.0.id.clone(),
+            name: self.name(),
+            tracks: self.publications(),
+            protocol: self.0.protocol.clone(),
+        }
     }
 
     /// Its id in the room.
@@ -82,7 +92,7 @@ impl RoomPeer {
     /// Whether it takes further offers: a base client takes none, so that lines and channels
     /// cannot be added later.
     pub fn takes_offers(&self) -> bool {
-        self.0.takes_offers
+        self.0.protocol != "base"
     }
 
     /// The transceiver on which this side sends `source`, once there is one; `None` when the

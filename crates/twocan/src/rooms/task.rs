@@ -1,6 +1,6 @@
 //! The task of a room: one WebSocket after another, and everyone in the room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,20 @@ pub(super) fn lines(sources: &[Source], random: &mut Random) -> Lines {
         (*source, publication)
     };
     sources.iter().map(publication).collect()
+}
+
+/// Whether both descriptions name certificates, and none in common.
+fn names_other_certificate(before: &str, now: &str) -> bool {
+    let fingerprints = |sdp: &str| -> BTreeSet<String> {
+        let values = sdp
+            .lines()
+            .filter_map(|line| line.strip_prefix("a=fingerprint:"));
+        values
+            .map(|value| value.trim().to_ascii_uppercase())
+            .collect()
+    };
+    let (before, now) = (fingerprints(before), fingerprints(now));
+    !before.is_empty() && !now.is_empty() && before.is_disjoint(&now)
 }
 
 impl Task {
@@ -351,6 +365,9 @@ impl Task {
             }
             "offer" | "answer" | "candidate" => {
                 let Some(from) = frame.from else { return };
+                if frame.event == "offer" {
+                    self.let_go_of_former(&from, &frame.data).await;
+                }
                 // On a base server, those who were there are met by their offer.
                 self.meet(PeerInfo::unknown(&from), false).await;
                 let Some(entry) = self.peers.get(&from) else {
@@ -413,6 +430,25 @@ impl Task {
         self.tell(RoomEvent::PeerJoined(peer.clone())).await;
         tokio::spawn(negotiation.run(signals_in));
         self.peers.insert(id, Entry { peer, signals });
+    }
+
+    /// Where ICE restarts did not help, the other side begins a new connection: its offer names
+    /// another certificate, which no connection that exists can take.
+    async fn let_go_of_former(&mut self, from: &str, data: &Value) {
+        let Some(entry) = self.peers.get(from) else {
+            return;
+        };
+        let before = entry.peer.connection().remote_description();
+        let before = before.map(|description| description.sdp);
+        let now = data.get("sdp").and_then(Value::as_str);
+        let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
+        if !names_other_certificate(&before, now) {
+            return;
+        }
+        let info = entry.peer.info();
+        tracing::info!(peer = from, "a new connection");
+        self.forget(from).await;
+        self.meet(info, false).await;
     }
 
     async fn forget(&mut self, id: &str) {
