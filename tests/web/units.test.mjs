@@ -11,7 +11,9 @@ import { readChat } from "../../web/sdk/chat-messages.js";
 import { withRoleKept } from "../../web/sdk/dtls-role.js";
 import { readFileMessage, safeName } from "../../web/sdk/file-messages.js";
 import { meshBudget } from "../../web/sdk/mesh-budget.js";
+import { isOtherConnection, fingerprints } from "../../web/sdk/sdp-session.js";
 import { sessionUrl } from "../../web/sdk/session-url.js";
+import { FrameDecrypter, FrameEncrypter, deriveKey, readHeader, writeHeader } from "../../web/sdk/sframe.js";
 import { Sha256 } from "../../web/sdk/sha256.js";
 import { StatsReader } from "../../web/sdk/stats.js";
 
@@ -165,4 +167,72 @@ test("an offer in the middle of a connection says the role that its sender has",
     assert.deepEqual(again, expected, "after one that was written so");
     assert.deepEqual(withRoleKept(expected, description("answer", ours), description("offer", "actpass")), expected);
   }
+});
+
+/** @param {string} text */
+const hex = (text) => new Uint8Array(Buffer.from(text, "hex"));
+
+test("headers of encrypted frames are those of RFC 9605", () => {
+  const vectors = [
+    [0n, 0n, "00"],
+    [0n, 0xffn, "08ff"],
+    [1n, 0x100_0000n, "1b01000000"],
+    [0xffn, 1n, "81ff"],
+    [0x123n, 0x4567n, "9901234567"],
+    [0x1_0000_0000n, 0n, "c00100000000"],
+    [2n ** 64n - 1n, 2n ** 64n - 1n, "ffffffffffffffffffffffffffffffffff"],
+  ];
+  for (const [keyId, counter, text] of vectors) {
+    assert.equal(Buffer.from(writeHeader(keyId, counter)).toString("hex"), text);
+    assert.deepEqual(readHeader(hex(text + "00")), { keyId, counter, length: text.length / 2 });
+    for (let length = 0; length < text.length / 2; length += 1) assert.equal(readHeader(hex(text).subarray(0, length)), null);
+  }
+  for (const text of ["0807", "0900ff", "8007"]) assert.equal(readHeader(hex(text)), null, "not the shortest form");
+});
+
+test("keys of encrypted frames are those of RFC 9605", async () => {
+  const { key, salt } = await deriveKey(hex("000102030405060708090a0b0c0d0e0f"), 0x123n);
+  assert.equal(Buffer.from(salt).toString("hex"), "84991c167b8cd23c93708ec7");
+  const iv = hex("84991c167b8cd23c9370cba0");
+  const additionalData = hex("99012345674945544620534672616d65205747");
+  const encrypted = hex("94f509d36e9beacb0e261d99c7d1e972f1fed787d4049f17ca21353c1cc24d56ceabced279");
+  const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv, additionalData }, key, encrypted);
+  assert.equal(Buffer.from(plain).toString(), "draft-ietf-sframe-enc");
+});
+
+test("frames are decrypted once, by who has the secret, and only whole", async () => {
+  const secret = new Uint8Array(randomBytes(32));
+  for (const [kind, frame] of [
+    ["audio", hex("f8fffe")],
+    ["audio", hex("")],
+    ["video", hex("1002009d012a4001f000aabbcc")], // a key frame
+    ["video", hex("110200aabbcc")],
+  ]) {
+    const encrypter = new FrameEncrypter(secret);
+    const decrypter = new FrameDecrypter(secret);
+    const clear = kind === "audio" ? 0 : frame[0] & 1 ? 3 : 10;
+    for (let count = 0; count < 10; count += 1) {
+      const encrypted = await encrypter.encrypt(kind, frame);
+      assert.deepEqual(encrypted.subarray(0, clear), frame.subarray(0, clear));
+      assert.equal(await new FrameDecrypter(new Uint8Array(32)).decrypt(kind, encrypted), null);
+      for (let at = 0; at < encrypted.length; at += 1) {
+        const changed = encrypted.slice();
+        changed[at] ^= 0x10;
+        assert.equal(await decrypter.decrypt(kind, changed), null, `byte ${at}`);
+      }
+      assert.deepEqual(await decrypter.decrypt(kind, encrypted), frame);
+      assert.equal(await decrypter.decrypt(kind, encrypted), null, "again");
+    }
+  }
+  await assert.rejects(new FrameEncrypter(secret).encrypt("video", hex("10")), RangeError);
+  for (const nonsense of ["", "00", "10", "9901", "ff"]) assert.equal(await new FrameDecrypter(secret).decrypt("video", hex(nonsense)), null);
+});
+
+test("an offer with another certificate begins a new connection", () => {
+  const before = fingerprints("v=0\r\na=fingerprint:sha-256 AA:BB\r\nm=audio\r\na=fingerprint:sha-256 CC:DD\r\n");
+  assert.deepEqual([...before], ["SHA-256 AA:BB", "SHA-256 CC:DD"]);
+  assert.equal(isOtherConnection(before, "a=fingerprint:sha-256 cc:dd\r\n"), false);
+  assert.equal(isOtherConnection(before, "a=fingerprint:sha-256 AA:CC\r\n"), true);
+  assert.equal(isOtherConnection(before, "v=0\r\n"), false, "it says nothing of certificates");
+  assert.equal(isOtherConnection(fingerprints(undefined), "a=fingerprint:sha-256 AA:CC\r\n"), false, "the first");
 });

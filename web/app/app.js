@@ -14,9 +14,11 @@ export class TwocanApp extends HTMLElement {
   #devices = null;
   #roomName = "";
   #token = "";
+  /** The key of an encrypted room, as it stands in the link. */
+  #fragment = "";
 
   connectedCallback() {
-    this.addEventListener("open-room", (event) => this.#open(/** @type {CustomEvent<string>} */ (event).detail));
+    this.addEventListener("open-room", (event) => this.#open(/** @type {CustomEvent<{name: string, fragment: string}>} */ (event).detail));
     this.addEventListener("join-room", (event) => this.#join(/** @type {CustomEvent<string>} */ (event).detail));
     globalThis.addEventListener("popstate", () => this.#route());
     sweepPrivateFiles().catch(() => {}); // nothing to sweep where there is no such file system
@@ -28,14 +30,16 @@ export class TwocanApp extends HTMLElement {
     const parameters = new URLSearchParams(location.search);
     // A token in the address bar would be copied with the link.
     this.#token = parameters.get("access_token") ?? this.#token;
-    if (name) history.replaceState(null, "", addressOf(name));
+    this.#fragment = new URLSearchParams(location.hash.slice(1)).has("key") ? location.hash : "";
+    if (name) history.replaceState(null, "", this.#addressOf(name));
     if (name) this.#lobby(name);
     else this.#show(new StartView());
   }
 
-  /** @param {string} name */
-  #open(name) {
-    if (roomNameIn(location) !== name) history.pushState(null, "", addressOf(name));
+  /** @param {{name: string, fragment?: string}} room */
+  #open({ name, fragment = this.#fragment }) {
+    this.#fragment = fragment;
+    if (roomNameIn(location) !== name) history.pushState(null, "", this.#addressOf(name));
     this.#lobby(name);
   }
 
@@ -61,7 +65,7 @@ export class TwocanApp extends HTMLElement {
     }
     const view = new CallView(room, devices);
     try {
-      await room.join(new URL(addressOf(this.#roomName), location.href), { name: personName, token: this.#token || undefined });
+      await room.join(new URL(this.#addressOf(this.#roomName), location.href), { name: personName, token: this.#token || undefined });
     } catch (error) {
       this.#lobby(this.#roomName, joinProblem(error));
       return;
@@ -76,6 +80,11 @@ export class TwocanApp extends HTMLElement {
     this.#show(view);
   }
 
+  /** @param {string} room */
+  #addressOf(room) {
+    return `/${encodeURIComponent(room)}${this.#fragment}`;
+  }
+
   /** @param {HTMLElement} view */
   #show(view) {
     if (!(view instanceof LobbyView) && !(view instanceof CallView)) {
@@ -86,11 +95,6 @@ export class TwocanApp extends HTMLElement {
     this.replaceChildren(view);
     if (old instanceof CallView) old.room.leave();
   }
-}
-
-/** @param {string} room */
-function addressOf(room) {
-  return `/${encodeURIComponent(room)}`;
 }
 
 customElements.define("twocan-app", TwocanApp);

@@ -83,6 +83,7 @@ export class CallView extends HTMLElement {
         h("h1", {}, this.room.name),
         h("button", { className: "button small quiet copy", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
         h("span", { className: "gap" }),
+        ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: "Sound and picture are encrypted end to end" }, icon("lock"), h("span", {}, "End to end"))] : []),
         h("span", { className: "people-count", title: "Participants" }, icon("people"), this.#people),
       ),
       this.#banner,
@@ -294,7 +295,7 @@ export class CallView extends HTMLElement {
   }
 
   get #link() {
-    return new URL(`/${encodeURIComponent(this.room.name)}`, location.href).href;
+    return new URL(`/${encodeURIComponent(this.room.name)}${this.room.isEncrypted ? location.hash : ""}`, location.href).href;
   }
 
   #invitation() {

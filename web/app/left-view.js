@@ -22,7 +22,7 @@ export class LeftView extends HTMLElement {
   connectedCallback() {
     const again = h(
       "button",
-      { className: "button primary large", onclick: () => this.dispatchEvent(new CustomEvent("open-room", { detail: this.#room, bubbles: true })) },
+      { className: "button primary large", onclick: () => this.dispatchEvent(new CustomEvent("open-room", { detail: { name: this.#room }, bubbles: true })) },
       icon("again"),
       `Rejoin ${this.#room}`,
     );

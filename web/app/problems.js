@@ -80,6 +80,12 @@ const JOIN = {
  * @returns {Problem}
  */
 export function joinProblem(error) {
+  if (error instanceof RangeError) {
+    return { title: "This link is damaged", advice: "The key of the room at its end is not whole. Ask for the link again, and copy all of it." };
+  }
+  if (error instanceof DOMException && error.name === "NotSupportedError") {
+    return { title: "This room is encrypted end to end", advice: "This browser cannot do that, or the page is not secure. Use https:// and a browser of today." };
+  }
   const reason = /** @type {{reason?: keyof typeof JOIN}} */ (error)?.reason;
   return (reason && JOIN[reason]) ?? JOIN.unreachable;
 }

@@ -1,3 +1,4 @@
+import { FrameEncryption } from "../sdk/frame-encryption.js";
 import { announce } from "./announce.js";
 import { h } from "./dom.js";
 import { icon, mark } from "./icons.js";
@@ -18,6 +19,9 @@ export class StartView extends HTMLElement {
   });
   #link = h("output", { id: "room-link", className: "link-text" });
   #copied = h("span", {}, "Copy link");
+  #encrypts = h("input", { type: "checkbox", id: "encrypts", disabled: !FrameEncryption.isSupported, onchange: () => this.#show() });
+  /** The secret of this room, should it have one. */
+  #secret = FrameEncryption.isSupported ? FrameEncryption.newFragment() : "";
 
   connectedCallback() {
     this.#name.value = randomRoomName();
@@ -50,6 +54,13 @@ export class StartView extends HTMLElement {
           h("label", { for: "room-name" }, "Room"),
           h("div", { className: "field" }, this.#name, again),
           this.#link,
+          h(
+            "label",
+            { className: "choice", title: "The link then carries a key that no server sees. All need it, and a browser of today." },
+            this.#encrypts,
+            icon("lock"),
+            "Encrypt sound and picture end to end",
+          ),
           h("button", { className: "button primary large" }, "Open the room", icon("send")),
           h("button", { type: "button", className: "button quiet", onclick: () => this.#copy() }, icon("link"), this.#copied),
         ),
@@ -67,16 +78,20 @@ export class StartView extends HTMLElement {
 
   #show() {
     const name = roomNameOf(this.#name.value);
-    this.#link.textContent = name ? `${location.host}/${name}` : "Letters and digits, please";
+    this.#link.textContent = name ? `${location.host}/${name}${this.#fragment}` : "Letters and digits, please";
     this.#name.setCustomValidity(name ? "" : "A room needs a name of letters or digits");
     this.#copied.textContent = "Copy link";
+  }
+
+  get #fragment() {
+    return this.#encrypts.checked ? this.#secret : "";
   }
 
   async #copy() {
     const name = roomNameOf(this.#name.value);
     if (!name) return;
     try {
-      await navigator.clipboard.writeText(new URL(`/${encodeURIComponent(name)}`, location.href).href);
+      await navigator.clipboard.writeText(new URL(`/${encodeURIComponent(name)}${this.#fragment}`, location.href).href);
       this.#copied.textContent = "Link copied";
       announce("Link copied");
     } catch {
@@ -88,7 +103,8 @@ export class StartView extends HTMLElement {
   #go(event) {
     event.preventDefault();
     const name = roomNameOf(this.#name.value);
-    if (name) this.dispatchEvent(new CustomEvent("open-room", { detail: name, bubbles: true }));
+    const detail = { name, fragment: this.#fragment };
+    if (name) this.dispatchEvent(new CustomEvent("open-room", { detail, bubbles: true }));
   }
 }
 

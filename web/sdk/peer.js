@@ -66,6 +66,7 @@ export class Peer extends Emitter {
   #renegotiates;
   #send;
   #local;
+  #encryption;
   #makingOffer = false;
   #ignoreOffer = false;
   #settingAnswer = false;
@@ -106,9 +107,10 @@ export class Peer extends Emitter {
    * @param {boolean} options.offers whether this side was there first
    * @param {RTCIceServer[]} options.iceServers
    * @param {LocalMedia} options.local what this side sends
+   * @param {import("./frame-encryption.js").FrameEncryption | null} [options.encryption]
    * @param {(event: "offer" | "answer" | "candidate", data: any) => void} options.send
    */
-  constructor({ info, polite, offers, iceServers, local, send }) {
+  constructor({ info, polite, offers, iceServers, local, encryption = null, send }) {
     super();
     this.id = info.id;
     this.name = info.name ?? "";
@@ -118,6 +120,7 @@ export class Peer extends Emitter {
     this.#renegotiates = info.protocol !== "base";
     this.#send = send;
     this.#local = local;
+    this.#encryption = encryption;
 
     this.connection = this.#connect({ iceServers, bundlePolicy: "max-bundle" });
     this.chat = new ChatChannel(this.connection);
@@ -319,6 +322,9 @@ export class Peer extends Emitter {
       direction: isBase(source) ? "sendrecv" : "sendonly",
       streams: [stream],
     });
+    this.#encryption?.limitCodecs(transceiver);
+    this.#encryption?.encrypt(transceiver);
+    this.#encryption?.decrypt(transceiver);
     this.#sending.set(source, transceiver);
   }
 
@@ -331,6 +337,7 @@ export class Peer extends Emitter {
       if (free && isBase(source)) {
         free.direction = "sendrecv";
         free.sender.setStreams(this.#local.stream(source));
+        this.#encryption?.encrypt(free);
         this.#sending.set(source, free);
         await free.sender.replaceTrack(this.#local.get(source)?.track ?? null);
       } else if (this.#local.get(source) && this.#renegotiates) {
@@ -429,6 +436,8 @@ export class Peer extends Emitter {
 
   /** @param {RTCTrackEvent} event */
   #received({ track, receiver, transceiver, streams }) {
+    this.#encryption?.limitCodecs(transceiver);
+    this.#encryption?.decrypt(transceiver);
     const stream = bare(streams[0]?.id ?? "");
     this.#receiving = this.#receiving.filter((one) => one.track !== track);
     this.#receiving.push({ track, receiver, transceiver, stream });

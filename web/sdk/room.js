@@ -3,6 +3,7 @@ import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
 import { FileReceiver } from "./file-receiver.js";
 import { FileSender } from "./file-sender.js";
+import { FrameEncryption } from "./frame-encryption.js";
 import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
 import { Peer } from "./peer.js";
@@ -54,19 +55,29 @@ export class Room extends Emitter {
   /** Everyone else, in the order they came. @type {Map<string, Peer>} */ peers = new Map();
   /** What this participant sends. */ local = new LocalMedia();
 
+  /** Whether sound and pictures are encrypted end to end. */
+  get isEncrypted() {
+    return this.#encryption !== null;
+  }
+
   /** @type {Signaling | null} */
   #signaling = null;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
+  /** @type {FrameEncryption | null} */
+  #encryption = null;
   #onPageHide = () => this.leave();
 
   /**
    * @param {string | URL} url what a person would open, or the WebSocket's own address
-   * @param {{name?: string, metadata?: Record<string, unknown>, token?: string}} [options]
-   * @returns {Promise<void>} rejects with `JoinError`
+   * @param {{name?: string, metadata?: Record<string, unknown>, token?: string, encryption?: FrameEncryption | null}} [options]
+   *   `encryption`: of sound and pictures, end to end; default what the link asks for (`#key=…`)
+   * @returns {Promise<void>} rejects with `JoinError`; with a `RangeError` or `NotSupportedError` where the link asks for
+   *   an encryption that there cannot be
    */
-  async join(url, { name = "", metadata = {}, token } = {}) {
+  async join(url, { name = "", metadata = {}, token, encryption = FrameEncryption.ofLink(url) } = {}) {
     if (this.state !== "new") throw new DOMException("a Room joins once", "InvalidStateError");
+    this.#encryption = encryption;
     this.#setState("joining");
     const address = sessionUrl(url, { token });
     this.name = decodeURIComponent(address.pathname.split("/").pop() ?? "");
@@ -233,6 +244,7 @@ export class Room extends Emitter {
       offers,
       iceServers: this.#iceServers,
       local: this.local,
+      encryption: this.#encryption,
       send: (event, data) => this.#signaling?.send(event, data, [info.id]),
     });
     this.peers.set(info.id, peer);
@@ -294,6 +306,7 @@ export class Room extends Emitter {
   #ended(error) {
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
     for (const id of [...this.peers.keys()]) this.#forget(id);
+    this.#encryption?.close();
     this.#setState("left");
     this.emit("left", error);
   }

@@ -40,6 +40,7 @@ mod sender;
 mod state;
 mod stats;
 mod transceiver;
+pub mod transform;
 
 pub use configuration::{Certificate, Configuration, IceServer};
 pub use data_channel::{

@@ -10,6 +10,8 @@ use twocan_proto::wire::ids::PayloadType;
 
 use crate::peer_connection::Owner;
 use crate::playout::PlayoutStats;
+use crate::state::TrackEntry;
+use crate::transform::{FrameInfo, FrameTransform};
 
 pub use twocan_proto::rtp::Delivery;
 
@@ -101,13 +103,32 @@ impl RtpReceiver {
                 let entry = state.tracks.entry(self.id).or_default();
                 while let Some(frame) = entry.frames.pop_front() {
                     // A codec that a renegotiation took away in the meantime is passed over.
-                    if let Some(codec) = codec_of(&state.peer, self.id, frame.payload_type) {
-                        return Some(Some(to_frame(frame, codec)));
+                    let Some(codec) = codec_of(&state.peer, self.id, frame.payload_type) else {
+                        continue;
+                    };
+                    let refused = entry.refused;
+                    let Some(frame) = transformed(entry, to_frame(frame, codec)) else {
+                        continue;
+                    };
+                    if refused > 0 && !frame.key_frame {
+                        state.peer.request_key_frame(self.id);
+                        self.owner.shared.wake.notify_one();
                     }
+                    return Some(Some(frame));
                 }
                 (entry.ended || ended).then_some(None)
             })
             .await
+    }
+
+    /// `transform` (W3C webrtc-encoded-transform §3): what frames go through from here on before
+    /// [`Self::next_frame`] yields them; `None` lets them pass as they are. Frames that it refuses
+    /// count as lost. [`Self::next_packet`] yields packets as they came.
+    pub fn set_transform(&self, transform: Option<Box<dyn FrameTransform>>) {
+        let mut state = self.owner.shared.lock();
+        let entry = state.tracks.entry(self.id).or_default();
+        entry.transform = transform;
+        entry.refused = 0;
     }
 
     /// The next packet that the other side sends, once [`Self::set_delivery`] asked for packets;
@@ -167,6 +188,30 @@ impl Frame {
         }
         Duration::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(self.clock_rate.max(1)))
     }
+}
+
+/// What the transform of the track makes of a frame; `None` where it refuses it.
+fn transformed(entry: &mut TrackEntry, mut frame: Frame) -> Option<Frame> {
+    let Some(transform) = &mut entry.transform else {
+        return Some(frame);
+    };
+    let info = FrameInfo {
+        codec: &frame.codec,
+        timestamp: frame.timestamp,
+    };
+    let mut data = Vec::with_capacity(frame.data.len());
+    if let Err(error) = transform.transform(info, &frame.data, &mut data) {
+        tracing::debug!(%error, "a frame is left out");
+        entry.refused = entry
+            .refused
+            .saturating_add(1)
+            .saturating_add(frame.lost_before);
+        return None;
+    }
+    frame.data = data;
+    let refused = std::mem::take(&mut entry.refused);
+    frame.lost_before = frame.lost_before.saturating_add(refused);
+    Some(frame)
 }
 
 fn codec_of(peer: &Peer, id: TransceiverId, payload_type: PayloadType) -> Option<&NegotiatedCodec> {

@@ -13,6 +13,7 @@ use twocan_proto::wire::units::Bitrate;
 use crate::error::Error;
 use crate::peer_connection::Owner;
 use crate::state::State;
+use crate::transform::{FrameInfo, FrameTransform};
 
 /// A frame to be sent, encoded.
 #[derive(Debug, Clone, Copy)]
@@ -59,14 +60,31 @@ impl RtpSender {
     ///
     /// # Errors
     /// `InvalidStateError` before the transceiver is agreed on and connected, `InvalidAccessError`
-    /// for a codec that was not agreed on, `OperationError` when 2 MiB wait to be sent.
+    /// for a codec that was not agreed on, `OperationError` when 2 MiB wait to be sent or the
+    /// transform refuses it.
     pub fn send_frame(&self, frame: EncodedFrame<'_>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
+        let mut transformed = Vec::new();
+        let data = match state.transforms.get_mut(&self.id) {
+            Some(transform) => {
+                let info = FrameInfo {
+                    codec: frame.codec,
+                    timestamp: frame.timestamp,
+                };
+                let outcome = transform.transform(info, frame.data, &mut transformed);
+                outcome.map_err(|error| Error::Channel {
+                    name: "OperationError",
+                    reason: error.to_string(),
+                })?;
+                &transformed
+            }
+            None => frame.data,
+        };
         let outgoing = rtp::OutgoingFrame {
             payload_type: self.payload_type(&state, frame.codec)?,
             timestamp: frame.timestamp,
             marker: false,
-            data: frame.data,
+            data,
             audio_level: None,
         };
         let sent = state.peer.send_frame(clock::now(), self.id, &outgoing);
@@ -75,13 +93,30 @@ impl RtpSender {
         sent.map_err(|error| refused(&error))
     }
 
+    /// `transform` (W3C webrtc-encoded-transform §3): what frames go through from here on; `None`
+    /// lets them pass as they are.
+    pub fn set_transform(&self, transform: Option<Box<dyn FrameTransform>>) {
+        let mut state = self.owner.shared.lock();
+        match transform {
+            Some(transform) => state.transforms.insert(self.id, transform),
+            None => state.transforms.remove(&self.id),
+        };
+    }
+
     /// Sends a packet. Its source and its header extensions are ours.
     ///
     /// # Errors
-    /// As [`Self::send_frame`]; `InvalidAccessError` also for a sequence number that was used
+    /// As [`Self::send_frame`]; `InvalidStateError` with a transform, which packets do not go
+    /// through; `InvalidAccessError` also for a sequence number that was used
     /// before, or is 1024 or more below the highest.
     pub fn send_packet(&self, packet: OutgoingPacket<'_>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
+        if state.transforms.contains_key(&self.id) {
+            return Err(Error::Channel {
+                name: "InvalidStateError",
+                reason: "this sender has a transform, which takes frames".to_owned(),
+            });
+        }
         let outgoing = rtp::OutgoingPacket {
             payload_type: self.payload_type(&state, packet.codec)?,
             sequence_number: packet.sequence_number.map(SeqNo16),

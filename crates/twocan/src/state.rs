@@ -11,6 +11,7 @@ use twocan_proto::rtp;
 
 use crate::data_channel::{DataChannelEvent, Message};
 use crate::peer_connection::PeerConnectionEvent as E;
+use crate::transform::FrameTransform;
 
 /// Bytes of received messages that wait for the application, over all channels. While more wait,
 /// nothing is taken from the association, whose window closes: the other side is slowed.
@@ -54,6 +55,10 @@ pub(crate) struct TrackEntry {
     /// Frames or packets that nobody took in time.
     pub(crate) dropped: u64,
     pub(crate) ended: bool,
+    /// What frames go through once they arrived.
+    pub(crate) transform: Option<Box<dyn FrameTransform>>,
+    /// Frames that it refused since the last that it took.
+    pub(crate) refused: u32,
 }
 
 /// Everything behind the lock.
@@ -65,6 +70,8 @@ pub(crate) struct State {
     pub(crate) channels: BTreeMap<ChannelId, ChannelEntry>,
     messages_len: usize,
     pub(crate) tracks: BTreeMap<TransceiverId, TrackEntry>,
+    /// What frames go through before they are sent.
+    pub(crate) transforms: BTreeMap<TransceiverId, Box<dyn FrameTransform>>,
     /// Transceivers of which the other side wants a key frame.
     pub(crate) key_frames_wanted: Vec<TransceiverId>,
     pub(crate) datagrams_not_sent: u64,
@@ -91,6 +98,7 @@ impl Shared {
             channels: BTreeMap::new(),
             messages_len: 0,
             tracks: BTreeMap::new(),
+            transforms: BTreeMap::new(),
             key_frames_wanted: Vec::new(),
             datagrams_not_sent: 0,
             finished: false,

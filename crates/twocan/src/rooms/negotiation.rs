@@ -182,6 +182,7 @@ impl Running {
                 self.tell(RoomEvent::DataChannel { peer, channel }).await;
             }
             PeerConnectionEvent::Track(track) => {
+                peer.decrypt(&track.transceiver);
                 self.tell(RoomEvent::Track { peer, track }).await;
             }
             PeerConnectionEvent::SignalingStateChange(_)

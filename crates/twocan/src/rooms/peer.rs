@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::encryption::RoomSecret;
 use super::messages::{PeerInfo, Publication, Source, TrackChange};
 use crate::peer_connection::PeerConnection;
 use crate::transceiver::RtpTransceiver;
@@ -32,6 +33,7 @@ pub struct RoomPeer(Arc<Inner>);
 struct Inner {
     id: String,
     protocol: String,
+    secret: Option<RoomSecret>,
     connection: PeerConnection,
     told: Mutex<Told>,
     /// The transceivers on which this side sends, or would.
@@ -46,10 +48,15 @@ struct Told {
 }
 
 impl RoomPeer {
-    pub(super) fn new(info: PeerInfo, connection: PeerConnection) -> Self {
+    pub(super) fn new(
+        info: PeerInfo,
+        connection: PeerConnection,
+        secret: Option<RoomSecret>,
+    ) -> Self {
         Self(Arc::new(Inner {
             protocol: info.protocol,
             id: info.id,
+            secret,
             connection,
             told: Mutex::new(Told {
                 name: info.name,
@@ -114,9 +121,26 @@ impl RoomPeer {
     }
 
     pub(super) fn set_line(&self, source: Source, transceiver: RtpTransceiver) {
+        if let Some(secret) = &self.0.secret {
+            let transform = Box::new(secret.sender());
+            transceiver.sender().set_transform(Some(transform));
+        }
         self.0.lines.send_modify(|lines| {
             lines.insert(source, transceiver);
         });
+    }
+
+    /// Decrypts what arrives there, in a room with a secret.
+    pub(super) fn decrypt(&self, transceiver: &RtpTransceiver) {
+        if let Some(secret) = &self.0.secret {
+            let transform = Box::new(secret.receiver());
+            transceiver.receiver().set_transform(Some(transform));
+        }
+    }
+
+    /// Whether sound and pictures are encrypted end to end: only some codecs can be.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.secret.is_some()
     }
 
     pub(super) fn has_line(&self, source: Source) -> bool {

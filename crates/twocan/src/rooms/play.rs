@@ -16,6 +16,7 @@ use super::room::{Room, RoomEvent};
 use super::timeline::{Timed, Timeline};
 use crate::files::{FileError, Format, FrameReader};
 use crate::sender::{EncodedFrame, RtpSender};
+use crate::transform;
 
 /// Activities that wait for the one who watches; then what makes them waits.
 const ACTIVITIES_MAX: usize = 64;
@@ -188,6 +189,11 @@ async fn play(peer: RoomPeer, options: PlayOptions, tell: mpsc::Sender<Activity>
             .any(|one| one.name.eq_ignore_ascii_case(codec))
         {
             let reason = format!("does not take {codec}");
+            let _ = tell.send(trouble(reason)).await;
+            continue;
+        }
+        if peer.is_encrypted() && !transform::encrypts(codec) {
+            let reason = format!("{codec} is not encrypted, which this room asks for: play VP8");
             let _ = tell.send(trouble(reason)).await;
             continue;
         }

@@ -6,6 +6,7 @@ use twocan_io::clock;
 use twocan_proto::random::Random;
 
 use super::address::Address;
+use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{Source, TrackChange};
 use super::peer::{PeerState, RoomPeer};
@@ -33,6 +34,9 @@ pub struct JoinOptions {
     pub publish: Vec<Source>,
     /// Takes a self-signed certificate from a server on this machine. Default no.
     pub accept_self_signed: bool,
+    /// Encrypts sound and pictures end to end; the others have to know it as well. Default the
+    /// secret in the address, if there is one there (`#key=…`).
+    pub secret: Option<RoomSecret>,
     /// For every connection; the server's ICE servers are added.
     pub configuration: Configuration,
 }
@@ -101,6 +105,10 @@ impl Room {
     /// # Errors
     /// [`JoinError`].
     pub async fn join(address: &str, options: JoinOptions) -> Result<Self, JoinError> {
+        let secret = match options.secret {
+            Some(secret) => Some(secret),
+            None => RoomSecret::of_address(address)?,
+        };
         let address = Address::of(address, options.token.as_deref())?;
         let tls = socket::tls(&address, options.accept_self_signed)?;
         let session = Session::new(json!({"name": options.name}));
@@ -111,7 +119,7 @@ impl Room {
             session,
             (address, tls),
             options.configuration,
-            lines,
+            (lines, secret),
             (commands.clone(), commands_in),
             events_out,
         );

@@ -14,6 +14,7 @@ use twocan_proto::random::Random;
 
 use super::address::Address;
 use super::backoff::backoff;
+use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{
     Authenticated, PeerInfo, Publication, ServerFrame, ServerInfo, Source, To, TrackChange,
@@ -73,6 +74,7 @@ pub(super) struct Task {
     address: (Address, Tls),
     configuration: Configuration,
     lines: Lines,
+    secret: Option<RoomSecret>,
     commands: mpsc::WeakSender<Command>,
     commands_in: mpsc::Receiver<Command>,
     events: mpsc::Sender<RoomEvent>,
@@ -128,7 +130,7 @@ impl Task {
         session: Session,
         address: (Address, Tls),
         configuration: Configuration,
-        lines: Lines,
+        (lines, secret): (Lines, Option<RoomSecret>),
         commands: (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         events: mpsc::Sender<RoomEvent>,
     ) -> Self {
@@ -137,6 +139,7 @@ impl Task {
             address,
             configuration,
             lines,
+            secret,
             commands: commands.0.downgrade(),
             commands_in: commands.1,
             events,
@@ -417,7 +420,7 @@ impl Task {
             Err(error) => return tracing::error!(%error, "no connection to a participant"),
         };
         let id = info.id.clone();
-        let peer = RoomPeer::new(info, connection);
+        let peer = RoomPeer::new(info, connection, self.secret.clone());
         let (signals, signals_in) = mpsc::channel(SIGNALS_MAX);
         let negotiation = Negotiation {
             peer: peer.clone(),

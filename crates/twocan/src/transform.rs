@@ -1,0 +1,172 @@
+//! What encoded frames go through between encoder and packets (W3C webrtc-encoded-transform).
+//!
+//! A [`FrameTransform`] is set on a [`crate::RtpSender`] or a [`crate::RtpReceiver`]. Ready-made
+//! are those of SFrame (RFC 9605, [`sframe`]): frames that servers forward and cannot read.
+//!
+//! ```no_run
+//! # fn example(sender: &twocan::RtpSender, receiver: &twocan::RtpReceiver, secret: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+//! use twocan::transform::sframe;
+//!
+//! let suite = sframe::CipherSuite::Aes128GcmSha256_128;
+//! sender.set_transform(Some(Box::new(sframe::Sender::new(suite, 7, secret))));
+//! let mut theirs = sframe::Receiver::new(suite);
+//! theirs.add_key(8, secret)?;
+//! receiver.set_transform(Some(Box::new(theirs)));
+//! # Ok(()) }
+//! ```
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Encryption of frames (RFC 9605).
+///
+/// As transforms, [`sframe::Sender`] and [`sframe::Receiver`] take sound of any codec, and VP8. Of
+/// VP8 the first bytes stay in the clear, authenticated, because packetisers and servers look
+/// there for key frames: 10 of a key frame, 3 of another. That is also what the web client does.
+pub mod sframe {
+    pub use twocan_proto::sframe::{
+        CipherSuite, KEYS_MAX, NotEncrypted, OVERHEAD_MAX, Receiver, Rejected, Sender, TooManyKeys,
+    };
+}
+
+/// What is known of a frame on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameInfo<'a> {
+    /// The name of its codec.
+    pub codec: &'a str,
+    /// The sampling instant in ticks of the codec's clock; it wraps.
+    pub timestamp: u32,
+}
+
+/// Changes encoded frames on their way.
+///
+/// Frames of one track come one after the other, under the lock of the connection: a transform
+/// that takes long holds all of it up. What packetisers read of a codec has to stay as it is: the
+/// NAL unit structure of H.264 and H.265, the OBU structure of AV1, the first bytes of VP8 and VP9.
+pub trait FrameTransform: Send + fmt::Debug {
+    /// Appends what goes on in place of `data` to `out`, which is empty.
+    ///
+    /// # Errors
+    /// The frame does not go on: [`crate::RtpSender::send_frame`] answers with the error, a
+    /// receiver leaves the frame out as if it had been lost.
+    fn transform(
+        &mut self,
+        frame: FrameInfo<'_>,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), TransformError>;
+}
+
+/// Why a frame does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct TransformError(pub String);
+
+impl TransformError {
+    fn new(reason: impl fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl FrameTransform for sframe::Sender {
+    fn transform(
+        &mut self,
+        frame: FrameInfo<'_>,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), TransformError> {
+        let (clear, rest) = split(frame.codec, data)?;
+        out.extend_from_slice(clear);
+        self.encrypt(clear, rest, out).map_err(TransformError::new)
+    }
+}
+
+impl FrameTransform for sframe::Receiver {
+    fn transform(
+        &mut self,
+        frame: FrameInfo<'_>,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), TransformError> {
+        let (clear, rest) = split(frame.codec, data)?;
+        out.extend_from_slice(clear);
+        let outcome = self.decrypt(clear, rest, out);
+        outcome.map(|_| ()).map_err(TransformError::new)
+    }
+}
+
+const SOUND: [&str; 4] = ["opus", "PCMU", "PCMA", "G722"];
+const PICTURES: &str = "VP8";
+
+/// Whether [`sframe`] takes frames of this codec.
+#[cfg(feature = "files")]
+pub(crate) fn encrypts(codec: &str) -> bool {
+    SOUND.iter().any(|name| name.eq_ignore_ascii_case(codec))
+        || PICTURES.eq_ignore_ascii_case(codec)
+}
+
+/// What stays in the clear, and the rest.
+fn split<'a>(codec: &str, data: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), TransformError> {
+    let clear = if SOUND.iter().any(|name| name.eq_ignore_ascii_case(codec)) {
+        0
+    } else if PICTURES.eq_ignore_ascii_case(codec) {
+        // RFC 6386 §9.1: a key frame has its marker and its size after the frame tag.
+        let is_key = data.first().is_some_and(|first| first & 1 == 0);
+        if is_key { 10 } else { 3 }
+    } else {
+        let reason = format!("frames of {codec} are not encrypted: use {PICTURES}");
+        return Err(TransformError(reason));
+    };
+    data.split_at_checked(clear)
+        .ok_or_else(|| TransformError::new("a VP8 frame shorter than its header"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUITE: sframe::CipherSuite = sframe::CipherSuite::Aes256GcmSha512_128;
+
+    fn both(codec: &str, data: &[u8]) -> Result<Vec<u8>, TransformError> {
+        let frame = FrameInfo {
+            codec,
+            timestamp: 0,
+        };
+        let mut sender = sframe::Sender::new(SUITE, 300, b"secret");
+        let mut receiver = sframe::Receiver::new(SUITE);
+        receiver.add_key(300, b"secret").unwrap();
+        let (mut encrypted, mut plain) = (Vec::new(), Vec::new());
+        sender.transform(frame, data, &mut encrypted)?;
+        assert!(data.is_empty() || !encrypted.ends_with(data));
+        receiver.transform(frame, &encrypted, &mut plain)?;
+        Ok(plain)
+    }
+
+    #[test]
+    fn frames_survive_and_keep_what_packetisers_read() {
+        let key = [&[0x10, 2, 0, 0x9d, 1, 0x2a, 64, 1, 240, 0][..], b"pictures"].concat();
+        let delta = [&[0x11, 2, 0][..], b"differences"].concat();
+        for frame in [&key, &delta] {
+            assert_eq!(both("VP8", frame).as_ref(), Ok(frame));
+        }
+        assert_eq!(both("opus", b"sound"), Ok(b"sound".to_vec()));
+        assert_eq!(both("OPUS", b""), Ok(Vec::new()), "a silent one");
+        let mut encrypted = Vec::new();
+        let info = FrameInfo {
+            codec: "vp8",
+            timestamp: 0,
+        };
+        let mut sender = sframe::Sender::new(SUITE, 1, b"secret");
+        sender.transform(info, &key, &mut encrypted).unwrap();
+        assert_eq!(encrypted[..10], key[..10]);
+    }
+
+    #[test]
+    fn what_cannot_be_encrypted_says_so_and_is_not_sent_in_the_clear() {
+        let error = both("H264", &[0, 0, 0, 1, 0x65]).unwrap_err();
+        assert!(error.to_string().contains("H264"), "{error}");
+        assert!(both("VP8", &[0x10, 0]).is_err());
+        assert!(both("VP8", &[]).is_err());
+    }
+}

@@ -1,0 +1,105 @@
+// A room whose link carries a key: sound and pictures are encrypted end to end, by browsers and the native side alike.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, test } from "node:test";
+import { launch } from "./driver.mjs";
+import { PROBE, SMALL, assertQuiet, decodedFrames, hears, joinRoom, readsChat, roomFor, seesPicturesOf, writeChat } from "./meeting.mjs";
+import { BINARY, start, withoutBinary } from "./native.mjs";
+import { startServer } from "./server.mjs";
+
+let server;
+const browsers = {};
+before(async () => {
+  server = await startServer();
+  browsers.chromium = await launch("chromium");
+  browsers.firefox = await launch("firefox");
+});
+after(async () => {
+  await Promise.all(Object.values(browsers).map((browser) => browser.close()));
+  server?.close();
+});
+
+const newKey = () => `#key=${randomBytes(32).toString("base64url")}`;
+
+/** @returns {Promise<import("./driver.mjs").Page>} */
+async function person(t, browser, name, room) {
+  const page = await browsers[browser].newPage({ init: PROBE + SMALL, width: 800, height: 600 });
+  t.after(() => page.close());
+  await joinRoom(page, server.url, room, name);
+  return page;
+}
+
+test("Chromium and Firefox see and hear each other in an encrypted room, and say so", async (t) => {
+  const room = roomFor("encrypted") + newKey();
+  const ada = await person(t, "chromium", "Ada", room);
+  const eve = await person(t, "firefox", "Eve", room);
+  await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1), hears(ada, 1), hears(eve, 1)]);
+  for (const page of [ada, eve]) {
+    assert.equal(await page.evaluate(() => document.querySelector(".encrypted").textContent), "End to end");
+    assert.match(await page.evaluate(() => location.hash), /^#key=/, "the link in the address bar is the whole link");
+    const sound = await page.until("sound that is decoded", async () => (await inbound("audio", "totalAudioEnergy"))[0] > 0);
+    assert.ok(sound);
+  }
+  if (process.env.SHOTS) await ada.screenshot(`${process.env.SHOTS}/encrypted.png`);
+  await writeChat(ada, "Only for us");
+  await readsChat(eve, "Only for us");
+  assertQuiet(ada, eve);
+});
+
+test("the native echo takes part with the key, and what it sends back is encrypted anew", { skip: withoutBinary }, async (t) => {
+  for (const browser of ["chromium", "firefox"]) {
+    const room = roomFor("encrypted") + newKey();
+    const page = await person(t, browser, "Ada", room);
+    start(t, BINARY, ["join", `${server.url}/${room}`, "--echo"]);
+    await Promise.all([seesPicturesOf(page, 1), hears(page, 1)]);
+    assertQuiet(page);
+  }
+});
+
+test("who has another key sees nothing, and is not seen", async (t) => {
+  const name = roomFor("encrypted");
+  const ada = await person(t, "chromium", "Ada", name + newKey());
+  const mallory = await person(t, "chromium", "Mallory", name + newKey());
+  for (const page of [ada, mallory]) {
+    await page.until("packets", async () => (await inbound("video", "packetsReceived"))[0] > 100, null, 60_000);
+    assert.deepEqual(await decodedFrames(page), [0]);
+  }
+});
+
+test("who sends back without the key sends what only its sender can read", { skip: withoutBinary }, async (t) => {
+  const name = roomFor("encrypted");
+  start(t, BINARY, ["join", `${server.url}/${name}`, "--echo"]);
+  const ada = await person(t, "chromium", "Ada", name + newKey());
+  await seesPicturesOf(ada, 1); // her own
+  const eve = await person(t, "chromium", "Eve", name);
+  await eve.until("packets of both", async () => {
+    const counts = await inbound("video", "packetsReceived");
+    return counts.length === 2 && counts.every((count) => count > 100);
+  }, null, 60_000);
+  const pictures = await decodedFrames(eve);
+  assert.ok(pictures.includes(0), `of Ada she decodes nothing: ${pictures}`);
+});
+
+test("a link whose key is damaged is explained", async (t) => {
+  const page = await browsers.chromium.newPage({ init: PROBE, width: 800, height: 600 });
+  t.after(() => page.close());
+  await page.goto(`${server.url}/${roomFor("encrypted")}#key=short`);
+  await page.type("#your-name", "Ada");
+  await page.click("#join");
+  await page.until("words about the link", () => /damaged/.test(document.querySelector(".problem")?.innerText ?? ""));
+});
+
+test("the first page makes an encrypted room", async (t) => {
+  const page = await browsers.chromium.newPage({ init: PROBE, width: 1000, height: 700 });
+  t.after(() => page.close());
+  await page.goto(server.url);
+  await page.visible("#encrypts");
+  assert.doesNotMatch(await page.evaluate(() => document.querySelector("#room-link").textContent), /key=/);
+  await page.click("#encrypts");
+  const link = await page.evaluate(() => document.querySelector("#room-link").textContent);
+  assert.match(link, /#key=[\w-]{43}$/);
+  if (process.env.SHOTS) await page.screenshot(`${process.env.SHOTS}/encrypted-start.png`);
+  await page.click(".start .button.primary");
+  await page.visible("#join");
+  assert.ok((await page.evaluate(() => location.href)).endsWith(link.replace(/^[^/]*/, "")));
+});

@@ -1,0 +1,86 @@
+/** Bytes of a room's secret. */
+const SECRET_LEN = 32;
+
+/**
+ * Sound and pictures that servers forward and cannot read: SFrame (RFC 9605) with one secret that all participants
+ * share. The secret is in the fragment of the room's link, `#key=…`, which browsers do not send.
+ *
+ * Sound of any codec and VP8 can be encrypted; video is limited to that.
+ */
+export class FrameEncryption {
+  #secret;
+  /** @type {Worker | null} */
+  #worker = null;
+
+  /** @param {Uint8Array} secret 32 random bytes */
+  constructor(secret) {
+    if (secret.length !== SECRET_LEN) throw new RangeError(`a secret has ${SECRET_LEN} bytes, not ${secret.length}`);
+    if (!FrameEncryption.isSupported) throw new DOMException("this browser cannot transform encoded frames", "NotSupportedError");
+    this.#secret = secret.slice();
+  }
+
+  static get isSupported() {
+    return "RTCRtpScriptTransform" in globalThis && Boolean(globalThis.crypto?.subtle);
+  }
+
+  /**
+   * The encryption that a room's link asks for, or `null`.
+   *
+   * @param {string | URL} link
+   * @returns {FrameEncryption | null}
+   * @throws {RangeError} where the secret is none; `NotSupportedError` where the browser cannot do it
+   */
+  static ofLink(link) {
+    const text = new URLSearchParams(new URL(link, globalThis.location?.href).hash.slice(1)).get("key");
+    return text === null ? null : new FrameEncryption(fromBase64Url(text));
+  }
+
+  /** A new secret, as it stands in a link: `#key=…`. */
+  static newFragment() {
+    const secret = crypto.getRandomValues(new Uint8Array(SECRET_LEN));
+    return `#key=${toBase64Url(secret)}`;
+  }
+
+  /** Before anything is sent. @param {RTCRtpTransceiver} transceiver */
+  encrypt({ sender, receiver }) {
+    sender.transform = this.#transform("send", receiver.track.kind);
+  }
+
+  /** @param {RTCRtpTransceiver} transceiver */
+  decrypt({ receiver }) {
+    // Told of a track again, a receiver keeps the transform that it has.
+    receiver.transform ??= this.#transform("receive", receiver.track.kind);
+  }
+
+  /** Leaves the codecs whose frames can be encrypted. @param {RTCRtpTransceiver} transceiver */
+  limitCodecs(transceiver) {
+    if (transceiver.receiver.track.kind !== "video") return;
+    const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+    transceiver.setCodecPreferences(all.filter(({ mimeType }) => /\/(VP8|rtx|red|ulpfec|flexfec-03)$/i.test(mimeType)));
+  }
+
+  close() {
+    this.#worker?.terminate();
+    this.#worker = null;
+  }
+
+  /** @param {"send" | "receive"} direction @param {string} kind */
+  #transform(direction, kind) {
+    this.#worker ??= new Worker(new URL("./sframe-worker.js", import.meta.url), { type: "module", name: "frame encryption" });
+    return new RTCRtpScriptTransform(this.#worker, { direction, kind, secret: this.#secret });
+  }
+}
+
+/** @param {Uint8Array} bytes */
+function toBase64Url(bytes) {
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/** @param {string} text */
+function fromBase64Url(text) {
+  try {
+    return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
+  } catch {
+    throw new RangeError("what follows #key= is not a secret in base64url");
+  }
+}
