@@ -11,10 +11,27 @@ function onlyLoopback() {
   return !Object.values(networkInterfaces()).flat().some((each) => each.family === 'IPv4' && !each.internal);
 }
 
+/** As `enterNetwork`, always a namespace, in which so many percent of all datagrams are lost. */
+export function enterLossyNetwork(percent) {
+  const network = makeNamespace(`twocan-loss-${process.pid}`);
+  if (network.prefix.length === 0) return network;
+  try {
+    const rules = ['table inet loss {', 'chain input {', 'type filter hook input priority 0', `meta l4proto udp numgen random mod 100 < ${percent} drop`, '}', '}', ''].join('\n');
+    execFileSync(network.prefix[0], [...network.prefix.slice(1), 'nft', '-f', '-'], { input: rules, stdio: ['pipe', 'ignore', 'pipe'] });
+    return { ...network, describe: `${network.describe} with ${percent} % loss` };
+  } catch (error) {
+    network.close();
+    return { prefix: [], describe: '', close() {}, why: `nft cannot drop datagrams at random: ${String(error.stderr ?? error.message).trim().split('\n')[0]}` };
+  }
+}
+
 /** `{prefix, loopback, describe, close}`: what to put before a command, and whether only 127.0.0.1 is there. */
 export function enterNetwork() {
   if (!onlyLoopback()) return { prefix: [], loopbackOnly: false, describe: "this host's addresses", close() {} };
-  const name = `twocan-interop-${process.pid}`;
+  return makeNamespace(`twocan-interop-${process.pid}`);
+}
+
+function makeNamespace(name) {
   const ip = (...words) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'] });
   const remove = () => { try { ip('netns', 'delete', name); } catch { /* never made, or gone */ } };
   try {
@@ -31,6 +48,6 @@ export function enterNetwork() {
   } catch (error) {
     remove();
     const why = String(error.stderr ?? error.message).trim().split('\n').pop();
-    return { prefix: [], loopbackOnly: true, describe: `127.0.0.1 only (no namespace: ${why})`, close() {} };
+    return { prefix: [], loopbackOnly: true, describe: `127.0.0.1 only (no namespace: ${why})`, why: `no namespace: ${why}`, close() {} };
   }
 }

@@ -95,9 +95,10 @@ class Side {
 /**
  * Runs `offerer` and `answerer`, each `{name, command, ours}`, and gives `{ok, why, ms, offer, answer}` with the
  * RESULT of both. Green means that both said ok, that the offerer had every message back, that with a `codec` both
- * counted media and no side received another codec, and that our own process ended with exit code 0.
+ * counted media and no side received another codec, and that our own process ended with exit code 0. `rewrite` changes
+ * descriptions on their way, `must(name, result)` says what else a side lacks.
  */
-export async function runPair(offerer, answerer, { pings, codec, deadlineMs }) {
+export async function runPair(offerer, answerer, { pings, codec, deadlineMs, rewrite = (line) => line, must = () => null }) {
   const start = performance.now();
   const sides = [new Side(offerer.name, offerer.command), new Side(answerer.name, answerer.command)];
   const [offer, answer] = sides;
@@ -107,9 +108,9 @@ export async function runPair(offerer, answerer, { pings, codec, deadlineMs }) {
   const exchange = async () => {
     const first = await offer.description;
     if (first === null) return;
-    answer.give(first);
+    answer.give(rewrite(first));
     const second = await answer.description;
-    if (second !== null) offer.give(second);
+    if (second !== null) offer.give(rewrite(second));
   };
   const bothDone = Promise.all(sides.map((side) => side.done));
   const graceMs = (failed) => [offerer, answerer].some((each, index) => each.ours && sides[index] !== failed) ? AFTER_FAILURE_OURS_MS : AFTER_FAILURE_MS;
@@ -121,6 +122,8 @@ export async function runPair(offerer, answerer, { pings, codec, deadlineMs }) {
 
   const faults = sides.map((side, index) => side.fault((result) => {
     if (index === 0 && result.n !== pings) return `${result.n} of ${pings} messages came back`;
+    const missed = must(index === 0 ? offerer.name : answerer.name, result);
+    if (missed) return missed;
     if (!codec) return null;
     if (!(videoFrames(result) > 0)) return 'no video frames counted';
     if (!(audioCount(result) > 0)) return 'no audio counted';

@@ -8,7 +8,7 @@
 import { accessSync, constants, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PEERS, knownRed, notRunnable, peersOwnRace } from './catalog.mjs';
-import { enterNetwork } from './network.mjs';
+import { enterLossyNetwork, enterNetwork } from './network.mjs';
 import { audioCount, runPair, stopAll, videoFrames } from './pair.mjs';
 
 const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
@@ -18,6 +18,8 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --quick            only what install.sh quick installs, and fewer messages
   --media            media rows as well, where the peer can: VP8, and without --quick H264
   --media-only       media rows only
+  --repair           rows with lost packets as well, where the peer has FEC or RED (needs root and nft)
+  --repair-only      these rows only
   --video CODEC      vp8 or h264: media rows with this codec only
   --pings N          messages per run (default 200, 50 with --quick)
   --repeat N         every row N times; it is green only when all of them are
@@ -33,12 +35,19 @@ const DEADLINE_MEDIA_MS = 70_000;
 const PEER_TIMEOUT_DATA_S = 30;
 const PEER_TIMEOUT_MEDIA_S = 45;
 
+/** Datagrams lost in rows of repair, in percent, and how long media goes: reports must tell of the loss first. */
+const REPAIR_LOSS = 10;
+const REPAIR_SECONDS = 20;
+/** Messages of such a row: SCTP takes its time for each that is lost. */
+const REPAIR_PINGS = 2;
+
 /** How often a run is done again that failed by the peer's own race: at 1 in 6 this leaves 1 row in 7,776. */
 const RACE_RETRIES_MAX = 4;
 
 const options = parse(process.argv.slice(2));
 const network = enterNetwork();
-process.on('exit', () => network.close());
+const lossy = options.kinds.some(isRepair) ? enterLossyNetwork(REPAIR_LOSS) : null;
+process.on('exit', () => { network.close(); lossy?.close(); });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
 
 const rows = options.pairs.length > 0 ? pairRows() : matrixRows();
@@ -77,12 +86,45 @@ function pairRows() {
 
 /** Rows that a peer can never do (media with a data-only peer) are no rows at all. */
 function possible({ offerer, answerer, kind }) {
-  return kind === 'data' || [offerer, answerer].every((name) => name === 'ours' || PEERS[name].media.includes(codecOf(kind)));
+  const others = [offerer, answerer].filter((name) => name !== 'ours').map((name) => PEERS[name]);
+  if (isRepair(kind)) return others.every((peer) => peer.repair?.includes(repairOf(kind)));
+  return kind === 'data' || others.every((peer) => peer.media.includes(codecOf(kind)));
 }
 
-/** A kind is `data`, or `media` and the video codec that the peer is told to insist on. */
+/** A kind is `data`, or `media` and the video codec that the peer is told to insist on, or `repair` and by what. */
 function codecOf(kind) {
-  return kind === 'data' ? null : kind.replace('media ', '');
+  return kind === 'data' ? null : isRepair(kind) ? 'vp8' : kind.replace('media ', '');
+}
+
+function isRepair(kind) {
+  return kind.startsWith('repair ');
+}
+
+function repairOf(kind) {
+  return isRepair(kind) ? kind.replace('repair ', '') : null;
+}
+
+/** libwebrtc sends no FEC where retransmission is quick, as it is here: nobody may ask for it. */
+function withoutNack(line) {
+  const description = JSON.parse(line);
+  return JSON.stringify({ ...description, sdp: description.sdp.replace(/a=rtcp-fb:\d+ nack\r\n/g, '') });
+}
+
+/** What a side of a row of repair must have seen. */
+function repaired(by, name, { repair }) {
+  if (!repair) return 'nothing said about repair';
+  if (name === 'ours') {
+    if (!(repair.fec_packets_received > 0)) return 'no redundancy arrived';
+    if (!(repair.packets_recovered > 0)) return 'nothing was recovered';
+    return repair.fec_bytes_sent > 0 ? null : 'no redundancy was sent';
+  }
+  // libwebrtc counts FlexFEC alone. Without ULPFEC two thirds of the clip's pictures miss one that they refer to,
+  // without RED nearly every lost packet of sound is concealed.
+  const { fec_packets_received, frames_decoded, frames_dropped, audio_lost, concealment_events } = repair;
+  if (by === 'flexfec' && !(fec_packets_received > 0)) return 'no FlexFEC arrived';
+  if (by === 'ulpfec' && !(frames_decoded > frames_dropped)) return `${frames_decoded} pictures decoded and ${frames_dropped} dropped`;
+  if (by === 'red' && !(concealment_events * 2 < audio_lost)) return `${concealment_events} of ${audio_lost} lost packets concealed`;
+  return null;
 }
 
 async function runRow(row) {
@@ -93,11 +135,15 @@ async function runRow(row) {
     if (reason) return { ...row, state: 'NOT RUN', why: reason };
   }
   const codec = codecOf(row.kind);
+  const repair = repairOf(row.kind);
+  if (repair && lossy.why) return { ...row, state: 'NOT RUN', why: lossy.why };
+  const pings = repair ? REPAIR_PINGS : options.pings;
+  const make = (name, role) => side(name, role, { codec, repair, pings });
   const runs = [];
   let retries = 0;
   while (runs.length < options.repeat) {
-    const run = await runPair(side(row.offerer, 'offer', codec), side(row.answerer, 'answer', codec), {
-      pings: options.pings, codec, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS,
+    const run = await runPair(make(row.offerer, 'offer'), make(row.answerer, 'answer'), {
+      pings, codec, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}),
     });
     if (peersOwnRace(row, run) && retries < RACE_RETRIES_MAX * options.repeat) retries += 1;
     else runs.push(run);
@@ -107,15 +153,18 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs, retries };
 }
 
-function side(name, role, codec) {
-  const words = [role, ...(codec ? ['--media'] : []), '--pings', String(options.pings)];
+function side(name, role, { codec, repair, pings }) {
+  const words = [role, ...(codec ? ['--media'] : []), '--pings', String(pings)];
+  const { prefix, loopbackOnly } = repair ? lossy : network;
   if (name === 'ours') {
-    const loopback = options.loopback || network.loopbackOnly ? ['--loopback'] : [];
-    return { name, ours: true, command: [...network.prefix, options.ours, 'peer', ...words, ...loopback] };
+    const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
+    const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS)] : [];
+    return { name, ours: true, command: [...prefix, options.ours, 'peer', ...words, ...seconds, ...loopback] };
   }
   const timeout = ['--timeout', String(codec ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];
   const video = codec ? ['--video', codec] : [];
-  return { name, ours: false, command: [...network.prefix, ...PEERS[name].command, ...words, ...video, ...timeout] };
+  const by = repair ? ['--repair', repair] : [];
+  return { name, ours: false, command: [...prefix, ...PEERS[name].command, ...words, ...video, ...by, ...timeout] };
 }
 
 function line(result) {
@@ -142,8 +191,13 @@ function facts(result) {
     const codec = last.offer.video?.codec ?? last.answer.video?.codec;
     if (codec) parts.push(codec);
     parts.push(`video ${videoFrames(last.offer)}/${videoFrames(last.answer)}`, `audio ${audioCount(last.offer)}/${audioCount(last.answer)}`);
+    if (isRepair(result.kind)) parts.push(repairFacts(result.offerer === 'ours' ? [last.offer, last.answer] : [last.answer, last.offer]));
   }
   return parts.join(', ');
+}
+
+function repairFacts([{ repair: ours }, { repair: theirs }]) {
+  return `ours recovered ${ours.packets_recovered} by ${ours.fec_packets_received}, theirs: ${theirs.fec_packets_received} FEC packets, ${theirs.frames_decoded} decoded and ${theirs.frames_dropped} dropped, ${theirs.concealment_events} of ${theirs.audio_lost} sounds concealed`;
 }
 
 function markdown(results) {
@@ -172,7 +226,7 @@ function parse(words) {
   const peer = (name) => PEERS[name] || name === 'ours' ? name : usage(`no peer ${name}`);
   words = [...words];
   let named = false;
-  let [data, media] = [true, false];
+  let [data, media, repair] = [true, false, false];
   while (words.length > 0) {
     const word = words.shift();
     if (word === '--ours') options.ours = resolve(next(word));
@@ -181,6 +235,8 @@ function parse(words) {
     else if (word === '--quick') options.quick = true;
     else if (word === '--media') media = true;
     else if (word === '--media-only') [data, media] = [false, true];
+    else if (word === '--repair') repair = true;
+    else if (word === '--repair-only') [data, repair] = [false, true];
     else if (word === '--video') { options.video = next(word); if (!['vp8', 'h264'].includes(options.video)) usage('--video is vp8 or h264'); }
     else if (word === '--pings') options.pings = number(word);
     else if (word === '--repeat') options.repeat = number(word);
@@ -193,7 +249,7 @@ function parse(words) {
   }
   if (options.quick && !named) options.peers = options.peers.filter((name) => PEERS[name].quick);
   const codecs = options.video ? [options.video] : options.quick ? ['vp8'] : ['vp8', 'h264'];
-  options.kinds = [...(data ? ['data'] : []), ...(media ? codecs.map((codec) => `media ${codec}`) : [])];
+  options.kinds = [...(data ? ['data'] : []), ...(media ? codecs.map((codec) => `media ${codec}`) : []), ...(repair ? ['ulpfec', 'flexfec', 'red'].map((by) => `repair ${by}`) : [])];
   options.pings ??= options.quick ? 50 : 200;
   if (options.ours === null && (options.pairs.length === 0 || options.pairs.flat().includes('ours'))) usage('--ours or --pair is needed');
   if (options.ours !== null) {

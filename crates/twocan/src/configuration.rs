@@ -21,6 +21,10 @@ pub struct Configuration {
     /// Largest data channel message that we take, in bytes; 0 is no limit of ours. Default
     /// 262,144.
     pub max_message_size: Option<u64>,
+    /// Whether frames of Opus are to be sent twice or three times where packets are lost (RED, RFC
+    /// 2198), both ways: the order of codecs in our descriptions says that we want it. It costs as
+    /// many times the rate of sound. Default no: it is sent only to a side that prefers it.
+    pub audio_redundancy: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

@@ -107,6 +107,10 @@ impl PeerConnection {
         };
         let mut config = peer::Config::new(certificate.0, environment.dtls());
         config.stun_servers = stun_servers;
+        if configuration.audio_redundancy {
+            // What stands first is preferred: RED, then the Opus that it carries.
+            config.audio_codecs.sort_by_key(|codec| codec.name != "red");
+        }
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
         }

@@ -171,6 +171,15 @@ impl RtpSender {
             .await
     }
 
+    /// The part of our packets that the other side misses, 0 to 1, as it reports: a mean that follows
+    /// an increase faster than a decrease. `None` before its first report.
+    ///
+    /// An encoder with in-band FEC wants to know it: libopus takes it in per cent as
+    /// `OPUS_SET_PACKET_LOSS_PERC`, where the other side's `fmtp` has `useinbandfec=1`.
+    pub fn expected_packet_loss(&self) -> Option<f64> {
+        self.owner.shared.lock().peer.expected_packet_loss(self.id)
+    }
+
     /// `getParameters().encodings`, of which there is one.
     pub fn encoding(&self) -> EncodingParameters {
         self.owner.shared.lock().peer.encoding(self.id)

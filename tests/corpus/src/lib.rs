@@ -48,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("rtcp", formats::rtcp),
     ("rtp_extensions", formats::rtp_extensions),
     ("rtp_header", formats::rtp_header),
+    ("rtp_repair", machines::rtp_repair),
     ("rtp_session", machines::rtp_session),
     ("sctp_association", machines::sctp_association),
     ("sctp_chunks", formats::sctp_chunks),

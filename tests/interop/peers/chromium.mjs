@@ -16,6 +16,8 @@ main(async (options) => {
       '--autoplay-policy=no-user-gesture-required',
       '--disable-background-networking',
       '--disable-component-update',
+      // Neither offered nor sent by default.
+      ...(options.repair === 'flexfec' ? ['--force-fieldtrials=WebRTC-FlexFEC-03/Enabled/WebRTC-FlexFEC-03-Advertised/Enabled/'] : []),
     ],
   });
   return browserPeer(browser, await browser.newPage(), options);

@@ -9,6 +9,12 @@ const stack = {
       video: { width: { ideal: 320 }, height: { ideal: 180 } },
     });
     for (const track of stream.getTracks()) pc.addTrack(track, stream);
+    if (options.repair === 'red') {
+      const transceiver = pc.getTransceivers().find((own) => own.sender.track?.kind === 'audio');
+      const all = RTCRtpReceiver.getCapabilities('audio').codecs;
+      const named = (name) => all.filter((codec) => codec.mimeType.toLowerCase() === `audio/${name}`);
+      transceiver.setCodecPreferences([...named('red'), ...named('opus')]);
+    }
     if (options.video !== 'h264') return;
     for (const transceiver of pc.getTransceivers()) {
       if (transceiver.sender.track?.kind !== 'video') continue;

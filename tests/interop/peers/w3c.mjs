@@ -8,6 +8,9 @@
 /** What media must have arrived before a side is content: enough to prove that pictures decode and keep coming. */
 export const VIDEO_FRAMES_MIN = 20;
 export const AUDIO_PACKETS_MIN = 50;
+/** With `repair`: how long until the loss is reported and protection has begun, and how long is counted then. */
+const REPAIR_BEGIN_MS = 7_000;
+const REPAIR_COUNT_MS = 10_000;
 
 const MESSAGE_LEN_MAX = 16384;
 
@@ -102,6 +105,7 @@ export class Peer {
     try {
       Object.assign(result, await this.stack.transport(this.pc));
       if (this.options.media) Object.assign(result, await this.stack.media(this.pc));
+      for (const name of Object.keys(this.before ?? {})) result.repair[name] -= this.before[name];
     } catch (error) {
       result.stats_err = String(error.message ?? error);
     }
@@ -166,6 +170,10 @@ export class Peer {
     while (this.options.media && !enough(await this.stack.media(this.pc))) {
       await new Promise((resolve) => setTimeout(resolve, 150));
     }
+    if (!this.options.repair) return;
+    await new Promise((resolve) => setTimeout(resolve, REPAIR_BEGIN_MS));
+    this.before = (await this.stack.media(this.pc)).repair;
+    await new Promise((resolve) => setTimeout(resolve, REPAIR_COUNT_MS));
   }
 
   states() {
@@ -184,7 +192,7 @@ export function enough({ audio, video }) {
 
 /** Received media by getStats. */
 export async function mediaByStats(pc) {
-  const found = { audio: { packets: 0 }, video: { packets: 0, frames_decoded: 0 } };
+  const found = { audio: { packets: 0 }, video: { packets: 0, frames_decoded: 0 }, repair: { fec_packets_received: 0, audio_lost: 0, concealment_events: 0, frames_decoded: 0, frames_dropped: 0 } };
   const report = await pc.getStats();
   const all = [...report.values()];
   for (const stat of all) {
@@ -192,6 +200,11 @@ export async function mediaByStats(pc) {
     const kind = stat.kind ?? stat.mediaType;
     const codec = all.find((other) => other.id === stat.codecId)?.mimeType;
     found[kind] = { codec, packets: stat.packetsReceived, lost: stat.packetsLost };
+    found.repair.fec_packets_received += stat.fecPacketsReceived ?? 0;
+    found.repair.frames_decoded += stat.framesDecoded ?? 0;
+    found.repair.frames_dropped += stat.framesDropped ?? 0;
+    found.repair.concealment_events += stat.concealmentEvents ?? 0;
+    if (kind === 'audio') found.repair.audio_lost += stat.packetsLost;
     if (kind === 'video') {
       found.video.frames = stat.framesReceived;
       found.video.frames_decoded = stat.framesDecoded ?? 0;

@@ -25,6 +25,8 @@ pub struct Setting {
     pub signaling: Duration,
     /// Calls at a time, between the same two sites.
     pub pairs: usize,
+    /// What else is to be different about each peer.
+    pub adjust: fn(&mut Config),
 }
 
 impl Default for Setting {
@@ -35,6 +37,7 @@ impl Default for Setting {
             stun: false,
             signaling: Duration::from_millis(30),
             pairs: 1,
+            adjust: |_| {},
         }
     }
 }
@@ -77,6 +80,7 @@ impl Call {
                 port: server.port(),
             });
             config.stun_servers = server.into_iter().collect();
+            (setting.adjust)(&mut config);
             let mut secret = [index as u8; 32];
             secret[8..16].copy_from_slice(&seed.to_le_bytes());
             let peer = Peer::new(world.now(), config, Random::new(secret));

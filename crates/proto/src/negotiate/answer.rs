@@ -4,7 +4,7 @@ use twocan_wire::ids::Rid;
 use twocan_wire::rtp::ExtensionKind;
 use twocan_wire::sdp::{Description, Direction, Extmap, Media, Setup};
 
-use super::codec::CodecTerms;
+use super::codec::{CodecTerms, link_red};
 use super::negotiator::{Applied, Created, Negotiator, Slot};
 use super::plan::DtlsRole;
 use super::section::{Common, DataSection, RtpSection, rejected};
@@ -222,7 +222,9 @@ fn common_codecs(config: &Config, kind: Kind, section: &Section) -> Vec<CodecTer
         let ours = own.iter().find(|own| own.is_same_codec(offered))?;
         Some(ours.answer(offered))
     };
-    section.codecs.iter().filter_map(answer).collect()
+    let mut codecs = section.codecs.iter().filter_map(answer).collect();
+    link_red(&mut codecs);
+    codecs
 }
 
 /// The offered extensions that we know, with the offer's numbers and the direction turned.

@@ -30,10 +30,13 @@ mod model_tests;
 #[cfg(test)]
 mod refusal_tests;
 #[cfg(test)]
+mod repair_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+pub(crate) use codec::RepairCodec;
 pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
 pub use negotiator::{Config, Negotiator};

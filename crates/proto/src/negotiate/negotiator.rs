@@ -380,6 +380,7 @@ impl Negotiator {
         self.next_transceiver += 1;
         let ssrc = self.new_ssrc();
         let rtx = self.new_ssrc();
+        let fec = self.new_ssrc();
         let track_id = self.random.ice_chars(22).replace(['+', '/'], "-");
         self.transceivers.push(Transceiver {
             id,
@@ -394,6 +395,7 @@ impl Negotiator {
             track_id,
             ssrc,
             rtx,
+            fec,
         });
         id
     }
@@ -402,7 +404,7 @@ impl Negotiator {
     fn new_ssrc(&mut self) -> Ssrc {
         loop {
             let ssrc = Ssrc(self.random.u32());
-            let taken = |own: &Transceiver| own.ssrc == ssrc || own.rtx == ssrc;
+            let taken = |own: &Transceiver| [own.ssrc, own.rtx, own.fec].contains(&ssrc);
             // Zero stands for "none" in feedback (RFC 5104 §4.3.1.2).
             if ssrc.0 != 0 && !self.transceivers.iter().any(taken) {
                 return ssrc;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use twocan_wire::ids::{Mid, PayloadType, Rid};
 use twocan_wire::sdp::{Description, Extmap, MEDIA_MAX, Media, MediaKind, Setup};
 
-use super::codec::CodecTerms;
+use super::codec::{CodecTerms, link_red};
 use super::negotiator::{Created, Negotiator, Slot};
 use super::section::{Common, DataSection, RtpSection, rejected};
 use super::terms::SectionKind;
@@ -278,6 +278,7 @@ impl Numbers {
             });
             codecs.push(codec);
         }
+        link_red(&mut codecs);
         codecs
     }
 

@@ -5,7 +5,7 @@ use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::rtp::{ExtensionKind, ExtensionMap};
 use twocan_wire::sdp::{Direction, Fingerprint};
 
-use super::codec::{CodecTerms, Feedback};
+use super::codec::{CodecTerms, Feedback, RepairCodec};
 use super::terms::{Section, Source};
 use super::{IceParameters, Kind, SignalingState, TransceiverId};
 
@@ -121,6 +121,8 @@ pub struct MediaPlan {
     pub remote: Vec<Source>,
     /// Simulcast streams that the remote side sends, by RID, where we accepted them.
     pub rids: Vec<Rid>,
+    /// Whether one of the two sides prefers sound in RED to sound without.
+    pub red_preferred: bool,
 }
 
 /// The source that we send from.
@@ -130,6 +132,8 @@ pub struct LocalSource {
     pub ssrc: Ssrc,
     /// Its retransmissions.
     pub rtx: Ssrc,
+    /// Its FlexFEC.
+    pub fec: Ssrc,
     /// The canonical name of all our sources.
     pub cname: String,
 }
@@ -211,6 +215,15 @@ pub(super) fn codecs(local: &Section, remote: &Section, answer: &Section) -> Vec
         })
     };
     answer.codecs.iter().filter_map(pair).collect()
+}
+
+/// Whether a side prefers RED: it stands before the first codec of media.
+pub(super) fn prefers_red(codecs: &[CodecTerms]) -> bool {
+    let first = codecs.iter().find_map(|codec| {
+        let repair = RepairCodec::from_name(&codec.name);
+        (repair == Some(RepairCodec::Red) || codec.is_media()).then_some(repair)
+    });
+    first.flatten() == Some(RepairCodec::Red)
 }
 
 /// The extensions that the answer kept, for sending and for receiving as its writer sees them.

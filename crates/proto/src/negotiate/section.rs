@@ -9,7 +9,7 @@ use twocan_wire::sdp::{
     SsrcAttribute, SsrcGroup,
 };
 
-use super::codec::CodecTerms;
+use super::codec::{CodecTerms, RepairCodec};
 use super::negotiator::Negotiator;
 use super::transceiver::{Kind, Transceiver};
 use super::{Config, IceParameters};
@@ -111,8 +111,7 @@ impl Common<'_> {
         }
         push_rids(&mut media, section.rids);
         if section.direction.sends() {
-            let has_rtx = section.codecs.iter().any(|codec| codec.rtx.is_some());
-            push_sources(&mut media, section.transceiver, has_rtx, &self.config.cname);
+            push_sources(&mut media, section, &self.config.cname);
         }
         media
     }
@@ -247,14 +246,24 @@ fn push_rids(media: &mut Media, rids: &[Rid]) {
     media.push(Attribute::Simulcast(simulcast));
 }
 
-fn push_sources(media: &mut Media, transceiver: &Transceiver, has_rtx: bool, cname: &str) {
+fn push_sources(media: &mut Media, section: &RtpSection<'_>, cname: &str) {
+    let transceiver = section.transceiver;
     let (ssrc, rtx) = transceiver.sources();
+    let has_rtx = section.codecs.iter().any(|codec| codec.rtx.is_some());
+    let is_flexfec =
+        |codec: &CodecTerms| RepairCodec::from_name(&codec.name) == Some(RepairCodec::Flexfec);
+    let has_fec = section.codecs.iter().any(is_flexfec);
     let mut ssrcs = vec![ssrc];
-    if has_rtx {
-        ssrcs.push(rtx);
+    // RFC 5956 §4.3 for the second.
+    let groups = [
+        ("FID", rtx, has_rtx),
+        ("FEC-FR", transceiver.fec_source(), has_fec),
+    ];
+    for (semantics, repair, _) in groups.into_iter().filter(|(.., has)| *has) {
+        ssrcs.push(repair);
         media.push(Attribute::SsrcGroup(SsrcGroup {
-            semantics: "FID".into(),
-            ssrcs: ssrcs.clone(),
+            semantics: semantics.into(),
+            ssrcs: vec![ssrc, repair],
         }));
     }
     let msid = msids(transceiver).next().map(|msid| msid.to_string());

@@ -9,7 +9,7 @@ use super::answer::transport_index;
 use super::negotiator::{Applied, Negotiator, Received};
 use super::plan::{
     DtlsPlan, DtlsRole, IcePlan, IceRole, LocalSource, MediaPlan, NegotiationEvent, Plan,
-    RemoteIce, SctpPlan, codecs, extensions,
+    RemoteIce, SctpPlan, codecs, extensions, prefers_red,
 };
 use super::terms::{Section, SectionKind, Terms};
 use super::transceiver::TransceiverId;
@@ -265,10 +265,15 @@ impl Negotiator {
                 local: LocalSource {
                     ssrc,
                     rtx,
+                    fec: transceiver.fec_source(),
                     cname: self.config.cname.clone(),
                 },
                 remote: remote.sources.clone(),
                 rids: local.rids_recv.clone(),
+                red_preferred: {
+                    let ours: Vec<_> = self.config.codecs(kind).collect();
+                    prefers_red(&ours) || prefers_red(&remote.codecs)
+                },
             });
         }
         plans

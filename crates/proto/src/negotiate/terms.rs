@@ -65,6 +65,8 @@ pub struct Source {
     pub ssrc: Ssrc,
     /// Its retransmissions, `a=ssrc-group:FID`.
     pub rtx: Option<Ssrc>,
+    /// Its FlexFEC, `a=ssrc-group:FEC-FR`.
+    pub fec: Option<Ssrc>,
     /// The canonical name, where given.
     pub cname: Option<String>,
 }
@@ -165,7 +167,7 @@ fn section(description: &Description, media: &Media) -> Section {
         section.track = reading.ssrc_track.map(Into::into);
     }
     section.streams.retain(|stream| stream != "-");
-    section.sources = sources(&reading.sources, &reading.fid);
+    section.sources = sources(&reading.sources, &reading.fid, &reading.fec_fr);
     section.codecs = reading.codecs.finish(&media.formats);
     section
 }
@@ -178,6 +180,7 @@ struct Reading<'a> {
     own_fingerprints: bool,
     sources: BTreeMap<Ssrc, Option<&'a str>>,
     fid: Vec<(Ssrc, Ssrc)>,
+    fec_fr: Vec<(Ssrc, Ssrc)>,
     ssrc_stream: Option<&'a str>,
     ssrc_track: Option<&'a str>,
     codecs: CodecReading<'a>,
@@ -235,9 +238,13 @@ impl Section {
                     _ => {}
                 }
             }
-            Attribute::SsrcGroup(group) if group.semantics == "FID" => {
-                if let [media, rtx] = group.ssrcs[..] {
-                    reading.fid.push((media, rtx));
+            Attribute::SsrcGroup(group) => {
+                if let [media, repair] = group.ssrcs[..] {
+                    match group.semantics.as_str() {
+                        "FID" => reading.fid.push((media, repair)),
+                        "FEC-FR" => reading.fec_fr.push((media, repair)),
+                        _ => {}
+                    }
                 }
             }
             Attribute::Rid(rid) => match rid.direction {
@@ -257,11 +264,16 @@ impl Section {
 }
 
 /// Sources in the order of their groups, then those without retransmission.
-fn sources(named: &BTreeMap<Ssrc, Option<&str>>, fid: &[(Ssrc, Ssrc)]) -> Vec<Source> {
+fn sources(
+    named: &BTreeMap<Ssrc, Option<&str>>,
+    fid: &[(Ssrc, Ssrc)],
+    fec_fr: &[(Ssrc, Ssrc)],
+) -> Vec<Source> {
     let cname = |ssrc: &Ssrc| named.get(ssrc).copied().flatten().map(Into::into);
     let rtx: BTreeMap<Ssrc, Ssrc> = fid.iter().map(|(media, rtx)| (*media, *rtx)).collect();
+    let fec: BTreeMap<Ssrc, Ssrc> = fec_fr.iter().copied().collect();
     let repairs: Vec<Ssrc> = {
-        let mut repairs: Vec<Ssrc> = rtx.values().copied().collect();
+        let mut repairs: Vec<Ssrc> = rtx.values().chain(fec.values()).copied().collect();
         repairs.sort_unstable();
         repairs
     };
@@ -275,6 +287,7 @@ fn sources(named: &BTreeMap<Ssrc, Option<&str>>, fid: &[(Ssrc, Ssrc)]) -> Vec<So
         .map(|ssrc| Source {
             ssrc: *ssrc,
             rtx: rtx.get(ssrc).copied(),
+            fec: fec.get(ssrc).copied(),
             cname: cname(ssrc),
         })
         .collect()

@@ -82,7 +82,7 @@ pub(super) fn answer(negotiator: &mut Negotiator, offer: &str) -> (Plan, Descrip
 }
 
 /// One round of offer and answer; the plans of both once it is done.
-fn round(offerer: &mut Negotiator, answerer: &mut Negotiator) -> (Plan, Plan) {
+pub(super) fn round(offerer: &mut Negotiator, answerer: &mut Negotiator) -> (Plan, Plan) {
     let offer = offerer.create_offer(&ice("a")).unwrap();
     offerer
         .set_local_description(SdpType::Offer, &offer)
@@ -215,6 +215,7 @@ fn chromium_gets_codecs_feedback_and_extensions_that_both_know() {
         names,
         [
             ("opus", 111, None),
+            ("red", 63, None),
             ("G722", 9, None),
             ("PCMU", 0, None),
             ("PCMA", 8, None),
@@ -226,6 +227,8 @@ fn chromium_gets_codecs_feedback_and_extensions_that_both_know() {
             ("H264", 114, Some(115)),
             ("AV1", 45, Some(46)),
             ("VP9", 98, Some(99)),
+            ("red", 118, Some(119)),
+            ("ulpfec", 120, None),
         ]
     );
     assert_eq!(media[1].codecs[0].feedback, Feedback::VIDEO);

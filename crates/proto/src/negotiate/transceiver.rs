@@ -53,6 +53,7 @@ pub struct Transceiver {
     pub(super) track_id: String,
     pub(super) ssrc: Ssrc,
     pub(super) rtx: Ssrc,
+    pub(super) fec: Ssrc,
 }
 
 impl Transceiver {
@@ -99,5 +100,10 @@ impl Transceiver {
     /// The source that we send from, and that of its retransmissions.
     pub fn sources(&self) -> (Ssrc, Ssrc) {
         (self.ssrc, self.rtx)
+    }
+
+    /// The source of the FlexFEC for what we send.
+    pub fn fec_source(&self) -> Ssrc {
+        self.fec
     }
 }

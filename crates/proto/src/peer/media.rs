@@ -6,10 +6,11 @@ use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::sdp::fmtp_parameter;
 
 use super::machine::Peer;
-use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, TransceiverId};
+use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, RepairCodec, TransceiverId};
 use crate::rtp::playout::PlayoutStats;
 use crate::rtp::{
-    self, Codec, Delivery, Format, Media, OutgoingFrame, OutgoingPacket, Synchronization,
+    self, Codec, Delivery, Format, Media, OutgoingFrame, OutgoingPacket, PayloadTypes, Repair,
+    Synchronization,
 };
 use crate::time::Now;
 
@@ -26,7 +27,7 @@ pub struct NegotiatedMedia {
     pub sends: bool,
     /// Whether we receive.
     pub receives: bool,
-    /// The codecs, the preferred one first.
+    /// The codecs, the preferred one first; without RED and FEC, which carry no media of their own.
     pub codecs: Vec<NegotiatedCodec>,
 }
 
@@ -101,6 +102,13 @@ impl Peer {
         }
     }
 
+    /// The part of what a transceiver sends that the other side misses, 0 to 1, as it reports: a
+    /// mean that follows an increase faster than a decrease. `None` before its first report.
+    pub fn expected_packet_loss(&self, transceiver: TransceiverId) -> Option<f64> {
+        let mid = self.negotiator.mid(transceiver)?;
+        self.transport.rtp.expected_packet_loss(mid)
+    }
+
     /// Asks the other side for a key frame on a transceiver.
     pub fn request_key_frame(&mut self, transceiver: TransceiverId) {
         if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
@@ -154,7 +162,7 @@ impl Peer {
                 kind: plan.kind,
                 sends: plan.direction.sends(),
                 receives: plan.direction.receives(),
-                codecs: plan.codecs,
+                codecs: plan.codecs.into_iter().filter(is_media).collect(),
             })
             .collect();
     }
@@ -181,7 +189,12 @@ fn to_media(plan: &MediaPlan, delivery: Delivery) -> Media {
         mid: plan.mid.clone(),
         sends: plan.direction.sends(),
         receives: plan.direction.receives(),
-        codecs: plan.codecs.iter().map(to_codec).collect(),
+        codecs: plan
+            .codecs
+            .iter()
+            .filter(|own| is_media(own))
+            .map(to_codec)
+            .collect(),
         extensions_send: plan.extensions_send,
         extensions_receive: plan.extensions_receive,
         ssrc: plan.local.ssrc,
@@ -194,7 +207,42 @@ fn to_media(plan: &MediaPlan, delivery: Delivery) -> Media {
             .collect(),
         rtcp_rsize: plan.rtcp_rsize,
         delivery,
+        repair: to_repair(plan),
     }
+}
+
+fn is_media(codec: &NegotiatedCodec) -> bool {
+    RepairCodec::from_name(&codec.name).is_none()
+}
+
+/// What the agreed codecs that carry no media by themselves mean.
+fn to_repair(plan: &MediaPlan) -> Repair {
+    let mut repair = Repair {
+        red_preferred: plan.red_preferred,
+        flexfec_remote: plan.remote.iter().filter_map(|own| own.fec).collect(),
+        ..Repair::default()
+    };
+    for codec in &plan.codecs {
+        let numbers = PayloadTypes {
+            receive: codec.payload_type,
+            send: codec.payload_type_send,
+        };
+        match RepairCodec::from_name(&codec.name) {
+            Some(RepairCodec::Red) => {
+                repair.red.get_or_insert(numbers);
+                repair.red_rtx = repair.red_rtx.or(codec.rtx_payload_type);
+            }
+            Some(RepairCodec::Ulpfec) => {
+                repair.ulpfec.get_or_insert(numbers);
+            }
+            Some(RepairCodec::Flexfec) => {
+                repair.flexfec.get_or_insert(numbers);
+                repair.flexfec_ssrc = Some(plan.local.fec);
+            }
+            None => {}
+        }
+    }
+    repair
 }
 
 fn to_codec(codec: &NegotiatedCodec) -> Codec {

@@ -261,7 +261,9 @@ impl Transport {
             }
         }
         let streams = self.rtp.outbound_stats();
-        let again = streams.map(|stats| stats.retransmitted_bytes_sent).sum();
+        // What repairs losses is taken off the rate, sent twice or in advance.
+        let again = streams.map(|stats| stats.retransmitted_bytes_sent + stats.fec_bytes_sent);
+        let again = again.sum();
         self.retransmissions.update(at, again);
     }
 

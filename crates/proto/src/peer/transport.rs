@@ -326,7 +326,12 @@ impl Transport {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let media = Deadline::earlier(self.rtp.poll_timeout(), self.pacing_deadline());
+        // Without a route, which ends with consent, reports cannot be sent and are not due.
+        let streams = match self.ice.route() {
+            Some(_) => self.rtp.poll_timeout(),
+            None => self.rtp.poll_gap_timeout(),
+        };
+        let media = Deadline::earlier(streams, self.pacing_deadline());
         let media = media.filter(|_| self.has_keys());
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
         let data = self

@@ -149,7 +149,7 @@ pub(super) fn since_1970(ntp: u64) -> Duration {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::send::ntp_time;
+    use super::super::ntp::ntp_time;
     use super::*;
 
     const START: Duration = Duration::from_secs(1_800_000_000);

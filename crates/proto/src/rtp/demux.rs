@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
+use twocan_wire::payload::red::Red;
 use twocan_wire::rtp::ExtensionValues;
 
 use super::receive::ReceiveStream;
@@ -23,23 +24,48 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Where a packet goes.
 pub(super) enum Target {
-    /// Media of this stream.
-    Stream(Ssrc, Codec),
+    /// To this stream.
+    Stream(Ssrc, Content),
     /// A retransmission for this stream.
-    Repair(Ssrc, Codec),
+    Repair(Ssrc, Content),
+    /// FlexFEC for a stream of this section.
+    Flexfec(Mid),
+}
+
+/// What a packet carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Media of its own.
+    Media(Codec),
+    /// RED, which says by itself of what.
+    Red,
 }
 
 enum Use {
-    Media(Codec),
-    Rtx(Codec),
+    Media(Content),
+    Rtx(Content),
+    Flexfec,
 }
 
 fn payload_use(media: &Media, payload_type: PayloadType) -> Option<Use> {
+    let repair = &media.repair;
+    if repair.red.is_some_and(|red| red.receive == payload_type) {
+        return Some(Use::Media(Content::Red));
+    }
+    if repair.red_rtx == Some(payload_type) {
+        return Some(Use::Rtx(Content::Red));
+    }
+    if repair
+        .flexfec
+        .is_some_and(|fec| fec.receive == payload_type)
+    {
+        return Some(Use::Flexfec);
+    }
     media.codecs.iter().find_map(|codec| {
         if codec.payload_type == payload_type {
-            Some(Use::Media(*codec))
+            Some(Use::Media(Content::Media(*codec)))
         } else if codec.rtx == Some(payload_type) {
-            Some(Use::Rtx(*codec))
+            Some(Use::Rtx(Content::Media(*codec)))
         } else {
             None
         }
@@ -53,6 +79,7 @@ impl Session {
         now: Instant,
         ssrc: Ssrc,
         payload_type: PayloadType,
+        payload: &[u8],
         values: &ExtensionValues<'_>,
     ) -> Result<Target, &'static str> {
         let known = self.receive.get(&ssrc).map(|stream| stream.mid.clone());
@@ -69,14 +96,19 @@ impl Session {
         let mid = media.mid.clone();
         match payload_use(media, payload_type) {
             None => Err("rtp.unknown_payload_type"),
-            Some(Use::Media(codec)) => {
+            Some(Use::Flexfec) => Ok(Target::Flexfec(mid)),
+            Some(Use::Media(content)) => {
                 if !self.receive.contains_key(&ssrc) {
+                    let codec = match content {
+                        Content::Media(codec) => codec,
+                        Content::Red => newest_codec(media, payload)?,
+                    };
                     let rid = values.rid.and_then(text).map(Rid::from);
                     self.add_source(now, mid, rid, ssrc, codec)?;
                 }
-                Ok(Target::Stream(ssrc, codec))
+                Ok(Target::Stream(ssrc, content))
             }
-            Some(Use::Rtx(codec)) => {
+            Some(Use::Rtx(content)) => {
                 let announced = media
                     .remote
                     .iter()
@@ -91,7 +123,7 @@ impl Session {
                 if self.repairs.len() < SOURCES_MAX {
                     self.repairs.insert(ssrc, repaired);
                 }
-                Ok(Target::Repair(repaired, codec))
+                Ok(Target::Repair(repaired, content))
             }
         }
     }
@@ -109,6 +141,7 @@ impl Session {
         let announces = |media: &&Media| {
             let mut sources = media.remote.iter();
             sources.any(|(media, rtx)| *media == ssrc || *rtx == Some(ssrc))
+                || media.repair.flexfec_remote.contains(&ssrc)
         };
         if let Some(media) = self.media.iter().find(announces) {
             return Some(media);
@@ -172,6 +205,16 @@ impl Session {
         self.receive.remove(&ssrc);
         self.repairs.retain(|_, media| *media != ssrc);
     }
+}
+
+/// The codec of the newest block of RED: what begins a stream. FEC begins none.
+fn newest_codec(media: &Media, payload: &[u8]) -> Result<Codec, &'static str> {
+    let red = Red::parse(payload).map_err(|_| "rtp.red_malformed")?;
+    let mut codecs = media.codecs.iter();
+    codecs
+        .find(|codec| codec.payload_type == red.payload_type)
+        .copied()
+        .ok_or("rtp.unknown_payload_type")
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

@@ -19,12 +19,19 @@ mod cadence;
 mod capture;
 mod control;
 mod demux;
+mod departure;
 mod depend;
+mod fec;
+mod loss;
 mod nack;
+mod ntp;
 mod numbers;
 mod outbox;
 pub mod playout;
+mod protection;
 mod receive;
+mod redundant;
+mod repaired;
 mod send;
 mod session;
 mod stats;
@@ -33,6 +40,8 @@ mod transport;
 
 #[cfg(test)]
 mod packet_tests;
+#[cfg(test)]
+mod repair_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -49,6 +58,7 @@ use twocan_wire::rtp::{AudioLevel, ExtensionMap};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
 
+pub use fec::{PayloadTypes, Repair};
 pub use session::Session;
 pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedbackStats};
 pub use synchronize::Synchronization;
@@ -190,6 +200,8 @@ pub struct Media {
     pub rtcp_rsize: bool,
     /// How what we receive is handed out.
     pub delivery: Delivery,
+    /// What repairs losses beside retransmission.
+    pub repair: Repair,
 }
 
 impl Media {

@@ -82,6 +82,17 @@ impl NackList {
         }
     }
 
+    /// There are packets up to that number: FEC protects them.
+    pub(super) fn expect_through(&mut self, now: Instant, sequence: u64) {
+        let Some(highest) = self.highest else { return };
+        for missing in highest + 1..=sequence {
+            if self.missing.len() >= MISSING_MAX {
+                return;
+            }
+            self.note(now, missing, now + REORDER_WAIT);
+        }
+    }
+
     fn note(&mut self, now: Instant, sequence: u64, ask_at: Instant) {
         self.due_at = Some(self.due_at.map_or(ask_at, |due| due.min(ask_at)));
         let entry = Missing {
@@ -153,6 +164,21 @@ mod tests {
         assert!(list.take_due(due, RTT, 120).is_empty());
         list.handle_arrival(due, 65_535);
         assert_eq!(list.take_due(due + RTT, RTT, 120), [SeqNo16(0)]);
+    }
+
+    #[test]
+    fn packets_that_fec_names_are_asked_for_unless_they_come() {
+        let start = instant();
+        let mut list = NackList::default();
+        list.expect_through(start, 9);
+        assert_eq!(list.due_at(), None, "before the first packet");
+        list.handle_arrival(start, 5);
+        list.expect_through(start, 8);
+        list.handle_arrival(start, 7);
+        let due = start + REORDER_WAIT;
+        assert_eq!(list.take_due(due, RTT, 120), [SeqNo16(6), SeqNo16(8)]);
+        list.handle_arrival(due, 9);
+        assert!(list.take_due(due, RTT, 120).is_empty());
     }
 
     #[test]

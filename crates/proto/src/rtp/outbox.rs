@@ -7,11 +7,28 @@ use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields};
 use twocan_wire::seq::SeqNo16;
 
+use super::fec::Scheme;
+
 /// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
 const CACHE_LEN_MAX: usize = 160 * 1024;
 
 /// Packets kept for retransmission, for streams of small ones.
 const CACHE_PACKETS_MAX: usize = 1024;
+
+/// What FEC has to do with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// Nothing.
+    None,
+    /// It is protected, as the first of its group or a later one.
+    Protected { scheme: Scheme, begins: bool },
+    /// It is a FEC packet, which is made when it leaves; the first of its group says how many
+    /// follow in all.
+    Parity {
+        scheme: Scheme,
+        count: Option<usize>,
+    },
+}
 
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -22,6 +39,7 @@ pub(super) struct Stored {
     pub(super) payload_type: PayloadType,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) payload: Vec<u8>,
+    pub(super) cover: Cover,
 }
 
 /// How a packet left. Sent again without RTX it must be the same in every byte: the same key and
@@ -49,6 +67,16 @@ impl Outbox {
     pub(super) fn push(&mut self, packet: Stored) {
         self.waiting_len += packet.payload.len();
         self.waiting.push_back(packet);
+    }
+
+    /// The packets that wait, from the newest back.
+    pub(super) fn newest(&mut self) -> impl Iterator<Item = &mut Stored> {
+        self.waiting.iter_mut().rev()
+    }
+
+    /// Packets that wait.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Payload bytes that wait.
@@ -128,10 +156,30 @@ impl Stored {
         SeqNo16((self.number & 0xffff) as u16)
     }
 
+    /// The payload type of RED that it travels in.
+    pub(super) fn red(&self) -> Option<PayloadType> {
+        match self.cover {
+            Cover::Protected {
+                scheme: Scheme::Ulpfec { red, .. },
+                ..
+            } => Some(red),
+            Cover::None | Cover::Protected { .. } | Cover::Parity { .. } => None,
+        }
+    }
+
+    /// Appends the payload as it travels; answers how many bytes RED takes of it.
+    pub(super) fn write_payload(&self, out: &mut Vec<u8>) -> usize {
+        // RFC 2198 §3: the header of the only block is its payload type.
+        let red = self.red().map(|_| self.payload_type.0 & 0x7f);
+        out.extend(red);
+        out.extend_from_slice(&self.payload);
+        red.iter().len()
+    }
+
     pub(super) fn header(&self, ssrc: Ssrc) -> HeaderFields {
         HeaderFields {
             marker: self.marker,
-            payload_type: self.payload_type,
+            payload_type: self.red().unwrap_or(self.payload_type),
             sequence_number: self.sequence(),
             timestamp: self.timestamp,
             ssrc,

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtcp::ReportBlock;
 use twocan_wire::rtp::AbsCaptureTime;
-use twocan_wire::seq::{SeqNo16, Unwrapper16};
+use twocan_wire::seq::{SeqNo16, SeqNo32, Unwrapper16};
 
 use super::assemble::{Assembled, Assembler, Inserted, Piece};
 use super::cadence::Cadence;
 use super::capture::{CaptureClock, since_1970};
+use super::fec::recover::Recovery;
 use super::nack::{self, NackList};
+use super::ntp::ticks;
 use super::numbers::Numbers;
-use super::send::ticks;
+use super::redundant::RedReceiver;
 use super::stats::InboundStats;
 use super::synchronize::Lag;
 use super::{Codec, Delivery, Event, Frame, IncomingPacket, Media};
@@ -71,7 +73,24 @@ pub(super) struct ReceiveStream {
     cadence: Cadence,
     /// When the newest frame was captured, and when it was handed out.
     last_frame: Option<(Duration, Instant)>,
+    /// Packets from which lost ones can be made again.
+    pub(super) recovery: Recovery,
+    /// Where older frames of sound belong.
+    pub(super) red: RedReceiver,
+    /// The newest timestamp that came by itself.
+    newest: Option<SeqNo32>,
     pub(super) stats: InboundStats,
+}
+
+/// How a packet came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// By itself.
+    Network,
+    /// Sent again, by RTX.
+    Retransmission,
+    /// Made again from others.
+    Recovered,
 }
 
 /// When a packet arrives, and over what path.
@@ -87,7 +106,7 @@ pub(super) struct Moment {
 pub(super) struct Arrival {
     pub(super) sequence_number: SeqNo16,
     pub(super) header_len: usize,
-    pub(super) is_retransmission: bool,
+    pub(super) origin: Origin,
     pub(super) codec: Codec,
     pub(super) piece: Piece,
 }
@@ -129,6 +148,9 @@ impl ReceiveStream {
             capture: CaptureClock::new(codec.clock_rate),
             cadence: Cadence::default(),
             last_frame: None,
+            recovery: Recovery::new(ssrc),
+            red: RedReceiver::default(),
+            newest: None,
             stats: InboundStats::new(mid.clone(), rid.clone(), ssrc),
             mid,
             rid,
@@ -136,31 +158,40 @@ impl ReceiveStream {
         }
     }
 
+    /// Takes a packet; answers its number.
     pub(super) fn handle_packet(
         &mut self,
         moment: Moment,
         arrival: Arrival,
         arrived: &mut VecDeque<Event>,
-    ) {
+    ) -> u64 {
         let now = moment.now.monotonic;
         self.heard_at = now;
         self.rtt = moment.rtt;
-        self.stats.last_packet_received_timestamp = Some(moment.now.wallclock);
         if self.codec.clock_rate != arrival.codec.clock_rate {
             self.capture = CaptureClock::new(arrival.codec.clock_rate);
         }
         self.codec = arrival.codec;
         let is_video = arrival.codec.format.is_video();
-        self.stats.packets_received += 1;
-        self.stats.header_bytes_received += arrival.header_len as u64;
-        self.stats.bytes_received += arrival.piece.payload.len() as u64;
-        let sequence = if arrival.is_retransmission {
-            self.stats.retransmitted_packets_received += 1;
-            self.unwrapper.peek(arrival.sequence_number)
-        } else {
-            self.received += 1;
-            self.note_transit(now, arrival.piece.timestamp);
-            self.unwrapper.unwrap(arrival.sequence_number)
+        if arrival.origin != Origin::Recovered {
+            self.stats.last_packet_received_timestamp = Some(moment.now.wallclock);
+            self.stats.packets_received += 1;
+            self.stats.header_bytes_received += arrival.header_len as u64;
+            self.stats.bytes_received += arrival.piece.payload.len() as u64;
+        }
+        let sequence = match arrival.origin {
+            Origin::Network => {
+                self.received += 1;
+                self.note_transit(now, arrival.piece.timestamp);
+                self.note_newest(arrival.piece.timestamp);
+                self.unwrapper.unwrap(arrival.sequence_number)
+            }
+            Origin::Retransmission => {
+                self.stats.retransmitted_packets_received += 1;
+                self.unwrapper.peek(arrival.sequence_number)
+            }
+            // RFC 3550 reports what the path lost, made good or not.
+            Origin::Recovered => self.unwrapper.peek(arrival.sequence_number),
         };
         self.first.get_or_insert(sequence);
         if arrival.codec.nack && self.nacks.handle_arrival(now, sequence) {
@@ -174,12 +205,39 @@ impl ReceiveStream {
             self.tail_at = is_open.then(|| now + TAIL_WAIT);
         }
         if self.delivery == Delivery::Packets {
-            return self.deliver(moment.epoch, sequence, arrival, arrived);
+            self.deliver(moment.epoch, sequence, arrival, arrived);
+            return sequence;
         }
-        if self.assembler.insert(sequence, arrival.piece) == Inserted::Useless {
-            self.stats.packets_discarded += 1;
+        let is_recovered = arrival.origin == Origin::Recovered;
+        match self.assembler.insert(sequence, arrival.piece) {
+            Inserted::Kept => self.stats.packets_recovered += u64::from(is_recovered),
+            Inserted::Useless => self.stats.packets_discarded += 1,
         }
         self.pop_frames(now, moment.epoch, arrived);
+        sequence
+    }
+
+    /// The highest number that came by itself.
+    pub(super) fn highest(&self) -> Option<u64> {
+        self.unwrapper.highest()
+    }
+
+    fn note_newest(&mut self, timestamp: u32) {
+        let timestamp = SeqNo32(timestamp);
+        if self.newest.is_none_or(|newest| timestamp.is_after(newest)) {
+            self.newest = Some(timestamp);
+        }
+    }
+
+    /// Whether a packet may have that timestamp: within ten seconds of the newest.
+    pub(super) fn is_near(&self, timestamp: u32) -> bool {
+        self.newest.is_some_and(|newest| {
+            let off = timestamp
+                .wrapping_sub(newest.0)
+                .cast_signed()
+                .unsigned_abs();
+            off <= self.codec.clock_rate.saturating_mul(10)
+        })
     }
 
     /// Hands out a packet that was not handed out before.
@@ -196,12 +254,14 @@ impl ReceiveStream {
             self.stats.packets_discarded += 1;
             return;
         }
+        self.stats.packets_recovered += u64::from(arrival.origin == Origin::Recovered);
         let piece = arrival.piece;
         if piece.payload.is_empty() {
             return;
         }
         let captured_at = self.captured_at(piece.timestamp, piece.capture_time);
-        if let (Some(captured_at), false) = (captured_at, arrival.is_retransmission) {
+        let is_first = arrival.origin == Origin::Network;
+        if let (Some(captured_at), true) = (captured_at, is_first) {
             self.lag.handle_frame(epoch, piece.arrived_at, captured_at);
         }
         arrived.push_back(Event::Packet(IncomingPacket {
@@ -212,7 +272,7 @@ impl ReceiveStream {
             number,
             timestamp: piece.timestamp,
             marker: piece.marker,
-            is_retransmission: arrival.is_retransmission,
+            is_retransmission: arrival.origin == Origin::Retransmission,
             received_at: piece.arrived_at,
             captured_at,
             audio_level: piece.audio_level,
@@ -364,6 +424,13 @@ impl ReceiveStream {
         self.nacks.take_due(now, rtt, max)
     }
 
+    /// Learns from FEC that there are packets up to that number.
+    pub(super) fn expect_through(&mut self, now: Instant, number: u64) {
+        if self.codec.nack {
+            self.nacks.expect_through(now, number);
+        }
+    }
+
     /// Asks for a key frame when it is next allowed.
     pub(super) fn want_key_frame(&mut self) {
         self.key_frame_wanted = true;
@@ -414,6 +481,7 @@ impl ReceiveStream {
     pub(super) fn stats(&self, now: Instant) -> InboundStats {
         let mut stats = self.stats.clone();
         stats.packets_lost = self.lost();
+        stats.fec_packets_discarded += self.recovery.discarded;
         stats.jitter = ticks(self.jitter >> 4, self.codec.clock_rate);
         if self.codec.format.is_video() {
             stats.frames_per_second = Some(self.cadence.frames_per_second(now));

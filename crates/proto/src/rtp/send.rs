@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
-use twocan_wire::rtp::{ExtensionKind, ExtensionValues, HeaderFields, abs_send_time};
+use twocan_wire::rtp::{ExtensionValues, HeaderFields, abs_send_time};
 use twocan_wire::seq::{SeqNo16, SeqNo32};
 
+use super::departure::take_sequence;
+use super::fec::Scheme;
+use super::loss::ExpectedLoss;
+use super::ntp::{ntp_time, round_trip_time, ticks};
 use super::numbers::Numbers;
-use super::outbox::{Outbox, Sent, Stored};
+use super::outbox::{Cover, Outbox, Sent, Stored};
+use super::protection::{PathQuality, Protection};
+use super::redundant::RedSender;
 use super::stats::{OutboundStats, RemoteInboundStats};
-use super::{
-    Codec, Departure, Format, Media, OutgoingFrame, OutgoingPacket, PAYLOAD_LEN_MAX, SendError,
-};
+use super::{Codec, Departure, Format, Media, OutgoingFrame, OutgoingPacket, SendError};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
@@ -56,6 +60,9 @@ pub(super) struct SendStream {
     picture_id: u16,
     outbox: Outbox,
     resend: VecDeque<SeqNo16>,
+    pub(super) protection: Protection,
+    pub(super) loss: ExpectedLoss,
+    red: RedSender,
     budget: usize,
     /// The newest frame's timestamp, its clock rate, and when it came.
     clock: Option<(u32, u32, Instant)>,
@@ -81,6 +88,9 @@ impl SendStream {
             picture_id: sequence().0,
             outbox: Outbox::default(),
             resend: VecDeque::new(),
+            protection: Protection::new(sequence()),
+            loss: ExpectedLoss::default(),
+            red: RedSender::default(),
             budget: BUDGET_MAX,
             clock: None,
             report_at: None,
@@ -95,6 +105,8 @@ impl SendStream {
                 header_bytes_sent: 0,
                 retransmitted_packets_sent: 0,
                 retransmitted_bytes_sent: 0,
+                fec_packets_sent: 0,
+                fec_bytes_sent: 0,
                 frames_sent: 0,
                 nack_count: 0,
                 pli_count: 0,
@@ -110,8 +122,13 @@ impl SendStream {
         now: Instant,
         media: &Media,
         frame: &OutgoingFrame<'_>,
+        rtt: Duration,
     ) -> Result<(), SendError> {
         let codec = self.admit(media, frame.payload_type, frame.data.len())?;
+        let loss = self.loss.get().unwrap_or(0.0);
+        let scheme = Protection::scheme(media, &codec, loss);
+        let len_max = Protection::payload_len_max(scheme);
+        let before = self.outbox.waiting_count();
         match codec.format {
             Format::Whole => {
                 if frame.data.is_empty() {
@@ -120,26 +137,30 @@ impl SendStream {
                 if frame.data.len() > WHOLE_LEN_MAX {
                     return Err(SendError::BadFrame(PayloadError::TooLong));
                 }
-                let payload = self.outbox.buffer();
-                self.push(frame, frame.marker, payload, |out| {
-                    out.extend_from_slice(frame.data);
-                });
+                self.push_whole(media, frame, loss);
             }
             Format::Vp8 => {
                 let id = self.picture_id;
-                self.push_chunks(frame, vp8::packetize(frame.data, id, PAYLOAD_LEN_MAX)?);
+                self.push_chunks(frame, vp8::packetize(frame.data, id, len_max)?);
                 self.picture_id = id.wrapping_add(1) & 0x7fff;
             }
             Format::Vp9 => {
                 let id = self.picture_id;
-                self.push_chunks(frame, vp9::packetize(frame.data, id, PAYLOAD_LEN_MAX)?);
+                self.push_chunks(frame, vp9::packetize(frame.data, id, len_max)?);
                 self.picture_id = id.wrapping_add(1) & 0x7fff;
             }
-            Format::Av1 => self.push_chunks(frame, av1::packetize(frame.data, PAYLOAD_LEN_MAX)?),
+            Format::Av1 => self.push_chunks(frame, av1::packetize(frame.data, len_max)?),
             Format::H264(mode) => {
-                self.push_chunks(frame, h264::packetize(frame.data, mode, PAYLOAD_LEN_MAX)?);
+                self.push_chunks(frame, h264::packetize(frame.data, mode, len_max)?);
             }
-            Format::H265 => self.push_chunks(frame, h265::packetize(frame.data, PAYLOAD_LEN_MAX)?),
+            Format::H265 => self.push_chunks(frame, h265::packetize(frame.data, len_max)?),
+        }
+        let added = self.outbox.waiting_count() - before;
+        let path = PathQuality { loss, rtt };
+        let protection = &mut self.protection;
+        let count = protection.take_frame(&mut self.outbox, added, &codec, scheme, path);
+        if let Some(scheme) = scheme {
+            self.push_parity(frame, scheme, count);
         }
         self.outbox.mark_queued(now);
         self.clock = Some((frame.timestamp, codec.clock_rate, now));
@@ -175,6 +196,7 @@ impl SendStream {
             payload_type: packet.payload_type,
             audio_level: packet.audio_level,
             payload,
+            cover: Cover::None,
         });
         self.outbox.mark_queued(now);
         let newest = self.clock.map(|(timestamp, _, _)| SeqNo32(timestamp));
@@ -216,6 +238,47 @@ impl SendStream {
         }
     }
 
+    /// A frame of sound, with those before it where both sides want that and the loss asks for it.
+    fn push_whole(&mut self, media: &Media, frame: &OutgoingFrame<'_>, loss: f64) {
+        let mut payload = self.outbox.buffer();
+        let red = media.repair.red.filter(|_| media.repair.red_preferred);
+        let newest = (frame.payload_type, frame.timestamp, frame.data);
+        let repeated = red.and_then(|_| self.red.write(loss, newest, &mut payload));
+        let (Some(red), Some(repeated)) = (red, repeated) else {
+            return self.push(frame, frame.marker, payload, |out| {
+                out.extend_from_slice(frame.data);
+            });
+        };
+        self.stats.fec_bytes_sent += repeated as u64;
+        let frame = OutgoingFrame {
+            payload_type: red.send,
+            ..*frame
+        };
+        self.push(&frame, frame.marker, payload, |_| {});
+    }
+
+    /// Places for the FEC packets of the group that ends here.
+    fn push_parity(&mut self, frame: &OutgoingFrame<'_>, scheme: Scheme, count: usize) {
+        let last = self.outbox.newest().next().map_or(0, |own| own.number);
+        for index in 0..count {
+            let number = match scheme {
+                Scheme::Ulpfec { .. } => self.numbers.take_next(self.first_sequence),
+                // Its own is given when it leaves.
+                Scheme::Flexfec { .. } => last,
+            };
+            let count = (index == 0).then_some(count);
+            self.outbox.push(Stored {
+                number,
+                timestamp: frame.timestamp,
+                marker: false,
+                payload_type: frame.payload_type,
+                audio_level: None,
+                payload: Vec::new(),
+                cover: Cover::Parity { scheme, count },
+            });
+        }
+    }
+
     fn push(
         &mut self,
         frame: &OutgoingFrame<'_>,
@@ -231,6 +294,7 @@ impl SendStream {
             payload_type: frame.payload_type,
             audio_level: frame.audio_level,
             payload,
+            cover: Cover::None,
         });
     }
 
@@ -259,14 +323,25 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> Option<Departure> {
-        let packet = self.outbox.pop()?;
+        let packet = loop {
+            let packet = self.outbox.pop()?;
+            let Cover::Parity { scheme, count } = packet.cover else {
+                break packet;
+            };
+            if let Some(payload) = self.protection.make(scheme, count) {
+                let fec = (scheme, payload.as_slice());
+                return Some(self.write_parity(now, media, &packet, fec, transport_sequence, out));
+            }
+        };
         let sent = self.sent_now(now, media, transport_sequence);
         let start = out.len();
         let header = packet.header(self.ssrc);
         header.write(out, &media.extensions_send, &packet.values(&self.mid, sent));
         let header_len = out.len() - start;
-        out.extend_from_slice(&packet.payload);
-        let len = packet.payload.len();
+        let len = packet.payload.len() + packet.write_payload(out);
+        if let Some(written) = out.get(start..) {
+            self.protection.handle_sent(&packet, written, header_len);
+        }
         self.outbox.keep(packet, sent);
         self.budget = (self.budget + len / BUDGET_DIVISOR).min(BUDGET_MAX);
         self.packet_count = self.packet_count.wrapping_add(1);
@@ -277,6 +352,41 @@ impl SendStream {
             self.report_at = Some(now.monotonic);
         }
         Some(Departure::new(&header, media, sent))
+    }
+
+    /// Appends a FEC packet; it is not kept, what it repairs can be had by retransmission.
+    fn write_parity(
+        &mut self,
+        now: Now,
+        media: &Media,
+        packet: &Stored,
+        (scheme, payload): (Scheme, &[u8]),
+        transport_sequence: &mut SeqNo16,
+        out: &mut Vec<u8>,
+    ) -> Departure {
+        let sent = self.sent_now(now, media, transport_sequence);
+        let mut header = packet.header(self.ssrc);
+        match scheme {
+            Scheme::Ulpfec { red, .. } => {
+                header.payload_type = red;
+                self.packet_count = self.packet_count.wrapping_add(1);
+                self.octet_count = self.octet_count.wrapping_add(payload.len() as u32);
+            }
+            Scheme::Flexfec { ssrc, fec } => {
+                header.payload_type = fec;
+                header.ssrc = ssrc;
+                header.sequence_number = self.protection.sequence;
+                self.protection.sequence = header.sequence_number.next();
+            }
+        }
+        let start = out.len();
+        header.write(out, &media.extensions_send, &packet.values(&self.mid, sent));
+        let header_len = out.len() - start;
+        out.extend_from_slice(payload);
+        self.stats.fec_packets_sent += 1;
+        self.stats.fec_bytes_sent += payload.len() as u64;
+        self.count_sent(header_len, payload.len());
+        Departure::new(&header, media, sent)
     }
 
     /// Appends a packet of padding alone, on the source of retransmissions (RFC 4588 §4 leaves its
@@ -389,8 +499,12 @@ impl SendStream {
             }
         };
         let header_len = out.len() - start;
-        out.extend_from_slice(&packet.payload);
+        // RTX repeats the packet that was in RED, by its own payload type.
         let len = packet.payload.len();
+        match codec.and_then(|codec| codec.rtx_send) {
+            Some(_) => out.extend_from_slice(&packet.payload),
+            None => drop(packet.write_payload(out)),
+        }
         self.stats.retransmitted_packets_sent += 1;
         self.stats.retransmitted_bytes_sent += len as u64;
         self.count_sent(header_len, len);
@@ -434,6 +548,8 @@ impl SendStream {
     /// What the remote side says of this source; the round-trip time, if it can be told.
     pub(super) fn handle_report(&mut self, now: Now, report: &ReportBlock) -> Option<Duration> {
         let rtt = round_trip_time(now, report);
+        self.loss
+            .handle_report(f64::from(report.fraction_lost) / 256.0);
         let clock_rate = self.clock.map_or(90_000, |(_, rate, _)| rate);
         let before = self.stats.remote.and_then(|own| own.round_trip_time);
         self.stats.remote = Some(RemoteInboundStats {
@@ -462,59 +578,4 @@ impl SendStream {
             reports: Vec::new(),
         })
     }
-}
-
-impl Departure {
-    fn new(header: &HeaderFields, media: &Media, sent: Sent) -> Self {
-        let numbered = media.extensions_send.id(ExtensionKind::TransportSequence);
-        Self {
-            ssrc: header.ssrc,
-            sequence_number: header.sequence_number,
-            transport_sequence: numbered.map(|_| sent.transport_sequence),
-            is_repeated: false,
-        }
-    }
-}
-
-/// The next transport-wide number, if this section uses them.
-fn take_sequence(media: &Media, next: &mut SeqNo16) -> SeqNo16 {
-    let own = *next;
-    if media
-        .extensions_send
-        .id(ExtensionKind::TransportSequence)
-        .is_some()
-    {
-        *next = next.next();
-    }
-    own
-}
-
-/// Seconds since 1900 in 32.32 fixed point (RFC 3550 §4); wraps in 2036, as it should.
-pub(super) fn ntp_time(wallclock: Duration) -> u64 {
-    const FROM_1900_TO_1970: u64 = 2_208_988_800;
-    let seconds = wallclock.as_secs().wrapping_add(FROM_1900_TO_1970);
-    let fraction = (u64::from(wallclock.subsec_nanos()) << 32) / 1_000_000_000;
-    (seconds << 32) | fraction
-}
-
-/// RFC 3550 §6.4.1; `None` without a report of ours to count from, or for nonsense.
-fn round_trip_time(now: Now, report: &ReportBlock) -> Option<Duration> {
-    if report.last_sr == 0 {
-        return None;
-    }
-    let now = (ntp_time(now.wallclock) >> 16) as u32;
-    let units = now
-        .wrapping_sub(report.last_sr)
-        .wrapping_sub(report.delay_since_last_sr);
-    // Beyond 10 s it is a jump of a clock or a lie. The finest unit rounds to below zero.
-    let rtt = Duration::from_micros(u64::from(units) * 1_000_000 / 65_536);
-    match units {
-        u32::MAX => Some(Duration::ZERO),
-        _ => (rtt < Duration::from_secs(10)).then_some(rtt),
-    }
-}
-
-/// `count` ticks of a clock as a time.
-pub(super) fn ticks(count: u32, clock_rate: u32) -> Duration {
-    Duration::from_nanos(u64::from(count) * 1_000_000_000 / u64::from(clock_rate.max(1)))
 }

@@ -7,10 +7,10 @@ use twocan_wire::ids::{Mid, Ssrc};
 use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header};
 use twocan_wire::seq::SeqNo16;
 
-use super::assemble::Piece;
-use super::demux::Target;
+use super::demux::{Content, Target};
 use super::playout::PlayoutStats;
-use super::receive::{Arrival, Moment, ReceiveStream};
+use super::receive::{Moment, Origin, ReceiveStream};
+use super::repaired::Received;
 use super::send::SendStream;
 use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
 use super::transport::ArrivalLog;
@@ -41,7 +41,7 @@ pub struct Session {
     pub(super) receive: BTreeMap<Ssrc, ReceiveStream>,
     /// Sources of retransmissions, with the source that they repair.
     pub(super) repairs: BTreeMap<Ssrc, Ssrc>,
-    extensions: ExtensionMap,
+    pub(super) extensions: ExtensionMap,
     transport_sequence: SeqNo16,
     pub(super) arrivals: ArrivalLog,
     pub(super) reports_arrivals: bool,
@@ -56,7 +56,7 @@ pub struct Session {
     told: Option<(Instant, Instant)>,
     events: VecDeque<Event>,
     /// Frames and packets on their way to the events.
-    arrived: VecDeque<Event>,
+    pub(super) arrived: VecDeque<Event>,
     pub(super) transport_stats: TransportFeedbackStats,
     pub(super) counters: Counters,
 }
@@ -146,7 +146,7 @@ impl Session {
         let (Some(media), Some(stream)) = (media, self.send.get_mut(mid)) else {
             return Err(SendError::NotSending);
         };
-        stream.push_frame(now.monotonic, media, frame)
+        stream.push_frame(now.monotonic, media, frame, self.rtt)
     }
 
     /// Queues a packet, which [`Self::poll_packet`] hands out with our source and extensions.
@@ -204,41 +204,37 @@ impl Session {
             self.arrivals
                 .handle_arrival(now, sequence, header.ssrc, packet.len());
         }
-        let target = self.target(now, header.ssrc, header.payload_type, &values)?;
-        let (ssrc, codec, sequence_number, payload, is_retransmission) = match target {
-            Target::Stream(ssrc, codec) => (ssrc, codec, header.sequence_number, payload, false),
-            Target::Repair(ssrc, codec) => match payload {
+        let target = self.target(now, header.ssrc, header.payload_type, payload, &values)?;
+        let (ssrc, content, sequence_number, payload, origin) = match target {
+            Target::Flexfec(mid) => return self.handle_flexfec(moment, &mid, header.ssrc, payload),
+            Target::Stream(ssrc, content) => {
+                let origin = Origin::Network;
+                (ssrc, content, header.sequence_number, payload, origin)
+            }
+            Target::Repair(ssrc, content) => match payload {
                 // A probe for bandwidth: padding alone.
                 [] => return Ok(()),
                 [high, low, rest @ ..] => {
                     let original = SeqNo16(u16::from_be_bytes([*high, *low]));
-                    (ssrc, codec, original, rest, true)
+                    (ssrc, content, original, rest, Origin::Retransmission)
                 }
                 [_] => return Err("rtp.bad_repair"),
             },
         };
-        let Some(stream) = self.receive.get_mut(&ssrc) else {
-            return Err("rtp.unknown_source");
-        };
-        let arrival = Arrival {
-            sequence_number,
+        let received = Received {
+            packet,
             header_len: header.len,
-            is_retransmission,
-            codec,
-            piece: Piece {
-                format: codec.format,
-                payload_type: codec.payload_type,
-                timestamp: header.timestamp,
-                marker: header.marker,
-                audio_level: values.audio_level,
-                capture_time: values.abs_capture_time,
-                dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
-                payload: payload.to_vec(),
-                arrived_at: now,
-            },
+            timestamp: header.timestamp,
+            marker: header.marker,
+            values: &values,
+            ssrc,
+            sequence_number,
+            origin,
         };
-        stream.handle_packet(moment, arrival, &mut self.arrived);
-        Ok(())
+        match content {
+            Content::Media(codec) => self.handle_media(moment, &received, codec, payload),
+            Content::Red => self.handle_red(moment, &received, payload),
+        }
     }
 
     /// Lets time pass: gaps that were waited for long enough are given up.
@@ -338,10 +334,22 @@ impl Session {
         for stream in self.receive.values() {
             add(Some(stream.report_at), "rtp receiver report");
             add(stream.feedback_at(), "rtp feedback");
-            add(stream.frame_deadline(), "rtp gap");
         }
         add(self.arrivals.due_at(), "rtp transport feedback");
-        earliest
+        Deadline::earlier(earliest, self.poll_gap_timeout())
+    }
+
+    /// When to call [`Self::handle_timeout`] again, while nothing can be sent.
+    pub fn poll_gap_timeout(&self) -> Option<Deadline> {
+        let streams = self.receive.values();
+        let at = streams.filter_map(|stream| stream.frame_deadline()).min();
+        at.map(|at| Deadline::new(at, "rtp gap"))
+    }
+
+    /// The part of our packets of a section that the remote side misses, 0 to 1: a mean of its
+    /// reports that follows an increase faster than a decrease. `None` before the first.
+    pub fn expected_packet_loss(&self, mid: &Mid) -> Option<f64> {
+        self.send.get(mid)?.loss.get()
     }
 
     /// Statistics of what we send, by section.

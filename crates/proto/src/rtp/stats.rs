@@ -23,6 +23,11 @@ pub struct OutboundStats {
     pub retransmitted_packets_sent: u64,
     /// `retransmittedBytesSent`.
     pub retransmitted_bytes_sent: u64,
+    /// FEC packets sent, of those in `packets_sent`; not in the standard.
+    pub fec_packets_sent: u64,
+    /// Payload bytes of FEC packets, and of frames that went along once more (RED), of those in
+    /// `bytes_sent`; not in the standard.
+    pub fec_bytes_sent: u64,
     /// `framesSent`.
     pub frames_sent: u64,
     /// `nackCount`: NACK packets received.
@@ -73,6 +78,18 @@ pub struct InboundStats {
     pub last_packet_received_timestamp: Option<Duration>,
     /// `retransmittedPacketsReceived`.
     pub retransmitted_packets_received: u64,
+    /// `fecPacketsReceived`: FEC packets, and older frames beside the newest (RED).
+    pub fec_packets_received: u64,
+    /// `fecBytesReceived`: payloads of these.
+    pub fec_bytes_received: u64,
+    /// `fecPacketsDiscarded`: those that came to nothing, because all that they protect was there,
+    /// or too much was missing.
+    pub fec_packets_discarded: u64,
+    /// `fecSsrc`: the source of FlexFEC for this one, once a packet came.
+    pub fec_ssrc: Option<Ssrc>,
+    /// Packets that were lost and made again; not in the standard, nor part of
+    /// `packets_received`.
+    pub packets_recovered: u64,
     /// `jitter` (RFC 3550 A.8).
     pub jitter: Duration,
     /// `framesReceived`: complete ones.
@@ -129,6 +146,11 @@ impl InboundStats {
             packets_discarded: 0,
             last_packet_received_timestamp: None,
             retransmitted_packets_received: 0,
+            fec_packets_received: 0,
+            fec_bytes_received: 0,
+            fec_packets_discarded: 0,
+            fec_ssrc: None,
+            packets_recovered: 0,
             jitter: Duration::ZERO,
             frames_received: 0,
             key_frames_received: 0,

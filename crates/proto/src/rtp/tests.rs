@@ -48,6 +48,7 @@ pub(super) fn media(mid: &str, format: Format, ssrc: u32) -> Media {
         remote: Vec::new(),
         rtcp_rsize: true,
         delivery: Delivery::Frames,
+        repair: Repair::default(),
     }
 }
 
@@ -76,7 +77,7 @@ pub(super) struct Call {
     pub(super) lose_after: Option<u32>,
     pub(super) delay: Duration,
     pub(super) jitter_ms: u32,
-    events: [Vec<Event>; 2],
+    pub(super) events: [Vec<Event>; 2],
     /// Timestamps of frames, and when they came out.
     handed_out: [Vec<(u32, Instant)>; 2],
 }
@@ -225,7 +226,7 @@ impl Call {
         self.events[side].len() < before
     }
 
-    fn frames(&self, side: usize) -> Vec<&Frame> {
+    pub(super) fn frames(&self, side: usize) -> Vec<&Frame> {
         let events = self.events[side].iter();
         let frames = events.filter_map(|event| match event {
             Event::Frame(frame) => Some(frame),

@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames of one kind.
 pub(super) struct Counted {
     kind: Kind,
+    since: Instant,
     counts: watch::Receiver<Counts>,
 }
 
@@ -39,20 +40,26 @@ pub(super) fn start(peer: &PeerConnection) -> Vec<Counted> {
             let (count, counts) = watch::channel(Counts::default());
             tokio::spawn(send(transceiver.clone()));
             tokio::spawn(receive(transceiver.receiver(), kind, count));
-            Some(Counted { kind, counts })
+            let since = Instant::now();
+            Some(Counted {
+                kind,
+                since,
+                counts,
+            })
         })
         .collect()
 }
 
 impl Counted {
-    /// Waits for enough frames, and notes them.
-    pub(super) async fn finish(mut self, outcome: &mut Outcome) {
+    /// Waits for enough frames, `at_least` so long since the start, and notes them.
+    pub(super) async fn finish(mut self, at_least: Duration, outcome: &mut Outcome) {
         let (name, enough) = match self.kind {
             Kind::Audio => ("audio", ENOUGH.1),
             Kind::Video => ("video", ENOUGH.0),
         };
         let arrived = self.counts.wait_for(|counts| counts.decodable >= enough);
         let in_time = matches!(timeout(PATIENCE, arrived).await, Ok(Ok(_)));
+        tokio::time::sleep_until(self.since + at_least).await;
         let counts = self.counts.borrow().clone();
         if !in_time {
             outcome.fail(&format!(

@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Also send a built-in clip (Opus, and VP8 or H.264) and count frames.
     #[arg(long)]
     media: bool,
+    /// With media, how long it is sent and counted at least.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "media")]
+    media_seconds: u64,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -125,7 +128,8 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
         }
     };
     outcome.described();
-    let limit = TIME_MAX + Duration::from_secs(arguments.bulk.unwrap_or(0));
+    let longer = arguments.bulk.unwrap_or(0) + arguments.media_seconds;
+    let limit = TIME_MAX + Duration::from_secs(longer);
     let work = work(arguments, &peer, channel, &mut outcome);
     if tokio::time::timeout(limit, work).await.is_err() {
         outcome.fail("not done in time");
@@ -210,7 +214,8 @@ async fn work(
             (Side::Answer, Some(seconds)) => data::count(&channel, seconds, outcome).await?,
         }
         for counted in frames {
-            counted.finish(outcome).await;
+            let at_least = Duration::from_secs(arguments.media_seconds);
+            counted.finish(at_least, outcome).await;
         }
         Ok::<(), String>(())
     };

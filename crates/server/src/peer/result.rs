@@ -54,6 +54,23 @@ impl Outcome {
         });
         self.set("dtls", version);
         self.set("srtp", stats.transport.srtp_cipher);
+        let sum = |of: fn(&twocan::OutboundRtpStats) -> u64| -> u64 {
+            stats.outbound_rtp.iter().map(of).sum()
+        };
+        let received = |of: fn(&twocan::InboundRtpStats) -> u64| -> u64 {
+            stats.inbound_rtp.iter().map(of).sum()
+        };
+        self.set(
+            "repair",
+            json!({
+                "fec_packets_sent": sum(|own| own.fec_packets_sent),
+                "fec_bytes_sent": sum(|own| own.fec_bytes_sent),
+                "fec_packets_received": received(|own| own.fec_packets_received),
+                "fec_packets_discarded": received(|own| own.fec_packets_discarded),
+                "packets_recovered": received(|own| own.packets_recovered),
+                "retransmitted_packets_received": received(|own| own.retransmitted_packets_received),
+            }),
+        );
         let route = stats.transport.selected_route;
         self.set(
             "pair",

@@ -290,6 +290,25 @@ impl Seeds {
             })
             .collect();
         self.add("rtp_session", "frames", &frames);
+        self.repair();
+    }
+
+    /// Frames of all sections at a loss that is worth protection; of their packets every `n`th is
+    /// lost, held back or damaged.
+    fn repair(&mut self) {
+        for (name, fate) in [("lost", 10), ("late", 13), ("twice", 14), ("damaged", 15)] {
+            let mut script = [0, 60].repeat(4);
+            for index in 0..60_u8 {
+                script.extend([[3, 4, 5][usize::from(index % 3)], index.wrapping_mul(37)]);
+                // Fates of a frame's packets; what a frame does not need is read as operations.
+                script.extend(match index % 4 {
+                    0 if fate == 15 => vec![fate, 1, 0, 20, 1, 0],
+                    0 => vec![fate],
+                    _ => vec![1, 2],
+                });
+            }
+            self.add("rtp_repair", name, &script);
+        }
     }
 
     fn rtcp(&mut self) {

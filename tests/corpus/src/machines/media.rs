@@ -2,7 +2,7 @@
 
 use twocan_proto::keying::SrtpProfile;
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{Class, Codec, Delivery, Format, Media, OutgoingFrame, Session};
+use twocan_proto::rtp::{Class, Codec, Delivery, Format, Media, OutgoingFrame, Repair, Session};
 use twocan_proto::srtp::{OVERHEAD_MAX, Receiver, Sender};
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
@@ -86,7 +86,7 @@ pub fn srtp_streams(data: &[u8]) {
     }
 }
 
-fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media {
+pub(super) fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media {
     let mut extensions = ExtensionMap::default();
     for (id, kind) in (1..).zip(ExtensionKind::ALL) {
         extensions.insert(kind, id);
@@ -116,6 +116,7 @@ fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media {
         remote: vec![(Ssrc(ssrc + 1000), Some(Ssrc(ssrc + 1001)))],
         rtcp_rsize: true,
         delivery: Delivery::Frames,
+        repair: Repair::default(),
     }
 }
 

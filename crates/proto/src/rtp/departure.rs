@@ -1,0 +1,32 @@
+//! The names that packets leave under, for feedback.
+
+use twocan_wire::rtp::{ExtensionKind, HeaderFields};
+use twocan_wire::seq::SeqNo16;
+
+use super::outbox::Sent;
+use super::{Departure, Media};
+
+impl Departure {
+    pub(super) fn new(header: &HeaderFields, media: &Media, sent: Sent) -> Self {
+        let numbered = media.extensions_send.id(ExtensionKind::TransportSequence);
+        Self {
+            ssrc: header.ssrc,
+            sequence_number: header.sequence_number,
+            transport_sequence: numbered.map(|_| sent.transport_sequence),
+            is_repeated: false,
+        }
+    }
+}
+
+/// The next transport-wide number, if this section uses them.
+pub(super) fn take_sequence(media: &Media, next: &mut SeqNo16) -> SeqNo16 {
+    let own = *next;
+    if media
+        .extensions_send
+        .id(ExtensionKind::TransportSequence)
+        .is_some()
+    {
+        *next = next.next();
+    }
+    own
+}
