@@ -95,9 +95,9 @@ class Side {
 /**
  * Runs `offerer` and `answerer`, each `{name, command, ours}`, and gives `{ok, why, ms, offer, answer}` with the
  * RESULT of both. Green means that both said ok, that the offerer had every message back, that with a `codec` both
- * counted media and no side received another codec, and that our own process ended with exit code 0.
+ * counted media, with `simulcast` the answerer all three streams, and no side received another codec, and that our own process ended with exit code 0.
  */
-export async function runPair(offerer, answerer, { pings, codec, deadlineMs }) {
+export async function runPair(offerer, answerer, { pings, codec, simulcast, deadlineMs }) {
   const start = performance.now();
   const sides = [new Side(offerer.name, offerer.command), new Side(answerer.name, answerer.command)];
   const [offer, answer] = sides;
@@ -124,6 +124,10 @@ export async function runPair(offerer, answerer, { pings, codec, deadlineMs }) {
     if (!codec) return null;
     if (!(videoFrames(result) > 0)) return 'no video frames counted';
     if (!(audioCount(result) > 0)) return 'no audio counted';
+    if (simulcast && index === 1) {
+      const missing = ['q', 'h', 'f'].filter((rid) => !(result.video.streams?.[rid] > 0));
+      if (missing.length > 0) return `no frames of the streams ${missing.join(', ')}`;
+    }
     const received = result.video.codec?.toLowerCase().replace('video/', '');
     if (received && received !== codec) return `received ${received}, not ${codec}`;
     return null;

@@ -16,7 +16,7 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --pair A B         instead of the matrix: A and B with each other, both directions; may be repeated
   --peers A,B,...    only these peers: ${Object.keys(PEERS).join(', ')}
   --quick            only what install.sh quick installs, and fewer messages
-  --media            media rows as well, where the peer can: VP8, and without --quick H264
+  --media            media rows as well, where the peer can: VP8, simulcast, and without --quick H264
   --media-only       media rows only
   --video CODEC      vp8 or h264: media rows with this codec only
   --pings N          messages per run (default 200, 50 with --quick)
@@ -32,6 +32,9 @@ const DEADLINE_MEDIA_MS = 70_000;
 /** The peers give up by themselves a little earlier, so that a row has their own reason and not just the deadline. */
 const PEER_TIMEOUT_DATA_S = 30;
 const PEER_TIMEOUT_MEDIA_S = 45;
+
+/** Three qualities of a picture from a browser to ours. */
+const SIMULCAST = 'media simulcast';
 
 /** How often a run is done again that failed by the peer's own race: at 1 in 6 this leaves 1 row in 7,776. */
 const RACE_RETRIES_MAX = 4;
@@ -65,8 +68,9 @@ function matrixRows() {
   return options.peers.flatMap((name) => options.kinds.flatMap((kind) => [
     { offerer: 'ours', answerer: name, kind },
     { offerer: name, answerer: 'ours', kind },
-    // What an answerer prefers does not bind what it sends: with VP8 in our offer, VP8 may come.
-  ].filter((row) => kind !== 'media h264' || row.answerer === 'ours'))).filter(possible);
+    // What an answerer prefers does not bind what it sends: with VP8 in our offer, VP8 may come. And nobody else's
+    // answer takes a simulcast.
+  ].filter((row) => !['media h264', SIMULCAST].includes(kind) || row.answerer === 'ours'))).filter(possible);
 }
 
 function pairRows() {
@@ -77,11 +81,13 @@ function pairRows() {
 
 /** Rows that a peer can never do (media with a data-only peer) are no rows at all. */
 function possible({ offerer, answerer, kind }) {
+  if (kind === SIMULCAST) return answerer === 'ours' && PEERS[offerer]?.simulcast === true;
   return kind === 'data' || [offerer, answerer].every((name) => name === 'ours' || PEERS[name].media.includes(codecOf(kind)));
 }
 
-/** A kind is `data`, or `media` and the video codec that the peer is told to insist on. */
+/** A kind is `data`, `media` and the video codec that the peer is told to insist on, or media with three qualities. */
 function codecOf(kind) {
+  if (kind === SIMULCAST) return 'vp8';
   return kind === 'data' ? null : kind.replace('media ', '');
 }
 
@@ -96,8 +102,8 @@ async function runRow(row) {
   const runs = [];
   let retries = 0;
   while (runs.length < options.repeat) {
-    const run = await runPair(side(row.offerer, 'offer', codec), side(row.answerer, 'answer', codec), {
-      pings: options.pings, codec, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS,
+    const run = await runPair(side(row.offerer, 'offer', row.kind), side(row.answerer, 'answer', row.kind), {
+      pings: options.pings, codec, simulcast: row.kind === SIMULCAST, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS,
     });
     if (peersOwnRace(row, run) && retries < RACE_RETRIES_MAX * options.repeat) retries += 1;
     else runs.push(run);
@@ -107,8 +113,10 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs, retries };
 }
 
-function side(name, role, codec) {
-  const words = [role, ...(codec ? ['--media'] : []), '--pings', String(options.pings)];
+function side(name, role, kind) {
+  const codec = codecOf(kind);
+  const simulcast = kind === SIMULCAST ? ['--simulcast'] : [];
+  const words = [role, ...(codec ? ['--media'] : []), ...simulcast, '--pings', String(options.pings)];
   if (name === 'ours') {
     const loopback = options.loopback || network.loopbackOnly ? ['--loopback'] : [];
     return { name, ours: true, command: [...network.prefix, options.ours, 'peer', ...words, ...loopback] };
@@ -141,6 +149,8 @@ function facts(result) {
     if (srtp) parts.push(srtp);
     const codec = last.offer.video?.codec ?? last.answer.video?.codec;
     if (codec) parts.push(codec);
+    const streams = Object.entries(last.answer.video?.streams ?? {}).map(([rid, frames]) => `${rid} ${frames}`);
+    if (streams.length > 0) parts.push(`streams ${streams.join(', ')}`);
     parts.push(`video ${videoFrames(last.offer)}/${videoFrames(last.answer)}`, `audio ${audioCount(last.offer)}/${audioCount(last.answer)}`);
   }
   return parts.join(', ');
@@ -193,7 +203,7 @@ function parse(words) {
   }
   if (options.quick && !named) options.peers = options.peers.filter((name) => PEERS[name].quick);
   const codecs = options.video ? [options.video] : options.quick ? ['vp8'] : ['vp8', 'h264'];
-  options.kinds = [...(data ? ['data'] : []), ...(media ? codecs.map((codec) => `media ${codec}`) : [])];
+  options.kinds = [...(data ? ['data'] : []), ...(media ? codecs.map((codec) => `media ${codec}`) : []), ...(media && !options.video ? [SIMULCAST] : [])];
   options.pings ??= options.quick ? 50 : 200;
   if (options.ours === null && (options.pairs.length === 0 || options.pairs.flat().includes('ours'))) usage('--ours or --pair is needed');
   if (options.ours !== null) {

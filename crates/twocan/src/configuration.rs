@@ -21,6 +21,10 @@ pub struct Configuration {
     /// Largest data channel message that we take, in bytes; 0 is no limit of ours. Default
     /// 262,144.
     pub max_message_size: Option<u64>,
+    /// Whether a simulcast that the other side offers is accepted: each of its streams then arrives
+    /// on its own, with its [`rid`](crate::Frame::rid), as a forwarder wants it. Default no: the other
+    /// side then sends one stream. Not in the standard.
+    pub receive_simulcast: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

@@ -25,6 +25,8 @@ pub struct Setting {
     pub signaling: Duration,
     /// Calls at a time, between the same two sites.
     pub pairs: usize,
+    /// Whether a simulcast that is offered is taken.
+    pub receive_simulcast: bool,
 }
 
 impl Default for Setting {
@@ -35,6 +37,7 @@ impl Default for Setting {
             stun: false,
             signaling: Duration::from_millis(30),
             pairs: 1,
+            receive_simulcast: false,
         }
     }
 }
@@ -77,6 +80,7 @@ impl Call {
                 port: server.port(),
             });
             config.stun_servers = server.into_iter().collect();
+            config.receive_simulcast = setting.receive_simulcast;
             let mut secret = [index as u8; 32];
             secret[8..16].copy_from_slice(&seed.to_le_bytes());
             let peer = Peer::new(world.now(), config, Random::new(secret));

@@ -22,6 +22,7 @@ mod plan;
 mod remote;
 mod section;
 mod settle;
+mod simulcast;
 mod terms;
 mod transceiver;
 
@@ -29,6 +30,8 @@ mod transceiver;
 mod model_tests;
 #[cfg(test)]
 mod refusal_tests;
+#[cfg(test)]
+mod simulcast_tests;
 #[cfg(test)]
 mod tests;
 
@@ -38,12 +41,13 @@ pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
 pub use negotiator::{Config, Negotiator};
 pub use plan::{
-    DtlsPlan, DtlsRole, IcePlan, IceRole, LocalSource, MediaPlan, NegotiatedCodec,
-    NegotiationEvent, Plan, RemoteIce, SctpPlan,
+    DtlsPlan, DtlsRole, IcePlan, IceRole, MediaPlan, NegotiatedCodec, NegotiationEvent, Plan,
+    RemoteIce, SctpPlan,
 };
 pub use remote::RemoteCandidate;
+pub(crate) use simulcast::check_rids;
 pub use terms::Source;
-pub use transceiver::{Kind, Transceiver, TransceiverId};
+pub use transceiver::{ENCODINGS_MAX, Kind, SendEncoding, Transceiver, TransceiverId};
 
 /// `RTCSdpType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use twocan_wire::ids::{Mid, Rid};
+use twocan_wire::ids::Mid;
 use twocan_wire::sdp::{
     Attribute, Description, Direction, Extmap, Fmtp, Group, Line, Media, MediaKind, Msid, Origin,
-    RidDirection, RidLine, RtcpFeedback, Rtpmap, Sctpmap, Setup, Simulcast, SimulcastRid,
-    SsrcAttribute, SsrcGroup,
+    RtcpFeedback, Rtpmap, Sctpmap, Setup, SsrcAttribute, SsrcGroup,
 };
 
 use super::codec::CodecTerms;
 use super::negotiator::Negotiator;
+use super::simulcast::{self, Stream};
 use super::transceiver::{Kind, Transceiver};
 use super::{Config, IceParameters};
 
@@ -34,8 +34,10 @@ pub(super) struct RtpSection<'a> {
     pub(super) extensions: &'a [Extmap],
     pub(super) transceiver: &'a Transceiver,
     pub(super) rtcp_rsize: bool,
-    /// Simulcast streams to receive.
-    pub(super) rids: &'a [Rid],
+    /// Streams with a name, each way.
+    pub(super) streams: &'a [Stream],
+    /// Whether one such stream alone is named as a simulcast.
+    pub(super) simulcast: bool,
 }
 
 /// What a section for data channels says.
@@ -109,7 +111,7 @@ impl Common<'_> {
         for codec in section.codecs {
             push_codec(&mut media, codec);
         }
-        push_rids(&mut media, section.rids);
+        simulcast::write(&mut media, section.streams, section.simulcast);
         if section.direction.sends() {
             let has_rtx = section.codecs.iter().any(|codec| codec.rtx.is_some());
             push_sources(&mut media, section.transceiver, has_rtx, &self.config.cname);
@@ -228,30 +230,14 @@ fn push_codec(media: &mut Media, codec: &CodecTerms) {
     }
 }
 
-fn push_rids(media: &mut Media, rids: &[Rid]) {
-    if rids.is_empty() {
-        return;
-    }
-    let mut simulcast = Simulcast::default();
-    for rid in rids {
-        media.push(Attribute::Rid(RidLine {
-            rid: rid.clone(),
-            direction: RidDirection::Recv,
-            restrictions: None,
-        }));
-        simulcast.recv.push(vec![SimulcastRid {
-            rid: rid.clone(),
-            paused: false,
-        }]);
-    }
-    media.push(Attribute::Simulcast(simulcast));
-}
-
 fn push_sources(media: &mut Media, transceiver: &Transceiver, has_rtx: bool, cname: &str) {
-    let (ssrc, rtx) = transceiver.sources();
-    let mut ssrcs = vec![ssrc];
+    // Streams of a simulcast are told apart by their names alone (RFC 8853 §5.4).
+    let [encoding] = transceiver.encodings() else {
+        return;
+    };
+    let mut ssrcs = vec![encoding.ssrc];
     if has_rtx {
-        ssrcs.push(rtx);
+        ssrcs.push(encoding.rtx);
         media.push(Attribute::SsrcGroup(SsrcGroup {
             semantics: "FID".into(),
             ssrcs: ssrcs.clone(),

@@ -3,25 +3,25 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use twocan_wire::ids::{Mid, PayloadType, Ssrc};
-use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
+use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
+use twocan_wire::payload::PayloadError;
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
 use twocan_wire::rtp::{ExtensionKind, ExtensionValues, HeaderFields, abs_send_time};
 use twocan_wire::seq::{SeqNo16, SeqNo32};
 
+use super::layers::Layers;
+use super::name::{Name, Role};
 use super::numbers::Numbers;
 use super::outbox::{Outbox, Sent, Stored};
 use super::stats::{OutboundStats, RemoteInboundStats};
-use super::{
-    Codec, Departure, Format, Media, OutgoingFrame, OutgoingPacket, PAYLOAD_LEN_MAX, SendError,
-};
+use super::{Codec, Departure, Encoding, Media, OutgoingPacket, SendError};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
 
 /// Largest frame that travels whole, in bytes: RFC 6716 §3.4 lets an Opus frame have 1275, and with
 /// its headers that still fits an Ethernet packet.
-const WHOLE_LEN_MAX: usize = 1275;
+pub(super) const WHOLE_LEN_MAX: usize = 1275;
 
 /// Payload bytes that may wait to be sent. A key frame of a 4K screen has about 1 MiB; a frame
 /// that would exceed this is refused with [`SendError::QueueFull`].
@@ -47,18 +47,19 @@ const RESEND_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct SendStream {
-    pub(super) mid: Mid,
+    pub(super) name: Name,
     pub(super) ssrc: Ssrc,
-    rtx_ssrc: Ssrc,
-    first_sequence: SeqNo16,
-    numbers: Numbers,
+    pub(super) rtx_ssrc: Ssrc,
+    pub(super) first_sequence: SeqNo16,
+    pub(super) numbers: Numbers,
     rtx_sequence: SeqNo16,
-    picture_id: u16,
-    outbox: Outbox,
+    pub(super) picture_id: u16,
+    pub(super) layers: Layers,
+    pub(super) outbox: Outbox,
     resend: VecDeque<SeqNo16>,
     budget: usize,
     /// The newest frame's timestamp, its clock rate, and when it came.
-    clock: Option<(u32, u32, Instant)>,
+    pub(super) clock: Option<(u32, u32, Instant)>,
     pub(super) report_at: Option<Instant>,
     octet_count: u32,
     packet_count: u32,
@@ -67,18 +68,19 @@ pub(super) struct SendStream {
 }
 
 impl SendStream {
-    pub(super) fn new(media: &Media, random: &mut Random) -> Self {
+    pub(super) fn new(mid: &Mid, encoding: &Encoding, random: &mut Random) -> Self {
         // RFC 3550 §5.1 wants a random start; below 2^15, so that an early loss of the first
         // packets cannot look like a wrap to SRTP (RFC 3711 §3.3.1).
         let mut sequence = || SeqNo16((random.u32() & 0x7fff) as u16);
         Self {
-            mid: media.mid.clone(),
-            ssrc: media.ssrc,
-            rtx_ssrc: media.rtx_ssrc,
+            name: Name::new(mid.clone(), encoding.rid.clone(), 0),
+            ssrc: encoding.ssrc,
+            rtx_ssrc: encoding.rtx_ssrc,
             first_sequence: sequence(),
             numbers: Numbers::new(),
             rtx_sequence: sequence(),
             picture_id: sequence().0,
+            layers: Layers::default(),
             outbox: Outbox::default(),
             resend: VecDeque::new(),
             budget: BUDGET_MAX,
@@ -87,64 +89,15 @@ impl SendStream {
             octet_count: 0,
             packet_count: 0,
             fir_sequence: None,
-            stats: OutboundStats {
-                mid: media.mid.clone(),
-                ssrc: media.ssrc,
-                packets_sent: 0,
-                bytes_sent: 0,
-                header_bytes_sent: 0,
-                retransmitted_packets_sent: 0,
-                retransmitted_bytes_sent: 0,
-                frames_sent: 0,
-                nack_count: 0,
-                pli_count: 0,
-                fir_count: 0,
-                remote: None,
-            },
+            stats: OutboundStats::new(mid.clone(), encoding.rid.clone(), encoding.ssrc),
         }
     }
 
-    /// Splits a frame into packets that wait for [`Self::poll_packet`].
-    pub(super) fn push_frame(
-        &mut self,
-        now: Instant,
-        media: &Media,
-        frame: &OutgoingFrame<'_>,
-    ) -> Result<(), SendError> {
-        let codec = self.admit(media, frame.payload_type, frame.data.len())?;
-        match codec.format {
-            Format::Whole => {
-                if frame.data.is_empty() {
-                    return Err(SendError::BadFrame(PayloadError::Empty));
-                }
-                if frame.data.len() > WHOLE_LEN_MAX {
-                    return Err(SendError::BadFrame(PayloadError::TooLong));
-                }
-                let payload = self.outbox.buffer();
-                self.push(frame, frame.marker, payload, |out| {
-                    out.extend_from_slice(frame.data);
-                });
-            }
-            Format::Vp8 => {
-                let id = self.picture_id;
-                self.push_chunks(frame, vp8::packetize(frame.data, id, PAYLOAD_LEN_MAX)?);
-                self.picture_id = id.wrapping_add(1) & 0x7fff;
-            }
-            Format::Vp9 => {
-                let id = self.picture_id;
-                self.push_chunks(frame, vp9::packetize(frame.data, id, PAYLOAD_LEN_MAX)?);
-                self.picture_id = id.wrapping_add(1) & 0x7fff;
-            }
-            Format::Av1 => self.push_chunks(frame, av1::packetize(frame.data, PAYLOAD_LEN_MAX)?),
-            Format::H264(mode) => {
-                self.push_chunks(frame, h264::packetize(frame.data, mode, PAYLOAD_LEN_MAX)?);
-            }
-            Format::H265 => self.push_chunks(frame, h265::packetize(frame.data, PAYLOAD_LEN_MAX)?),
-        }
-        self.outbox.mark_queued(now);
-        self.clock = Some((frame.timestamp, codec.clock_rate, now));
-        self.stats.frames_sent += 1;
-        Ok(())
+    /// Takes a new agreement: packets say once more where they belong.
+    pub(super) fn rename(&mut self, rid: Option<Rid>) {
+        self.stats.rid.clone_from(&rid);
+        let next = self.numbers.next(self.first_sequence);
+        self.name = Name::new(self.name.mid.clone(), rid, next);
     }
 
     /// Takes a packet of the application's making, which waits for [`Self::poll_packet`].
@@ -174,6 +127,11 @@ impl SendStream {
             marker: packet.marker,
             payload_type: packet.payload_type,
             audio_level: packet.audio_level,
+            dependency_descriptor: packet
+                .dependency_descriptor
+                .map(<[u8]>::to_vec)
+                .unwrap_or_default(),
+            layers_allocation: Vec::new(),
             payload,
         });
         self.outbox.mark_queued(now);
@@ -186,7 +144,7 @@ impl SendStream {
     }
 
     /// The codec of a payload type, if there is room for `len` bytes.
-    fn admit(
+    pub(super) fn admit(
         &self,
         media: &Media,
         payload_type: PayloadType,
@@ -200,38 +158,6 @@ impl SendStream {
             return Err(SendError::QueueFull);
         }
         Ok(*codec)
-    }
-
-    /// The payloads of a frame of video; the last has the marker.
-    fn push_chunks<'a>(
-        &mut self,
-        frame: &OutgoingFrame<'_>,
-        chunks: impl IntoIterator<Item = Chunk<'a>>,
-    ) {
-        let mut chunks = chunks.into_iter().peekable();
-        while let Some(chunk) = chunks.next() {
-            let payload = self.outbox.buffer();
-            let is_last = chunks.peek().is_none();
-            self.push(frame, is_last, payload, |out| chunk.write(out));
-        }
-    }
-
-    fn push(
-        &mut self,
-        frame: &OutgoingFrame<'_>,
-        marker: bool,
-        mut payload: Vec<u8>,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        write(&mut payload);
-        self.outbox.push(Stored {
-            number: self.numbers.take_next(self.first_sequence),
-            timestamp: frame.timestamp,
-            marker,
-            payload_type: frame.payload_type,
-            audio_level: frame.audio_level,
-            payload,
-        });
     }
 
     /// Appends the next retransmission to `out`, if one can be made.
@@ -260,10 +186,11 @@ impl SendStream {
         out: &mut Vec<u8>,
     ) -> Option<Departure> {
         let packet = self.outbox.pop()?;
-        let sent = self.sent_now(now, media, transport_sequence);
+        let sent = self.sent_now(now, media, transport_sequence, Role::Media);
         let start = out.len();
         let header = packet.header(self.ssrc);
-        header.write(out, &media.extensions_send, &packet.values(&self.mid, sent));
+        let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
+        header.write(out, &media.extensions_send, &values);
         let header_len = out.len() - start;
         out.extend_from_slice(&packet.payload);
         let len = packet.payload.len();
@@ -298,12 +225,11 @@ impl SendStream {
             ssrc: self.rtx_ssrc,
         };
         self.rtx_sequence = self.rtx_sequence.next();
-        let sent = self.sent_now(now, media, transport_sequence);
+        let sent = self.sent_now(now, media, transport_sequence, Role::Repair);
         let values = ExtensionValues {
-            mid: Some(self.mid.as_str().as_bytes()),
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
-            ..ExtensionValues::default()
+            ..self.name.values(sent.is_named, Role::Repair)
         };
         let start = out.len();
         header.write(out, &media.extensions_send, &values);
@@ -317,11 +243,18 @@ impl SendStream {
         Some(Departure::new(&header, media, sent))
     }
 
-    fn sent_now(&self, now: Now, media: &Media, transport_sequence: &mut SeqNo16) -> Sent {
+    fn sent_now(
+        &self,
+        now: Now,
+        media: &Media,
+        transport_sequence: &mut SeqNo16,
+        role: Role,
+    ) -> Sent {
         Sent {
             abs_send_time: abs_send_time(now.wallclock),
             transport_sequence: take_sequence(media, transport_sequence),
             again_at: None,
+            is_named: self.name.is_said(role),
         }
     }
 
@@ -373,14 +306,17 @@ impl SendStream {
                     abs_send_time: abs_send_time(now.wallclock),
                     transport_sequence: take_sequence(media, transport_sequence),
                     again_at: None,
+                    is_named: self.name.is_said(Role::Repair),
                 };
-                let values = packet.values(&self.mid, sent);
+                let name = self.name.values(sent.is_named, Role::Repair);
+                let values = packet.values(name, sent);
                 header.write(out, &media.extensions_send, &values);
                 out.extend(packet.sequence().0.to_be_bytes());
                 Departure::new(&header, media, sent)
             }
             None => {
-                let values = packet.values(&self.mid, sent);
+                let name = self.name.values(sent.is_named, Role::Media);
+                let values = packet.values(name, sent);
                 header.write(out, &media.extensions_send, &values);
                 Departure {
                     is_repeated: true,
@@ -433,6 +369,9 @@ impl SendStream {
 
     /// What the remote side says of this source; the round-trip time, if it can be told.
     pub(super) fn handle_report(&mut self, now: Now, report: &ReportBlock) -> Option<Duration> {
+        let highest = SeqNo16((report.extended_highest_sequence & 0xffff) as u16);
+        let newest = self.numbers.next(self.first_sequence);
+        self.name.handle_report(highest, newest);
         let rtt = round_trip_time(now, report);
         let clock_rate = self.clock.map_or(90_000, |(_, rate, _)| rate);
         let before = self.stats.remote.and_then(|own| own.round_trip_time);

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use twocan::{
     Configuration, DataChannel, DataChannelInit, Direction, Kind, PeerConnection,
-    PeerConnectionEvent, SdpType, SessionDescription,
+    PeerConnectionEvent, SdpType, SessionDescription, TransceiverInit,
 };
 
 use result::Outcome;
@@ -48,6 +48,10 @@ pub(crate) struct Arguments {
     /// Also send a built-in clip (Opus, and VP8 or H.264) and count frames.
     #[arg(long)]
     media: bool,
+    /// With media: take a simulcast of the streams `q`, `h` and `f` as answerer, and offer to send
+    /// one as offerer.
+    #[arg(long, requires = "media")]
+    simulcast: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -113,6 +117,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let configuration = Configuration {
         loopback_candidates: arguments.loopback,
+        receive_simulcast: arguments.simulcast,
         ..Configuration::default()
     };
     let peer = PeerConnection::new(configuration)?;
@@ -148,7 +153,16 @@ async fn offer(
     let channel = peer.create_data_channel("echo", DataChannelInit::default())?;
     if arguments.media {
         peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["clip"])?;
-        peer.add_transceiver(Kind::Video, Direction::SendRecv, &["clip"])?;
+        let send_encodings = match arguments.simulcast {
+            true => media::RIDS.map(media::encoding).to_vec(),
+            false => Vec::new(),
+        };
+        let video = TransceiverInit {
+            direction: Direction::SendRecv,
+            streams: vec!["clip".to_owned()],
+            send_encodings,
+        };
+        peer.add_transceiver_with(Kind::Video, &video)?;
     }
     peer.set_local_description(None)?;
     describe(peer).await?;
@@ -209,8 +223,10 @@ async fn work(
             (Side::Answer, None) => data::echo(&channel, arguments.pings, outcome).await?,
             (Side::Answer, Some(seconds)) => data::count(&channel, seconds, outcome).await?,
         }
+        // Three streams are expected of a peer that is told to send them.
+        let simulcast = arguments.simulcast && arguments.side == Side::Answer;
         for counted in frames {
-            counted.finish(outcome).await;
+            counted.finish(simulcast, outcome).await;
         }
         Ok::<(), String>(())
     };
