@@ -41,7 +41,7 @@ function gstreamer() {
 }
 
 /**
- * `media`: audio and video both ways. `simulcast`: sends three qualities to an answerer that takes them. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
+ * `media`: audio and video both ways. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
  * `quick`: in the quick set. `race`: a fault of the peer's own that comes and goes, recognised by what the *peer* says;
  * such a run is done again and counted in the table. `known`: a fault that is expected until it is mended, recognised by what our side says.
  */

@@ -124,7 +124,7 @@ export async function runPair(offerer, answerer, { pings, codec, simulcast, dead
     if (!codec) return null;
     if (!(videoFrames(result) > 0)) return 'no video frames counted';
     if (!(audioCount(result) > 0)) return 'no audio counted';
-    if (simulcast && index === 1) {
+    if (simulcast && index === 1 && answerer.ours) {
       const missing = ['q', 'h', 'f'].filter((rid) => !(result.video.streams?.[rid] > 0));
       if (missing.length > 0) return `no frames of the streams ${missing.join(', ')}`;
     }

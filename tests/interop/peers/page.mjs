@@ -4,14 +4,15 @@ import { Peer, mediaByStats, transportByStats } from './w3c.mjs';
 const stack = {
   connection: () => new RTCPeerConnection({ iceServers: [] }),
   async addMedia(pc, options) {
+    const simulcast = options.simulcast && options.role === 'offer';
     // Chromium makes three qualities of a large picture only.
-    const [width, height] = options.simulcast ? [1280, 720] : [320, 180];
+    const [width, height] = simulcast ? [1280, 720] : [320, 180];
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: true,
       video: { width: { ideal: width }, height: { ideal: height } },
     });
     for (const track of stream.getTracks()) {
-      if (options.simulcast && track.kind === 'video') {
+      if (simulcast && track.kind === 'video') {
         const sendEncodings = [['q', 4], ['h', 2], ['f', 1]].map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }));
         pc.addTransceiver(track, { streams: [stream], sendEncodings });
       } else {

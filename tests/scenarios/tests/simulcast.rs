@@ -20,7 +20,7 @@ use twocan_wire::units::Bitrate;
 const RIDS: [&str; 3] = ["q", "h", "f"];
 const PICTURE: Duration = Duration::from_micros(33_333);
 /// As in the scenarios of rates: virtual minutes take seconds.
-const SEEDS: usize = 2;
+const SEEDS: usize = 5;
 
 fn few_seeds() -> Vec<u64> {
     match std::env::var_os("TWOCAN_SEED") {
@@ -221,13 +221,14 @@ fn all_qualities_arrive_and_the_low_one_outlives_a_narrow_link() {
             assert!(own.sent >= 290 && own.rested == 0, "seed {seed}: {wide:?}");
             assert!(own.arrived * 100 >= own.sent * 95, "seed {seed}: {wide:?}");
         }
-        // Too little for the highest.
+        // Too little for the highest. What falls fivefold is found again by probes, every five
+        // seconds.
         scene.limit(Bitrate::kbps(900), 0);
-        scene.run(Duration::from_secs(10));
+        scene.run(Duration::from_secs(30));
         let narrow = scene.run(Duration::from_secs(10));
         report("900 kbit/s", seed, &narrow, &scene.targets());
         assert!(narrow[0].arrived >= 280, "seed {seed}: {narrow:?}");
-        assert!(narrow[1].arrived >= 200, "seed {seed}: {narrow:?}");
+        assert!(narrow[1].arrived >= 150, "seed {seed}: {narrow:?}");
         assert!(narrow[2].rested >= 250, "seed {seed}: {narrow:?}");
         // Too little for any but the lowest.
         scene.limit(Bitrate::kbps(150), 0);

@@ -232,7 +232,7 @@ impl Peer {
         let shares_changed = std::mem::take(&mut self.target_news);
         let again = self.available_outgoing_bitrate().filter(|_| shares_changed);
         if let Some(target) = target.or(again) {
-            self.note_running();
+            self.note_running(now);
             return Output::Event(Event::TargetRate(target));
         }
         if self.transport.fill(now, batch) {

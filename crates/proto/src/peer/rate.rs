@@ -138,15 +138,22 @@ impl Peer {
     }
 
     /// Remembers which encodings have a share, so that they keep it.
-    pub(super) fn note_running(&mut self) {
+    pub(super) fn note_running(&mut self, now: Now) {
+        let mut resting = 0;
         let ids: Vec<TransceiverId> = self.media.iter().map(|own| own.transceiver).collect();
         for id in ids {
             let targets = self.encoding_targets(id).unwrap_or_default();
             self.tell_rates(id, &targets);
+            let encodings = self.encodings(id);
+            let both = encodings.iter().zip(&targets);
+            let rests = both.filter(|(own, target)| own.active && target.bitrate.as_bps() == 0);
+            resting += rests.count();
             if let Some(sender) = self.senders.get_mut(&id) {
                 sender.running = targets.iter().map(|own| own.bitrate.as_bps() > 0).collect();
             }
         }
+        let congestion = &mut self.transport.congestion;
+        congestion.set_resting(now.monotonic, resting);
     }
 
     /// Tells the streams of a sender what forwarders are to know.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtp::{
     DependencyDescriptor, ExtensionKind, ExtensionMap, ExtensionValues, Header, Resolution,
+    VideoLayersAllocation,
 };
 
 use super::tests::{Call, media, vp8_frame};
@@ -22,6 +23,7 @@ fn extensions() -> ExtensionMap {
         (4, ExtensionKind::TransportSequence),
         (5, ExtensionKind::DependencyDescriptor),
         (6, ExtensionKind::AbsSendTime),
+        (7, ExtensionKind::VideoLayersAllocation),
     ] {
         extensions.insert(kind, id);
     }
@@ -329,4 +331,87 @@ fn a_frame_that_cannot_be_in_its_layer_is_refused_and_changes_nothing() {
         numbers.push(own.frame_number);
     }
     assert_eq!(numbers, [1, 2]);
+}
+
+/// What the first packet of the next frame tells of all layers.
+fn told(call: &mut Call, frame: &OutgoingFrame<'_>) -> Option<VideoLayersAllocation> {
+    let now = call.now;
+    call.sides[0]
+        .send_frame(now, &Mid::from("v"), frame)
+        .unwrap();
+    let mut first = None;
+    loop {
+        let mut out = Vec::new();
+        if call.sides[0]
+            .poll_packet(now, Class::Video, &mut out)
+            .is_none()
+        {
+            return first;
+        }
+        assert!(out.len() <= 1200);
+        let value = values(&out).1.video_layers_allocation;
+        first = first.or(value.map(|own| VideoLayersAllocation::parse(own).unwrap()));
+    }
+}
+
+#[test]
+fn forwarders_are_told_of_layers_with_key_frames_and_changes() {
+    let mut call = Call::new(5, &[simulcast(Format::Vp8)]);
+    let rate = |kbps, mode: &str| EncodingRate {
+        bitrate: Bitrate::kbps(kbps),
+        mode: mode.parse().ok(),
+        max_framerate: None,
+    };
+    let rates = |middle| vec![rate(200, "L1T3"), rate(middle, ""), rate(0, "")];
+    call.sides[0].set_rates(&Mid::from("v"), rates(700));
+    let (key, delta) = (vp8_frame(0, true, 3000), vp8_frame(1, false, 3000));
+    let mut q = frame("q", 0, &key);
+    q.resolution = Some(Resolution {
+        width: 320,
+        height: 180,
+    });
+    let own = told(&mut call, &q).unwrap();
+    assert_eq!((own.stream, own.stream_count), (0, 3));
+    let kbps: Vec<Vec<u64>> = own
+        .layers
+        .iter()
+        .map(|layer| {
+            layer
+                .bitrates
+                .iter()
+                .map(|own| own.as_bps() / 1000)
+                .collect()
+        })
+        .collect();
+    assert_eq!(kbps, [vec![80, 120, 200], vec![700]]);
+    // Of one stream the size is not known yet, so it is told of none.
+    assert!(own.layers.iter().all(|layer| layer.resolution.is_none()));
+    let mut h = frame("h", 0, &key);
+    h.resolution = Some(Resolution {
+        width: 640,
+        height: 360,
+    });
+    let sizes: Vec<_> = told(&mut call, &h)
+        .unwrap()
+        .layers
+        .iter()
+        .map(|layer| {
+            layer
+                .resolution
+                .map(|own| (own.width, own.height, own.frame_rate))
+        })
+        .collect();
+    assert_eq!(sizes, [Some((320, 180, 30)), Some((640, 360, 30))]);
+    // The other stream tells it too, once; then only key frames and changes do.
+    let mut next = frame("q", 3000, &delta);
+    assert!(told(&mut call, &next).is_some());
+    next.timestamp = 6000;
+    assert!(told(&mut call, &next).is_none());
+    call.sides[0].set_rates(&Mid::from("v"), rates(700));
+    next.timestamp = 9000;
+    assert!(told(&mut call, &next).is_none());
+    call.sides[0].set_rates(&Mid::from("v"), rates(600));
+    next.timestamp = 12_000;
+    assert!(told(&mut call, &next).is_some());
+    assert!(told(&mut call, &frame("q", 15_000, &key)).is_some());
 }
