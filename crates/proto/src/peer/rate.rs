@@ -234,7 +234,8 @@ fn bounds(kind: Kind, encoding: &EncodingParameters, place: Place) -> (Bitrate, 
 /// The claim of a sender on the rate of datagrams: the least that its lowest encoding can use, the
 /// most that all can.
 fn claim(encodings: &[EncodingParameters], layers: &[Layer], part: f64) -> Claim {
-    let on_the_wire = |bps: u64| Bitrate::bps((bps as f64 / part) as u64);
+    // Rounded up, so that a maximum is reached on the way back.
+    let on_the_wire = |bps: u64| Bitrate::bps((bps as f64 / part).ceil() as u64);
     let active = || layers.iter().filter(|layer| layer.active);
     let min = active().next().map_or(0, |lowest| lowest.min.as_bps());
     let max: Option<u64> = active().map(|own| own.max.map(Bitrate::as_bps)).sum();
