@@ -95,10 +95,11 @@ class Side {
 /**
  * Runs `offerer` and `answerer`, each `{name, command, ours}`, and gives `{ok, why, ms, offer, answer}` with the
  * RESULT of both. Green means that both said ok, that the offerer had every message back, that with a `codec` both
- * counted media and no side received another codec, and that our own process ended with exit code 0. `rewrite` changes
- * descriptions on their way, `must(name, result)` says what else a side lacks.
+ * counted media, with `simulcast` the answerer all three streams, and no side received another codec, and that our own
+ * process ended with exit code 0. `rewrite` changes descriptions on their way, `must(name, result)` says what else a side
+ * lacks.
  */
-export async function runPair(offerer, answerer, { pings, codec, deadlineMs, rewrite = (line) => line, must = () => null }) {
+export async function runPair(offerer, answerer, { pings, codec, simulcast, deadlineMs, rewrite = (line) => line, must = () => null }) {
   const start = performance.now();
   const sides = [new Side(offerer.name, offerer.command), new Side(answerer.name, answerer.command)];
   const [offer, answer] = sides;
@@ -127,6 +128,10 @@ export async function runPair(offerer, answerer, { pings, codec, deadlineMs, rew
     if (!codec) return null;
     if (!(videoFrames(result) > 0)) return 'no video frames counted';
     if (!(audioCount(result) > 0)) return 'no audio counted';
+    if (simulcast && index === 1 && answerer.ours) {
+      const missing = ['q', 'h', 'f'].filter((rid) => !(result.video.streams?.[rid] > 0));
+      if (missing.length > 0) return `no frames of the streams ${missing.join(', ')}`;
+    }
     const received = result.video.codec?.toLowerCase().replace('video/', '');
     if (received && received !== codec) return `received ${received}, not ${codec}`;
     return null;

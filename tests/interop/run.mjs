@@ -16,7 +16,7 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --pair A B         instead of the matrix: A and B with each other, both directions; may be repeated
   --peers A,B,...    only these peers: ${Object.keys(PEERS).join(', ')}
   --quick            only what install.sh quick installs, and fewer messages
-  --media            media rows as well, where the peer can: VP8, and without --quick H264
+  --media            media rows as well, where the peer can: VP8, simulcast, and without --quick H264
   --media-only       media rows only
   --repair           rows with lost packets as well, where the peer has FEC or RED (needs root and nft)
   --repair-only      these rows only
@@ -40,6 +40,9 @@ const REPAIR_LOSS = 10;
 const REPAIR_SECONDS = 20;
 /** Messages of such a row: SCTP takes its time for each that is lost. */
 const REPAIR_PINGS = 2;
+
+/** Three qualities of a picture from a browser to ours, or the first of ours to a browser, whose answer refuses the others. */
+const SIMULCAST = 'media simulcast';
 
 /** How often a run is done again that failed by the peer's own race: at 1 in 6 this leaves 1 row in 7,776. */
 const RACE_RETRIES_MAX = 4;
@@ -86,14 +89,15 @@ function pairRows() {
 
 /** Rows that a peer can never do (media with a data-only peer) are no rows at all. */
 function possible({ offerer, answerer, kind }) {
+  if (kind === SIMULCAST) return [offerer, answerer].includes('ours') && [offerer, answerer].some((name) => PEERS[name]?.simulcast);
   const others = [offerer, answerer].filter((name) => name !== 'ours').map((name) => PEERS[name]);
   if (isRepair(kind)) return others.every((peer) => peer.repair?.includes(repairOf(kind)));
   return kind === 'data' || others.every((peer) => peer.media.includes(codecOf(kind)));
 }
 
-/** A kind is `data`, or `media` and the video codec that the peer is told to insist on, or `repair` and by what. */
+/** A kind is `data`, `media` and the video codec that the peer is told to insist on, media with three qualities, or `repair` and by what. */
 function codecOf(kind) {
-  return kind === 'data' ? null : isRepair(kind) ? 'vp8' : kind.replace('media ', '');
+  return kind === 'data' ? null : isRepair(kind) || kind === SIMULCAST ? 'vp8' : kind.replace('media ', '');
 }
 
 function isRepair(kind) {
@@ -137,13 +141,14 @@ async function runRow(row) {
   const codec = codecOf(row.kind);
   const repair = repairOf(row.kind);
   if (repair && lossy.why) return { ...row, state: 'NOT RUN', why: lossy.why };
+  const simulcast = row.kind === SIMULCAST;
   const pings = repair ? REPAIR_PINGS : options.pings;
-  const make = (name, role) => side(name, role, { codec, repair, pings });
+  const make = (name, role) => side(name, role, { codec, simulcast, repair, pings });
   const runs = [];
   let retries = 0;
   while (runs.length < options.repeat) {
     const run = await runPair(make(row.offerer, 'offer'), make(row.answerer, 'answer'), {
-      pings, codec, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}),
+      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}),
     });
     if (peersOwnRace(row, run) && retries < RACE_RETRIES_MAX * options.repeat) retries += 1;
     else runs.push(run);
@@ -153,8 +158,8 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs, retries };
 }
 
-function side(name, role, { codec, repair, pings }) {
-  const words = [role, ...(codec ? ['--media'] : []), '--pings', String(pings)];
+function side(name, role, { codec, simulcast, repair, pings }) {
+  const words = [role, ...(codec ? ['--media'] : []), ...(simulcast ? ['--simulcast'] : []), '--pings', String(pings)];
   const { prefix, loopbackOnly } = repair ? lossy : network;
   if (name === 'ours') {
     const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
@@ -190,6 +195,8 @@ function facts(result) {
     if (srtp) parts.push(srtp);
     const codec = last.offer.video?.codec ?? last.answer.video?.codec;
     if (codec) parts.push(codec);
+    const streams = Object.entries(last.answer.video?.streams ?? {}).map(([rid, frames]) => `${rid} ${frames}`);
+    if (streams.length > 0) parts.push(`streams ${streams.join(', ')}`);
     parts.push(`video ${videoFrames(last.offer)}/${videoFrames(last.answer)}`, `audio ${audioCount(last.offer)}/${audioCount(last.answer)}`);
     if (isRepair(result.kind)) parts.push(repairFacts(result.offerer === 'ours' ? [last.offer, last.answer] : [last.answer, last.offer]));
   }
@@ -249,7 +256,12 @@ function parse(words) {
   }
   if (options.quick && !named) options.peers = options.peers.filter((name) => PEERS[name].quick);
   const codecs = options.video ? [options.video] : options.quick ? ['vp8'] : ['vp8', 'h264'];
-  options.kinds = [...(data ? ['data'] : []), ...(media ? codecs.map((codec) => `media ${codec}`) : []), ...(repair ? ['ulpfec', 'flexfec', 'red'].map((by) => `repair ${by}`) : [])];
+  options.kinds = [
+    ...(data ? ['data'] : []),
+    ...(media ? codecs.map((codec) => `media ${codec}`) : []),
+    ...(media && !options.video ? [SIMULCAST] : []),
+    ...(repair ? ['ulpfec', 'flexfec', 'red'].map((by) => `repair ${by}`) : []),
+  ];
   options.pings ??= options.quick ? 50 : 200;
   if (options.ours === null && (options.pairs.length === 0 || options.pairs.flat().includes('ours'))) usage('--ours or --pair is needed');
   if (options.ours !== null) {

@@ -25,6 +25,10 @@ pub struct Configuration {
     /// 2198), both ways: the order of codecs in our descriptions says that we want it. It costs as
     /// many times the rate of sound. Default no: it is sent only to a side that prefers it.
     pub audio_redundancy: bool,
+    /// Whether a simulcast that the other side offers is accepted: each of its streams then arrives
+    /// on its own, with its [`rid`](crate::Frame::rid), as a forwarder wants it. Default no: the other
+    /// side then sends one stream. Not in the standard.
+    pub receive_simulcast: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

@@ -2,6 +2,7 @@
 
 use thiserror::Error as ThisError;
 use twocan_proto::negotiate::NegotiateError;
+use twocan_proto::peer::ParametersError;
 
 /// Why a call was refused. [`Error::name`] is the name of the exception that a browser throws.
 #[derive(Debug, Clone, PartialEq, ThisError)]
@@ -9,6 +10,9 @@ pub enum Error {
     /// Offers, answers, candidates, transceivers.
     #[error(transparent)]
     Negotiation(#[from] NegotiateError),
+    /// Parameters of senders, and dictionaries of transceivers.
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
     /// Data channels.
     #[error("{name}: {reason}")]
     Channel {
@@ -33,6 +37,7 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Negotiation(error) => error.name(),
+            Self::Parameters(error) => error.name(),
             Self::Channel { name, .. } => name,
             Self::Syntax(_) => "SyntaxError",
             Self::Operation(_) => "OperationError",

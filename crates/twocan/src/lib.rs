@@ -51,7 +51,7 @@ pub use environment::Environment;
 pub use error::Error;
 pub use peer_connection::{IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription};
 pub use receiver::{Delivery, Frame, IncomingPacket, RtpReceiver};
-pub use sender::{EncodedFrame, OutgoingPacket, RtpSender};
+pub use sender::{EncodedFrame, FrameLayer, KeyFrameRequest, OutgoingPacket, RtpSender};
 pub use stats::{
     CandidatePairStats, DataChannelStats, InboundRtpStats, OutboundRtpStats, PeerConnectionStats,
     StatsReport, TransportStats,
@@ -61,7 +61,10 @@ pub use transceiver::{Codec, RtpTransceiver, TrackEvent};
 pub use twocan_proto::ice::{GatheringState as IceGatheringState, State as IceConnectionState};
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
 pub use twocan_proto::peer::{
-    ConnectionState, EncodingParameters, PeerFailure, Priority as EncodingPriority,
+    CodecParameters, ConnectionState, EncodingParameters, EncodingTarget,
+    HeaderExtensionParameters, ParametersError, PeerFailure, Priority as EncodingPriority,
+    RtcpParameters, RtpSendParameters, TransceiverInit,
 };
+pub use twocan_proto::rtp::{InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use twocan_proto::wire::sdp::Direction;
 pub use twocan_proto::wire::units::Bitrate;

@@ -8,6 +8,7 @@ use twocan_proto::ice;
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
     self, ConnectionState, Description, LocalCandidate, Peer, PeerFailure, RemoteCandidateInit,
+    TransceiverInit,
 };
 use twocan_proto::random::Random;
 use twocan_proto::wire::sdp::Direction;
@@ -114,6 +115,7 @@ impl PeerConnection {
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
         }
+        config.receive_simulcast = configuration.receive_simulcast;
         let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
         let shared = Shared::new(machine);
         let filter = Filter {
@@ -182,6 +184,41 @@ impl PeerConnection {
         streams: &[&str],
     ) -> Result<RtpTransceiver, Error> {
         let id = self.act(|state| state.peer.add_transceiver(kind, direction, streams))?;
+        Ok(RtpTransceiver::new(Arc::clone(&self.owner), id))
+    }
+
+    /// `addTransceiver` with its dictionary: for simulcast, and for encodings with bounds.
+    ///
+    /// ```no_run
+    /// # fn example(peer: &twocan::PeerConnection) -> Result<(), twocan::Error> {
+    /// use twocan::{Bitrate, Direction, EncodingParameters, Kind, TransceiverInit};
+    ///
+    /// let encoding = |rid: &str, kbps| EncodingParameters {
+    ///     rid: Some(rid.to_owned()),
+    ///     max_bitrate: Some(Bitrate::kbps(kbps)),
+    ///     ..EncodingParameters::default()
+    /// };
+    /// // A quarter, half and all of the width and height: the default for three encodings.
+    /// let camera = peer.add_transceiver_with(Kind::Video, &TransceiverInit {
+    ///     direction: Direction::SendOnly,
+    ///     streams: vec!["camera".to_owned()],
+    ///     send_encodings: vec![encoding("q", 200), encoding("h", 700), encoding("f", 2500)],
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// An answer that takes no simulcast leaves the first encoding.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed; `TypeError` for a malformed stream id, and for RIDs that are
+    /// malformed, missing or repeated; `RangeError` and `OperationError` as for
+    /// [`RtpSender::set_parameters`](crate::RtpSender::set_parameters).
+    pub fn add_transceiver_with(
+        &self,
+        kind: Kind,
+        init: &TransceiverInit,
+    ) -> Result<RtpTransceiver, Error> {
+        let id = self.act(|state| state.peer.add_transceiver_with(kind, init))?;
         Ok(RtpTransceiver::new(Arc::clone(&self.owner), id))
     }
 

@@ -22,6 +22,9 @@ pub struct Frame {
     pub codec: String,
     /// Ticks of the timestamp a second.
     pub clock_rate: u32,
+    /// `rid` of the simulcast stream, where it has one. Each stream has its own key frames and
+    /// losses.
+    pub rid: Option<String>,
     /// The sampling instant in ticks; it wraps.
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.
@@ -60,6 +63,8 @@ pub struct IncomingPacket {
     pub received_at: Instant,
     /// As in [`Frame::captured_at`].
     pub captured_at: Option<Duration>,
+    /// The dependency descriptor (AV1 payload format, appendix A) as it stands, where it has one.
+    pub dependency_descriptor: Option<Vec<u8>>,
     /// The payload with its payload header, without padding.
     pub payload: Vec<u8>,
 }
@@ -111,7 +116,7 @@ impl RtpReceiver {
                         continue;
                     };
                     if refused > 0 && !frame.key_frame {
-                        state.peer.request_key_frame(self.id);
+                        state.peer.request_key_frame(self.id, frame.rid.as_deref());
                         self.owner.shared.wake.notify_one();
                     }
                     return Some(Some(frame));
@@ -171,9 +176,29 @@ impl RtpReceiver {
         self.owner.shared.lock().peer.report_playout(self.id, stats);
     }
 
-    /// Asks the other side for a key frame.
+    /// The streams of a simulcast that the other side sends and we accepted, by `rid`, the lowest
+    /// quality first as a rule; empty where there is one stream.
+    pub fn rids(&self) -> Vec<String> {
+        let state = self.owner.shared.lock();
+        let media = state.peer.negotiated(self.id);
+        let rids = media.map(|media| &media.rids[..]).unwrap_or_default();
+        rids.iter().map(ToString::to_string).collect()
+    }
+
+    /// Asks the other side for a key frame, of all streams of a simulcast.
     pub fn request_key_frame(&self) {
-        self.owner.shared.lock().peer.request_key_frame(self.id);
+        self.ask_for_key_frame(None);
+    }
+
+    /// Asks the other side for a key frame of one stream of a simulcast.
+    pub fn request_key_frame_of(&self, rid: &str) {
+        self.ask_for_key_frame(Some(rid));
+    }
+
+    fn ask_for_key_frame(&self, rid: Option<&str>) {
+        let mut state = self.owner.shared.lock();
+        state.peer.request_key_frame(self.id, rid);
+        drop(state);
         self.owner.shared.wake.notify_one();
     }
 }
@@ -222,6 +247,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
     Frame {
         codec: codec.name.clone(),
         clock_rate: codec.clock_rate,
+        rid: frame.rid.map(|rid| rid.to_string()),
         timestamp: frame.timestamp,
         key_frame: frame.key_frame,
         lost_before: frame.lost_before,
@@ -243,6 +269,7 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
         is_retransmission: packet.is_retransmission,
         received_at: packet.received_at,
         captured_at: packet.captured_at,
+        dependency_descriptor: packet.dependency_descriptor,
         payload: packet.payload,
     }
 }

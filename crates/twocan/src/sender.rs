@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_proto::negotiate::TransceiverId;
-use twocan_proto::peer::{EncodingParameters, SendFrameError};
+use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
+use twocan_proto::wire::rtp::Resolution;
 use twocan_proto::wire::seq::SeqNo16;
 use twocan_proto::wire::units::Bitrate;
 
@@ -16,19 +17,62 @@ use crate::state::State;
 use crate::transform::{FrameInfo, FrameTransform};
 
 /// A frame to be sent, encoded.
-#[derive(Debug, Clone, Copy)]
+///
+/// ```
+/// use twocan::EncodedFrame;
+///
+/// # let data = [0u8; 4];
+/// // A frame of the only encoding, and one of the encoding `h` of a simulcast.
+/// let plain = EncodedFrame { codec: "VP8", timestamp: 3000, data: &data, ..Default::default() };
+/// let half = EncodedFrame { rid: Some("h"), ..plain };
+/// # assert_eq!(half.timestamp, 3000);
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
 pub struct EncodedFrame<'a> {
+    /// The encoding that it is of, by its [`rid`](crate::EncodingParameters::rid); `None` for the only one, or
+    /// the first.
+    pub rid: Option<&'a str>,
     /// The name of its codec, in any case: one of [`RtpTransceiver::codecs`].
     pub codec: &'a str,
     /// The sampling instant in ticks of the codec's clock; it wraps.
     pub timestamp: u32,
-    /// For H.264 an access unit in Annex B form; for the others what the codec yields.
+    /// For H.264 an access unit in Annex B form; for the others what the codec yields. Where there
+    /// are several spatial layers, the frame of one of them.
     pub data: &'a [u8],
+    /// Its place in the layers of [`scalability_mode`](crate::EncodingParameters::scalability_mode). `None` where there is no
+    /// such mode, or the encoder says nothing.
+    pub layer: Option<FrameLayer>,
+    /// Width and height of the picture in pixels, where known; of several spatial layers those of
+    /// the lowest. Forwarders are told.
+    pub size: Option<(u32, u32)>,
+}
+
+/// The place of a frame in the layers of its stream: what `RTCEncodedVideoFrameMetadata` and the
+/// `svc` of WebCodecs say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLayer {
+    /// The spatial layer, from 0.
+    pub spatial: u8,
+    /// The temporal layer, from 0.
+    pub temporal: u8,
+    /// Whether its picture is a key picture: no frame of it refers to earlier pictures.
+    pub key_picture: bool,
+    /// Whether no frame of an upper spatial layer of the same picture follows.
+    pub last_of_picture: bool,
+}
+
+/// The other side wants a key frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFrameRequest {
+    /// The encoding, by its [`rid`](crate::EncodingParameters::rid), where it has one.
+    pub rid: Option<String>,
 }
 
 /// A packet to be sent as it is: for forwarders, and for encoders that packetise by themselves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct OutgoingPacket<'a> {
+    /// The encoding that it is of, as in [`EncodedFrame::rid`].
+    pub rid: Option<&'a str>,
     /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
     pub codec: &'a str,
     /// Its number; `None` for the one after the highest so far. Numbers may be skipped and come
@@ -41,6 +85,9 @@ pub struct OutgoingPacket<'a> {
     /// The payload with its payload header, 1 to 1275 bytes; above 1100 bytes the datagram may
     /// exceed 1200, which not every network carries.
     pub payload: &'a [u8],
+    /// The dependency descriptor (AV1 payload format, appendix A) as it stands, of at most 255 bytes;
+    /// sent where the extension was agreed on.
+    pub dependency_descriptor: Option<&'a [u8]>,
 }
 
 /// `RTCRtpSender`: what we send on a transceiver. Cheap to clone; the connection lives as long as
@@ -59,11 +106,15 @@ impl RtpSender {
     /// Sends a frame.
     ///
     /// # Errors
-    /// `InvalidStateError` before the transceiver is agreed on and connected, `InvalidAccessError`
-    /// for a codec that was not agreed on, `OperationError` when 2 MiB wait to be sent or the
-    /// transform refuses it.
+    /// `InvalidStateError` before the transceiver is agreed on and connected, and for a layer of an
+    /// encoding without a scalability mode; `InvalidAccessError` for a codec, an encoding or a layer
+    /// that there is not; `OperationError` when 2 MiB wait to be sent or the transform refuses it.
     pub fn send_frame(&self, frame: EncodedFrame<'_>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
+        let layer = match frame.layer {
+            Some(layer) => Some(self.placed(&state, frame.rid, layer)?),
+            None => None,
+        };
         let mut transformed = Vec::new();
         let data = match state.transforms.get_mut(&self.id) {
             Some(transform) => {
@@ -81,11 +132,16 @@ impl RtpSender {
             None => frame.data,
         };
         let outgoing = rtp::OutgoingFrame {
+            rid: frame.rid,
             payload_type: self.payload_type(&state, frame.codec)?,
             timestamp: frame.timestamp,
             marker: false,
             data,
             audio_level: None,
+            layer,
+            resolution: frame
+                .size
+                .map(|(width, height)| Resolution { width, height }),
         };
         let sent = state.peer.send_frame(clock::now(), self.id, &outgoing);
         drop(state);
@@ -118,12 +174,14 @@ impl RtpSender {
             });
         }
         let outgoing = rtp::OutgoingPacket {
+            rid: packet.rid,
             payload_type: self.payload_type(&state, packet.codec)?,
             sequence_number: packet.sequence_number.map(SeqNo16),
             timestamp: packet.timestamp,
             marker: packet.marker,
             payload: packet.payload,
             audio_level: None,
+            dependency_descriptor: packet.dependency_descriptor,
         };
         let sent = state.peer.send_packet(clock::now(), self.id, &outgoing);
         drop(state);
@@ -131,25 +189,33 @@ impl RtpSender {
         sent.map_err(|error| refused(&error))
     }
 
-    /// Waits until the other side asks for a key frame; `false` when the connection ends instead.
+    /// Waits until the other side asks for a key frame, of whatever encoding; `false` when the
+    /// connection ends instead.
     pub async fn key_frame_wanted(&self) -> bool {
+        self.next_key_frame_request().await.is_some()
+    }
+
+    /// The next wish of the other side for a key frame, with the encoding that it is of; `None` when
+    /// the connection ends. Several wishes for one encoding are one until they are taken.
+    pub async fn next_key_frame_request(&self) -> Option<KeyFrameRequest> {
         self.owner
             .shared
             .until(|state| {
-                let wanted = state.key_frames_wanted.iter().position(|id| *id == self.id);
-                match wanted {
+                let mut wanted = state.key_frames_wanted.iter();
+                match wanted.position(|(id, _)| *id == self.id) {
                     Some(index) => {
-                        state.key_frames_wanted.remove(index);
-                        Some(true)
+                        let (_, rid) = state.key_frames_wanted.remove(index);
+                        let rid = rid.map(|rid| rid.to_string());
+                        Some(Some(KeyFrameRequest { rid }))
                     }
-                    None => state.finished.then_some(false),
+                    None => state.finished.then_some(None),
                 }
             })
             .await
     }
 
-    /// What to encode at, in payload bits: this sender's share of what the path carries, less
-    /// retransmissions and headers. `None` while the other side says nothing about the path, and
+    /// What to encode at, in payload bits and in all encodings together: this sender's share of what
+    /// the path carries, less retransmissions and headers. `None` while the other side says nothing about the path, and
     /// before the transceiver sends.
     pub fn target_bitrate(&self) -> Option<Bitrate> {
         self.owner.shared.lock().peer.target_bitrate(self.id)
@@ -180,18 +246,62 @@ impl RtpSender {
         self.owner.shared.lock().peer.expected_packet_loss(self.id)
     }
 
-    /// `getParameters().encodings`, of which there is one.
-    pub fn encoding(&self) -> EncodingParameters {
-        self.owner.shared.lock().peer.encoding(self.id)
+    /// What to encode each encoding at, in payload bits; 0 for one that is to rest, because it is not
+    /// active or there is not enough for it: low encodings come first. `None` as for
+    /// [`Self::target_bitrate`].
+    pub fn encoding_targets(&self) -> Option<Vec<EncodingTarget>> {
+        self.owner.shared.lock().peer.encoding_targets(self.id)
     }
 
-    /// `setParameters` with this encoding: bounds of the target and how it counts among the
-    /// other senders'.
-    pub fn set_encoding(&self, encoding: EncodingParameters) {
+    /// Waits until [`Self::encoding_targets`] are known and others than `known`; `None` when the
+    /// connection ends instead. Changes are told as by [`Self::target_bitrate_other_than`].
+    pub async fn encoding_targets_other_than(
+        &self,
+        known: Option<&[EncodingTarget]>,
+    ) -> Option<Vec<EncodingTarget>> {
+        self.owner
+            .shared
+            .until(|state| {
+                if state.finished {
+                    return Some(None);
+                }
+                let targets = state.peer.encoding_targets(self.id)?;
+                (Some(&targets[..]) != known).then_some(Some(targets))
+            })
+            .await
+    }
+
+    /// `getParameters`: the encodings with their bounds, and what was agreed on.
+    ///
+    /// ```no_run
+    /// # fn example(sender: &twocan::RtpSender) -> Result<(), twocan::Error> {
+    /// use twocan::Bitrate;
+    ///
+    /// let mut parameters = sender.get_parameters()?;
+    /// parameters.encodings[0].max_bitrate = Some(Bitrate::kbps(500));
+    /// sender.set_parameters(&parameters)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidStateError` when the transceiver is stopped.
+    pub fn get_parameters(&self) -> Result<RtpSendParameters, Error> {
+        Ok(self.owner.shared.lock().peer.parameters(self.id)?)
+    }
+
+    /// `setParameters`: takes what [`Self::get_parameters`] gave, with other values in its encodings.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when stopped, or when the parameters have changed since they were got,
+    /// which a negotiation does; `InvalidModificationError` when something was changed that is
+    /// read-only; `RangeError` for a scale below 1, a negative frame rate, or a least rate above the
+    /// most; `OperationError` for a scalability mode that no codec has. Nothing has changed then.
+    pub fn set_parameters(&self, parameters: &RtpSendParameters) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
-        state.peer.set_encoding(self.id, encoding);
+        let done = state.peer.set_parameters(self.id, parameters);
         drop(state);
         self.owner.shared.wake.notify_one();
+        Ok(done?)
     }
 
     /// Waits until frames can be sent: agreed on, in that direction, and connected. `false` when
@@ -210,6 +320,33 @@ impl RtpSender {
                 (sends && state.peer.can_send_media()).then_some(true)
             })
             .await
+    }
+
+    /// The layer of a frame in the mode that its encoding is set to.
+    fn placed(
+        &self,
+        state: &State,
+        rid: Option<&str>,
+        layer: FrameLayer,
+    ) -> Result<rtp::FrameLayer, Error> {
+        let encodings = state.peer.encodings(self.id);
+        let mut encodings = encodings.iter();
+        let encoding = match rid {
+            None => encodings.next(),
+            Some(_) => encodings.find(|own| own.rid.as_deref() == rid),
+        };
+        let mode = encoding.and_then(|own| own.scalability_mode);
+        let mode = mode.ok_or_else(|| Error::Channel {
+            name: "InvalidStateError",
+            reason: "the encoding has no scalabilityMode".to_owned(),
+        })?;
+        Ok(rtp::FrameLayer {
+            mode,
+            spatial: layer.spatial,
+            temporal: layer.temporal,
+            key_picture: layer.key_picture,
+            last_of_picture: layer.last_of_picture,
+        })
     }
 
     fn payload_type(&self, state: &State, codec: &str) -> Result<PayloadType, Error> {

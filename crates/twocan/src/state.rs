@@ -8,6 +8,7 @@ use twocan_proto::channel::{self, ChannelId, Info};
 use twocan_proto::negotiate::{NegotiationEvent, TransceiverId};
 use twocan_proto::peer::{Event, Peer};
 use twocan_proto::rtp;
+use twocan_proto::wire::ids::Rid;
 
 use crate::data_channel::{DataChannelEvent, Message};
 use crate::peer_connection::PeerConnectionEvent as E;
@@ -72,8 +73,8 @@ pub(crate) struct State {
     pub(crate) tracks: BTreeMap<TransceiverId, TrackEntry>,
     /// What frames go through before they are sent.
     pub(crate) transforms: BTreeMap<TransceiverId, Box<dyn FrameTransform>>,
-    /// Transceivers of which the other side wants a key frame.
-    pub(crate) key_frames_wanted: Vec<TransceiverId>,
+    /// Of what the other side wants a key frame: transceivers, and which of their encodings.
+    pub(crate) key_frames_wanted: Vec<(TransceiverId, Option<Rid>)>,
     pub(crate) datagrams_not_sent: u64,
     /// The task has ended.
     pub(crate) finished: bool,
@@ -297,11 +298,12 @@ impl State {
                 }
                 entry.packets.push_back(packet);
             }
-            rtp::Event::KeyFrameRequested { mid } => {
-                if let Some(transceiver) = self.peer.transceiver_of(&mid)
-                    && !self.key_frames_wanted.contains(&transceiver)
-                {
-                    self.key_frames_wanted.push(transceiver);
+            rtp::Event::KeyFrameRequested { mid, rid } => {
+                if let Some(transceiver) = self.peer.transceiver_of(&mid) {
+                    let wanted = (transceiver, rid);
+                    if !self.key_frames_wanted.contains(&wanted) {
+                        self.key_frames_wanted.push(wanted);
+                    }
                 }
             }
             rtp::Event::SourceAdded { .. } | rtp::Event::SourceEnded { .. } => {}

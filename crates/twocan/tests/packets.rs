@@ -39,6 +39,7 @@ async fn packets_arrive_with_the_numbers_that_the_application_chose() {
         timestamp,
         marker: number.is_multiple_of(2),
         payload: &[0x10, 1, 2, 3],
+        ..OutgoingPacket::default()
     };
     for (number, timestamp) in [(65_534, 1), (65_535, 2), (1, 4), (0, 3)] {
         sender.send_packet(packet(number, timestamp)).unwrap();

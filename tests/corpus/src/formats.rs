@@ -10,7 +10,9 @@ use twocan_wire::rtp::{
     Header, HeaderFields, VideoLayersAllocation,
 };
 use twocan_wire::sctp::{Chunk, Packet, Parameter, RawChunk, ReconfigParameter, WriteChunk};
-use twocan_wire::sdp::{Attribute, Description, H264Parameters, H265Parameters, fmtp_parameters};
+use twocan_wire::sdp::{
+    Attribute, Description, H264Parameters, H265Parameters, RidRestrictions, fmtp_parameters,
+};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::stun::{Attribute as Stun, Builder, Message};
 
@@ -65,6 +67,9 @@ pub fn sdp_attribute(data: &[u8]) {
     }
     if let Ok(attribute) = Attribute::parse(text) {
         let printed = attribute.to_string();
+        if let Attribute::Rid(line) = &attribute {
+            let _ = RidRestrictions::parse(line.restrictions.as_deref().unwrap_or(""));
+        }
         assert_eq!(Attribute::parse(&printed), Ok(attribute), "{printed}");
     }
 }

@@ -50,7 +50,14 @@ pub fn vp8_packetize(data: &[u8]) {
     };
     let len_max = usize::from(len_max);
     let frame = script.rest();
-    let Ok(chunks) = vp::packetize(frame, picture_id, len_max) else {
+    // The bit that no picture id has says whether there are layers.
+    let layer = (picture_id & 0x8000 != 0).then_some(vp::Layer {
+        temporal: (picture_id & 3) as u8,
+        sync: picture_id & 4 != 0,
+        tl0_picture_index: (picture_id >> 3 & 0xff) as u8,
+        key_index: (picture_id & 0x1f) as u8,
+    });
+    let Ok(chunks) = vp::packetize(frame, picture_id & 0x7fff, layer, len_max) else {
         return;
     };
     let payloads: Vec<Vec<u8>> = chunks.map(|chunk| written(&chunk)).collect();

@@ -4,11 +4,21 @@ import { Peer, mediaByStats, transportByStats } from './w3c.mjs';
 const stack = {
   connection: () => new RTCPeerConnection({ iceServers: [] }),
   async addMedia(pc, options) {
+    const simulcast = options.simulcast && options.role === 'offer';
+    // Chromium makes three qualities of a large picture only.
+    const [width, height] = simulcast ? [1280, 720] : [320, 180];
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: true,
-      video: { width: { ideal: 320 }, height: { ideal: 180 } },
+      video: { width: { ideal: width }, height: { ideal: height } },
     });
-    for (const track of stream.getTracks()) pc.addTrack(track, stream);
+    for (const track of stream.getTracks()) {
+      if (simulcast && track.kind === 'video') {
+        const sendEncodings = [['q', 4], ['h', 2], ['f', 1]].map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }));
+        pc.addTransceiver(track, { streams: [stream], sendEncodings });
+      } else {
+        pc.addTrack(track, stream);
+      }
+    }
     if (options.repair === 'red') {
       const transceiver = pc.getTransceivers().find((own) => own.sender.track?.kind === 'audio');
       const all = RTCRtpReceiver.getCapabilities('audio').codecs;

@@ -1,6 +1,6 @@
 // One peer as one process, for the stacks that run in Node and for the browsers driven from it.
 //
-//   PEER offer|answer [--media] [--video vp8|h264] [--repair ulpfec|flexfec|red] [--pings N] [--timeout SECONDS]
+//   PEER offer|answer [--media] [--simulcast] [--video vp8|h264] [--repair ulpfec|flexfec|red] [--pings N] [--timeout SECONDS]
 //
 // Its description is one JSON line on stdout, the other side's one JSON line on stdin, then `RESULT {json}`. After
 // that it keeps echoing and sending media until stdin ends (or for HOLD_MS), so that the other side can finish too.
@@ -22,15 +22,16 @@ export const tools = resolve(process.env.TWOCAN_TOOLS ?? resolve(here, '../../..
 export const load = createRequire(resolve(tools, 'package.json'));
 
 export function parseOptions(words) {
-  const options = { role: words[0], media: false, video: 'vp8', repair: null, pings: 200, timeoutMs: 40_000 };
+  const options = { role: words[0], media: false, simulcast: false, video: 'vp8', repair: null, pings: 200, timeoutMs: 40_000 };
   const usage = (why) => {
-    console.error(`${why}\nusage: offer|answer [--media] [--video vp8|h264] [--pings N] [--timeout SECONDS]`);
+    console.error(`${why}\nusage: offer|answer [--media] [--simulcast] [--video vp8|h264] [--pings N] [--timeout SECONDS]`);
     process.exit(2);
   };
   const number = (text, name) => (Number(text) > 0 ? Number(text) : usage(`${name} needs a number above zero`));
   if (options.role !== 'offer' && options.role !== 'answer') usage('the first argument is offer or answer');
   for (let at = 1; at < words.length; at++) {
     if (words[at] === '--media') options.media = true;
+    else if (words[at] === '--simulcast') options.simulcast = true;
     else if (words[at] === '--video' && ['vp8', 'h264'].includes(words[at + 1])) options.video = words[++at];
     else if (words[at] === '--repair' && ['ulpfec', 'flexfec', 'red'].includes(words[at + 1])) options.repair = words[++at];
     else if (words[at] === '--pings') options.pings = number(words[++at], '--pings');

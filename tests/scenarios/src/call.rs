@@ -27,6 +27,8 @@ pub struct Setting {
     pub pairs: usize,
     /// What else is to be different about each peer.
     pub adjust: fn(&mut Config),
+    /// Whether a simulcast that is offered is taken.
+    pub receive_simulcast: bool,
 }
 
 impl Default for Setting {
@@ -38,6 +40,7 @@ impl Default for Setting {
             signaling: Duration::from_millis(30),
             pairs: 1,
             adjust: |_| {},
+            receive_simulcast: false,
         }
     }
 }
@@ -81,6 +84,7 @@ impl Call {
             });
             config.stun_servers = server.into_iter().collect();
             (setting.adjust)(&mut config);
+            config.receive_simulcast = setting.receive_simulcast;
             let mut secret = [index as u8; 32];
             secret[8..16].copy_from_slice(&seed.to_le_bytes());
             let peer = Peer::new(world.now(), config, Random::new(secret));

@@ -218,11 +218,14 @@ impl Scene {
         self.call.with(flow.caller, |peer, now| {
             let payload_type = peer.negotiated(transceiver).unwrap().codec(codec);
             let frame = OutgoingFrame {
+                rid: None,
                 payload_type: payload_type.unwrap().payload_type_send,
                 timestamp,
                 marker: false,
                 data,
                 audio_level: None,
+                layer: None,
+                resolution: None,
             };
             peer.send_frame(now, transceiver, &frame).unwrap();
         });

@@ -225,6 +225,9 @@ impl Run {
                 timestamp,
                 marker: false,
                 data,
+                rid: None,
+                layer: None,
+                resolution: None,
                 audio_level: None,
             };
             peer.send_frame(now, transceiver, &frame).unwrap();

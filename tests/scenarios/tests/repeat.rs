@@ -47,11 +47,14 @@ fn trace(seed: u64) -> u64 {
         let agreed = call.peer(0).negotiated(audio).unwrap();
         let payload_type = agreed.codec("opus").unwrap().payload_type_send;
         let frame = OutgoingFrame {
+            rid: None,
             payload_type,
             timestamp: number * 960,
             marker: false,
             data: &[number as u8; 60],
             audio_level: None,
+            layer: None,
+            resolution: None,
         };
         call.with(0, |peer, now| peer.send_frame(now, audio, &frame))
             .unwrap();

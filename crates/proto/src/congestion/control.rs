@@ -46,6 +46,9 @@ const PROBE_FLOOR: f64 = 0.85;
 /// Between two looks at the clock while something is being sent.
 const PROCESS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long the rate may rise to what a probe found: until the next one, for who waits for it.
+const PROBED_HOLDS: Duration = Duration::from_secs(5);
+
 /// A target is told at once when it changes by this part, else after this time.
 const TELL_CHANGE: f64 = 0.05;
 const TELL_INTERVAL: Duration = Duration::from_millis(100);
@@ -66,6 +69,11 @@ pub struct CongestionControl {
     loss: LossBased,
     limited: ApplicationLimited,
     was_limited: bool,
+    /// How many streams rest for lack of rate, and since when any does.
+    resting: usize,
+    resting_since: Option<Instant>,
+    /// What the newest probe found, and when.
+    probed: Option<(f64, Instant)>,
     probes: ProbeControl,
     probe_estimate: ProbeEstimate,
     remb: Option<f64>,
@@ -105,6 +113,9 @@ impl CongestionControl {
             loss: LossBased::default(),
             limited,
             was_limited: false,
+            resting: 0,
+            resting_since: None,
+            probed: None,
             probes: ProbeControl::new(start),
             probe_estimate: ProbeEstimate::default(),
             remb: None,
@@ -149,6 +160,8 @@ impl CongestionControl {
         fresh.sent = std::mem::take(&mut self.sent);
         fresh.sent.settle_all();
         fresh.counters = std::mem::take(&mut self.counters);
+        fresh.resting = self.resting;
+        fresh.resting_since = self.resting_since;
         fresh.told = self.told;
         fresh.news = true;
         fresh.set_feedback(self.has_feedback);
@@ -234,6 +247,7 @@ impl CongestionControl {
             delay_based: self.aimd.rate(),
             acknowledged: self.acknowledged.rate(),
             limited: self.limited.since().is_some(),
+            probed: self.probed_lately(now),
             min: self.min,
             max: self.max.unwrap_or(RATE_MAX),
         };
@@ -329,6 +343,9 @@ impl CongestionControl {
                 let after = self.trendline.usage();
                 recovered |= usage == Usage::Under && after == Usage::Normal;
             }
+        }
+        if let Some(rate) = probed {
+            self.probed = Some((rate, now));
         }
         self.follow_delay(now, probed);
         if before != self.trendline.usage() {
@@ -429,6 +446,28 @@ impl CongestionControl {
         }
     }
 
+    /// What the newest probe found, while something rests that waits for it.
+    fn probed_lately(&self, now: Instant) -> Option<f64> {
+        let (rate, at) = self.probed?;
+        let is_new = now.saturating_duration_since(at) < PROBED_HOLDS;
+        (is_new && self.resting_since.is_some()).then_some(rate)
+    }
+
+    /// Says how many streams rest that would be sent if there were more. What is sent then need not
+    /// be far below the estimate, which follows it and so does not rise: it is probed for, as for an
+    /// application that limits the rate. A stream that goes on changes what arrives at once.
+    pub fn set_resting(&mut self, now: Instant, streams: usize) {
+        if streams < self.resting {
+            self.acknowledged.expect_change();
+            self.probes.note_limited_until(now);
+        }
+        self.resting = streams;
+        match streams {
+            0 => self.resting_since = None,
+            _ => _ = self.resting_since.get_or_insert(now),
+        }
+    }
+
     fn situation(&self, now: Instant) -> Situation {
         let slow = self.backoff.is_some();
         let cause = match (self.trendline.usage(), self.loss.state()) {
@@ -441,7 +480,7 @@ impl CongestionControl {
             now,
             max: self.max.unwrap_or(PROBE_MAX),
             cause,
-            limited_since: self.limited.since(),
+            limited_since: self.limited.since().or(self.resting_since),
         }
     }
 

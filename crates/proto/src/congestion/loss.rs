@@ -101,6 +101,8 @@ pub(super) struct Known {
     pub(super) delay_based: f64,
     pub(super) acknowledged: Option<f64>,
     pub(super) limited: bool,
+    /// What a probe found a moment ago, where the rate is to rise beyond what is sent.
+    pub(super) probed: Option<f64>,
     pub(super) min: f64,
     pub(super) max: f64,
 }
@@ -290,6 +292,8 @@ impl LossBased {
         let Some(acknowledged) = known.acknowledged.filter(|_| increases) else {
             return;
         };
+        // A probe that arrived shows what the path carries as well as what is sent otherwise.
+        let acknowledged = acknowledged.max(known.probed.unwrap_or(0.0));
         let near = self.hold.rate.is_finite() && acknowledged < HELD_NEAR * self.hold.rate;
         let factor = if near { RAMP_UP_HELD } else { RAMP_UP };
         let ahead = best.capacity.min(factor * acknowledged);
@@ -436,6 +440,7 @@ mod tests {
                 delay_based: 4e6,
                 acknowledged: Some(rate * (1.0 - lost as f64 / 1000.0)),
                 limited: false,
+                probed: None,
                 min: 1e4,
                 max: 1e7,
             };

@@ -35,7 +35,7 @@ use twocan_wire::units::Bitrate;
 pub use control::CongestionControl;
 pub use pacer::{Turn, Waiting};
 pub use sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
-pub use share::{Claim, share};
+pub use share::{Claim, Layer, share, stack};
 pub use trendline::Usage;
 
 /// Settings of a [`CongestionControl`].

@@ -33,6 +33,8 @@ struct Path {
     free_at: Instant,
     /// The part of the target that the application uses.
     uses: f64,
+    /// Instead, the rate in bit/s at which it sends.
+    fixed: Option<f64>,
     waiting: VecDeque<Instant>,
     credit: f64,
     sequence: u16,
@@ -56,6 +58,7 @@ impl Path {
             queue: Duration::from_millis(300),
             free_at: start,
             uses: 1.0,
+            fixed: None,
             waiting: VecDeque::new(),
             credit: 0.0,
             sequence: 65_000,
@@ -84,7 +87,8 @@ impl Path {
         let end = self.now + Duration::from_secs_f64(seconds);
         while self.now < end {
             self.now += STEP;
-            self.credit += self.uses * self.target() * STEP.as_secs_f64() / 8.0;
+            let rate = self.fixed.unwrap_or(self.uses * self.target());
+            self.credit += rate * STEP.as_secs_f64() / 8.0;
             while self.credit > 0.0 {
                 self.credit -= PACKET as f64;
                 self.waiting.push_back(self.now);
@@ -252,4 +256,19 @@ fn without_feedback_nothing_is_paced_and_only_the_receiver_sets_a_target() {
     assert_eq!(control.poll_timeout(&waiting), None);
     control.handle_receiver_estimate(now, Bitrate::kbps(900));
     assert_eq!(control.poll_target(now), Some(Bitrate::kbps(900)));
+}
+
+#[test]
+fn what_rests_is_probed_for_though_most_of_the_estimate_is_used() {
+    let mut path = Path::new(400e3);
+    path.run(15.0);
+    path.capacity = 3e6;
+    path.fixed = Some(0.72 * path.target());
+    path.run(15.0);
+    let before = path.target();
+    assert!(before < 600e3, "{before}");
+    path.control.set_resting(path.now, 1);
+    path.run(15.0);
+    let after = path.target();
+    assert!(after > 2.0 * before, "{before} {after}");
 }

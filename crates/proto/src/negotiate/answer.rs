@@ -1,6 +1,5 @@
 //! Creating an answer (RFC 8829 §5.3), and which offered sections it accepts.
 
-use twocan_wire::ids::Rid;
 use twocan_wire::rtp::ExtensionKind;
 use twocan_wire::sdp::{Description, Direction, Extmap, Media, Setup};
 
@@ -8,6 +7,7 @@ use super::codec::{CodecTerms, link_red};
 use super::negotiator::{Applied, Created, Negotiator, Slot};
 use super::plan::DtlsRole;
 use super::section::{Common, DataSection, RtpSection, rejected};
+use super::simulcast;
 use super::terms::{Section, SectionKind, Terms};
 use super::transceiver::Kind;
 use super::{
@@ -101,17 +101,26 @@ impl Negotiator {
             .direction
             .intersect(section.direction.reversed());
         let extensions = answer_extensions(&self.config, kind, section);
-        let rids = answer_rids(&self.config, section, direction, &extensions);
+        let codecs = common_codecs(&self.config, kind, section);
+        let streams = simulcast::answered(&simulcast::Answered {
+            config: &self.config,
+            offer: section,
+            direction,
+            extensions: &extensions,
+            encodings: &transceiver.encodings,
+            codecs: &codecs,
+        });
         Some(common.rtp(&RtpSection {
             kind,
             protocol: &section.protocol,
             mid: section.mid.as_ref(),
             direction,
-            codecs: &common_codecs(&self.config, kind, section),
+            codecs: &codecs,
             extensions: &extensions,
             transceiver,
             rtcp_rsize: section.rtcp_rsize,
-            rids: &rids,
+            streams: &streams,
+            simulcast: true,
         }))
     }
 
@@ -250,29 +259,4 @@ fn answer_extensions(config: &Config, kind: Kind, section: &Section) -> Vec<Extm
         });
     }
     answer
-}
-
-/// The simulcast streams to accept: those offered, where we want them and can tell them apart.
-fn answer_rids(
-    config: &Config,
-    section: &Section,
-    direction: Direction,
-    extensions: &[Extmap],
-) -> Vec<Rid> {
-    let has_rid = extensions
-        .iter()
-        .any(|extmap| extmap.uri == ExtensionKind::Rid.uri());
-    let Some(simulcast) = &section.simulcast else {
-        return Vec::new();
-    };
-    if !config.receive_simulcast || !direction.receives() || !has_rid {
-        return Vec::new();
-    }
-    simulcast
-        .send
-        .iter()
-        .filter_map(|alternatives| alternatives.first())
-        .map(|first| first.rid.clone())
-        .filter(|rid| section.rids_send.contains(rid))
-        .collect()
 }

@@ -126,4 +126,13 @@ pub enum TypeReason {
     /// Stream ids are 1 to 64 token characters (RFC 8830 §2).
     #[error("a stream id must be 1 to 64 token characters")]
     BadStreamId,
+    /// RIDs are 1 to 16 letters, digits, `-` or `_`: what fits a header extension.
+    #[error("a rid must be 1 to 16 letters, digits, '-' or '_'")]
+    BadRid,
+    /// Of several encodings every one needs a RID.
+    #[error("of several encodings each must have a rid")]
+    MissingRid,
+    /// Two encodings have one RID.
+    #[error("two encodings have the same rid")]
+    RepeatedRid,
 }

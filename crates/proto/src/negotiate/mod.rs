@@ -22,6 +22,7 @@ mod plan;
 mod remote;
 mod section;
 mod settle;
+mod simulcast;
 mod terms;
 mod transceiver;
 
@@ -32,6 +33,8 @@ mod refusal_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
+mod simulcast_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -41,12 +44,13 @@ pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
 pub use negotiator::{Config, Negotiator};
 pub use plan::{
-    DtlsPlan, DtlsRole, IcePlan, IceRole, LocalSource, MediaPlan, NegotiatedCodec,
-    NegotiationEvent, Plan, RemoteIce, SctpPlan,
+    DtlsPlan, DtlsRole, IcePlan, IceRole, MediaPlan, NegotiatedCodec, NegotiationEvent, Plan,
+    RemoteIce, SctpPlan,
 };
 pub use remote::RemoteCandidate;
+pub(crate) use simulcast::check_rids;
 pub use terms::Source;
-pub use transceiver::{Kind, Transceiver, TransceiverId};
+pub use transceiver::{ENCODINGS_MAX, Kind, SendEncoding, Transceiver, TransceiverId};
 
 /// `RTCSdpType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

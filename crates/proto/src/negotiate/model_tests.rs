@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
-use twocan_wire::ids::Mid;
+use twocan_wire::ids::{Mid, Rid};
 use twocan_wire::sdp::Direction;
 
+use super::simulcast_tests::receiver;
 use super::tests::{ice, negotiator};
 use super::*;
 
@@ -14,6 +15,7 @@ use super::*;
 enum Op {
     AddTrack(Kind),
     AddTransceiver(Kind, Direction),
+    AddSimulcast(Direction),
     SetDirection(usize, Direction),
     RemoveTrack(usize),
     SetStreams(usize, bool),
@@ -38,7 +40,11 @@ struct Side {
 impl Side {
     fn new(seed: u8, polite: bool, name: &'static str) -> Self {
         Self {
-            negotiator: negotiator(seed),
+            // One of the two is an SFU.
+            negotiator: match polite {
+                true => negotiator(seed),
+                false => receiver(seed),
+            },
             polite,
             inbox: VecDeque::new(),
             generation: 0,
@@ -94,6 +100,12 @@ fn step(sides: &mut [Side; 2], who: usize, op: &Op) {
         Op::AddTrack(kind) => drop(side.negotiator.add_track(*kind, &["s"]).unwrap()),
         Op::AddTransceiver(kind, direction) => {
             let added = side.negotiator.add_transceiver(*kind, *direction, &[]);
+            added.unwrap();
+        }
+        Op::AddSimulcast(direction) => {
+            let rids = ["q", "h", "f"].map(|rid| Some(Rid::from(rid)));
+            let ours = &mut side.negotiator;
+            let added = ours.add_simulcast_transceiver(Kind::Video, *direction, &[], &rids);
             added.unwrap();
         }
         Op::SetDirection(index, direction) => {
@@ -207,8 +219,21 @@ fn check_agreement(sides: &[Side; 2]) {
             assert_eq!(codec.payload_type_send, peer.payload_type);
             assert_eq!(codec.rtx_payload_type, peer.rtx_payload_type_send);
         }
-        if both.sends() {
-            assert_eq!(theirs.remote[0].ssrc, ours.local.ssrc);
+        if let ([encoding], true) = (&ours.encodings[..], both.sends()) {
+            // A simulcast that was refused is known by its section alone.
+            let announced = theirs.remote.first().map(|own| own.ssrc);
+            assert!(announced == Some(encoding.ssrc) || encoding.rid.is_some());
+            assert!(theirs.rids.is_empty());
+        } else if both.sends() {
+            let rids = ours.encodings.iter().filter_map(|own| own.rid.clone());
+            assert_eq!(theirs.rids, rids.collect::<Vec<_>>());
+        }
+        if both.receives() {
+            assert_eq!(
+                theirs.encodings.len(),
+                1,
+                "the polite side takes no simulcast"
+            );
         }
     }
     if let (Some(ours), Some(theirs)) = (&a.plan, &b.plan) {
@@ -236,6 +261,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => kind.clone().prop_map(Op::AddTrack),
         1 => (kind, direction.clone()).prop_map(|(kind, dir)| Op::AddTransceiver(kind, dir)),
+        1 => direction.clone().prop_map(Op::AddSimulcast),
         2 => (0..8usize, direction).prop_map(|(index, dir)| Op::SetDirection(index, dir)),
         1 => (0..8usize).prop_map(Op::RemoveTrack),
         1 => (0..8usize, any::<bool>()).prop_map(|(index, two)| Op::SetStreams(index, two)),

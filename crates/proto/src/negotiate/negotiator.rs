@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use twocan_wire::ids::{Mid, PayloadType, Ssrc};
+use twocan_wire::ids::{Mid, PayloadType, Rid};
 use twocan_wire::rtp::ExtensionKind;
 use twocan_wire::sdp::{Description, Direction, Fingerprint, Media};
 
 use super::codec::{Codec, CodecTerms, default_audio_codecs, default_video_codecs};
 use super::plan::{DtlsRole, IceRole};
+use super::simulcast::check_rids;
 use super::terms::{SectionKind, Terms};
-use super::transceiver::{Kind, Maker, Transceiver, TransceiverId};
+use super::transceiver::{ENCODINGS_MAX, Kind, Maker, SendEncoding, Transceiver, TransceiverId};
 use super::{IceParameters, NegotiateError, SdpType, SignalingState, StateReason, TypeReason};
 use crate::random::Random;
 
@@ -25,7 +26,7 @@ pub struct Config {
     /// time.
     pub audio_extensions: Vec<ExtensionKind>,
     /// Extensions of video packets. Default: send time, transport sequence, MID, RID, repaired RID,
-    /// capture time and dependency descriptor.
+    /// capture time, dependency descriptor and video layers allocation.
     pub video_extensions: Vec<ExtensionKind>,
     /// Hashes of our certificate; at least one.
     pub fingerprints: Vec<Fingerprint>,
@@ -64,6 +65,7 @@ impl Config {
                 E::RepairedRid,
                 E::AbsCaptureTime,
                 E::DependencyDescriptor,
+                E::VideoLayersAllocation,
             ],
             fingerprints,
             cname,
@@ -94,7 +96,7 @@ impl Config {
 #[derive(Debug, Clone)]
 pub struct Negotiator {
     pub(super) config: Arc<Config>,
-    random: Random,
+    pub(super) random: Random,
     pub(super) session_id: u64,
     /// Version of the newest description that we wrote.
     pub(super) session_version: u64,
@@ -224,6 +226,35 @@ impl Negotiator {
     ) -> Result<TransceiverId, NegotiateError> {
         check_streams(streams)?;
         let id = self.new_transceiver(kind, Maker::Application, direction, streams);
+        Ok(id)
+    }
+
+    /// `addTransceiver` with `sendEncodings`: as [`Self::add_transceiver`], but with a stream for
+    /// each of `rids`, of which there are [`ENCODINGS_MAX`] at most; the rest is left out.
+    ///
+    /// # Errors
+    /// As [`Self::add_transceiver`]; `TypeError` for RIDs that are malformed, missing or repeated.
+    pub fn add_simulcast_transceiver(
+        &mut self,
+        kind: Kind,
+        direction: Direction,
+        streams: &[&str],
+        rids: &[Option<Rid>],
+    ) -> Result<TransceiverId, NegotiateError> {
+        check_streams(streams)?;
+        check_rids(rids)?;
+        let id = self.new_transceiver(kind, Maker::Application, direction, streams);
+        let mut encodings = Vec::new();
+        for rid in rids.iter().take(ENCODINGS_MAX) {
+            let taken: Vec<&SendEncoding> = encodings.iter().collect();
+            let ssrc = self.new_ssrc(&taken);
+            let rtx = self.new_ssrc(&taken);
+            encodings.push(SendEncoding::new(rid.clone(), ssrc, rtx));
+        }
+        let transceiver = self.transceivers.last_mut();
+        if let (Some(transceiver), false) = (transceiver, encodings.is_empty()) {
+            transceiver.encodings = encodings;
+        }
         Ok(id)
     }
 
@@ -378,9 +409,9 @@ impl Negotiator {
     ) -> TransceiverId {
         let id = TransceiverId(self.next_transceiver);
         self.next_transceiver += 1;
-        let ssrc = self.new_ssrc();
-        let rtx = self.new_ssrc();
-        let fec = self.new_ssrc();
+        let ssrc = self.new_ssrc(&[]);
+        let rtx = self.new_ssrc(&[]);
+        let fec = self.new_ssrc(&[]);
         let track_id = self.random.ice_chars(22).replace(['+', '/'], "-");
         self.transceivers.push(Transceiver {
             id,
@@ -393,23 +424,10 @@ impl Negotiator {
             ever_sent: false,
             streams: owned(streams),
             track_id,
-            ssrc,
-            rtx,
+            encodings: vec![SendEncoding::new(None, ssrc, rtx)],
             fec,
         });
         id
-    }
-
-    /// A source that none of our transceivers has.
-    fn new_ssrc(&mut self) -> Ssrc {
-        loop {
-            let ssrc = Ssrc(self.random.u32());
-            let taken = |own: &Transceiver| [own.ssrc, own.rtx, own.fec].contains(&ssrc);
-            // Zero stands for "none" in feedback (RFC 5104 §4.3.1.2).
-            if ssrc.0 != 0 && !self.transceivers.iter().any(taken) {
-                return ssrc;
-            }
-        }
     }
 
     fn live_transceiver(&mut self, id: TransceiverId) -> Result<&mut Transceiver, NegotiateError> {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use twocan_wire::ids::{Mid, PayloadType, Rid};
-use twocan_wire::sdp::{Description, Extmap, MEDIA_MAX, Media, MediaKind, Setup};
+use twocan_wire::ids::{Mid, PayloadType};
+use twocan_wire::sdp::{Description, Extmap, MEDIA_MAX, Media, MediaKind, RidDirection, Setup};
 
 use super::codec::{CodecTerms, link_red};
 use super::negotiator::{Created, Negotiator, Slot};
 use super::section::{Common, DataSection, RtpSection, rejected};
+use super::simulcast::{self, Stream};
 use super::terms::SectionKind;
 use super::transceiver::{Kind, Transceiver, TransceiverId};
 use super::{IceParameters, NegotiateError, OperationReason, SdpType, SignalingState, StateReason};
@@ -101,6 +102,8 @@ impl Negotiator {
             (SectionKind::Rtp(kind), Some(transceiver)) => {
                 let codecs = numbers.codecs(self, kind);
                 let extensions = numbers.extensions(self, kind);
+                let mut streams = simulcast::offered(&transceiver.encodings, transceiver.direction);
+                streams.extend(self.agreed_streams(index, slot));
                 common.rtp(&RtpSection {
                     kind,
                     protocol: RTP,
@@ -110,7 +113,10 @@ impl Negotiator {
                     extensions: &extensions,
                     transceiver,
                     rtcp_rsize: true,
-                    rids: &self.agreed_rids(index, slot),
+                    streams: &streams,
+                    simulcast: streams
+                        .iter()
+                        .any(|own| own.direction == RidDirection::Recv),
                 })
             }
             (kind, _) => {
@@ -129,13 +135,20 @@ impl Negotiator {
     }
 
     /// Simulcast streams that we agreed to receive go on being received.
-    fn agreed_rids(&self, index: usize, slot: &Slot) -> Vec<Rid> {
+    fn agreed_streams(&self, index: usize, slot: &Slot) -> Vec<Stream> {
         let local = self.agreed.current_local.as_ref();
-        local
-            .and_then(|local| local.terms.sections.get(index))
-            .filter(|section| section.mid.as_ref() == Some(&slot.mid))
-            .map(|section| section.rids_recv.clone())
-            .unwrap_or_default()
+        let section = local.and_then(|local| local.terms.sections.get(index));
+        let section = section.filter(|section| section.mid.as_ref() == Some(&slot.mid));
+        let lines = section.into_iter().flat_map(|section| &section.rids);
+        lines
+            .filter(|line| line.direction == RidDirection::Recv)
+            .map(|line| Stream {
+                rid: line.rid.clone(),
+                direction: RidDirection::Recv,
+                restrictions: line.restrictions.clone(),
+                paused: false,
+            })
+            .collect()
     }
 
     /// The transceiver of a section, unless it or the section is at rest.

@@ -7,7 +7,7 @@ use twocan_wire::sdp::{Direction, Fingerprint};
 
 use super::codec::{CodecTerms, Feedback, RepairCodec};
 use super::terms::{Section, Source};
-use super::{IceParameters, Kind, SignalingState, TransceiverId};
+use super::{IceParameters, Kind, SendEncoding, SignalingState, TransceiverId};
 
 /// Everything that changes when a description is set. What it does not name stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,27 +115,18 @@ pub struct MediaPlan {
     pub extensions_receive: ExtensionMap,
     /// Whether reduced-size RTCP is agreed (RFC 5506).
     pub rtcp_rsize: bool,
-    /// What we send.
-    pub local: LocalSource,
+    /// What we send: at least one stream.
+    pub encodings: Vec<SendEncoding>,
+    /// The source of FlexFEC for it, if it is a single stream.
+    pub fec: Ssrc,
+    /// The canonical name of all our sources.
+    pub cname: String,
     /// Sources that the remote side announced; streams may come from others as well.
     pub remote: Vec<Source>,
     /// Simulcast streams that the remote side sends, by RID, where we accepted them.
     pub rids: Vec<Rid>,
     /// Whether one of the two sides prefers sound in RED to sound without.
     pub red_preferred: bool,
-}
-
-/// The source that we send from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalSource {
-    /// The media.
-    pub ssrc: Ssrc,
-    /// Its retransmissions.
-    pub rtx: Ssrc,
-    /// Its FlexFEC.
-    pub fec: Ssrc,
-    /// The canonical name of all our sources.
-    pub cname: String,
 }
 
 /// A codec that both sides know.

@@ -89,9 +89,9 @@ fn fec_has_a_source_of_its_own_and_is_no_media() {
             &other.media.as_ref().unwrap()[0],
         );
         assert_eq!(own.remote.len(), 1);
-        assert_eq!(own.remote[0].ssrc, other.local.ssrc);
-        assert_eq!(own.remote[0].rtx, Some(other.local.rtx));
-        assert_eq!(own.remote[0].fec, Some(other.local.fec));
+        assert_eq!(own.remote[0].ssrc, other.encodings[0].ssrc);
+        assert_eq!(own.remote[0].rtx, Some(other.encodings[0].rtx));
+        assert_eq!(own.remote[0].fec, Some(other.fec));
     }
     for name in ["red", "ulpfec", "flexfec-03"] {
         assert!(codec(&ours, 0, name).is_some(), "{name}");

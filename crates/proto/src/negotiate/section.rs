@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use twocan_wire::ids::{Mid, Rid};
+use twocan_wire::ids::Mid;
 use twocan_wire::sdp::{
     Attribute, Description, Direction, Extmap, Fmtp, Group, Line, Media, MediaKind, Msid, Origin,
-    RidDirection, RidLine, RtcpFeedback, Rtpmap, Sctpmap, Setup, Simulcast, SimulcastRid,
-    SsrcAttribute, SsrcGroup,
+    RtcpFeedback, Rtpmap, Sctpmap, Setup, SsrcAttribute, SsrcGroup,
 };
 
 use super::codec::{CodecTerms, RepairCodec};
 use super::negotiator::Negotiator;
+use super::simulcast::{self, Stream};
 use super::transceiver::{Kind, Transceiver};
 use super::{Config, IceParameters};
 
@@ -34,8 +34,10 @@ pub(super) struct RtpSection<'a> {
     pub(super) extensions: &'a [Extmap],
     pub(super) transceiver: &'a Transceiver,
     pub(super) rtcp_rsize: bool,
-    /// Simulcast streams to receive.
-    pub(super) rids: &'a [Rid],
+    /// Streams with a name, each way.
+    pub(super) streams: &'a [Stream],
+    /// Whether one such stream alone is named as a simulcast.
+    pub(super) simulcast: bool,
 }
 
 /// What a section for data channels says.
@@ -109,7 +111,7 @@ impl Common<'_> {
         for codec in section.codecs {
             push_codec(&mut media, codec);
         }
-        push_rids(&mut media, section.rids);
+        simulcast::write(&mut media, section.streams, section.simulcast);
         if section.direction.sends() {
             push_sources(&mut media, section, &self.config.cname);
         }
@@ -227,43 +229,27 @@ fn push_codec(media: &mut Media, codec: &CodecTerms) {
     }
 }
 
-fn push_rids(media: &mut Media, rids: &[Rid]) {
-    if rids.is_empty() {
-        return;
-    }
-    let mut simulcast = Simulcast::default();
-    for rid in rids {
-        media.push(Attribute::Rid(RidLine {
-            rid: rid.clone(),
-            direction: RidDirection::Recv,
-            restrictions: None,
-        }));
-        simulcast.recv.push(vec![SimulcastRid {
-            rid: rid.clone(),
-            paused: false,
-        }]);
-    }
-    media.push(Attribute::Simulcast(simulcast));
-}
-
 fn push_sources(media: &mut Media, section: &RtpSection<'_>, cname: &str) {
     let transceiver = section.transceiver;
-    let (ssrc, rtx) = transceiver.sources();
+    // Streams of a simulcast are told apart by their names alone (RFC 8853 §5.4).
+    let [encoding] = transceiver.encodings() else {
+        return;
+    };
     let has_rtx = section.codecs.iter().any(|codec| codec.rtx.is_some());
     let is_flexfec =
         |codec: &CodecTerms| RepairCodec::from_name(&codec.name) == Some(RepairCodec::Flexfec);
     let has_fec = section.codecs.iter().any(is_flexfec);
-    let mut ssrcs = vec![ssrc];
+    let mut ssrcs = vec![encoding.ssrc];
     // RFC 5956 §4.3 for the second.
     let groups = [
-        ("FID", rtx, has_rtx),
+        ("FID", encoding.rtx, has_rtx),
         ("FEC-FR", transceiver.fec_source(), has_fec),
     ];
     for (semantics, repair, _) in groups.into_iter().filter(|(.., has)| *has) {
         ssrcs.push(repair);
         media.push(Attribute::SsrcGroup(SsrcGroup {
             semantics: semantics.into(),
-            ssrcs: vec![ssrc, repair],
+            ssrcs: vec![encoding.ssrc, repair],
         }));
     }
     let msid = msids(transceiver).next().map(|msid| msid.to_string());

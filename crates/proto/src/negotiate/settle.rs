@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use twocan_wire::sdp::{Fingerprint, Setup};
+use twocan_wire::sdp::{Fingerprint, RidDirection, Setup};
 
 use super::answer::transport_index;
 use super::negotiator::{Applied, Negotiator, Received};
 use super::plan::{
-    DtlsPlan, DtlsRole, IcePlan, IceRole, LocalSource, MediaPlan, NegotiationEvent, Plan,
-    RemoteIce, SctpPlan, codecs, extensions, prefers_red,
+    DtlsPlan, DtlsRole, IcePlan, IceRole, MediaPlan, NegotiationEvent, Plan, RemoteIce, SctpPlan,
+    codecs, extensions, prefers_red,
 };
+use super::simulcast::Agreement;
 use super::terms::{Section, SectionKind, Terms};
 use super::transceiver::TransceiverId;
 use super::{AccessReason, NegotiateError, SdpType, SignalingState};
@@ -115,6 +116,17 @@ impl Negotiator {
             if let Some(transceiver) = transceiver {
                 transceiver.current_direction = Some(direction);
                 transceiver.ever_sent |= direction.sends();
+            }
+            if direction.sends() {
+                self.settle_encodings(
+                    id,
+                    &Agreement {
+                        local,
+                        remote,
+                        answer: &pair.answer.terms.sections[index],
+                        answer_is_remote: pair.answer_is_remote(),
+                    },
+                );
             }
         }
         stopped
@@ -252,7 +264,6 @@ impl Negotiator {
                     (receive, send)
                 }
             };
-            let (ssrc, rtx) = transceiver.sources();
             plans.push(MediaPlan {
                 transceiver: transceiver.id(),
                 mid: slot.mid.clone(),
@@ -262,14 +273,11 @@ impl Negotiator {
                 extensions_send: send,
                 extensions_receive: receive,
                 rtcp_rsize: local.rtcp_rsize && remote.rtcp_rsize,
-                local: LocalSource {
-                    ssrc,
-                    rtx,
-                    fec: transceiver.fec_source(),
-                    cname: self.config.cname.clone(),
-                },
+                encodings: transceiver.encodings.clone(),
+                fec: transceiver.fec_source(),
+                cname: self.config.cname.clone(),
                 remote: remote.sources.clone(),
-                rids: local.rids_recv.clone(),
+                rids: local.rids(RidDirection::Recv).cloned().collect(),
                 red_preferred: {
                     let ours: Vec<_> = self.config.codecs(kind).collect();
                     prefers_red(&ours) || prefers_red(&remote.codecs)

@@ -6,7 +6,7 @@ use twocan_wire::candidate::Candidate;
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::sdp::{
     Attribute, Description, Direction, Extmap, Fingerprint, MEDIA_MAX, Media, MediaKind,
-    RidDirection, Setup, Simulcast, fmtp_parameter,
+    RidDirection, RidLine, Setup, Simulcast, fmtp_parameter,
 };
 
 use super::codec::{CodecTerms, Feedback};
@@ -36,8 +36,7 @@ pub(super) struct Section {
     pub(super) streams: Vec<String>,
     pub(super) track: Option<String>,
     pub(super) sources: Vec<Source>,
-    pub(super) rids_send: Vec<Rid>,
-    pub(super) rids_recv: Vec<Rid>,
+    pub(super) rids: Vec<RidLine>,
     pub(super) simulcast: Option<Simulcast>,
     pub(super) ice: Option<IceParameters>,
     pub(super) trickle: bool,
@@ -74,6 +73,9 @@ pub struct Source {
 /// Sources kept of a section. Three simulcast layers with retransmission need six; the rest of a
 /// longer list is ignored, those streams can still be found by MID and RID.
 const SOURCES_MAX: usize = 32;
+
+/// `a=rid` lines kept of a section: a few qualities each way, with alternatives.
+const RIDS_MAX: usize = 32;
 
 /// Candidates kept of a section; the ICE agent has a smaller limit of its own.
 const CANDIDATES_MAX: usize = 128;
@@ -133,8 +135,7 @@ fn section(description: &Description, media: &Media) -> Section {
         streams: Vec::new(),
         track: None,
         sources: Vec::new(),
-        rids_send: Vec::new(),
-        rids_recv: Vec::new(),
+        rids: Vec::new(),
         simulcast: None,
         ice: None,
         trickle: false,
@@ -187,6 +188,13 @@ struct Reading<'a> {
 }
 
 impl Section {
+    /// The names of the streams that go a way, seen by the writer.
+    pub(super) fn rids(&self, direction: RidDirection) -> impl Iterator<Item = &Rid> {
+        let lines = self.rids.iter();
+        let lines = lines.filter(move |line| line.direction == direction);
+        lines.map(|line| &line.rid)
+    }
+
     /// Attributes that a section inherits from the session.
     fn take_inherited<'a>(&mut self, attribute: &'a Attribute, reading: &mut Reading<'a>) {
         match attribute {
@@ -247,10 +255,7 @@ impl Section {
                     }
                 }
             }
-            Attribute::Rid(rid) => match rid.direction {
-                RidDirection::Send => self.rids_send.push(rid.rid.clone()),
-                RidDirection::Recv => self.rids_recv.push(rid.rid.clone()),
-            },
+            Attribute::Rid(rid) if self.rids.len() < RIDS_MAX => self.rids.push(rid.clone()),
             Attribute::Simulcast(simulcast) => self.simulcast = Some(simulcast.clone()),
             Attribute::SctpPort(port) => self.sctp_port = Some(*port),
             Attribute::MaxMessageSize(size) => self.max_message_size = Some(*size),

@@ -1,4 +1,3 @@
-use twocan_wire::ids::Rid;
 use twocan_wire::rtp::ExtensionKind;
 use twocan_wire::sdp::{Attribute, Description, Direction, Fingerprint, Setup};
 
@@ -275,26 +274,6 @@ fn without_asymmetry_the_lower_level_is_answered() {
 }
 
 #[test]
-fn simulcast_is_accepted_only_where_wanted() {
-    for name in ["chromium.simulcast", "firefox.simulcast"] {
-        let (plan, plain) = answer(&mut negotiator(1), offer_of(name));
-        assert!(plan.media.unwrap()[0].rids.is_empty());
-        assert!(!plain.to_string().contains("a=simulcast"));
-        let mut sfu = negotiator(1);
-        let mut config = sfu.config().clone();
-        config.receive_simulcast = true;
-        sfu = Negotiator::new(config, Random::new([2; 32]));
-        let (plan, answer) = answer(&mut sfu, offer_of(name));
-        let rids = ["q", "h", "f"].map(Rid::from);
-        assert_eq!(plan.media.unwrap()[0].rids, rids, "{name}");
-        assert!(answer.to_string().contains("a=simulcast:recv q;h;f\r\n"));
-        // A later offer of ours goes on receiving it.
-        let offer = sfu.create_offer(&ice("b")).unwrap();
-        assert!(offer.contains("a=simulcast:recv q;h;f\r\n"), "{name}");
-    }
-}
-
-#[test]
 fn firefox_directions_of_extensions_are_turned() {
     let (plan, answer) = answer(&mut negotiator(1), offer_of("firefox.simulcast"));
     assert!(
@@ -325,7 +304,7 @@ fn two_of_us_agree_on_everything() {
         assert_eq!(mine.extensions_send, peer.extensions_receive);
         assert_eq!(mine.codecs.len(), peer.codecs.len());
         assert!(mine.rtcp_rsize);
-        assert_eq!(peer.remote[0].ssrc, mine.local.ssrc);
+        assert_eq!(peer.remote[0].ssrc, mine.encodings[0].ssrc);
         assert_eq!(peer.remote[0].cname.as_deref(), Some("cname1"));
     }
     assert_eq!(ours[0].direction, Direction::SendOnly);

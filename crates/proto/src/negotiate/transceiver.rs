@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use twocan_wire::ids::Ssrc;
-use twocan_wire::sdp::Direction;
+use twocan_wire::ids::{Rid, Ssrc};
+use twocan_wire::sdp::{Direction, RidRestrictions};
 
 /// Names a transceiver for the life of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,9 +51,44 @@ pub struct Transceiver {
     pub(super) ever_sent: bool,
     pub(super) streams: Vec<String>,
     pub(super) track_id: String,
-    pub(super) ssrc: Ssrc,
-    pub(super) rtx: Ssrc,
+    /// The source of FlexFEC, where a single encoding is sent.
     pub(super) fec: Ssrc,
+    /// At least one.
+    pub(super) encodings: Vec<SendEncoding>,
+}
+
+/// Encodings of one transceiver at most; more are cut off from the end, as W3C has it. The header
+/// extension that tells of layers has room for so many.
+pub const ENCODINGS_MAX: usize = 4;
+
+/// A stream that a transceiver sends: the only one, or one quality of a simulcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendEncoding {
+    /// Its name, where it has one.
+    pub rid: Option<Rid>,
+    /// The source of the media.
+    pub ssrc: Ssrc,
+    /// The source of its retransmissions.
+    pub rtx: Ssrc,
+    /// Whether it is to be sent.
+    pub active: bool,
+    /// Whether it rests because the other side's description pauses it (RFC 8853 §5.2).
+    pub paused: bool,
+    /// What the other side's `a=rid` restricts it to.
+    pub restrictions: RidRestrictions,
+}
+
+impl SendEncoding {
+    pub(super) fn new(rid: Option<Rid>, ssrc: Ssrc, rtx: Ssrc) -> Self {
+        Self {
+            rid,
+            ssrc,
+            rtx,
+            active: true,
+            paused: false,
+            restrictions: RidRestrictions::default(),
+        }
+    }
 }
 
 impl Transceiver {
@@ -97,9 +132,9 @@ impl Transceiver {
         &self.track_id
     }
 
-    /// The source that we send from, and that of its retransmissions.
-    pub fn sources(&self) -> (Ssrc, Ssrc) {
-        (self.ssrc, self.rtx)
+    /// What we send: one stream, or several of a simulcast in the order of the application.
+    pub fn encodings(&self) -> &[SendEncoding] {
+        &self.encodings
     }
 
     /// The source of the FlexFEC for what we send.

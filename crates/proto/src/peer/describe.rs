@@ -110,7 +110,7 @@ impl Peer {
     /// `InvalidStateError` when closed or in another signaling state.
     pub fn create_offer(&mut self) -> Result<String, NegotiateError> {
         self.open()?;
-        let ice = self.parameters();
+        let ice = self.ice_parameters();
         self.negotiator.create_offer(&ice)
     }
 
@@ -120,7 +120,7 @@ impl Peer {
     /// `InvalidStateError` when closed or without a remote offer.
     pub fn create_answer(&mut self) -> Result<String, NegotiateError> {
         self.open()?;
-        let ice = self.parameters();
+        let ice = self.ice_parameters();
         self.negotiator.create_answer(&ice)
     }
 
@@ -319,7 +319,7 @@ impl Peer {
     }
 
     /// The credentials to state in the next description.
-    fn parameters(&mut self) -> IceParameters {
+    fn ice_parameters(&mut self) -> IceParameters {
         let wanted = self.negotiator.wants_ice_restart();
         let credentials = if wanted {
             let random = &mut self.random;
@@ -334,7 +334,7 @@ impl Peer {
         }
     }
 
-    fn open(&self) -> Result<(), NegotiateError> {
+    pub(super) fn open(&self) -> Result<(), NegotiateError> {
         if self.is_closed() {
             return Err(NegotiateError::InvalidState(StateReason::Closed));
         }

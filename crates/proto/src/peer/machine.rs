@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::parameters::Sender;
 use super::transport::Transport;
 use super::{Config, ConnectionState, Event, Interfaces, LocalCandidate, PeerFailure, StunServer};
 use crate::contract::{Batch, Datagram, Lookup, Output, Request, SocketId};
@@ -52,8 +53,8 @@ pub struct Peer {
     pub(super) media: Vec<super::NegotiatedMedia>,
     /// Transceivers that hand out packets and not frames.
     pub(super) packets: BTreeSet<TransceiverId>,
-    /// What senders may use, where the application said.
-    pub(super) encodings: BTreeMap<TransceiverId, super::EncodingParameters>,
+    /// What senders were told, and what they may use.
+    pub(super) senders: BTreeMap<TransceiverId, Sender>,
     /// Whether shares have changed without the target.
     pub(super) target_news: bool,
     stun_servers: Vec<StunServer>,
@@ -83,6 +84,7 @@ impl Peer {
         terms.audio_codecs = config.audio_codecs;
         terms.video_codecs = config.video_codecs;
         terms.max_message_size = config.max_message_size;
+        terms.receive_simulcast = config.receive_simulcast;
         let transport = Transport::new(
             now.monotonic,
             config.ice,
@@ -100,7 +102,7 @@ impl Peer {
             held: Vec::new(),
             media: Vec::new(),
             packets: BTreeSet::new(),
-            encodings: BTreeMap::new(),
+            senders: BTreeMap::new(),
             target_news: false,
             stun_servers: config.stun_servers,
             interfaces: Vec::new(),
@@ -230,6 +232,7 @@ impl Peer {
         let shares_changed = std::mem::take(&mut self.target_news);
         let again = self.available_outgoing_bitrate().filter(|_| shares_changed);
         if let Some(target) = target.or(again) {
+            self.note_running(now);
             return Output::Event(Event::TargetRate(target));
         }
         if self.transport.fill(now, batch) {

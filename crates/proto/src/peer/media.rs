@@ -1,16 +1,18 @@
 //! Media: what was negotiated becomes streams; frames in and out.
 
 use thiserror::Error;
-use twocan_wire::ids::{Mid, PayloadType};
+use twocan_wire::ids::{Mid, PayloadType, Rid};
 use twocan_wire::payload::h264::PacketizationMode;
+use twocan_wire::rtp::ExtensionMap;
 use twocan_wire::sdp::fmtp_parameter;
 
 use super::machine::Peer;
+use super::parameters::HeaderExtensionParameters;
 use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, RepairCodec, TransceiverId};
 use crate::rtp::playout::PlayoutStats;
 use crate::rtp::{
-    self, Codec, Delivery, Format, Media, OutgoingFrame, OutgoingPacket, PayloadTypes, Repair,
-    Synchronization,
+    self, Codec, Delivery, Encoding, Format, Media, OutgoingFrame, OutgoingPacket, PayloadTypes,
+    Repair, Synchronization,
 };
 use crate::time::Now;
 
@@ -29,6 +31,12 @@ pub struct NegotiatedMedia {
     pub receives: bool,
     /// The codecs, the preferred one first; without RED and FEC, which carry no media of their own.
     pub codecs: Vec<NegotiatedCodec>,
+    /// Numbers of the extensions in packets that we send.
+    pub extensions_send: ExtensionMap,
+    /// Whether reduced-size RTCP is agreed (RFC 5506).
+    pub rtcp_rsize: bool,
+    /// Simulcast streams that the other side sends, by RID, where we accepted them.
+    pub rids: Vec<Rid>,
 }
 
 /// Why a frame was not taken.
@@ -109,10 +117,11 @@ impl Peer {
         self.transport.rtp.expected_packet_loss(mid)
     }
 
-    /// Asks the other side for a key frame on a transceiver.
-    pub fn request_key_frame(&mut self, transceiver: TransceiverId) {
+    /// Asks the other side for a key frame on a transceiver, of one stream of its simulcast or of
+    /// all.
+    pub fn request_key_frame(&mut self, transceiver: TransceiverId, rid: Option<&str>) {
         if let Some(mid) = self.negotiator.mid(transceiver).cloned() {
-            self.transport.rtp.request_key_frame(&mid);
+            self.transport.rtp.request_key_frame(&mid, rid);
         }
     }
 
@@ -154,6 +163,7 @@ impl Peer {
         let has_feedback = self.transport.rtp.has_transport_feedback();
         self.transport.congestion.set_feedback(has_feedback);
         self.target_news = true;
+        self.apply_senders(&plans);
         self.media = plans
             .into_iter()
             .map(|plan| NegotiatedMedia {
@@ -163,12 +173,25 @@ impl Peer {
                 sends: plan.direction.sends(),
                 receives: plan.direction.receives(),
                 codecs: plan.codecs.into_iter().filter(is_media).collect(),
+                extensions_send: plan.extensions_send,
+                rtcp_rsize: plan.rtcp_rsize,
+                rids: plan.rids,
             })
             .collect();
     }
 }
 
 impl NegotiatedMedia {
+    /// The extensions of what we send, as W3C lists them.
+    pub(super) fn header_extensions(&self) -> Vec<HeaderExtensionParameters> {
+        let all = self.extensions_send.iter();
+        all.map(|(kind, id)| HeaderExtensionParameters {
+            uri: kind.uri().to_owned(),
+            id,
+        })
+        .collect()
+    }
+
     /// The first agreed codec of that name, in any case.
     pub fn codec(&self, name: &str) -> Option<&NegotiatedCodec> {
         self.codecs
@@ -197,9 +220,16 @@ fn to_media(plan: &MediaPlan, delivery: Delivery) -> Media {
             .collect(),
         extensions_send: plan.extensions_send,
         extensions_receive: plan.extensions_receive,
-        ssrc: plan.local.ssrc,
-        rtx_ssrc: plan.local.rtx,
-        cname: plan.local.cname.clone(),
+        encodings: plan
+            .encodings
+            .iter()
+            .map(|encoding| Encoding {
+                rid: encoding.rid.clone(),
+                ssrc: encoding.ssrc,
+                rtx_ssrc: encoding.rtx,
+            })
+            .collect(),
+        cname: plan.cname.clone(),
         remote: plan
             .remote
             .iter()
@@ -237,7 +267,8 @@ fn to_repair(plan: &MediaPlan) -> Repair {
             }
             Some(RepairCodec::Flexfec) => {
                 repair.flexfec.get_or_insert(numbers);
-                repair.flexfec_ssrc = Some(plan.local.fec);
+                // One source of FlexFEC protects one of media.
+                repair.flexfec_ssrc = (plan.encodings.len() == 1).then_some(plan.fec);
             }
             None => {}
         }
@@ -245,21 +276,34 @@ fn to_repair(plan: &MediaPlan) -> Repair {
     repair
 }
 
-fn to_codec(codec: &NegotiatedCodec) -> Codec {
-    let format = match codec.name.to_ascii_lowercase().as_str() {
+/// The format of a codec that was agreed on.
+pub(super) fn format_of(codec: &NegotiatedCodec) -> Format {
+    match format_named(&codec.name) {
+        // What the peer can receive decides how we send; we receive either mode.
+        Format::H264(_)
+            if fmtp_parameter(&codec.fmtp_remote, "packetization-mode") == Some("1") =>
+        {
+            Format::H264(PacketizationMode::NonInterleaved)
+        }
+        format => format,
+    }
+}
+
+/// The format of a codec of that name, in any case.
+pub(super) fn format_named(name: &str) -> Format {
+    match name.to_ascii_lowercase().as_str() {
         "vp8" => Format::Vp8,
         "vp9" => Format::Vp9,
         "av1" => Format::Av1,
         "h265" => Format::H265,
-        // What the peer can receive decides how we send; we receive either mode.
-        "h264" if fmtp_parameter(&codec.fmtp_remote, "packetization-mode") == Some("1") => {
-            Format::H264(PacketizationMode::NonInterleaved)
-        }
         "h264" => Format::H264(PacketizationMode::SingleNalUnit),
         _ => Format::Whole,
-    };
+    }
+}
+
+fn to_codec(codec: &NegotiatedCodec) -> Codec {
     Codec {
-        format,
+        format: format_of(codec),
         payload_type: codec.payload_type,
         payload_type_send: codec.payload_type_send,
         rtx: codec.rtx_payload_type,

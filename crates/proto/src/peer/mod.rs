@@ -13,6 +13,7 @@ mod data;
 mod describe;
 mod machine;
 mod media;
+mod parameters;
 mod rate;
 mod stats;
 mod transport;
@@ -24,7 +25,11 @@ use twocan_wire::units::Bitrate;
 
 pub use machine::Peer;
 pub use media::{NegotiatedMedia, SendFrameError};
-pub use rate::{EncodingParameters, Priority};
+pub use parameters::{
+    CodecParameters, EncodingParameters, HeaderExtensionParameters, ParametersError, Priority,
+    RtcpParameters, RtpSendParameters, TransceiverInit,
+};
+pub use rate::EncodingTarget;
 
 use crate::dtls::{Certificate, Failure, Settings};
 use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
@@ -53,6 +58,9 @@ pub struct Config {
     pub congestion: congestion::Config,
     /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
     pub max_message_size: u64,
+    /// Whether a simulcast that the other side offers is accepted, each of its streams then arriving
+    /// on its own, as a forwarder wants it. Default no: the other side then sends one stream.
+    pub receive_simulcast: bool,
 }
 
 impl Config {
@@ -67,6 +75,7 @@ impl Config {
             video_codecs: negotiate::default_video_codecs(),
             congestion: congestion::Config::default(),
             max_message_size: 262_144,
+            receive_simulcast: false,
         }
     }
 }

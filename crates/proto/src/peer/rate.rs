@@ -6,11 +6,12 @@ use twocan_wire::ids::Mid;
 use twocan_wire::units::Bitrate;
 
 use super::machine::Peer;
+use super::parameters::{EncodingParameters, Priority};
 use super::transport::Transport;
-use crate::congestion::{Claim, PacketKey, Turn, Waiting, share};
+use crate::congestion::{Claim, Layer, PacketKey, Turn, Waiting, share, stack};
 use crate::contract::{Batch, Destination};
 use crate::negotiate::{Kind, TransceiverId};
-use crate::rtp::{Backlog, Class, Departure, Feedback, OutboundStats};
+use crate::rtp::{Backlog, Class, Departure, EncodingRate, Feedback, OutboundStats};
 use crate::time::{Deadline, Now};
 
 /// Sound is content with this, where the application states nothing else.
@@ -18,6 +19,15 @@ const AUDIO_MAX: Bitrate = Bitrate::kbps(64);
 
 /// Sound gets this, even if nothing is left for pictures.
 const AUDIO_MIN: Bitrate = Bitrate::kbps(16);
+
+/// What video of full size is taken to need at most where an encoding below another does not say,
+/// and how that falls with its size: libwebrtc gives 720 lines 2.5 Mbit/s, half of them 700 kbit/s and
+/// a quarter 200.
+const FULL_SIZE_RATE: Bitrate = Bitrate::kbps(2500);
+const SIZE_EXPONENT: f64 = 1.8;
+
+/// An encoding above another is of use from this part of its most on, where it does not say.
+const UPPER_MIN_DIVISOR: u64 = 4;
 
 /// What SRTP adds to a packet, in bytes: the tag of AES-GCM.
 const TAG_LEN: u64 = 16;
@@ -32,20 +42,6 @@ const RETRANSMISSION_WEIGHT: f64 = 0.25;
 /// The part of the target that retransmissions may take from senders at most.
 const RETRANSMISSION_PART_MAX: f64 = 0.5;
 
-/// `RTCPriorityType` (W3C webrtc-priority §4): each gets twice as much as the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Priority {
-    /// `very-low`.
-    VeryLow,
-    /// `low`, the default.
-    #[default]
-    Low,
-    /// `medium`.
-    Medium,
-    /// `high`.
-    High,
-}
-
 impl Priority {
     const fn weight(self) -> f64 {
         match self {
@@ -57,29 +53,13 @@ impl Priority {
     }
 }
 
-/// `RTCRtpEncodingParameters` (W3C webrtc-pc §5.2.1), as far as rates go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EncodingParameters {
-    /// `active`: whether it takes part in the sharing. Default true.
-    pub active: bool,
-    /// `maxBitrate` of its payloads. Default 64 kbit/s for sound, no limit for video.
-    pub max_bitrate: Option<Bitrate>,
-    /// Given before anything else is shared out; not in the standard. Default 16 kbit/s for sound,
-    /// 0 for video.
-    pub min_bitrate: Option<Bitrate>,
-    /// `priority`. Default low, as in the standard.
-    pub priority: Priority,
-}
-
-impl Default for EncodingParameters {
-    fn default() -> Self {
-        Self {
-            active: true,
-            max_bitrate: None,
-            min_bitrate: None,
-            priority: Priority::Low,
-        }
-    }
+/// What an encoding is to be encoded at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodingTarget {
+    /// Its name, where it has one.
+    pub rid: Option<String>,
+    /// Of its payloads; 0 while it rests.
+    pub bitrate: Bitrate,
 }
 
 /// How much of the rate goes into packets that are sent again.
@@ -106,33 +86,30 @@ impl RetransmissionRate {
 }
 
 impl Peer {
-    /// Says what a sender may use and how it counts among the others.
-    pub fn set_encoding(&mut self, transceiver: TransceiverId, encoding: EncodingParameters) {
-        self.encodings.insert(transceiver, encoding);
-        self.target_news = true;
-    }
-
-    /// What [`Self::set_encoding`] said, or the defaults.
-    pub fn encoding(&self, transceiver: TransceiverId) -> EncodingParameters {
-        let stated = self.encodings.get(&transceiver);
-        stated.copied().unwrap_or_default()
-    }
-
     /// `availableOutgoingBitrate` (W3C webrtc-stats §8.15): what the path is thought to carry, all
     /// headers above UDP included. `None` while the peer says nothing about it.
     pub fn available_outgoing_bitrate(&self) -> Option<Bitrate> {
         self.transport.congestion.target()
     }
 
-    /// What a sender is to encode at: its share of the target, less retransmissions and headers.
-    /// `None` while the peer says nothing about the path, and for a transceiver that does not send.
+    /// What a sender is to encode at, all its encodings together: its share of the target, less
+    /// retransmissions and headers. `None` while the peer says nothing about the path, and for a
+    /// transceiver that does not send.
     pub fn target_bitrate(&self, transceiver: TransceiverId) -> Option<Bitrate> {
+        let targets = self.encoding_targets(transceiver)?;
+        let bps = targets.iter().map(|own| own.bitrate.as_bps());
+        Some(Bitrate::bps(bps.sum()))
+    }
+
+    /// What each encoding of a sender is to be encoded at; 0 for one that rests, because it is not
+    /// active or does not fit. `None` as for [`Self::target_bitrate`].
+    pub fn encoding_targets(&self, transceiver: TransceiverId) -> Option<Vec<EncodingTarget>> {
         let target = self.available_outgoing_bitrate()?.as_bps() as f64;
         let again = self.transport.retransmissions.rate;
         let total = target - again.min(RETRANSMISSION_PART_MAX * target);
-        let senders: Vec<_> = self.media.iter().filter(|media| media.sends).collect();
+        let mut senders = self.media.iter().filter(|media| media.sends);
         let index = senders
-            .iter()
+            .clone()
             .position(|media| media.transceiver == transceiver)?;
         let part = |mid: &Mid| {
             let mut all = self.transport.rtp.outbound_stats();
@@ -140,40 +117,137 @@ impl Peer {
                 .map_or(PAYLOAD_PART, payload_part)
         };
         let claims: Vec<Claim> = senders
-            .iter()
+            .clone()
             .map(|media| {
-                claim(
-                    media.kind,
-                    self.encoding(media.transceiver),
-                    part(&media.mid),
-                )
+                let encodings = self.encodings(media.transceiver);
+                let layers = self.layers(media.transceiver, media.kind, &encodings);
+                claim(&encodings, &layers, part(&media.mid))
             })
             .collect();
         let own = *share(Bitrate::bps(total as u64), &claims).get(index)?;
-        let part = part(&senders.get(index)?.mid);
-        Some(Bitrate::bps((own.as_bps() as f64 * part) as u64))
+        let media = senders.nth(index)?;
+        let own = Bitrate::bps((own.as_bps() as f64 * part(&media.mid)) as u64);
+        let encodings = self.encodings(transceiver);
+        let shares = stack(own, &self.layers(transceiver, media.kind, &encodings));
+        let both = encodings.into_iter().zip(shares);
+        let targets = both.map(|(encoding, bitrate)| EncodingTarget {
+            rid: encoding.rid,
+            bitrate,
+        });
+        Some(targets.collect())
+    }
+
+    /// Remembers which encodings have a share, so that they keep it.
+    pub(super) fn note_running(&mut self, now: Now) {
+        let mut resting = 0;
+        let ids: Vec<TransceiverId> = self.media.iter().map(|own| own.transceiver).collect();
+        for id in ids {
+            let targets = self.encoding_targets(id).unwrap_or_default();
+            self.tell_rates(id, &targets);
+            let encodings = self.encodings(id);
+            let both = encodings.iter().zip(&targets);
+            let rests = both.filter(|(own, target)| own.active && target.bitrate.as_bps() == 0);
+            resting += rests.count();
+            if let Some(sender) = self.senders.get_mut(&id) {
+                sender.running = targets.iter().map(|own| own.bitrate.as_bps() > 0).collect();
+            }
+        }
+        let congestion = &mut self.transport.congestion;
+        congestion.set_resting(now.monotonic, resting);
+    }
+
+    /// Tells the streams of a sender what forwarders are to know.
+    fn tell_rates(&mut self, id: TransceiverId, targets: &[EncodingTarget]) {
+        let encodings = self.encodings(id);
+        let rates = encodings.iter().zip(targets);
+        let rates = rates.map(|(encoding, target)| EncodingRate {
+            bitrate: target.bitrate,
+            mode: encoding.scalability_mode,
+            max_framerate: encoding.max_framerate,
+        });
+        let rates = rates.collect();
+        if let Some(mid) = self.negotiator.mid(id) {
+            self.transport.rtp.set_rates(mid, rates);
+        }
+    }
+
+    fn layers(
+        &self,
+        id: TransceiverId,
+        kind: Kind,
+        encodings: &[EncodingParameters],
+    ) -> Vec<Layer> {
+        let sender = self.senders.get(&id);
+        let count = encodings.len();
+        let all = encodings.iter().enumerate();
+        all.map(|(index, encoding)| {
+            let sender = sender.map(|own| (own.running.get(index), own.restricted.get(index)));
+            let (running, restricted) = sender.unwrap_or_default();
+            let place = Place {
+                is_first: encodings.iter().take(index).all(|own| !own.active),
+                is_last: index + 1 == count,
+            };
+            let (min, max) = bounds(kind, encoding, place);
+            let restricted = restricted.copied().flatten();
+            let max = match (max, restricted) {
+                (Some(max), Some(restricted)) => Some(max.min(restricted)),
+                (max, restricted) => max.or(restricted),
+            };
+            Layer {
+                active: encoding.active,
+                min: max.map_or(min, |max| min.min(max)),
+                max,
+                running: running.copied().unwrap_or(false),
+            }
+        })
+        .collect()
     }
 }
 
-/// The claim of a sender on the rate of datagrams.
-fn claim(kind: Kind, encoding: EncodingParameters, part: f64) -> Claim {
-    let (min, max) = match kind {
-        Kind::Audio => (AUDIO_MIN, Some(AUDIO_MAX)),
-        Kind::Video => (Bitrate::bps(0), None),
+/// Where an encoding stands among those of its sender.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// No active one is below it.
+    is_first: bool,
+    is_last: bool,
+}
+
+/// The least and the most that an encoding can use.
+fn bounds(kind: Kind, encoding: &EncodingParameters, place: Place) -> (Bitrate, Option<Bitrate>) {
+    let stated = (encoding.min_bitrate, encoding.max_bitrate);
+    if kind == Kind::Audio {
+        return (stated.0.unwrap_or(AUDIO_MIN), stated.1.or(Some(AUDIO_MAX)));
+    }
+    let scale = encoding.scale_resolution_down_by.unwrap_or(1.0).max(1.0);
+    let usual = Bitrate::bps((FULL_SIZE_RATE.as_bps() as f64 / scale.powf(SIZE_EXPONENT)) as u64);
+    let max = match place.is_last {
+        true => stated.1,
+        false => stated.1.or(Some(usual)),
     };
-    let on_the_wire = |rate: Bitrate| Bitrate::bps((rate.as_bps() as f64 / part) as u64);
-    let nothing = Bitrate::bps(0);
-    let (min, max) = match encoding.active {
-        true => (
-            encoding.min_bitrate.unwrap_or(min),
-            encoding.max_bitrate.or(max),
-        ),
-        false => (nothing, Some(nothing)),
+    let min = match place.is_first {
+        true => Bitrate::bps(0),
+        false => Bitrate::bps(max.unwrap_or(usual).as_bps() / UPPER_MIN_DIVISOR),
     };
+    (stated.0.unwrap_or(min), max)
+}
+
+/// The claim of a sender on the rate of datagrams: the least that its lowest encoding can use, the
+/// most that all can.
+fn claim(encodings: &[EncodingParameters], layers: &[Layer], part: f64) -> Claim {
+    // Rounded up, so that a maximum is reached on the way back.
+    let on_the_wire = |bps: u64| Bitrate::bps((bps as f64 / part).ceil() as u64);
+    let active = || layers.iter().filter(|layer| layer.active);
+    let min = active().next().map_or(0, |lowest| lowest.min.as_bps());
+    let max: Option<u64> = active().map(|own| own.max.map(Bitrate::as_bps)).sum();
+    let weight = encodings.iter().filter(|own| own.active);
     Claim {
-        min: on_the_wire(max.map_or(min, |max| min.min(max))),
+        min: on_the_wire(min),
         max: max.map(on_the_wire),
-        weight: encoding.priority.weight(),
+        weight: weight
+            .map(|own| own.priority)
+            .max()
+            .unwrap_or_default()
+            .weight(),
     }
 }
 

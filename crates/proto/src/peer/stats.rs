@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use twocan_wire::ids::Rid;
+
 use super::machine::Peer;
 use crate::dtls::Version;
 use crate::ice::{Candidate, PairState, PairStats, Route};
@@ -36,9 +38,21 @@ impl Peer {
         self.transport.ice.pairs()
     }
 
-    /// What is sent, by section.
+    /// What is sent, by section and encoding.
     pub fn outbound_stats(&self) -> Vec<OutboundStats> {
-        self.transport.rtp.outbound_stats().cloned().collect()
+        let streams = self.transport.rtp.outbound_stats();
+        let with_parameters = streams.map(|stats| {
+            let transceiver = self.transceiver_of(&stats.mid);
+            let encodings = transceiver.map(|id| self.encodings(id)).unwrap_or_default();
+            let rid = stats.rid.as_ref().map(Rid::as_str);
+            let encoding = encodings.iter().find(|own| own.rid.as_deref() == rid);
+            OutboundStats {
+                active: encoding.is_some_and(|own| own.active),
+                scalability_mode: encoding.and_then(|own| own.scalability_mode),
+                ..stats.clone()
+            }
+        });
+        with_parameters.collect()
     }
 
     /// What is received, by source.

@@ -52,20 +52,20 @@ impl Session {
             Packet::ReceiverReport(report) => self.handle_blocks(now, &report.reports),
             Packet::Nack(nack) => self.handle_nack(now, &nack),
             Packet::Pli(pli) => {
-                let stream = self.send.values_mut().find(|own| own.ssrc == pli.media);
+                let stream = self.send.get_mut(&pli.media);
                 if let Some(stream) = stream {
                     stream.stats.pli_count += 1;
-                    let mid = stream.mid.clone();
-                    self.push_event(Event::KeyFrameRequested { mid });
+                    let (mid, rid) = (stream.name.mid.clone(), stream.name.rid.clone());
+                    self.push_event(Event::KeyFrameRequested { mid, rid });
                 }
             }
             Packet::Fir(fir) => {
                 for entry in fir.entries {
-                    let stream = self.send.values_mut().find(|own| own.ssrc == entry.ssrc);
+                    let stream = self.send.get_mut(&entry.ssrc);
                     let Some(stream) = stream else { continue };
                     if stream.handle_fir(entry.sequence) {
-                        let mid = stream.mid.clone();
-                        self.push_event(Event::KeyFrameRequested { mid });
+                        let (mid, rid) = (stream.name.mid.clone(), stream.name.rid.clone());
+                        self.push_event(Event::KeyFrameRequested { mid, rid });
                     }
                 }
             }
@@ -98,8 +98,12 @@ impl Session {
 
     fn handle_blocks(&mut self, now: Now, blocks: &[ReportBlock]) {
         for block in blocks {
-            let stream = self.send.values_mut().find(|own| own.ssrc == block.ssrc);
+            let stream = self.send.get_mut(&block.ssrc);
             let rtt = stream.and_then(|stream| stream.handle_report(now, block));
+            let repairs = self.send.values_mut();
+            repairs
+                .filter(|own| own.rtx_ssrc == block.ssrc)
+                .for_each(|own| own.name.handle_repair_report());
             if let Some(rtt) = rtt {
                 self.set_round_trip_time(rtt);
             }
@@ -107,7 +111,7 @@ impl Session {
     }
 
     fn handle_nack(&mut self, now: Now, nack: &Nack) {
-        let stream = self.send.values_mut().find(|own| own.ssrc == nack.media);
+        let stream = self.send.get_mut(&nack.media);
         let Some(stream) = stream else {
             self.counters.count("rtcp.nack_unknown_source");
             return;
@@ -124,7 +128,7 @@ impl Session {
     pub fn poll_rtcp(&mut self, now: Now, out: &mut Vec<u8>) -> bool {
         let start = out.len();
         let (sender, cname) = match (self.media.first(), self.ended.first()) {
-            (Some(first), _) => (first.ssrc, first.cname.clone()),
+            (Some(first), _) => (first.source(), first.cname.clone()),
             // The last section is gone, its goodbye is not said yet.
             (None, Some(ended)) => (*ended, String::new()),
             (None, None) => return false,
@@ -249,7 +253,7 @@ fn write_key_frame_request(
 /// Our source in the section of a stream, which feedback about it names as its sender.
 fn source_of(media: &[Media], stream: &super::receive::ReceiveStream, otherwise: Ssrc) -> Ssrc {
     let section = media.iter().find(|media| media.mid == stream.mid);
-    section.map_or(otherwise, |media| media.ssrc)
+    section.map_or(otherwise, Media::source)
 }
 
 /// Half to one and a half of the mean, so that peers do not fall into step (RFC 3550 §6.2).

@@ -14,6 +14,7 @@
 //!
 //! Hostile and useless packets are counted by reason and dropped.
 
+mod allocation;
 mod assemble;
 mod cadence;
 mod capture;
@@ -22,8 +23,10 @@ mod demux;
 mod departure;
 mod depend;
 mod fec;
+mod layers;
 mod loss;
 mod nack;
+mod name;
 mod ntp;
 mod numbers;
 mod outbox;
@@ -34,6 +37,7 @@ mod redundant;
 mod repaired;
 mod send;
 mod session;
+mod split;
 mod stats;
 mod synchronize;
 mod transport;
@@ -42,6 +46,8 @@ mod transport;
 mod packet_tests;
 #[cfg(test)]
 mod repair_tests;
+#[cfg(test)]
+mod simulcast_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -54,11 +60,13 @@ use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::payload::{Inspection, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::TransportFeedback;
-use twocan_wire::rtp::{AudioLevel, ExtensionMap};
+use twocan_wire::rtp::{AudioLevel, ExtensionMap, Resolution};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
 
+pub use allocation::EncodingRate;
 pub use fec::{PayloadTypes, Repair};
+pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use session::Session;
 pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedbackStats};
 pub use synchronize::Synchronization;
@@ -188,10 +196,8 @@ pub struct Media {
     pub extensions_send: ExtensionMap,
     /// Extensions of what we receive; within a bundle a number has one meaning.
     pub extensions_receive: ExtensionMap,
-    /// Our source.
-    pub ssrc: Ssrc,
-    /// The source of our retransmissions.
-    pub rtx_ssrc: Ssrc,
+    /// What we send, the lowest quality of a simulcast first; at least one.
+    pub encodings: Vec<Encoding>,
     /// Our canonical name.
     pub cname: String,
     /// Announced sources of the remote side, each with the source of its retransmissions.
@@ -204,7 +210,32 @@ pub struct Media {
     pub repair: Repair,
 }
 
+/// A stream that a section sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding {
+    /// Its name in a simulcast.
+    pub rid: Option<Rid>,
+    /// The source of the media.
+    pub ssrc: Ssrc,
+    /// The source of its retransmissions.
+    pub rtx_ssrc: Ssrc,
+}
+
 impl Media {
+    /// The place of the stream of that name; the first one where none is given.
+    fn encoding(&self, rid: Option<&str>) -> Option<usize> {
+        let Some(rid) = rid else { return Some(0) };
+        let is_named = |own: &Encoding| own.rid.as_ref().is_some_and(|own| own.as_str() == rid);
+        self.encodings.iter().position(is_named)
+    }
+
+    /// Our source that stands for the section in feedback.
+    fn source(&self) -> Ssrc {
+        let first = self.encodings.first();
+        // RFC 4585 §6.1 wants any source; a section that sends nothing has none, and 0 is nobody's.
+        first.map_or(Ssrc(0), |own| own.ssrc)
+    }
+
     /// Whether it carries pictures: their clock has 90 kHz (RFC 3551 §5), and no sound's has.
     fn is_video(&self) -> bool {
         let mut codecs = self.codecs.iter();
@@ -226,21 +257,29 @@ pub enum Delivery {
 /// A frame to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct OutgoingFrame<'a> {
+    /// The stream of a simulcast; the first one where none is given.
+    pub rid: Option<&'a str>,
     /// Which codec: one of [`Codec::payload_type_send`].
     pub payload_type: PayloadType,
     /// The sampling instant in units of the clock rate.
     pub timestamp: u32,
     /// The marker of a [`Format::Whole`] packet: the start of a talkspurt. Video sets its own.
     pub marker: bool,
-    /// The frame.
+    /// The frame; of video with several spatial layers, that of one layer.
     pub data: &'a [u8],
     /// Its loudness, where known.
     pub audio_level: Option<AudioLevel>,
+    /// Its place in the layers of the stream, where it has several.
+    pub layer: Option<FrameLayer>,
+    /// The size of the picture, where known; of several spatial layers, that of the lowest.
+    pub resolution: Option<Resolution>,
 }
 
 /// A packet to be sent as it is, by forwarders and tools.
 #[derive(Debug, Clone, Copy)]
 pub struct OutgoingPacket<'a> {
+    /// The stream of a simulcast; the first one where none is given.
+    pub rid: Option<&'a str>,
     /// Which codec: one of [`Codec::payload_type_send`].
     pub payload_type: PayloadType,
     /// Its number; `None` for the one after the highest so far. A number may be skipped and come
@@ -255,6 +294,8 @@ pub struct OutgoingPacket<'a> {
     pub payload: &'a [u8],
     /// Its loudness, where known.
     pub audio_level: Option<AudioLevel>,
+    /// Its dependency descriptor as it stands, where there is one; at most 255 bytes are sent.
+    pub dependency_descriptor: Option<&'a [u8]>,
 }
 
 /// A packet that arrived.
@@ -283,6 +324,8 @@ pub struct IncomingPacket {
     pub captured_at: Option<Duration>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
+    /// Its dependency descriptor as it stands, where it has one.
+    pub dependency_descriptor: Option<Vec<u8>>,
     /// The payload, without padding.
     pub payload: Vec<u8>,
 }
@@ -396,6 +439,8 @@ pub enum Event {
     KeyFrameRequested {
         /// The section.
         mid: Mid,
+        /// The stream of a simulcast, where it has a name.
+        rid: Option<Rid>,
     },
 }
 
@@ -405,6 +450,9 @@ pub enum SendError {
     /// The section does not exist, or does not send at present.
     #[error("InvalidStateError: the section does not send at present")]
     NotSending,
+    /// The section sends no stream of that name.
+    #[error("InvalidAccessError: the section sends no stream of that rid")]
+    UnknownRid,
     /// The payload type is not one of the section's.
     #[error("InvalidAccessError: the section has no such payload type")]
     UnknownCodec,
@@ -414,6 +462,9 @@ pub enum SendError {
     /// The number of a packet was used before, or is 1024 or more below the highest.
     #[error("InvalidAccessError: the sequence number was used before, or is too old to tell")]
     SequenceNumberUsed,
+    /// The frame is of a layer that its mode does not have, or the codec has no such mode.
+    #[error("InvalidAccessError: the codec and the scalability mode have no such layer")]
+    BadLayer,
     /// The frame is malformed.
     #[error("OperationError: {0}")]
     BadFrame(#[from] PayloadError),

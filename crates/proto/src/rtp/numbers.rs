@@ -59,7 +59,7 @@ impl Numbers {
         self.take(number).then_some(number)
     }
 
-    fn next(&self, first: SeqNo16) -> u64 {
+    pub(super) fn next(&self, first: SeqNo16) -> u64 {
         self.highest
             .map_or_else(|| start(first), |highest| highest + 1)
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use twocan_wire::ids::{Mid, PayloadType, Ssrc};
+use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields};
 use twocan_wire::seq::SeqNo16;
 
@@ -38,6 +38,10 @@ pub(super) struct Stored {
     pub(super) marker: bool,
     pub(super) payload_type: PayloadType,
     pub(super) audio_level: Option<AudioLevel>,
+    /// Empty for none.
+    pub(super) dependency_descriptor: Vec<u8>,
+    /// Empty for none.
+    pub(super) layers_allocation: Vec<u8>,
     pub(super) payload: Vec<u8>,
     pub(super) cover: Cover,
 }
@@ -49,6 +53,8 @@ pub(super) struct Sent {
     pub(super) abs_send_time: u32,
     pub(super) transport_sequence: SeqNo16,
     pub(super) again_at: Option<Instant>,
+    /// Whether it says where it belongs.
+    pub(super) is_named: bool,
 }
 
 #[derive(Debug, Default)]
@@ -186,13 +192,23 @@ impl Stored {
         }
     }
 
-    pub(super) fn values<'a>(&self, mid: &'a Mid, sent: Sent) -> ExtensionValues<'a> {
+    /// The extensions, those of its name added.
+    pub(super) fn values<'a>(
+        &'a self,
+        name: ExtensionValues<'a>,
+        sent: Sent,
+    ) -> ExtensionValues<'a> {
         ExtensionValues {
-            mid: Some(mid.as_str().as_bytes()),
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
             audio_level: self.audio_level,
-            ..ExtensionValues::default()
+            dependency_descriptor: filled(&self.dependency_descriptor),
+            video_layers_allocation: filled(&self.layers_allocation),
+            ..name
         }
     }
+}
+
+fn filled(value: &[u8]) -> Option<&[u8]> {
+    (!value.is_empty()).then_some(value)
 }

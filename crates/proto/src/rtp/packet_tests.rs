@@ -20,11 +20,14 @@ fn a_packet_sent_again_without_rtx_is_the_same_in_every_byte() {
     let [session, _] = &mut call.sides;
     let data = vp8_frame(0, true, 500);
     let frame = OutgoingFrame {
+        rid: None,
         payload_type: PayloadType(96),
         timestamp: 1,
         marker: false,
         data: &data,
         audio_level: None,
+        layer: None,
+        resolution: None,
     };
     session
         .send_frame(call.now, &Mid::from("v"), &frame)
@@ -65,11 +68,14 @@ fn a_storm_of_nacks_cannot_take_more_than_its_share() {
     for number in 0..300u32 {
         let data = vp8_frame(number, number == 0, 4000);
         let frame = OutgoingFrame {
+            rid: None,
             payload_type: PayloadType(96),
             timestamp: number * 3000,
             marker: false,
             data: &data,
             audio_level: None,
+            layer: None,
+            resolution: None,
         };
         session.send_frame(now, &Mid::from("v"), &frame).unwrap();
         let mut out = Vec::new();
@@ -181,11 +187,14 @@ fn frames_that_cannot_be_sent_are_refused_with_the_reason() {
     let now = call.now;
     let mut send = |mid: &str, payload_type, data: &[u8]| {
         let frame = OutgoingFrame {
+            rid: None,
             payload_type: PayloadType(payload_type),
             timestamp: 0,
             marker: false,
             data,
             audio_level: None,
+            layer: None,
+            resolution: None,
         };
         call.sides[0].send_frame(now, &Mid::from(mid), &frame)
     };

@@ -276,6 +276,7 @@ impl ReceiveStream {
             received_at: piece.arrived_at,
             captured_at,
             audio_level: piece.audio_level,
+            dependency_descriptor: piece.dependency_descriptor,
             payload: piece.payload,
         }));
     }

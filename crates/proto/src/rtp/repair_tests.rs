@@ -228,7 +228,11 @@ fn packets_and_fec_far_off_or_too_long_are_let_go() {
 fn report_loss(call: &mut Call, loss: f64) {
     for side in 0..2 {
         let now = call.now;
-        let ssrcs: Vec<Ssrc> = call.sides[side].media.iter().map(|own| own.ssrc).collect();
+        let ssrcs: Vec<Ssrc> = call.sides[side]
+            .media
+            .iter()
+            .map(|own| own.encodings[0].ssrc)
+            .collect();
         for ssrc in ssrcs {
             let block = ReportBlock {
                 ssrc,

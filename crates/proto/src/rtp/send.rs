@@ -3,29 +3,31 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use twocan_wire::ids::{Mid, PayloadType, Ssrc};
-use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
+use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
+use twocan_wire::payload::PayloadError;
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
 use twocan_wire::rtp::{ExtensionValues, HeaderFields, abs_send_time};
 use twocan_wire::seq::{SeqNo16, SeqNo32};
 
 use super::departure::take_sequence;
 use super::fec::Scheme;
+use super::layers::Layers;
 use super::loss::ExpectedLoss;
+use super::name::{Name, Role};
 use super::ntp::{ntp_time, round_trip_time, ticks};
 use super::numbers::Numbers;
 use super::outbox::{Cover, Outbox, Sent, Stored};
-use super::protection::{PathQuality, Protection};
+use super::protection::Protection;
 use super::redundant::RedSender;
 use super::stats::{OutboundStats, RemoteInboundStats};
-use super::{Codec, Departure, Format, Media, OutgoingFrame, OutgoingPacket, SendError};
+use super::{Codec, Departure, Encoding, Media, OutgoingPacket, SendError};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
 
 /// Largest frame that travels whole, in bytes: RFC 6716 §3.4 lets an Opus frame have 1275, and with
 /// its headers that still fits an Ethernet packet.
-const WHOLE_LEN_MAX: usize = 1275;
+pub(super) const WHOLE_LEN_MAX: usize = 1275;
 
 /// Payload bytes that may wait to be sent. A key frame of a 4K screen has about 1 MiB; a frame
 /// that would exceed this is refused with [`SendError::QueueFull`].
@@ -51,21 +53,22 @@ const RESEND_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct SendStream {
-    pub(super) mid: Mid,
+    pub(super) name: Name,
     pub(super) ssrc: Ssrc,
-    rtx_ssrc: Ssrc,
-    first_sequence: SeqNo16,
-    numbers: Numbers,
+    pub(super) rtx_ssrc: Ssrc,
+    pub(super) first_sequence: SeqNo16,
+    pub(super) numbers: Numbers,
     rtx_sequence: SeqNo16,
-    picture_id: u16,
-    outbox: Outbox,
+    pub(super) picture_id: u16,
+    pub(super) layers: Layers,
+    pub(super) outbox: Outbox,
     resend: VecDeque<SeqNo16>,
     pub(super) protection: Protection,
     pub(super) loss: ExpectedLoss,
-    red: RedSender,
+    pub(super) red: RedSender,
     budget: usize,
     /// The newest frame's timestamp, its clock rate, and when it came.
-    clock: Option<(u32, u32, Instant)>,
+    pub(super) clock: Option<(u32, u32, Instant)>,
     pub(super) report_at: Option<Instant>,
     octet_count: u32,
     packet_count: u32,
@@ -74,18 +77,19 @@ pub(super) struct SendStream {
 }
 
 impl SendStream {
-    pub(super) fn new(media: &Media, random: &mut Random) -> Self {
+    pub(super) fn new(mid: &Mid, encoding: &Encoding, random: &mut Random) -> Self {
         // RFC 3550 §5.1 wants a random start; below 2^15, so that an early loss of the first
         // packets cannot look like a wrap to SRTP (RFC 3711 §3.3.1).
         let mut sequence = || SeqNo16((random.u32() & 0x7fff) as u16);
         Self {
-            mid: media.mid.clone(),
-            ssrc: media.ssrc,
-            rtx_ssrc: media.rtx_ssrc,
+            name: Name::new(mid.clone(), encoding.rid.clone(), 0),
+            ssrc: encoding.ssrc,
+            rtx_ssrc: encoding.rtx_ssrc,
             first_sequence: sequence(),
             numbers: Numbers::new(),
             rtx_sequence: sequence(),
             picture_id: sequence().0,
+            layers: Layers::default(),
             outbox: Outbox::default(),
             resend: VecDeque::new(),
             protection: Protection::new(sequence()),
@@ -97,75 +101,15 @@ impl SendStream {
             octet_count: 0,
             packet_count: 0,
             fir_sequence: None,
-            stats: OutboundStats {
-                mid: media.mid.clone(),
-                ssrc: media.ssrc,
-                packets_sent: 0,
-                bytes_sent: 0,
-                header_bytes_sent: 0,
-                retransmitted_packets_sent: 0,
-                retransmitted_bytes_sent: 0,
-                fec_packets_sent: 0,
-                fec_bytes_sent: 0,
-                frames_sent: 0,
-                nack_count: 0,
-                pli_count: 0,
-                fir_count: 0,
-                remote: None,
-            },
+            stats: OutboundStats::new(mid.clone(), encoding.rid.clone(), encoding.ssrc),
         }
     }
 
-    /// Splits a frame into packets that wait for [`Self::poll_packet`].
-    pub(super) fn push_frame(
-        &mut self,
-        now: Instant,
-        media: &Media,
-        frame: &OutgoingFrame<'_>,
-        rtt: Duration,
-    ) -> Result<(), SendError> {
-        let codec = self.admit(media, frame.payload_type, frame.data.len())?;
-        let loss = self.loss.get().unwrap_or(0.0);
-        let scheme = Protection::scheme(media, &codec, loss);
-        let len_max = Protection::payload_len_max(scheme);
-        let before = self.outbox.waiting_count();
-        match codec.format {
-            Format::Whole => {
-                if frame.data.is_empty() {
-                    return Err(SendError::BadFrame(PayloadError::Empty));
-                }
-                if frame.data.len() > WHOLE_LEN_MAX {
-                    return Err(SendError::BadFrame(PayloadError::TooLong));
-                }
-                self.push_whole(media, frame, loss);
-            }
-            Format::Vp8 => {
-                let id = self.picture_id;
-                self.push_chunks(frame, vp8::packetize(frame.data, id, len_max)?);
-                self.picture_id = id.wrapping_add(1) & 0x7fff;
-            }
-            Format::Vp9 => {
-                let id = self.picture_id;
-                self.push_chunks(frame, vp9::packetize(frame.data, id, len_max)?);
-                self.picture_id = id.wrapping_add(1) & 0x7fff;
-            }
-            Format::Av1 => self.push_chunks(frame, av1::packetize(frame.data, len_max)?),
-            Format::H264(mode) => {
-                self.push_chunks(frame, h264::packetize(frame.data, mode, len_max)?);
-            }
-            Format::H265 => self.push_chunks(frame, h265::packetize(frame.data, len_max)?),
-        }
-        let added = self.outbox.waiting_count() - before;
-        let path = PathQuality { loss, rtt };
-        let protection = &mut self.protection;
-        let count = protection.take_frame(&mut self.outbox, added, &codec, scheme, path);
-        if let Some(scheme) = scheme {
-            self.push_parity(frame, scheme, count);
-        }
-        self.outbox.mark_queued(now);
-        self.clock = Some((frame.timestamp, codec.clock_rate, now));
-        self.stats.frames_sent += 1;
-        Ok(())
+    /// Takes a new agreement: packets say once more where they belong.
+    pub(super) fn rename(&mut self, rid: Option<Rid>) {
+        self.stats.rid.clone_from(&rid);
+        let next = self.numbers.next(self.first_sequence);
+        self.name = Name::new(self.name.mid.clone(), rid, next);
     }
 
     /// Takes a packet of the application's making, which waits for [`Self::poll_packet`].
@@ -195,6 +139,11 @@ impl SendStream {
             marker: packet.marker,
             payload_type: packet.payload_type,
             audio_level: packet.audio_level,
+            dependency_descriptor: packet
+                .dependency_descriptor
+                .map(<[u8]>::to_vec)
+                .unwrap_or_default(),
+            layers_allocation: Vec::new(),
             payload,
             cover: Cover::None,
         });
@@ -208,7 +157,7 @@ impl SendStream {
     }
 
     /// The codec of a payload type, if there is room for `len` bytes.
-    fn admit(
+    pub(super) fn admit(
         &self,
         media: &Media,
         payload_type: PayloadType,
@@ -222,80 +171,6 @@ impl SendStream {
             return Err(SendError::QueueFull);
         }
         Ok(*codec)
-    }
-
-    /// The payloads of a frame of video; the last has the marker.
-    fn push_chunks<'a>(
-        &mut self,
-        frame: &OutgoingFrame<'_>,
-        chunks: impl IntoIterator<Item = Chunk<'a>>,
-    ) {
-        let mut chunks = chunks.into_iter().peekable();
-        while let Some(chunk) = chunks.next() {
-            let payload = self.outbox.buffer();
-            let is_last = chunks.peek().is_none();
-            self.push(frame, is_last, payload, |out| chunk.write(out));
-        }
-    }
-
-    /// A frame of sound, with those before it where both sides want that and the loss asks for it.
-    fn push_whole(&mut self, media: &Media, frame: &OutgoingFrame<'_>, loss: f64) {
-        let mut payload = self.outbox.buffer();
-        let red = media.repair.red.filter(|_| media.repair.red_preferred);
-        let newest = (frame.payload_type, frame.timestamp, frame.data);
-        let repeated = red.and_then(|_| self.red.write(loss, newest, &mut payload));
-        let (Some(red), Some(repeated)) = (red, repeated) else {
-            return self.push(frame, frame.marker, payload, |out| {
-                out.extend_from_slice(frame.data);
-            });
-        };
-        self.stats.fec_bytes_sent += repeated as u64;
-        let frame = OutgoingFrame {
-            payload_type: red.send,
-            ..*frame
-        };
-        self.push(&frame, frame.marker, payload, |_| {});
-    }
-
-    /// Places for the FEC packets of the group that ends here.
-    fn push_parity(&mut self, frame: &OutgoingFrame<'_>, scheme: Scheme, count: usize) {
-        let last = self.outbox.newest().next().map_or(0, |own| own.number);
-        for index in 0..count {
-            let number = match scheme {
-                Scheme::Ulpfec { .. } => self.numbers.take_next(self.first_sequence),
-                // Its own is given when it leaves.
-                Scheme::Flexfec { .. } => last,
-            };
-            let count = (index == 0).then_some(count);
-            self.outbox.push(Stored {
-                number,
-                timestamp: frame.timestamp,
-                marker: false,
-                payload_type: frame.payload_type,
-                audio_level: None,
-                payload: Vec::new(),
-                cover: Cover::Parity { scheme, count },
-            });
-        }
-    }
-
-    fn push(
-        &mut self,
-        frame: &OutgoingFrame<'_>,
-        marker: bool,
-        mut payload: Vec<u8>,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        write(&mut payload);
-        self.outbox.push(Stored {
-            number: self.numbers.take_next(self.first_sequence),
-            timestamp: frame.timestamp,
-            marker,
-            payload_type: frame.payload_type,
-            audio_level: frame.audio_level,
-            payload,
-            cover: Cover::None,
-        });
     }
 
     /// Appends the next retransmission to `out`, if one can be made.
@@ -333,10 +208,11 @@ impl SendStream {
                 return Some(self.write_parity(now, media, &packet, fec, transport_sequence, out));
             }
         };
-        let sent = self.sent_now(now, media, transport_sequence);
+        let sent = self.sent_now(now, media, transport_sequence, Role::Media);
         let start = out.len();
         let header = packet.header(self.ssrc);
-        header.write(out, &media.extensions_send, &packet.values(&self.mid, sent));
+        let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
+        header.write(out, &media.extensions_send, &values);
         let header_len = out.len() - start;
         let len = packet.payload.len() + packet.write_payload(out);
         if let Some(written) = out.get(start..) {
@@ -364,7 +240,7 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> Departure {
-        let sent = self.sent_now(now, media, transport_sequence);
+        let mut sent = self.sent_now(now, media, transport_sequence, Role::Media);
         let mut header = packet.header(self.ssrc);
         match scheme {
             Scheme::Ulpfec { red, .. } => {
@@ -373,6 +249,8 @@ impl SendStream {
                 self.octet_count = self.octet_count.wrapping_add(payload.len() as u32);
             }
             Scheme::Flexfec { ssrc, fec } => {
+                // Nobody reports on this source, so that it says each time where it belongs.
+                sent.is_named = true;
                 header.payload_type = fec;
                 header.ssrc = ssrc;
                 header.sequence_number = self.protection.sequence;
@@ -380,7 +258,8 @@ impl SendStream {
             }
         }
         let start = out.len();
-        header.write(out, &media.extensions_send, &packet.values(&self.mid, sent));
+        let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
+        header.write(out, &media.extensions_send, &values);
         let header_len = out.len() - start;
         out.extend_from_slice(payload);
         self.stats.fec_packets_sent += 1;
@@ -408,12 +287,11 @@ impl SendStream {
             ssrc: self.rtx_ssrc,
         };
         self.rtx_sequence = self.rtx_sequence.next();
-        let sent = self.sent_now(now, media, transport_sequence);
+        let sent = self.sent_now(now, media, transport_sequence, Role::Repair);
         let values = ExtensionValues {
-            mid: Some(self.mid.as_str().as_bytes()),
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
-            ..ExtensionValues::default()
+            ..self.name.values(sent.is_named, Role::Repair)
         };
         let start = out.len();
         header.write(out, &media.extensions_send, &values);
@@ -427,11 +305,18 @@ impl SendStream {
         Some(Departure::new(&header, media, sent))
     }
 
-    fn sent_now(&self, now: Now, media: &Media, transport_sequence: &mut SeqNo16) -> Sent {
+    fn sent_now(
+        &self,
+        now: Now,
+        media: &Media,
+        transport_sequence: &mut SeqNo16,
+        role: Role,
+    ) -> Sent {
         Sent {
             abs_send_time: abs_send_time(now.wallclock),
             transport_sequence: take_sequence(media, transport_sequence),
             again_at: None,
+            is_named: self.name.is_said(role),
         }
     }
 
@@ -483,14 +368,17 @@ impl SendStream {
                     abs_send_time: abs_send_time(now.wallclock),
                     transport_sequence: take_sequence(media, transport_sequence),
                     again_at: None,
+                    is_named: self.name.is_said(Role::Repair),
                 };
-                let values = packet.values(&self.mid, sent);
+                let name = self.name.values(sent.is_named, Role::Repair);
+                let values = packet.values(name, sent);
                 header.write(out, &media.extensions_send, &values);
                 out.extend(packet.sequence().0.to_be_bytes());
                 Departure::new(&header, media, sent)
             }
             None => {
-                let values = packet.values(&self.mid, sent);
+                let name = self.name.values(sent.is_named, Role::Media);
+                let values = packet.values(name, sent);
                 header.write(out, &media.extensions_send, &values);
                 Departure {
                     is_repeated: true,
@@ -547,6 +435,9 @@ impl SendStream {
 
     /// What the remote side says of this source; the round-trip time, if it can be told.
     pub(super) fn handle_report(&mut self, now: Now, report: &ReportBlock) -> Option<Duration> {
+        let highest = SeqNo16((report.extended_highest_sequence & 0xffff) as u16);
+        let newest = self.numbers.next(self.first_sequence);
+        self.name.handle_report(highest, newest);
         let rtt = round_trip_time(now, report);
         self.loss
             .handle_report(f64::from(report.fraction_lost) / 256.0);

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use twocan_wire::ids::{Mid, Ssrc};
+use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header};
 use twocan_wire::seq::SeqNo16;
 
+use super::allocation::{Allocation, EncodingRate};
 use super::demux::{Content, Target};
 use super::playout::PlayoutStats;
 use super::receive::{Moment, Origin, ReceiveStream};
@@ -37,11 +38,13 @@ const RTT_DEFAULT: Duration = Duration::from_millis(100);
 pub struct Session {
     pub(super) random: Random,
     pub(super) media: Vec<Media>,
-    pub(super) send: BTreeMap<Mid, SendStream>,
+    pub(super) send: BTreeMap<Ssrc, SendStream>,
     pub(super) receive: BTreeMap<Ssrc, ReceiveStream>,
     /// Sources of retransmissions, with the source that they repair.
     pub(super) repairs: BTreeMap<Ssrc, Ssrc>,
     pub(super) extensions: ExtensionMap,
+    /// What forwarders are told of our layers, by section.
+    allocations: BTreeMap<Mid, Allocation>,
     transport_sequence: SeqNo16,
     pub(super) arrivals: ArrivalLog,
     pub(super) reports_arrivals: bool,
@@ -61,6 +64,15 @@ pub struct Session {
     pub(super) counters: Counters,
 }
 
+/// A stream that we send, and what belongs to it.
+struct Sending<'a> {
+    media: &'a Media,
+    /// Its place among those of the section.
+    index: usize,
+    stream: &'a mut SendStream,
+    allocation: &'a mut Allocation,
+}
+
 impl Session {
     /// A session without media.
     pub fn new(mut random: Random) -> Self {
@@ -72,6 +84,7 @@ impl Session {
             receive: BTreeMap::new(),
             repairs: BTreeMap::new(),
             extensions: ExtensionMap::default(),
+            allocations: BTreeMap::new(),
             arrivals: ArrivalLog::default(),
             reports_arrivals: false,
             ended: Vec::new(),
@@ -100,23 +113,28 @@ impl Session {
             .any(|section| section.codecs.iter().any(|codec| codec.transport_cc));
         let section = |mid: &Mid| media.iter().find(|section| section.mid == *mid);
         let ended = &mut self.ended;
-        self.send.retain(|mid, stream| {
-            let stays = section(mid).is_some_and(|own| own.sends && own.ssrc == stream.ssrc);
-            if !stays {
-                ended.push(stream.ssrc);
+        self.send.retain(|ssrc, stream| {
+            let section = section(&stream.name.mid).filter(|own| own.sends);
+            let mut encodings = section.into_iter().flat_map(|own| &own.encodings);
+            let stays = encodings.find(|own| own.ssrc == *ssrc);
+            match stays {
+                Some(encoding) => stream.rename(encoding.rid.clone()),
+                None => ended.push(*ssrc),
             }
-            stays
+            stays.is_some()
         });
         self.receive
             .retain(|_, stream| section(&stream.mid).is_some_and(|section| section.receives));
         let receive = &self.receive;
         self.repairs.retain(|_, own| receive.contains_key(own));
         for section in media.iter().filter(|section| section.sends) {
-            if !self.send.contains_key(&section.mid) {
-                let stream = SendStream::new(section, &mut self.random);
-                self.send.insert(section.mid.clone(), stream);
+            for encoding in &section.encodings {
+                let random = &mut self.random;
+                let stream = || SendStream::new(&section.mid, encoding, random);
+                self.send.entry(encoding.ssrc).or_insert_with(stream);
             }
         }
+        self.allocations.retain(|mid, _| section(mid).is_some());
         self.media = media;
     }
 
@@ -142,11 +160,17 @@ impl Session {
         mid: &Mid,
         frame: &OutgoingFrame<'_>,
     ) -> Result<(), SendError> {
-        let media = self.media.iter().find(|media| media.mid == *mid);
-        let (Some(media), Some(stream)) = (media, self.send.get_mut(mid)) else {
-            return Err(SendError::NotSending);
-        };
-        stream.push_frame(now.monotonic, media, frame, self.rtt)
+        let rtt = self.rtt;
+        let own = self.sending(mid, frame.rid)?;
+        let told = own.allocation.clone();
+        let allocation = own.allocation.value(own.media, own.index, frame);
+        let pushed = own
+            .stream
+            .push_frame(now.monotonic, own.media, frame, &allocation, rtt);
+        if pushed.is_err() {
+            *own.allocation = told;
+        }
+        pushed
     }
 
     /// Queues a packet, which [`Self::poll_packet`] hands out with our source and extensions.
@@ -159,11 +183,32 @@ impl Session {
         mid: &Mid,
         packet: &OutgoingPacket<'_>,
     ) -> Result<(), SendError> {
+        let own = self.sending(mid, packet.rid)?;
+        own.stream.push_packet(now.monotonic, own.media, packet)
+    }
+
+    fn sending(&mut self, mid: &Mid, rid: Option<&str>) -> Result<Sending<'_>, SendError> {
         let media = self.media.iter().find(|media| media.mid == *mid);
-        let (Some(media), Some(stream)) = (media, self.send.get_mut(mid)) else {
-            return Err(SendError::NotSending);
-        };
-        stream.push_packet(now.monotonic, media, packet)
+        let media = media.filter(|media| media.sends);
+        let media = media.ok_or(SendError::NotSending)?;
+        let index = media.encoding(rid).ok_or(SendError::UnknownRid)?;
+        let encoding = media.encodings.get(index).ok_or(SendError::UnknownRid)?;
+        let stream = self.send.get_mut(&encoding.ssrc);
+        Ok(Sending {
+            media,
+            index,
+            stream: stream.ok_or(SendError::NotSending)?,
+            allocation: self.allocations.entry(mid.clone()).or_default(),
+        })
+    }
+
+    /// Says what the streams of a section are to be encoded at, one of each in their order, for
+    /// forwarders to be told where that is agreed on.
+    pub fn set_rates(&mut self, mid: &Mid, rates: Vec<EncodingRate>) {
+        if self.media.iter().any(|media| media.mid == *mid) {
+            let allocation = self.allocations.entry(mid.clone()).or_default();
+            allocation.set_rates(rates);
+        }
     }
 
     /// Says how what a section receives is handed out from here on.
@@ -177,12 +222,16 @@ impl Session {
             .for_each(|stream| stream.set_delivery(delivery));
     }
 
-    /// Asks the senders of a section for a key frame, each at most once in two round trips and 100 ms
-    /// (200 ms at least, 2 s at most).
-    pub fn request_key_frame(&mut self, mid: &Mid) {
+    /// Asks the senders of a section for a key frame, or only that of one stream of a simulcast;
+    /// each at most once in two round trips and 100 ms (200 ms at least, 2 s at most).
+    pub fn request_key_frame(&mut self, mid: &Mid, rid: Option<&str>) {
+        let is_meant = |stream: &&mut ReceiveStream| {
+            let own = stream.rid.as_ref().map(Rid::as_str);
+            stream.mid == *mid && (rid.is_none() || own == rid)
+        };
         let streams = self.receive.values_mut();
         streams
-            .filter(|stream| stream.mid == *mid)
+            .filter(is_meant)
             .for_each(ReceiveStream::want_key_frame);
     }
 
@@ -246,8 +295,9 @@ impl Session {
         self.drain_arrived();
     }
 
-    /// Appends the next packet of a class to `out`, in the clear. Sections of video take turns;
-    /// those of sound come in their order, their packets are few and small.
+    /// Appends the next packet of a class to `out`, in the clear. Sections of video take turns, of
+    /// which each sends its lowest stream first; those of sound come in their order, their packets
+    /// are few and small.
     pub fn poll_packet(&mut self, now: Now, class: Class, out: &mut Vec<u8>) -> Option<Departure> {
         let sequence = &mut self.transport_sequence;
         let count = self.media.len();
@@ -259,15 +309,18 @@ impl Session {
             let Some(media) = self.media.get(index) else {
                 continue;
             };
-            let Some(stream) = self.send.get_mut(&media.mid) else {
-                continue;
-            };
-            let departure = match class {
-                Class::Retransmission => stream.poll_retransmission(now, media, sequence, out),
-                Class::Padding => stream.poll_padding(now, media, sequence, out),
-                Class::Audio | Class::Video if media.is_video() != (class == Class::Video) => None,
-                Class::Audio | Class::Video => stream.poll_packet(now, media, sequence, out),
-            };
+            let send = &mut self.send;
+            let departure = media.encodings.iter().find_map(|encoding| {
+                let stream = send.get_mut(&encoding.ssrc)?;
+                match class {
+                    Class::Retransmission => stream.poll_retransmission(now, media, sequence, out),
+                    Class::Padding => stream.poll_padding(now, media, sequence, out),
+                    Class::Audio | Class::Video if media.is_video() != (class == Class::Video) => {
+                        None
+                    }
+                    Class::Audio | Class::Video => stream.poll_packet(now, media, sequence, out),
+                }
+            });
             if departure.is_some() {
                 self.next_video = match class {
                     Class::Video => (index + 1) % count,
@@ -282,10 +335,12 @@ impl Session {
     /// What [`Self::poll_packet`] has to hand out.
     pub fn backlog(&self) -> Backlog {
         let mut backlog = Backlog::default();
-        for media in &self.media {
-            let Some(stream) = self.send.get(&media.mid) else {
-                continue;
-            };
+        let streams = self.media.iter().flat_map(|media| {
+            let encodings = media.encodings.iter();
+            let streams = encodings.filter_map(|own| self.send.get(&own.ssrc));
+            streams.map(move |stream| (media, stream))
+        });
+        for (media, stream) in streams {
             backlog.retransmission |= stream.has_retransmission();
             backlog.padding |= stream.can_pad(media);
             if !media.is_video() {
@@ -349,12 +404,15 @@ impl Session {
     /// The part of our packets of a section that the remote side misses, 0 to 1: a mean of its
     /// reports that follows an increase faster than a decrease. `None` before the first.
     pub fn expected_packet_loss(&self, mid: &Mid) -> Option<f64> {
-        self.send.get(mid)?.loss.get()
+        let streams = self.send.values().filter(|own| own.name.mid == *mid);
+        streams.filter_map(|own| own.loss.get()).reduce(f64::max)
     }
 
-    /// Statistics of what we send, by section.
+    /// Statistics of what we send: by section, and within it in the order of the streams.
     pub fn outbound_stats(&self) -> impl Iterator<Item = &OutboundStats> {
-        self.send.values().map(|stream| &stream.stats)
+        let encodings = self.media.iter().flat_map(|media| &media.encodings);
+        let streams = encodings.filter_map(|own| self.send.get(&own.ssrc));
+        streams.map(|stream| &stream.stats)
     }
 
     /// Statistics of what we receive, by source.

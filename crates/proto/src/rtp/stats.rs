@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 
+use super::layers::ScalabilityMode;
 use super::playout::PlayoutStats;
 
 /// `RTCOutboundRtpStreamStats`, as far as this layer knows.
@@ -11,6 +12,12 @@ use super::playout::PlayoutStats;
 pub struct OutboundStats {
     /// `mid`.
     pub mid: Mid,
+    /// `rid` of the simulcast stream.
+    pub rid: Option<Rid>,
+    /// `active`: whether the encoding is sent at all.
+    pub active: bool,
+    /// `scalabilityMode`, where the application set one.
+    pub scalability_mode: Option<ScalabilityMode>,
     /// `ssrc`.
     pub ssrc: Ssrc,
     /// `packetsSent`, retransmissions included.
@@ -131,6 +138,30 @@ pub struct InboundStats {
     pub pli_count: u64,
     /// `firCount`: FIR packets sent.
     pub fir_count: u64,
+}
+
+impl OutboundStats {
+    pub(super) fn new(mid: Mid, rid: Option<Rid>, ssrc: Ssrc) -> Self {
+        Self {
+            mid,
+            rid,
+            active: true,
+            scalability_mode: None,
+            ssrc,
+            packets_sent: 0,
+            bytes_sent: 0,
+            header_bytes_sent: 0,
+            retransmitted_packets_sent: 0,
+            retransmitted_bytes_sent: 0,
+            fec_packets_sent: 0,
+            fec_bytes_sent: 0,
+            frames_sent: 0,
+            nack_count: 0,
+            pli_count: 0,
+            fir_count: 0,
+            remote: None,
+        }
+    }
 }
 
 impl InboundStats {

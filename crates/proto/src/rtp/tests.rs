@@ -42,8 +42,11 @@ pub(super) fn media(mid: &str, format: Format, ssrc: u32) -> Media {
         }],
         extensions_send: extensions,
         extensions_receive: extensions,
-        ssrc: Ssrc(ssrc),
-        rtx_ssrc: Ssrc(ssrc + 1),
+        encodings: vec![Encoding {
+            rid: None,
+            ssrc: Ssrc(ssrc),
+            rtx_ssrc: Ssrc(ssrc + 1),
+        }],
         cname: "c".into(),
         remote: Vec::new(),
         rtcp_rsize: true,
@@ -88,8 +91,10 @@ impl Call {
         let mut side = |offset: u32| {
             let mut session = Session::new(random.fork());
             let own = media.iter().cloned().map(|mut media| {
-                media.ssrc = Ssrc(media.ssrc.0 + offset);
-                media.rtx_ssrc = Ssrc(media.rtx_ssrc.0 + offset);
+                for encoding in &mut media.encodings {
+                    encoding.ssrc = Ssrc(encoding.ssrc.0 + offset);
+                    encoding.rtx_ssrc = Ssrc(encoding.rtx_ssrc.0 + offset);
+                }
                 media
             });
             session.configure(own.collect());
@@ -119,11 +124,14 @@ impl Call {
         let section = self.sides[side].media.iter().find(|media| media.mid == mid);
         let payload_type = section.unwrap().codecs[0].payload_type_send;
         let frame = OutgoingFrame {
+            rid: None,
             payload_type,
             timestamp,
             marker: false,
             data,
             audio_level: None,
+            layer: None,
+            resolution: None,
         };
         self.sides[side].send_frame(self.now, &mid, &frame).unwrap();
         self.flush();
@@ -392,12 +400,14 @@ fn packets_arrive_as_they_were_sent_in_whatever_order_and_losses_are_repaired() 
             let number = number.wrapping_add(65_000);
             let timestamp = u32::from(step) * 900;
             let packet = OutgoingPacket {
+                rid: None,
                 payload_type: PayloadType(96),
                 sequence_number: Some(SeqNo16(number)),
                 timestamp,
                 marker: step % 3 == 0,
                 payload: &payload(number),
                 audio_level: None,
+                dependency_descriptor: None,
             };
             call.loss_percent = if (1..590).contains(&step) { 5 } else { 0 };
             let now = call.now;

@@ -1,14 +1,18 @@
 //! Sending the clip, and counting what arrives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use twocan::{EncodedFrame, Kind, PeerConnection, RtpReceiver, RtpTransceiver};
+use twocan::{EncodedFrame, EncodingParameters, Kind, PeerConnection, RtpReceiver, RtpTransceiver};
 
 use super::clip::{Clip, clip};
 use super::result::Outcome;
+
+/// The streams of a simulcast, the lowest quality first.
+pub(super) const RIDS: [&str; 3] = ["q", "h", "f"];
 
 /// Frames after which this side is content: one second of video, and of sound.
 const ENOUGH: (u64, u64) = (20, 50);
@@ -29,6 +33,28 @@ struct Counts {
     decodable: u64,
     lost: u64,
     codec: String,
+    /// Decodable frames of each stream of a simulcast.
+    streams: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Whether there are enough frames, of each stream where there is a simulcast.
+    fn are_enough(&self, enough: u64, simulcast: bool) -> bool {
+        match simulcast {
+            false => self.decodable >= enough,
+            true => RIDS
+                .iter()
+                .all(|rid| self.streams.get(*rid).is_some_and(|own| *own >= enough)),
+        }
+    }
+}
+
+/// An encoding of that name.
+pub(super) fn encoding(rid: &str) -> EncodingParameters {
+    EncodingParameters {
+        rid: Some(rid.to_owned()),
+        ..EncodingParameters::default()
+    }
 }
 
 /// Starts to send and count on every transceiver.
@@ -51,20 +77,29 @@ pub(super) fn start(peer: &PeerConnection) -> Vec<Counted> {
 }
 
 impl Counted {
-    /// Waits for enough frames, `at_least` so long since the start, and notes them.
-    pub(super) async fn finish(mut self, at_least: Duration, outcome: &mut Outcome) {
+    /// Waits for enough frames, of each stream of a simulcast where one is expected, `at_least` so
+    /// long since the start, and notes them.
+    pub(super) async fn finish(
+        mut self,
+        simulcast: bool,
+        at_least: Duration,
+        outcome: &mut Outcome,
+    ) {
         let (name, enough) = match self.kind {
             Kind::Audio => ("audio", ENOUGH.1),
             Kind::Video => ("video", ENOUGH.0),
         };
-        let arrived = self.counts.wait_for(|counts| counts.decodable >= enough);
+        let simulcast = simulcast && self.kind == Kind::Video;
+        let arrived = self
+            .counts
+            .wait_for(|counts| counts.are_enough(enough, simulcast));
         let in_time = matches!(timeout(PATIENCE, arrived).await, Ok(Ok(_)));
         tokio::time::sleep_until(self.since + at_least).await;
         let counts = self.counts.borrow().clone();
         if !in_time {
             outcome.fail(&format!(
-                "{} of {enough} {name} frames arrived",
-                counts.decodable
+                "{} of {enough} {name} frames arrived {:?}",
+                counts.decodable, counts.streams
             ));
         }
         outcome.set(
@@ -73,6 +108,7 @@ impl Counted {
                 "frames": counts.frames,
                 "frames_decoded": counts.decodable,
                 "packets_lost": counts.lost,
+                "streams": counts.streams,
                 "codec": format!("{name}/{}", counts.codec),
             }),
         );
@@ -114,38 +150,66 @@ async fn send(transceiver: RtpTransceiver) {
             }
         }
         let Some(data) = frames.get(next) else { return };
-        let frame = EncodedFrame {
-            codec,
-            timestamp,
-            data,
-        };
-        if let Err(error) = sender.send_frame(frame) {
-            tracing::debug!(%error, "clip");
-            return;
+        // The same picture in every quality: what counts is that each arrives.
+        let encodings = sender
+            .get_parameters()
+            .map(|own| own.encodings)
+            .unwrap_or_default();
+        for encoding in &encodings {
+            let frame = EncodedFrame {
+                rid: encoding.rid.as_deref(),
+                codec,
+                timestamp,
+                data,
+                ..EncodedFrame::default()
+            };
+            if let Err(error) = sender.send_frame(frame) {
+                tracing::debug!(%error, "clip");
+                return;
+            }
         }
         timestamp = timestamp.wrapping_add(ticks);
         next = (next + 1) % frames.len();
     }
 }
 
+/// How far a stream is.
+#[derive(Default)]
+struct Progress {
+    /// Nothing is missing since a key frame.
+    whole: bool,
+    /// When a key frame was asked for.
+    asked_at: Option<Instant>,
+}
+
 /// Counts frames; a picture counts as decodable when none is missing since a key frame.
 async fn receive(receiver: RtpReceiver, kind: Kind, count: watch::Sender<Counts>) {
-    let mut whole = kind == Kind::Audio;
-    let mut asked_at: Option<Instant> = None;
+    let mut streams: BTreeMap<Option<String>, Progress> = BTreeMap::new();
     while let Some(frame) = receiver.next_frame().await {
+        let own = streams.entry(frame.rid.clone()).or_default();
+        own.whole |= kind == Kind::Audio;
         if kind == Kind::Video {
-            whole = frame.key_frame || (whole && frame.lost_before == 0);
-            let patient = asked_at.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
-            if !whole && patient {
-                asked_at = Some(Instant::now());
-                receiver.request_key_frame();
+            own.whole = frame.key_frame || (own.whole && frame.lost_before == 0);
+            let patient = own
+                .asked_at
+                .is_none_or(|at| at.elapsed() > Duration::from_secs(1));
+            if !own.whole && patient {
+                own.asked_at = Some(Instant::now());
+                match &frame.rid {
+                    Some(rid) => receiver.request_key_frame_of(rid),
+                    None => receiver.request_key_frame(),
+                }
             }
         }
+        let whole = own.whole;
         count.send_modify(|counts| {
             counts.frames += 1;
             counts.decodable += u64::from(whole);
             counts.lost += u64::from(frame.lost_before);
-            counts.codec = frame.codec.clone();
+            counts.codec.clone_from(&frame.codec);
+            if let Some(rid) = &frame.rid {
+                *counts.streams.entry(rid.clone()).or_default() += u64::from(whole);
+            }
         });
     }
 }

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use twocan::{
     Configuration, DataChannel, DataChannelInit, Direction, Kind, PeerConnection,
-    PeerConnectionEvent, SdpType, SessionDescription,
+    PeerConnectionEvent, SdpType, SessionDescription, TransceiverInit,
 };
 
 use result::Outcome;
@@ -51,6 +51,10 @@ pub(crate) struct Arguments {
     /// With media, how long it is sent and counted at least.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "media")]
     media_seconds: u64,
+    /// With media: take a simulcast of the streams `q`, `h` and `f` as answerer, and offer to send
+    /// one as offerer.
+    #[arg(long, requires = "media")]
+    simulcast: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -116,6 +120,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let configuration = Configuration {
         loopback_candidates: arguments.loopback,
+        receive_simulcast: arguments.simulcast,
         ..Configuration::default()
     };
     let peer = PeerConnection::new(configuration)?;
@@ -152,7 +157,16 @@ async fn offer(
     let channel = peer.create_data_channel("echo", DataChannelInit::default())?;
     if arguments.media {
         peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["clip"])?;
-        peer.add_transceiver(Kind::Video, Direction::SendRecv, &["clip"])?;
+        let send_encodings = match arguments.simulcast {
+            true => media::RIDS.map(media::encoding).to_vec(),
+            false => Vec::new(),
+        };
+        let video = TransceiverInit {
+            direction: Direction::SendRecv,
+            streams: vec!["clip".to_owned()],
+            send_encodings,
+        };
+        peer.add_transceiver_with(Kind::Video, &video)?;
     }
     peer.set_local_description(None)?;
     describe(peer).await?;
@@ -213,9 +227,11 @@ async fn work(
             (Side::Answer, None) => data::echo(&channel, arguments.pings, outcome).await?,
             (Side::Answer, Some(seconds)) => data::count(&channel, seconds, outcome).await?,
         }
+        // Three streams are expected of a peer that is told to send them.
+        let simulcast = arguments.simulcast && arguments.side == Side::Answer;
         for counted in frames {
             let at_least = Duration::from_secs(arguments.media_seconds);
-            counted.finish(at_least, outcome).await;
+            counted.finish(simulcast, at_least, outcome).await;
         }
         Ok::<(), String>(())
     };

@@ -232,6 +232,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
     Frame {
         codec: format.codec().to_owned(),
         clock_rate: format.clock_rate(),
+        rid: None,
         timestamp,
         key_frame: frame.key_frame,
         lost_before: 0,

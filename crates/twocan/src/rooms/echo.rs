@@ -141,6 +141,7 @@ async fn echo_frames(
                     codec: &frame.codec,
                     timestamp: frame.timestamp,
                     data: &frame.data,
+                    ..EncodedFrame::default()
                 });
                 if let Err(error) = sent {
                     tracing::debug!(%error, "frame not sent back");

@@ -274,6 +274,7 @@ async fn play_file(
             // Wraps after half a day, as RTP's clock does.
             timestamp: timed.time as u32,
             data: &timed.frame.data,
+            ..EncodedFrame::default()
         });
         match sent {
             Ok(()) => frames += 1,

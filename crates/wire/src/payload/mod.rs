@@ -134,20 +134,24 @@ pub enum Chunk<'a> {
     },
 }
 
-/// Up to eight bytes in front of a piece.
+/// Longest prefix, in bytes: the descriptor of VP9 that states the sizes of three spatial layers
+/// has 18.
+const PREFIX_LEN: usize = 20;
+
+/// Up to 20 bytes in front of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    bytes: [u8; 8],
+    bytes: [u8; PREFIX_LEN],
     len: u8,
 }
 
 impl Prefix {
     const NONE: Self = Self {
-        bytes: [0; 8],
+        bytes: [0; PREFIX_LEN],
         len: 0,
     };
 
-    /// The first eight of `bytes`.
+    /// The first 20 of `bytes`.
     fn new(bytes: &[u8]) -> Self {
         let mut own = Self::NONE;
         for (seat, byte) in own.bytes.iter_mut().zip(bytes) {

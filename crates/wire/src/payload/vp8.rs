@@ -15,8 +15,22 @@ use super::{
 };
 use crate::reader::Reader;
 
-/// Length of the descriptor that [`packetize`] writes, in bytes.
+/// Length of the descriptor that [`packetize`] writes, in bytes, without and with layers.
 const DESCRIPTOR_LEN: usize = 4;
+const LAYERED_DESCRIPTOR_LEN: usize = 6;
+
+/// The place of a frame in the temporal layers (RFC 7741 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// The layer, 0 to 3.
+    pub temporal: u8,
+    /// Whether the frame refers to the lowest layer alone.
+    pub sync: bool,
+    /// Counts frames of the lowest layer.
+    pub tl0_picture_index: u8,
+    /// Counts key frames; 5 bits are written.
+    pub key_index: u8,
+}
 
 /// The descriptor in front of each payload (RFC 7741 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,26 +158,37 @@ pub fn set_counters(payload: &mut [u8], counters: &Counters) -> Result<(), Paylo
 }
 
 /// Splits a frame into payloads of at most `payload_len_max` bytes. `picture_id` counts frames
-/// and is written in 15 bits.
+/// and is written in 15 bits. `layer` is stated where there are temporal layers.
 ///
 /// # Errors
 /// [`PayloadError::Empty`] for an empty frame.
 pub fn packetize(
     frame: &[u8],
     picture_id: u16,
+    layer: Option<Layer>,
     payload_len_max: usize,
 ) -> Result<impl Iterator<Item = Chunk<'_>>, PayloadError> {
     if frame.is_empty() {
         return Err(PayloadError::Empty);
     }
     let [high, low] = picture_id.to_be_bytes();
-    let pieces = even_pieces(frame, payload_len_max.saturating_sub(DESCRIPTOR_LEN));
+    let high = 0x80 | high;
+    let descriptor_len = match layer {
+        None => DESCRIPTOR_LEN,
+        Some(_) => LAYERED_DESCRIPTOR_LEN,
+    };
+    let pieces = even_pieces(frame, payload_len_max.saturating_sub(descriptor_len));
     Ok(pieces.enumerate().map(move |(index, body)| {
-        let start = if index == 0 { 0x10 } else { 0 };
-        Chunk::Piece {
-            prefix: Prefix::new(&[0x80 | start, 0x80, 0x80 | high, low]),
-            body,
-        }
+        let first = if index == 0 { 0x90 } else { 0x80 };
+        let prefix = match layer {
+            None => Prefix::new(&[first, 0x80, high, low]),
+            Some(own) => {
+                let sync = if own.sync { 0x20 } else { 0 };
+                let place = (own.temporal & 3) << 6 | sync | (own.key_index & 0x1f);
+                Prefix::new(&[first, 0xf0, high, low, own.tl0_picture_index, place])
+            }
+        };
+        Chunk::Piece { prefix, body }
     }))
 }
 
@@ -256,6 +281,17 @@ mod tests {
         assert!(!inspect(&[0x80, 0x00, 0x10]).unwrap().key_frame);
     }
 
+    fn layer() -> impl Strategy<Value = Layer> {
+        (0u8..4, any::<bool>(), any::<u8>(), 0u8..32).prop_map(
+            |(temporal, sync, tl0_picture_index, key_index)| Layer {
+                temporal,
+                sync,
+                tl0_picture_index,
+                key_index,
+            },
+        )
+    }
+
     proptest! {
         #[test]
         fn replacing_counters_changes_nothing_else(
@@ -279,8 +315,8 @@ mod tests {
         }
 
         #[test]
-        fn frames_survive_the_way(frame in prop::collection::vec(any::<u8>(), 1..5000), id in 0u16..0x8000, len in 5usize..1300) {
-            let payloads: Vec<Vec<u8>> = packetize(&frame, id, len).unwrap().map(|chunk| {
+        fn frames_survive_the_way(frame in prop::collection::vec(any::<u8>(), 1..5000), id in 0u16..0x8000, len in 7usize..1300, layer in prop::option::of(layer())) {
+            let payloads: Vec<Vec<u8>> = packetize(&frame, id, layer, len).unwrap().map(|chunk| {
                 let mut out = Vec::new();
                 chunk.write(&mut out);
                 out
@@ -291,6 +327,13 @@ mod tests {
             prop_assert_eq!(key, Ok(is_key_frame(&frame)));
             prop_assert_eq!(&out, &frame);
             prop_assert_eq!(starts_key_frame(&payloads[0]), is_key_frame(&frame));
+            for payload in &payloads {
+                let (descriptor, _) = Descriptor::parse(payload).unwrap();
+                prop_assert_eq!(descriptor.picture_id, Some(id));
+                prop_assert_eq!(descriptor.temporal_layer, layer.map(|own| (own.temporal, own.sync)));
+                prop_assert_eq!(descriptor.tl0_picture_index, layer.map(|own| own.tl0_picture_index));
+                prop_assert_eq!(descriptor.key_index, layer.map(|own| own.key_index));
+            }
             if payloads.len() > 1 {
                 let torn = payloads[1..].iter().map(Vec::as_slice);
                 prop_assert_eq!(assemble(torn, &mut out), Err(PayloadError::TornFragment));

@@ -10,6 +10,9 @@
 //! | SS ..         |   V: scalability structure
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     Chunk, Counters, Inspection, PayloadError, Prefix, even_pieces, picture_id_len,
     replace_picture_id,
@@ -328,6 +331,100 @@ pub fn packetize(
     }))
 }
 
+/// The place of a frame in the layers of its picture, and what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The temporal layer, 0 to 7.
+    pub temporal: u8,
+    /// The spatial layer, 0 to 7.
+    pub spatial: u8,
+    /// Whether what follows in upper temporal layers refers to none before it of those.
+    pub switching_up_point: bool,
+    /// Whether the frame refers to that of the layer below.
+    pub inter_layer_dependency: bool,
+    /// Whether the frame of the layer above refers to it.
+    pub referred_to_above: bool,
+    /// How many pictures back the one is to which it refers, 1 to 127; none for a key frame.
+    pub picture_difference: Option<u8>,
+    /// How many layers there are and of what size, with a key picture; a group is not written.
+    pub structure: Option<Structure>,
+}
+
+impl Placement {
+    /// The descriptor without the marks of beginning and end.
+    fn descriptor(&self, picture_id: u16) -> Vec<u8> {
+        let mut flags = PICTURE_ID | LAYERS | FLEXIBLE;
+        if !self.referred_to_above {
+            flags |= NOT_REFERENCE;
+        }
+        let [high, low] = picture_id.to_be_bytes();
+        let place = (self.temporal & 7) << 5
+            | u8::from(self.switching_up_point) << 4
+            | (self.spatial & 7) << 1
+            | u8::from(self.inter_layer_dependency);
+        let mut bytes = vec![0, 0x80 | high, low, place];
+        if let Some(difference) = self.picture_difference {
+            flags |= PREDICTED;
+            bytes.push(difference << 1);
+        }
+        if let Some(first) = bytes.first_mut() {
+            *first = flags;
+        }
+        bytes
+    }
+}
+
+impl Structure {
+    /// Appends the number and the sizes of the layers.
+    fn write_sizes(&self, out: &mut Vec<u8>) {
+        let layers = usize::from(self.spatial_layers);
+        let has_sizes = layers > 0 && self.resolutions.len() == layers;
+        let count = self.spatial_layers.saturating_sub(1) & 7;
+        out.push(count << 5 | u8::from(has_sizes) << 4);
+        if has_sizes {
+            for (width, height) in &self.resolutions {
+                out.extend(width.to_be_bytes());
+                out.extend(height.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// Splits the frame of one layer into payloads of at most `payload_len_max` bytes, in flexible mode.
+/// `picture_id` counts pictures, which all layers of one share, and is written in 15 bits.
+///
+/// # Errors
+/// [`PayloadError::Empty`] for an empty frame.
+pub fn packetize_layer<'a>(
+    frame: &'a [u8],
+    picture_id: u16,
+    placement: &Placement,
+    payload_len_max: usize,
+) -> Result<impl Iterator<Item = Chunk<'a>> + use<'a>, PayloadError> {
+    if frame.is_empty() {
+        return Err(PayloadError::Empty);
+    }
+    let plain = placement.descriptor(picture_id);
+    let mut first = plain.clone();
+    if let (Some(structure), Some(flags)) = (&placement.structure, first.first_mut()) {
+        *flags |= STRUCTURE;
+        structure.write_sizes(&mut first);
+    }
+    let [mut first, plain] = [Prefix::new(&first), Prefix::new(&plain)];
+    let len_max = payload_len_max.saturating_sub(first.as_slice().len());
+    first.set_bits(0, BEGIN);
+    let mut pieces = even_pieces(frame, len_max).peekable();
+    let mut prefixes = core::iter::once(first).chain(core::iter::repeat(plain));
+    Ok(core::iter::from_fn(move || {
+        let body = pieces.next()?;
+        let mut prefix = prefixes.next()?;
+        if pieces.peek().is_none() {
+            prefix.set_bits(0, END);
+        }
+        Some(Chunk::Piece { prefix, body })
+    }))
+}
+
 /// Puts the payloads of one picture together, all its spatial layers one after the other. Answers
 /// whether it is a key frame.
 ///
@@ -353,192 +450,4 @@ pub fn assemble<'a>(
         return Err(PayloadError::TornFragment);
     }
     is_key.ok_or(PayloadError::Empty)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(payload: &[u8]) -> Result<Descriptor, PayloadError> {
-        // One byte of frame behind the descriptor.
-        let payload = [payload, &[0xaa]].concat();
-        Descriptor::parse(&payload).map(|(descriptor, rest)| {
-            assert_eq!(rest, [0xaa]);
-            descriptor
-        })
-    }
-
-    /// The descriptors of libwebrtc's own tests (`video_rtp_depacketizer_vp9_unittest.cc`).
-    #[test]
-    fn descriptors_of_libwebrtc_are_read() {
-        let basic = parse(&[0x0c]).unwrap();
-        assert!(basic.frame_start && basic.frame_end && basic.is_key_frame());
-        assert_eq!(parse(&[0x80, 0x7f]).unwrap().picture_id, Some(0x7f));
-        let long = parse(&[0x80, 0xff, 0xff]).unwrap();
-        assert_eq!(long.picture_id, Some(0x7fff));
-
-        let layers = Layers {
-            temporal: 2,
-            switching_up_point: true,
-            spatial: 1,
-            inter_layer_dependency: true,
-            tl0_picture_index: Some(17),
-        };
-        let descriptor = parse(&[0x20, 2 << 5 | 1 << 4 | 1 << 1 | 1, 17]).unwrap();
-        assert_eq!(descriptor.layers, Some(layers));
-        let flexible = Layers {
-            spatial: 0,
-            inter_layer_dependency: false,
-            tl0_picture_index: None,
-            ..layers
-        };
-        let descriptor = parse(&[0x38, 2 << 5 | 1 << 4]).unwrap();
-        assert_eq!(descriptor.layers, Some(flexible));
-
-        let references = [0xd8, 0x80, 17, 17 << 1 | 1, 18 << 1 | 1, 127 << 1];
-        let descriptor = parse(&references).unwrap();
-        assert_eq!(descriptor.references.as_slice(), [17, 18, 127]);
-        assert!(parse(&[0x08]).unwrap().is_key_frame());
-        assert!(!parse(&[0x44]).unwrap().is_key_frame());
-        // Predicted from the layer below alone: no key frame.
-        assert!(!parse(&[0x20, 1, 0]).unwrap().is_key_frame());
-        assert!(parse(&[0x05]).unwrap().not_inter_layer_reference);
-    }
-
-    #[test]
-    fn structures_of_libwebrtc_are_read() {
-        let group = parse(&[0x0a, 1 << 5 | 1 << 3, 2, 1 << 4, 2 << 5 | 1 << 2, 33]).unwrap();
-        let structure = group.structure.unwrap();
-        assert_eq!(structure.spatial_layers, 2);
-        let pictures: Vec<_> = structure
-            .group
-            .iter()
-            .map(|own| {
-                (
-                    own.temporal,
-                    own.switching_up_point,
-                    own.references.as_slice(),
-                )
-            })
-            .collect();
-        assert_eq!(pictures, [(0, true, &[][..]), (2, false, &[33])]);
-
-        let sizes = [0x0a, 1 << 5 | 1 << 4, 2, 0x80, 1, 0x68, 5, 0x00, 2, 0xd0];
-        let structure = parse(&sizes).unwrap().structure.unwrap();
-        assert_eq!(structure.resolutions, [(640, 360), (1280, 720)]);
-    }
-
-    #[test]
-    fn contradictions_and_torn_descriptors_are_refused() {
-        let bad = Err(PayloadError::BadHeader);
-        assert_eq!(parse(&[0x58, 3 << 1]), bad);
-        assert_eq!(parse(&[0xd8, 0x7f, 7, 7, 7, 6]), bad);
-        let payload = [0xba, 0x81, 2, 0x45, 0x18, 0, 1, 0, 2, 1, 0x04, 1, 0xaa];
-        assert!(Descriptor::parse(&payload).is_ok());
-        for len in 0..payload.len() {
-            assert!(Descriptor::parse(&payload[..len]).is_err(), "{len}");
-        }
-    }
-
-    #[test]
-    fn key_frames_are_known_by_their_first_byte() {
-        // Profile 0, shown key frame; the same, predicted; profile 3; an existing frame shown.
-        for (first, key) in [(0x82, true), (0x86, false), (0xb0, true), (0x88, false)] {
-            assert_eq!(is_key_frame(&[first, 0x49]), key, "{first:#x}");
-        }
-        assert!(!is_key_frame(&[0x02]) && !is_key_frame(&[]));
-    }
-
-    #[test]
-    fn pictures_of_two_spatial_layers_are_put_together() {
-        let payloads: [&[u8]; 4] = [
-            &[0xa8, 5, 0x00, 3, 1, 2],
-            &[0xa4, 5, 0x00, 3, 3],
-            &[0xa8, 5, 0x03, 3, 4],
-            &[0xa4, 5, 0x03, 3, 5],
-        ];
-        let mut out = Vec::new();
-        assert_eq!(assemble(payloads, &mut out), Ok(true));
-        assert_eq!(out, [1, 2, 3, 4, 5]);
-        let torn = Err(PayloadError::TornFragment);
-        for missing in 0..4 {
-            let left = (0..4)
-                .filter(|own| *own != missing)
-                .map(|own| payloads[own]);
-            assert_eq!(assemble(left, &mut Vec::new()), torn, "{missing}");
-        }
-        assert_eq!(assemble([], &mut out), Err(PayloadError::Empty));
-    }
-
-    #[test]
-    fn a_payload_tells_of_its_frame() {
-        let inspection = inspect(&[0xe0, 0x92, 0x34, 0x53, 7, 0xaa]).unwrap();
-        let expected = Inspection {
-            starts_frame: false,
-            key_frame: false,
-            discardable: false,
-            switching_point: true,
-            temporal_layer: Some(2),
-            spatial_layer: Some(1),
-            picture_id: Some(0x1234),
-            tl0_picture_index: Some(7),
-        };
-        assert_eq!(inspection, expected);
-    }
-
-    proptest! {
-        #[test]
-        fn replacing_counters_changes_nothing_else(
-            head: u8, tail in prop::collection::vec(any::<u8>(), 5..20), id in 0u16..0x8000, tl0: u8,
-        ) {
-            let before = [vec![head], tail].concat();
-            let mut after = before.clone();
-            let counters = Counters { picture_id: Some(id), tl0_picture_index: Some(tl0), key_index: None };
-            if set_counters(&mut after, &counters).is_ok() {
-                let (old, old_rest) = Descriptor::parse(&before).unwrap();
-                let (new, new_rest) = Descriptor::parse(&after).unwrap();
-                let width = if before[1] & 0x80 == 0 { 0x7f } else { 0x7fff };
-                let layers = old.layers.map(|own| Layers {
-                    tl0_picture_index: own.tl0_picture_index.map(|_| tl0), ..own
-                });
-                let picture_id = old.picture_id.map(|_| id & width);
-                prop_assert_eq!(new, Descriptor { picture_id, layers, ..old });
-                prop_assert_eq!(old_rest, new_rest);
-            }
-        }
-
-        #[test]
-        fn frames_survive_the_way(
-            mut frame in prop::collection::vec(any::<u8>(), 1..5000), id in 0u16..0x8000, len in 8usize..1300, key: bool,
-        ) {
-            frame[0] = if key { 0x82 } else { 0x86 };
-            let payloads: Vec<Vec<u8>> = packetize(&frame, id, len).unwrap().map(|chunk| {
-                let mut out = Vec::new();
-                chunk.write(&mut out);
-                out
-            }).collect();
-            prop_assert!(payloads.iter().all(|payload| payload.len() <= len));
-            let mut out = Vec::new();
-            prop_assert_eq!(assemble(payloads.iter().map(Vec::as_slice), &mut out), Ok(key));
-            prop_assert_eq!(&out, &frame);
-            for (index, payload) in payloads.iter().enumerate() {
-                let inspection = inspect(payload).unwrap();
-                prop_assert_eq!((inspection.picture_id, inspection.key_frame), (Some(id), key));
-                prop_assert_eq!(starts_key_frame(payload), key && index == 0);
-            }
-            if payloads.len() > 1 {
-                let torn = Err(PayloadError::TornFragment);
-                prop_assert_eq!(assemble(payloads[1..].iter().map(Vec::as_slice), &mut out), torn);
-                let last = payloads.len() - 1;
-                prop_assert_eq!(assemble(payloads[..last].iter().map(Vec::as_slice), &mut out), torn);
-            }
-        }
-
-        #[test]
-        fn arbitrary_payloads_never_panic(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..5)) {
-            let _ = assemble(payloads.iter().map(Vec::as_slice), &mut Vec::new());
-        }
-    }
 }

@@ -151,6 +151,7 @@ impl Attribute {
             "ssrc" => Self::Ssrc(SsrcAttribute::parse(value)?),
             "ssrc-group" => Self::SsrcGroup(SsrcGroup::parse(value)?),
             "rid" => Self::Rid(RidLine::parse(value)?),
+            "simulcast" if Simulcast::is_older_form(value) => Self::other(name, value),
             "simulcast" => Self::Simulcast(Simulcast::parse(value)?),
             "sctp-port" => Self::SctpPort(number(value)?),
             "max-message-size" => Self::MaxMessageSize(number(value)?),

@@ -13,6 +13,7 @@ mod error;
 mod fmtp;
 mod parse;
 mod print;
+mod rid;
 mod rtp;
 mod transport;
 
@@ -26,6 +27,7 @@ pub use error::{SdpError, SdpErrorReason};
 pub use fmtp::{
     H264Parameters, H264Profile, H265Parameters, H265Transmission, fmtp_parameter, fmtp_parameters,
 };
+pub use rid::{RidRestrictionError, RidRestrictions};
 pub use rtp::{
     Direction, Extmap, Fmtp, Msid, RidDirection, RidLine, RtcpFeedback, Rtpmap, Simulcast,
     SimulcastRid, SsrcAttribute, SsrcGroup,

@@ -360,11 +360,12 @@ pub struct RidLine {
     pub rid: Rid,
     /// Which way it goes.
     pub direction: RidDirection,
-    /// Payload types and restrictions as they stand, where given.
+    /// Payload types and restrictions as they stand, where given, to be read by
+    /// [`RidRestrictions::parse`](super::RidRestrictions::parse).
     pub restrictions: Option<String>,
 }
 
-fn rid(word: &str) -> Option<Rid> {
+pub(super) fn rid(word: &str) -> Option<Rid> {
     // RFC 8851 §10 as amended by erratum 7132 leaves letters and digits; libwebrtc also takes
     // '-' and '_', which RFC 8851 had named.
     let valid = !word.is_empty()
@@ -429,6 +430,13 @@ pub struct SimulcastRid {
 }
 
 impl Simulcast {
+    /// Whether a value is of the form before draft 14 of RFC 8853, `send rid=a;b` or `recv pt=97`,
+    /// which says nothing to us.
+    pub(super) fn is_older_form(value: &str) -> bool {
+        let mut lists = value.split_ascii_whitespace().skip(1).step_by(2);
+        lists.any(|list| list.starts_with("rid=") || list.starts_with("pt="))
+    }
+
     pub(super) fn parse(value: &str) -> Result<Self, SdpErrorReason> {
         let mut simulcast = Self::default();
         let mut words = value.split_ascii_whitespace();

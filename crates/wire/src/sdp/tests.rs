@@ -90,6 +90,27 @@ fn chromium_offers_what_we_read() {
 }
 
 #[test]
+fn the_older_form_of_simulcast_is_kept_as_an_unknown_line() {
+    for value in [" send rid=q;h recv pt=97", "recv rid=1;4 send rid=6;7"] {
+        let attribute = Attribute::parse(&format!("simulcast:{value}")).unwrap();
+        assert_eq!(attribute, Attribute::other("simulcast", value));
+        assert_eq!(attribute.to_string(), format!("simulcast:{value}"));
+    }
+    let bad = Err(SdpErrorReason::BadSimulcast);
+    assert_eq!(
+        Attribute::parse("simulcast:send rid"),
+        Ok(Attribute::Simulcast(Simulcast {
+            send: vec![vec![SimulcastRid {
+                rid: "rid".into(),
+                paused: false
+            }]],
+            recv: Vec::new(),
+        }))
+    );
+    assert_eq!(Attribute::parse("simulcast:rid=q"), bad);
+}
+
+#[test]
 fn simulcast_is_read_from_both_browsers() {
     for name in ["chromium.simulcast.offer", "firefox.simulcast.offer"] {
         let offer = vector(name);

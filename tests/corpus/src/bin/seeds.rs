@@ -452,7 +452,7 @@ impl Seeds {
         let mode = PacketizationMode::NonInterleaved;
         self.payload(
             "vp8",
-            vp8::packetize(&key_frame, 5, 300).unwrap().collect(),
+            vp8::packetize(&key_frame, 5, None, 300).unwrap().collect(),
             id_and_len,
             &key_frame,
         );

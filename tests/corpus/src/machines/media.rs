@@ -2,9 +2,11 @@
 
 use twocan_proto::keying::SrtpProfile;
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{Class, Codec, Delivery, Format, Media, OutgoingFrame, Repair, Session};
+use twocan_proto::rtp::{
+    Class, Codec, Delivery, Encoding, Format, FrameLayer, Media, OutgoingFrame, Repair, Session,
+};
 use twocan_proto::srtp::{OVERHEAD_MAX, Receiver, Sender};
-use twocan_wire::ids::{Mid, PayloadType, Ssrc};
+use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::rtp::{ExtensionKind, ExtensionMap};
 
@@ -110,8 +112,22 @@ pub(super) fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media
         }],
         extensions_send: extensions,
         extensions_receive: extensions,
-        ssrc: Ssrc(ssrc),
-        rtx_ssrc: Ssrc(ssrc + 1),
+        // Every second section of video is a simulcast.
+        encodings: match ssrc % 20 {
+            11 => (0u32..)
+                .zip(["q", "h", "f"])
+                .map(|(index, rid)| Encoding {
+                    rid: Some(Rid::from(rid)),
+                    ssrc: Ssrc(ssrc + 2 * index),
+                    rtx_ssrc: Ssrc(ssrc + 2 * index + 1),
+                })
+                .collect(),
+            _ => vec![Encoding {
+                rid: None,
+                ssrc: Ssrc(ssrc),
+                rtx_ssrc: Ssrc(ssrc + 1),
+            }],
+        },
         cname: "c".into(),
         remote: vec![(Ssrc(ssrc + 1000), Some(Ssrc(ssrc + 1001)))],
         rtcp_rsize: true,
@@ -165,11 +181,24 @@ pub fn rtp_session(data: &[u8]) {
                     ("5", 104),
                 ][usize::from(choice % 6)];
                 let frame = OutgoingFrame {
+                    rid: [None, Some("q"), Some("f"), Some("x")][usize::from(choice >> 6)],
                     payload_type: PayloadType(number),
                     timestamp: u32::from(choice) * 3000,
                     marker: false,
                     data: frame,
                     audio_level: None,
+                    layer: "L3T3_KEY"
+                        .parse()
+                        .ok()
+                        .map(|mode| FrameLayer {
+                            mode,
+                            spatial: choice >> 3 & 3,
+                            temporal: choice >> 1 & 3,
+                            key_picture: choice & 1 != 0,
+                            last_of_picture: choice >> 3 & 3 == 2,
+                        })
+                        .filter(|_| choice % 6 == 3),
+                    resolution: None,
                 };
                 let _ = session.send_frame(now, &Mid::from(mid), &frame);
             }

@@ -123,6 +123,9 @@ pub fn rtp_repair(data: &[u8]) {
                     timestamp: index * 960,
                     marker: false,
                     data: &data,
+                    rid: None,
+                    layer: None,
+                    resolution: None,
                     audio_level: None,
                 };
                 let mid = Mid::from(["0", "1", "2"][section]);

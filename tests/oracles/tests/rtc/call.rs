@@ -104,7 +104,8 @@ impl Call {
         let sites = [0, 1].map(|_| world.add_site(None, setting.link, setting.link));
         let mut secret = [7; 32];
         secret[8..16].copy_from_slice(&setting.seed.to_le_bytes());
-        let config = Config::new(certificate(0), settings(setting.seed));
+        let mut config = Config::new(certificate(0), settings(setting.seed));
+        config.receive_simulcast = true;
         let peer = Peer::new(world.now(), config, Random::new(secret));
         let ours = world.add_host(sites[0], End::Ours(Box::new(peer)));
         let rtc = Rtc::builder()

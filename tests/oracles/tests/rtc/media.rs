@@ -121,11 +121,14 @@ impl Media {
             let agreed = self.call.peer().negotiated(transceiver).unwrap();
             let payload_type = agreed.codec(codec).unwrap().payload_type_send;
             let frame = OutgoingFrame {
+                rid: None,
                 payload_type,
                 timestamp,
                 marker: false,
                 data: &data,
                 audio_level: None,
+                layer: None,
+                resolution: None,
             };
             self.call
                 .us(|peer, now| peer.send_frame(now, transceiver, &frame))
@@ -339,7 +342,7 @@ fn a_key_frame_that_either_asks_for_is_asked_of_the_other() {
         media.ticks(0..20);
         let before = [0, 1].map(|end: usize| media.arrived[end].key_frame_requests);
         let video = media.video;
-        media.call.us(|peer, _| peer.request_key_frame(video));
+        media.call.us(|peer, _| peer.request_key_frame(video, None));
         let mid = media.their_video;
         media.call.them(|rtc, _| {
             let mut writer = rtc.writer(mid).unwrap();

@@ -1,0 +1,199 @@
+//! Frames become packets that wait to be sent.
+
+use std::time::{Duration, Instant};
+
+use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
+use twocan_wire::rtp::ExtensionKind;
+
+use super::fec::Scheme;
+use super::layers::Marks;
+use super::outbox::{Cover, Stored};
+use super::protection::{PathQuality, Protection};
+use super::send::{SendStream, WHOLE_LEN_MAX};
+use super::{Format, Media, OutgoingFrame, SendError};
+
+/// What [`super::PAYLOAD_LEN_MAX`] leaves for the extensions that tell of layers, in bytes; a packet with
+/// longer ones has less payload.
+const LAYER_EXTENSIONS_LEN: usize = 6;
+
+impl SendStream {
+    /// Splits a frame into packets that wait for [`Self::poll_packet`]. `allocation` is what the
+    /// first one tells of all layers of the section; empty for nothing.
+    pub(super) fn push_frame(
+        &mut self,
+        now: Instant,
+        media: &Media,
+        frame: &OutgoingFrame<'_>,
+        allocation: &[u8],
+        rtt: Duration,
+    ) -> Result<(), SendError> {
+        let codec = self.admit(media, frame.payload_type, frame.data.len())?;
+        if let Some(layer) = &frame.layer
+            && !(layer.is_sound() && layer.mode.is_possible_with(codec.format))
+        {
+            return Err(SendError::BadLayer);
+        }
+        let loss = self.loss.get().unwrap_or(0.0);
+        let scheme = Protection::scheme(media, &codec, loss);
+        let waiting = self.outbox.waiting_count();
+        let before = frame.layer.map(|_| (self.layers.clone(), self.picture_id));
+        let pushed = self.push_payloads(media, frame, codec.format, (scheme, loss), allocation);
+        if let (Err(_), Some((layers, picture_id))) = (&pushed, before) {
+            // What was not sent is nothing to refer to.
+            self.layers = layers;
+            self.picture_id = picture_id;
+        }
+        let begins_picture = pushed?;
+        let added = self.outbox.waiting_count() - waiting;
+        let path = PathQuality { loss, rtt };
+        let protection = &mut self.protection;
+        let count = protection.take_frame(&mut self.outbox, added, &codec, scheme, path);
+        if let Some(scheme) = scheme {
+            self.push_parity(frame, scheme, count);
+        }
+        self.outbox.mark_queued(now);
+        self.clock = Some((frame.timestamp, codec.clock_rate, now));
+        self.stats.frames_sent += u64::from(begins_picture);
+        Ok(())
+    }
+
+    /// Answers whether the frame is the first of its picture.
+    fn push_payloads(
+        &mut self,
+        media: &Media,
+        frame: &OutgoingFrame<'_>,
+        format: Format,
+        (scheme, loss): (Option<Scheme>, f64),
+        allocation: &[u8],
+    ) -> Result<bool, SendError> {
+        let begins = frame.layer.is_none() || self.layers.begins_picture(frame.timestamp);
+        if begins {
+            self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
+        }
+        let layer = frame.layer.as_ref();
+        let marks = layer.and_then(|own| self.layers.push(frame.timestamp, own, frame.resolution));
+        let mut marks = marks.unwrap_or_default();
+        let extensions = &media.extensions_send;
+        if extensions.id(ExtensionKind::DependencyDescriptor).is_none() {
+            marks.forget_descriptors();
+        }
+        let told = marks.descriptor_len() + allocation.len();
+        let more = told.saturating_sub(LAYER_EXTENSIONS_LEN).min(500);
+        let len_max = Protection::payload_len_max(scheme) - more;
+        let (data, id) = (frame.data, self.picture_id);
+        let mut push = |chunks: &mut dyn Iterator<Item = Chunk<'_>>| {
+            self.push_chunks(frame, &marks, allocation, chunks);
+        };
+        match format {
+            Format::Whole => {
+                if data.is_empty() {
+                    return Err(SendError::BadFrame(PayloadError::Empty));
+                }
+                if data.len() > WHOLE_LEN_MAX {
+                    return Err(SendError::BadFrame(PayloadError::TooLong));
+                }
+                self.push_whole(media, frame, loss);
+            }
+            Format::Vp8 => push(&mut vp8::packetize(data, id, marks.vp8, len_max)?),
+            Format::Vp9 => match &marks.vp9 {
+                Some(placement) => push(&mut vp9::packetize_layer(data, id, placement, len_max)?),
+                None => push(&mut vp9::packetize(data, id, len_max)?),
+            },
+            Format::Av1 => push(&mut av1::packetize(data, len_max)?.into_iter()),
+            Format::H264(mode) => push(&mut h264::packetize(data, mode, len_max)?.into_iter()),
+            Format::H265 => push(&mut h265::packetize(data, len_max)?.into_iter()),
+        }
+        Ok(begins)
+    }
+
+    /// A frame of sound, with those before it where both sides want that and the loss asks for it.
+    fn push_whole(&mut self, media: &Media, frame: &OutgoingFrame<'_>, loss: f64) {
+        let mut payload = self.outbox.buffer();
+        let red = media.repair.red.filter(|_| media.repair.red_preferred);
+        let newest = (frame.payload_type, frame.timestamp, frame.data);
+        let repeated = red.and_then(|_| self.red.write(loss, newest, &mut payload));
+        let (Some(red), Some(repeated)) = (red, repeated) else {
+            payload.extend_from_slice(frame.data);
+            return self.push(frame, frame.marker, payload, &[], &[]);
+        };
+        self.stats.fec_bytes_sent += repeated as u64;
+        let frame = OutgoingFrame {
+            payload_type: red.send,
+            ..*frame
+        };
+        self.push(&frame, frame.marker, payload, &[], &[]);
+    }
+
+    /// Places for the FEC packets of the group that ends here.
+    fn push_parity(&mut self, frame: &OutgoingFrame<'_>, scheme: Scheme, count: usize) {
+        let last = self.outbox.newest().next().map_or(0, |own| own.number);
+        for index in 0..count {
+            let number = match scheme {
+                Scheme::Ulpfec { .. } => self.numbers.take_next(self.first_sequence),
+                // Its own is given when it leaves.
+                Scheme::Flexfec { .. } => last,
+            };
+            let count = (index == 0).then_some(count);
+            self.outbox.push(Stored {
+                number,
+                timestamp: frame.timestamp,
+                marker: false,
+                payload_type: frame.payload_type,
+                audio_level: None,
+                dependency_descriptor: Vec::new(),
+                layers_allocation: Vec::new(),
+                payload: Vec::new(),
+                cover: Cover::Parity { scheme, count },
+            });
+        }
+    }
+
+    /// The payloads of a frame of video; the last of a picture has the marker.
+    fn push_chunks(
+        &mut self,
+        frame: &OutgoingFrame<'_>,
+        marks: &Marks,
+        allocation: &[u8],
+        chunks: &mut dyn Iterator<Item = Chunk<'_>>,
+    ) {
+        let ends_picture = frame.layer.is_none_or(|layer| layer.last_of_picture);
+        let mut chunks = chunks.peekable();
+        let mut is_first = true;
+        while let Some(chunk) = chunks.next() {
+            let mut payload = self.outbox.buffer();
+            chunk.write(&mut payload);
+            let is_last = chunks.peek().is_none();
+            let descriptor = marks.descriptor(is_first, is_last);
+            let allocation = if is_first { allocation } else { &[] };
+            self.push(
+                frame,
+                is_last && ends_picture,
+                payload,
+                descriptor,
+                allocation,
+            );
+            is_first = false;
+        }
+    }
+
+    fn push(
+        &mut self,
+        frame: &OutgoingFrame<'_>,
+        marker: bool,
+        payload: Vec<u8>,
+        descriptor: &[u8],
+        allocation: &[u8],
+    ) {
+        self.outbox.push(Stored {
+            number: self.numbers.take_next(self.first_sequence),
+            timestamp: frame.timestamp,
+            marker,
+            payload_type: frame.payload_type,
+            audio_level: frame.audio_level,
+            dependency_descriptor: descriptor.to_vec(),
+            layers_allocation: allocation.to_vec(),
+            payload,
+            cover: Cover::None,
+        });
+    }
+}
