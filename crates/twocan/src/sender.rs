@@ -105,8 +105,8 @@ impl RtpSender {
     /// Sends a frame.
     ///
     /// # Errors
-    /// `InvalidStateError` before the transceiver is agreed on and connected, and for a layer of an
-    /// encoding without a scalability mode; `InvalidAccessError` for a codec, an encoding or a layer
+    /// `InvalidStateError` before the transceiver is agreed on and connected, for an encoding that is
+    /// not active, and for a layer of one without a scalability mode; `InvalidAccessError` for a codec, an encoding or a layer
     /// that there is not; `OperationError` when 2 MiB wait to be sent.
     pub fn send_frame(&self, frame: EncodedFrame<'_>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
