@@ -31,7 +31,7 @@ pub struct EncodedFrame<'a> {
     /// The encoding that it is of, by its [`rid`](crate::EncodingParameters::rid); `None` for the only one, or
     /// the first.
     pub rid: Option<&'a str>,
-    /// The name of its codec, in any case: one of [`RtpTransceiver::codecs`].
+    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
     pub codec: &'a str,
     /// The sampling instant in ticks of the codec's clock; it wraps.
     pub timestamp: u32,
