@@ -31,6 +31,15 @@ test('a media pair is red when another codec was received', async () => {
   assert.match(run.why, /received vp8, not h264/);
 });
 
+test('a simulcast is red when a stream of it did not come', async () => {
+  const streams = { q: 20, h: 20, f: 20 };
+  const answer = (streams) => ({ ...GREEN, video: { ...GREEN.video, streams } });
+  const simulcast = (answer) => runPair(peer('offerer', 'offer', GREEN), { ...peer('answerer', 'answer', answer), ours: true }, limits({ codec: 'vp8', simulcast: true }));
+  assert.equal((await simulcast(answer(streams))).why, null);
+  assert.match((await simulcast(answer({ ...streams, h: 0 }))).why, /no frames of the streams h/);
+  assert.match((await simulcast(GREEN)).why, /no frames of the streams q, h, f/);
+});
+
 test('a pair is red when ours says ok and exits with another code', async () => {
   const run = await check(GREEN, GREEN, { ours: true, exit: 3 });
   assert.match(run.why, /offerer: RESULT was ok, but its exit code was 3/);

@@ -36,7 +36,7 @@ pub struct Frame {
     /// When it was captured, on its sender's clock since 1970; known about a second after a stream
     /// began. Clocks of different machines differ; streams of one sender share one.
     pub captured_at: Option<Duration>,
-    /// As in [`EncodedFrame::data`].
+    /// As in [`EncodedFrame::data`](crate::EncodedFrame::data).
     pub data: Vec<u8>,
 }
 

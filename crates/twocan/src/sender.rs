@@ -32,7 +32,7 @@ pub struct EncodedFrame<'a> {
     /// The encoding that it is of, by its [`rid`](crate::EncodingParameters::rid); `None` for the only one, or
     /// the first.
     pub rid: Option<&'a str>,
-    /// The name of its codec, in any case: one of [`RtpTransceiver::codecs`].
+    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
     pub codec: &'a str,
     /// The sampling instant in ticks of the codec's clock; it wraps.
     pub timestamp: u32,
@@ -106,9 +106,10 @@ impl RtpSender {
     /// Sends a frame.
     ///
     /// # Errors
-    /// `InvalidStateError` before the transceiver is agreed on and connected, and for a layer of an
-    /// encoding without a scalability mode; `InvalidAccessError` for a codec, an encoding or a layer
-    /// that there is not; `OperationError` when 2 MiB wait to be sent or the transform refuses it.
+    /// `InvalidStateError` before the transceiver is agreed on and connected, for an encoding that is
+    /// not active, and for a layer of one without a scalability mode; `InvalidAccessError` for a
+    /// codec, an encoding or a layer that there is not; `OperationError` when 2 MiB wait to be sent or
+    /// the transform refuses it.
     pub fn send_frame(&self, frame: EncodedFrame<'_>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
         let layer = match frame.layer {

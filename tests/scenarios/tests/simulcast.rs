@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use twocan_proto::negotiate::{Kind, NegotiateError, TransceiverId, TypeReason};
 use twocan_proto::peer::{
-    EncodingParameters, Event, ParametersError, Priority, RtpSendParameters, TransceiverInit,
+    EncodingParameters, Event, ParametersError, Priority, RtpSendParameters, SendFrameError,
+    TransceiverInit,
 };
 use twocan_proto::rtp::{Event as RtpEvent, FrameLayer, OutgoingFrame, ScalabilityMode};
 use twocan_scenarios::{Call, Setting, seeds};
@@ -335,6 +336,21 @@ fn parameters_are_checked_as_w3c_has_it() {
     );
     assert!(held.rtcp.reduced_size && !held.rtcp.cname.is_empty());
     assert_eq!(scene.targets()[2], 0, "what is not active gets nothing");
+    let refused = scene.call.with(0, |peer, now| {
+        let codec = peer.negotiated(video).unwrap().codec("VP8").unwrap();
+        let frame = OutgoingFrame {
+            rid: Some("f"),
+            payload_type: codec.payload_type_send,
+            timestamp: 0,
+            marker: false,
+            data: &[0x10; 20],
+            audio_level: None,
+            layer: None,
+            resolution: None,
+        };
+        peer.send_frame(now, video, &frame)
+    });
+    assert_eq!(refused, Err(SendFrameError::NotActive));
     let stats = scene.call.peer(0).outbound_stats();
     let active: Vec<bool> = stats.iter().map(|own| own.active).collect();
     assert_eq!(active, [true, true, false]);

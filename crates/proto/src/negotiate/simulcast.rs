@@ -77,11 +77,11 @@ pub(super) fn answered(answer: &Answered<'_>) -> Vec<Stream> {
         is_usable(line, answer.codecs).then_some(line)
     };
     if answer.config.receive_simulcast && direction.receives() {
-        let mut taken = simulcast.send.iter().filter_map(|alternatives| {
+        let taken = simulcast.send.iter().filter_map(|alternatives| {
             let mut all = alternatives.iter();
             all.find_map(|own| known(RidDirection::Send, &own.rid))
         });
-        streams.extend(taken.by_ref().take(ENCODINGS_MAX).map(|line| Stream {
+        streams.extend(taken.take(ENCODINGS_MAX).map(|line| Stream {
             rid: line.rid.clone(),
             direction: RidDirection::Recv,
             restrictions: line.restrictions.clone(),

@@ -45,6 +45,9 @@ pub enum SendFrameError {
     /// The transceiver has no section, or is stopped.
     #[error("InvalidStateError: the transceiver is not negotiated")]
     NotNegotiated,
+    /// The encoding rests, by the application's parameters or the other side's description.
+    #[error("InvalidStateError: the encoding is not active")]
+    NotActive,
     /// There are no keys yet.
     #[error("InvalidStateError: not connected")]
     NotConnected,
@@ -64,7 +67,7 @@ impl Peer {
         transceiver: TransceiverId,
         frame: &OutgoingFrame<'_>,
     ) -> Result<(), SendFrameError> {
-        let mid = self.sending_mid(transceiver)?;
+        let mid = self.sending_mid(transceiver, frame.rid)?;
         Ok(self.transport.rtp.send_frame(now, &mid, frame)?)
     }
 
@@ -78,13 +81,23 @@ impl Peer {
         transceiver: TransceiverId,
         packet: &OutgoingPacket<'_>,
     ) -> Result<(), SendFrameError> {
-        let mid = self.sending_mid(transceiver)?;
+        let mid = self.sending_mid(transceiver, packet.rid)?;
         Ok(self.transport.rtp.send_packet(now, &mid, packet)?)
     }
 
-    fn sending_mid(&self, transceiver: TransceiverId) -> Result<Mid, SendFrameError> {
+    fn sending_mid(
+        &self,
+        transceiver: TransceiverId,
+        rid: Option<&str>,
+    ) -> Result<Mid, SendFrameError> {
         let mid = self.negotiator.mid(transceiver);
         let mid = mid.ok_or(SendFrameError::NotNegotiated)?;
+        let sender = self.negotiator.transceiver(transceiver);
+        let mut encodings = sender.into_iter().flat_map(|own| own.encodings());
+        let meant = encodings.find(|own| rid.is_none() || own.rid.as_ref().map(Rid::as_str) == rid);
+        if meant.is_some_and(|own| !own.active) {
+            return Err(SendFrameError::NotActive);
+        }
         match self.transport.has_keys() {
             true => Ok(mid.clone()),
             false => Err(SendFrameError::NotConnected),

@@ -112,9 +112,8 @@ impl Peer {
             .clone()
             .position(|media| media.transceiver == transceiver)?;
         let part = |mid: &Mid| {
-            let mut all = self.transport.rtp.outbound_stats();
-            all.find(|stats| stats.mid == *mid)
-                .map_or(PAYLOAD_PART, payload_part)
+            let all = self.transport.rtp.outbound_stats();
+            payload_part(all.filter(|stats| stats.mid == *mid))
         };
         let claims: Vec<Claim> = senders
             .clone()
@@ -251,13 +250,18 @@ fn claim(encodings: &[EncodingParameters], layers: &[Layer], part: f64) -> Claim
     }
 }
 
-/// The part of what a stream sends that is payload.
-fn payload_part(stats: &OutboundStats) -> f64 {
-    if stats.packets_sent < PAYLOAD_PACKETS_MIN || stats.bytes_sent == 0 {
+/// The part of what the streams of a section send that is payload.
+fn payload_part<'a>(streams: impl Iterator<Item = &'a OutboundStats>) -> f64 {
+    let (mut packets, mut payloads, mut headers) = (0, 0, 0);
+    for stats in streams {
+        packets += stats.packets_sent;
+        payloads += stats.bytes_sent;
+        headers += stats.header_bytes_sent;
+    }
+    if packets < PAYLOAD_PACKETS_MIN || payloads == 0 {
         return PAYLOAD_PART;
     }
-    let headers = stats.header_bytes_sent + TAG_LEN * stats.packets_sent;
-    stats.bytes_sent as f64 / (stats.bytes_sent + headers) as f64
+    payloads as f64 / (payloads + headers + TAG_LEN * packets) as f64
 }
 
 impl Transport {

@@ -45,6 +45,9 @@ const BUDGET_DIVISOR: usize = 5;
 /// multiple of 16 needs none of its own in a block cipher.
 const PADDING_LEN: u8 = 224;
 
+/// The longest value of a header extension, in bytes (RFC 8285 §4.3).
+const EXTENSION_LEN_MAX: usize = 255;
+
 /// In the first byte of a header (RFC 3550 §5.1).
 const PADDING_BIT: u8 = 0x20;
 
@@ -124,6 +127,12 @@ impl SendStream {
             return Err(SendError::BadFrame(PayloadError::Empty));
         }
         if packet.payload.len() > WHOLE_LEN_MAX {
+            return Err(SendError::BadFrame(PayloadError::TooLong));
+        }
+        if packet
+            .dependency_descriptor
+            .is_some_and(|own| own.len() > EXTENSION_LEN_MAX)
+        {
             return Err(SendError::BadFrame(PayloadError::TooLong));
         }
         let number = match packet.sequence_number {

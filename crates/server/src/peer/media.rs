@@ -155,7 +155,7 @@ async fn send(transceiver: RtpTransceiver) {
             .get_parameters()
             .map(|own| own.encodings)
             .unwrap_or_default();
-        for encoding in &encodings {
+        for encoding in encodings.iter().filter(|own| own.active) {
             let frame = EncodedFrame {
                 rid: encoding.rid.as_deref(),
                 codec,

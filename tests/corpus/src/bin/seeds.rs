@@ -143,6 +143,10 @@ impl Seeds {
         }
         let simulcast = "simulcast:send 1;~2;3,~4 recv 5";
         self.add("sdp_attribute", "simulcast-both", simulcast.as_bytes());
+        let older = "simulcast: send rid=q;h recv pt=97";
+        self.add("sdp_attribute", "simulcast-older", older.as_bytes());
+        let rid = "rid:h recv pt=96,97;max-width=640;max-br=500000;max-bpp=0.5;depend=q";
+        self.add("sdp_attribute", "rid-restricted", rid.as_bytes());
     }
 
     fn stun(&mut self) {
