@@ -25,6 +25,10 @@ pub struct Configuration {
     /// 2198), both ways: the order of codecs in our descriptions says that we want it. It costs as
     /// many times the rate of sound. Default no: it is sent only to a side that prefers it.
     pub audio_redundancy: bool,
+    /// Whether FlexFEC is offered for video, beside ULPFEC: it protects every codec, ULPFEC only VP8
+    /// and VP9. What the other side offers of it is accepted in any case. Default no: stacks that do
+    /// not know it take its source for one more of media.
+    pub offer_flexfec: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

@@ -40,6 +40,9 @@ pub struct Config {
     /// Whether we accept simulcast that a peer offers to send (an SFU does). Default no: the peer
     /// then sends one layer.
     pub receive_simulcast: bool,
+    /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no: it
+    /// needs a source of its own, and stacks that do not know `FEC-FR` take that for media.
+    pub offer_flexfec: bool,
 }
 
 impl Config {
@@ -71,6 +74,7 @@ impl Config {
             max_message_size: 262_144,
             sctp_port: 5000,
             receive_simulcast: false,
+            offer_flexfec: false,
         }
     }
 
@@ -380,7 +384,7 @@ impl Negotiator {
         self.next_transceiver += 1;
         let ssrc = self.new_ssrc();
         let rtx = self.new_ssrc();
-        let fec = self.new_ssrc();
+        let fec = self.free_ssrc_after(rtx, ssrc);
         let track_id = self.random.ice_chars(22).replace(['+', '/'], "-");
         self.transceivers.push(Transceiver {
             id,
@@ -408,6 +412,19 @@ impl Negotiator {
             // Zero stands for "none" in feedback (RFC 5104 §4.3.1.2).
             if ssrc.0 != 0 && !self.transceivers.iter().any(taken) {
                 return ssrc;
+            }
+        }
+    }
+
+    /// The next number that none of our transceivers has, nor the one that is being made: as random as
+    /// the one before it.
+    fn free_ssrc_after(&self, before: Ssrc, other: Ssrc) -> Ssrc {
+        let mut next = before;
+        loop {
+            next = Ssrc(next.0.wrapping_add(1));
+            let taken = |own: &Transceiver| [own.ssrc, own.rtx, own.fec].contains(&next);
+            if next.0 != 0 && next != other && !self.transceivers.iter().any(taken) {
+                return next;
             }
         }
     }

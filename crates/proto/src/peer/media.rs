@@ -237,7 +237,7 @@ fn to_repair(plan: &MediaPlan) -> Repair {
             }
             Some(RepairCodec::Flexfec) => {
                 repair.flexfec.get_or_insert(numbers);
-                repair.flexfec_ssrc = Some(plan.local.fec);
+                repair.flexfec_source = Some((plan.local.ssrc, plan.local.fec));
             }
             None => {}
         }

@@ -78,17 +78,18 @@ impl SendStream {
         // RFC 3550 §5.1 wants a random start; below 2^15, so that an early loss of the first
         // packets cannot look like a wrap to SRTP (RFC 3711 §3.3.1).
         let mut sequence = || SeqNo16((random.u32() & 0x7fff) as u16);
+        let first_sequence = sequence();
         Self {
             mid: media.mid.clone(),
             ssrc: media.ssrc,
             rtx_ssrc: media.rtx_ssrc,
-            first_sequence: sequence(),
+            first_sequence,
             numbers: Numbers::new(),
             rtx_sequence: sequence(),
             picture_id: sequence().0,
             outbox: Outbox::default(),
             resend: VecDeque::new(),
-            protection: Protection::new(sequence()),
+            protection: Protection::new(first_sequence),
             loss: ExpectedLoss::default(),
             red: RedSender::default(),
             budget: BUDGET_MAX,
@@ -126,7 +127,7 @@ impl SendStream {
     ) -> Result<(), SendError> {
         let codec = self.admit(media, frame.payload_type, frame.data.len())?;
         let loss = self.loss.get().unwrap_or(0.0);
-        let scheme = Protection::scheme(media, &codec, loss);
+        let scheme = Protection::scheme(media, &codec, self.ssrc, loss);
         let len_max = Protection::payload_len_max(scheme);
         let before = self.outbox.waiting_count();
         match codec.format {

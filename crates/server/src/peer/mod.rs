@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// With media, how long it is sent and counted at least.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "media")]
     media_seconds: u64,
+    /// Also offer FlexFEC for video.
+    #[arg(long)]
+    flexfec: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -116,6 +119,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let configuration = Configuration {
         loopback_candidates: arguments.loopback,
+        offer_flexfec: arguments.flexfec,
         ..Configuration::default()
     };
     let peer = PeerConnection::new(configuration)?;
