@@ -163,7 +163,7 @@ function side(name, role, { codec, simulcast, repair, pings }) {
   const { prefix, loopbackOnly } = repair ? lossy : network;
   if (name === 'ours') {
     const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
-    const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS)] : [];
+    const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS), ...(repair === 'flexfec' ? ['--flexfec'] : [])] : [];
     return { name, ours: true, command: [...prefix, options.ours, 'peer', ...words, ...seconds, ...loopback] };
   }
   const timeout = ['--timeout', String(codec ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];

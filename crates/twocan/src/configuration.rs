@@ -29,6 +29,10 @@ pub struct Configuration {
     /// on its own, with its [`rid`](crate::Frame::rid), as a forwarder wants it. Default no: the other
     /// side then sends one stream. Not in the standard.
     pub receive_simulcast: bool,
+    /// Whether FlexFEC is offered for video, beside ULPFEC: it protects every codec, ULPFEC only VP8
+    /// and VP9. What the other side offers of it is accepted in any case. Default no: stacks that do
+    /// not know it take its source for one more of media.
+    pub offer_flexfec: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

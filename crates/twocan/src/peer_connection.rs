@@ -108,6 +108,7 @@ impl PeerConnection {
         };
         let mut config = peer::Config::new(certificate.0, environment.dtls());
         config.stun_servers = stun_servers;
+        config.offer_flexfec = configuration.offer_flexfec;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             config.audio_codecs.sort_by_key(|codec| codec.name != "red");

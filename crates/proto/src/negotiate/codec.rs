@@ -122,7 +122,7 @@ pub fn default_audio_codecs() -> Vec<Codec> {
 
 /// VP8, H.264 as Constrained Baseline and Baseline (ffmpeg's WHIP client offers only the latter),
 /// VP9 and AV1 in their profiles 0, and H.265 in its Main profile, with retransmission; ULPFEC in
-/// RED, and FlexFEC-03.
+/// RED; and FlexFEC-03, which is offered only where [`Config`](super::Config) says so.
 pub fn default_video_codecs() -> Vec<Codec> {
     let codec = |name: &str, fmtp: &str, payload_type, rtx| Codec {
         name: name.into(),

@@ -41,6 +41,9 @@ pub struct Config {
     /// Whether we accept simulcast that a peer offers to send (an SFU does). Default no: the peer
     /// then sends one layer.
     pub receive_simulcast: bool,
+    /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no: it
+    /// needs a source of its own, and stacks that do not know `FEC-FR` take that for media.
+    pub offer_flexfec: bool,
 }
 
 impl Config {
@@ -73,6 +76,7 @@ impl Config {
             max_message_size: 262_144,
             sctp_port: 5000,
             receive_simulcast: false,
+            offer_flexfec: false,
         }
     }
 
@@ -411,7 +415,7 @@ impl Negotiator {
         self.next_transceiver += 1;
         let ssrc = self.new_ssrc(&[]);
         let rtx = self.new_ssrc(&[]);
-        let fec = self.new_ssrc(&[]);
+        let fec = self.free_ssrc_after(rtx, ssrc);
         let track_id = self.random.ice_chars(22).replace(['+', '/'], "-");
         self.transceivers.push(Transceiver {
             id,

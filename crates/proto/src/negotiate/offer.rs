@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use twocan_wire::ids::{Mid, PayloadType};
 use twocan_wire::sdp::{Description, Extmap, MEDIA_MAX, Media, MediaKind, RidDirection, Setup};
 
-use super::codec::{CodecTerms, link_red};
+use super::codec::{CodecTerms, RepairCodec, link_red};
 use super::negotiator::{Created, Negotiator, Slot};
 use super::section::{Common, DataSection, RtpSection, rejected};
 use super::simulcast::{self, Stream};
@@ -269,9 +269,15 @@ impl Numbers {
             let known = agreed
                 .payload_types
                 .iter()
-                .find(|(pt, terms)| !used.contains(*pt) && terms.is_same_codec(&codec));
+                .find(|(pt, terms)| !used.contains(*pt) && terms.is_same_codec(&codec))
+                .map(|(payload_type, _)| *payload_type);
+            let repair = RepairCodec::from_name(&codec.name);
+            let is_wanted = known.is_some() || negotiator.config.offer_flexfec;
+            if repair == Some(RepairCodec::Flexfec) && !is_wanted {
+                continue;
+            }
             let payload_type = match known {
-                Some((payload_type, _)) => Some(*payload_type),
+                Some(known) => Some(known),
                 None => self.take_payload_type(codec.payload_type),
             };
             // 128 numbers are many, but a long list of codecs can use them up: leave the rest out.

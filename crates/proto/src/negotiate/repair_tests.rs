@@ -3,7 +3,7 @@
 use twocan_wire::ids::PayloadType;
 use twocan_wire::sdp::{Attribute, Description};
 
-use super::tests::{answer, negotiator, offer_of, round};
+use super::tests::{answer, ice, negotiator, offer_of, round};
 use super::*;
 use crate::random::Random;
 
@@ -79,7 +79,10 @@ fn either_side_can_want_sound_in_red() {
 
 #[test]
 fn fec_has_a_source_of_its_own_and_is_no_media() {
-    let (mut offerer, mut answerer) = (negotiator(1), negotiator(2));
+    let mut config = negotiator(1).config().clone();
+    config.offer_flexfec = true;
+    let mut offerer = Negotiator::new(config, Random::new([1; 32]));
+    let mut answerer = negotiator(2);
     offerer.add_track(Kind::Video, &["s"]).unwrap();
     answerer.add_track(Kind::Video, &["s"]).unwrap();
     let (ours, theirs) = round(&mut offerer, &mut answerer);
@@ -97,6 +100,20 @@ fn fec_has_a_source_of_its_own_and_is_no_media() {
         assert!(codec(&ours, 0, name).is_some(), "{name}");
     }
     assert!(codec(&ours, 0, "red").unwrap().rtx_payload_type.is_some());
+    // What is agreed on stays, whoever offers next.
+    let (ours, _) = round(&mut answerer, &mut offerer);
+    assert!(codec(&ours, 0, "flexfec-03").is_some());
+}
+
+#[test]
+fn flexfec_is_not_offered_unless_wanted() {
+    let (mut offerer, mut answerer) = (negotiator(1), negotiator(2));
+    offerer.add_track(Kind::Video, &["s"]).unwrap();
+    let offer = offerer.create_offer(&ice("a")).unwrap();
+    assert!(offer.contains("ulpfec/90000"));
+    assert!(!offer.contains("flexfec") && !offer.contains("FEC-FR"));
+    let (ours, _) = round(&mut offerer, &mut answerer);
+    assert_eq!(codec(&ours, 0, "flexfec-03"), None);
 }
 
 #[test]

@@ -266,6 +266,21 @@ impl Negotiator {
             }
         }
     }
+
+    /// The next number that none of our transceivers has, nor the one that is being made: as random as
+    /// the one before it.
+    pub(super) fn free_ssrc_after(&self, before: Ssrc, other: Ssrc) -> Ssrc {
+        let mut next = before;
+        loop {
+            next = Ssrc(next.0.wrapping_add(1));
+            let mut all = self.transceivers.iter().flat_map(|own| &own.encodings);
+            let taken = all.any(|own| own.ssrc == next || own.rtx == next);
+            let is_fec = self.transceivers.iter().any(|own| own.fec == next);
+            if next.0 != 0 && next != other && !taken && !is_fec {
+                return next;
+            }
+        }
+    }
 }
 
 /// The longest RID: what fits a header extension with the short form of elements (RFC 8285 §4.2).

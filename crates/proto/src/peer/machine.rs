@@ -83,6 +83,7 @@ impl Peer {
         let mut terms = negotiate::Config::new(vec![stated], cname);
         terms.audio_codecs = config.audio_codecs;
         terms.video_codecs = config.video_codecs;
+        terms.offer_flexfec = config.offer_flexfec;
         terms.max_message_size = config.max_message_size;
         terms.receive_simulcast = config.receive_simulcast;
         let transport = Transport::new(

@@ -281,7 +281,9 @@ fn to_repair(plan: &MediaPlan) -> Repair {
             Some(RepairCodec::Flexfec) => {
                 repair.flexfec.get_or_insert(numbers);
                 // One source of FlexFEC protects one of media.
-                repair.flexfec_ssrc = (plan.encodings.len() == 1).then_some(plan.fec);
+                if let [only] = &plan.encodings[..] {
+                    repair.flexfec_source = Some((only.ssrc, plan.fec));
+                }
             }
             None => {}
         }

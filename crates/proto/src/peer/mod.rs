@@ -54,6 +54,8 @@ pub struct Config {
     pub audio_codecs: Vec<Codec>,
     /// Video codecs, the preferred one first.
     pub video_codecs: Vec<Codec>,
+    /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no.
+    pub offer_flexfec: bool,
     /// Start and bounds of the rate at which media is sent.
     pub congestion: congestion::Config,
     /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
@@ -73,6 +75,7 @@ impl Config {
             stun_servers: Vec::new(),
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
+            offer_flexfec: false,
             congestion: congestion::Config::default(),
             max_message_size: 262_144,
             receive_simulcast: false,

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use twocan_wire::ids::Ssrc;
 use twocan_wire::seq::SeqNo16;
 
 use super::fec::Scheme;
@@ -46,9 +47,9 @@ impl Protection {
         }
     }
 
-    /// How frames of a codec are protected at that loss, if at all.
-    pub(super) fn scheme(media: &Media, codec: &Codec, loss: f64) -> Option<Scheme> {
-        let scheme = media.repair.scheme(codec);
+    /// How frames of a codec that `source` sends are protected at that loss, if at all.
+    pub(super) fn scheme(media: &Media, codec: &Codec, source: Ssrc, loss: f64) -> Option<Scheme> {
+        let scheme = media.repair.scheme(codec, source);
         scheme.filter(|_| loss >= LOSS_MIN)
     }
 
@@ -84,7 +85,8 @@ impl Protection {
         let begins = self.open == 0;
         self.open += added;
         let need = Need {
-            packets: self.open,
+            // Of a longer frame the first are protected.
+            packets: self.open.min(protect::GROUP_MAX),
             key_frame: self.key_frame,
             loss: path.loss,
             rtt: path.rtt,

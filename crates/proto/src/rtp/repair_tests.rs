@@ -44,7 +44,7 @@ fn with_flexfec() -> Media {
     Media {
         repair: Repair {
             flexfec: Some(FLEXFEC),
-            flexfec_ssrc: Some(Ssrc(12)),
+            flexfec_source: Some((Ssrc(10), Ssrc(12))),
             ..Repair::default()
         },
         ..media("v", Format::Vp8, 10)

@@ -84,18 +84,19 @@ impl SendStream {
         // RFC 3550 §5.1 wants a random start; below 2^15, so that an early loss of the first
         // packets cannot look like a wrap to SRTP (RFC 3711 §3.3.1).
         let mut sequence = || SeqNo16((random.u32() & 0x7fff) as u16);
+        let first_sequence = sequence();
         Self {
             name: Name::new(mid.clone(), encoding.rid.clone(), 0),
             ssrc: encoding.ssrc,
             rtx_ssrc: encoding.rtx_ssrc,
-            first_sequence: sequence(),
+            first_sequence,
             numbers: Numbers::new(),
             rtx_sequence: sequence(),
             picture_id: sequence().0,
             layers: Layers::default(),
             outbox: Outbox::default(),
             resend: VecDeque::new(),
-            protection: Protection::new(sequence()),
+            protection: Protection::new(first_sequence),
             loss: ExpectedLoss::default(),
             red: RedSender::default(),
             budget: BUDGET_MAX,

@@ -34,7 +34,7 @@ impl SendStream {
             return Err(SendError::BadLayer);
         }
         let loss = self.loss.get().unwrap_or(0.0);
-        let scheme = Protection::scheme(media, &codec, loss);
+        let scheme = Protection::scheme(media, &codec, self.ssrc, loss);
         let waiting = self.outbox.waiting_count();
         let before = frame.layer.map(|_| (self.layers.clone(), self.picture_id));
         let pushed = self.push_payloads(media, frame, codec.format, (scheme, loss), allocation);

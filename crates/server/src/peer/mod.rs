@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// one as offerer.
     #[arg(long, requires = "media")]
     simulcast: bool,
+    /// Also offer FlexFEC for video.
+    #[arg(long)]
+    flexfec: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -121,6 +124,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     let configuration = Configuration {
         loopback_candidates: arguments.loopback,
         receive_simulcast: arguments.simulcast,
+        offer_flexfec: arguments.flexfec,
         ..Configuration::default()
     };
     let peer = PeerConnection::new(configuration)?;

@@ -43,7 +43,7 @@ fn session(seed: u8) -> Session {
     let mut h264 = section("2", Format::H264(mode), 98, 21);
     h264.repair = Repair {
         flexfec: number(119),
-        flexfec_ssrc: Some(Ssrc(23)),
+        flexfec_source: Some((Ssrc(21), Ssrc(23))),
         ..Repair::default()
     };
     let mut session = Session::new(Random::new([seed; 32]));

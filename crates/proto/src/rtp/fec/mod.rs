@@ -38,8 +38,9 @@ pub struct Repair {
     pub ulpfec: Option<PayloadTypes>,
     /// FlexFEC (draft-ietf-payload-flexible-fec-scheme-03), which is preferred to ULPFEC.
     pub flexfec: Option<PayloadTypes>,
-    /// The source of our FlexFEC; `None` where we send none.
-    pub flexfec_ssrc: Option<Ssrc>,
+    /// The source of ours that FlexFEC protects, and that of its FlexFEC; `None` where we send none.
+    /// Only one: two streams must never share a source (RFC 3711 §9.1).
+    pub flexfec_source: Option<(Ssrc, Ssrc)>,
     /// Announced sources of the remote side's FlexFEC.
     pub flexfec_remote: Vec<Ssrc>,
 }
@@ -54,16 +55,17 @@ pub(super) enum Scheme {
 }
 
 impl Repair {
-    /// How frames of a codec are protected, if they can be.
+    /// How frames of a codec are protected that `source` sends, if they can be.
     ///
     /// ULPFEC takes numbers of the media's. Where pictures have no numbers of their own, a receiver
     /// that misses one cannot know that it misses no picture, and asks for it again; so it is for
     /// VP8 and VP9 alone, as in libwebrtc.
-    pub(super) fn scheme(&self, codec: &Codec) -> Option<Scheme> {
+    pub(super) fn scheme(&self, codec: &Codec, source: Ssrc) -> Option<Scheme> {
         if !codec.format.is_video() {
             return None;
         }
-        if let Some((fec, ssrc)) = self.flexfec.zip(self.flexfec_ssrc) {
+        let own = self.flexfec_source.filter(|(media, _)| *media == source);
+        if let Some((fec, (_, ssrc))) = self.flexfec.zip(own) {
             let fec = fec.send;
             return Some(Scheme::Flexfec { ssrc, fec });
         }
