@@ -14,8 +14,8 @@ use twocan_wire::seq::SeqNo32;
 /// From this loss on a frame is sent twice: below, what is lost is concealed unheard.
 const LOSS_TWICE: f64 = 0.01;
 
-/// From this loss on a frame is sent three times: sent twice, one in 150 would still be lost.
-const LOSS_THRICE: f64 = 0.08;
+/// From this loss on a frame is sent three times: sent twice, one in 400 would still be lost.
+const LOSS_THRICE: f64 = 0.05;
 
 /// Older frames in one packet that we send.
 const LEVELS_MAX: usize = 2;

@@ -140,6 +140,7 @@ proptest! {
                 got
             };
             recovery.handle_parity(newest, parity(scheme, &made[0]).unwrap()).unwrap();
+            out.extend(recovered(&mut recovery));
             if !flip {
                 out.extend(media(&mut recovery));
             }
