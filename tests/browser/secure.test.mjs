@@ -182,3 +182,17 @@ test("what an unnamed proxy says of addresses is not believed", { skip }, async 
   const origin = { origin: `https://${ALIAS}`, "x-forwarded-host": ALIAS };
   assert.equal(await status(server.port, "/a-room", { ...upgrade, ...origin }), 403);
 });
+
+test("who has the wrong address for TLS is told which would be right", { skip }, async (t) => {
+  const secure = await serve(t, ["--tls-self-signed"]);
+  const plain = await serve(t, []);
+  for (const [url, words] of [
+    [`https://localhost:${secure.port}/a-room`, /--accept-self-signed/],
+    [`http://localhost:${secure.port}/a-room`, /https:\/\//],
+    [`https://localhost:${plain.port}/a-room`, /begins with http:\/\//],
+  ]) {
+    const native = start(t, BINARY, ["join", url, "--echo"]);
+    assert.notEqual(await native.ended, 0);
+    assert.match(native.err.join("\n"), words, url);
+  }
+});

@@ -38,7 +38,7 @@ pub enum JoinError {
     /// A connection could not be made with these settings.
     #[error(transparent)]
     Settings(#[from] crate::Error),
-    /// TLS cannot be set up here.
+    /// TLS cannot be set up, here or with the server.
     #[error("TLS: {0}")]
     Tls(String),
 }

@@ -90,8 +90,36 @@ fn why(error: &WsError) -> JoinError {
                 reason: reason.chars().take(200).collect(),
             }
         }
-        other => JoinError::Unreachable(other.to_string()),
+        // What begins a TLS handshake is no answer to an HTTP request.
+        tungstenite::Error::Protocol(ProtocolError::HttparseError(_)) => JoinError::Tls(
+            "the server does not answer in HTTP there: if it has HTTPS, the address begins with https://".into(),
+        ),
+        other => match tls_error(other) {
+            Some(error) => JoinError::Tls(advice(error)),
+            None => JoinError::Unreachable(other.to_string()),
+        },
     }
+}
+
+fn tls_error(error: &WsError) -> Option<&rustls::Error> {
+    match error {
+        tungstenite::Error::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn advice(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as C, Error as E, InvalidMessage as M};
+    let advice = match error {
+        E::InvalidCertificate(C::UnknownIssuer) => {
+            "; a self-signed one is accepted where asked for (--accept-self-signed), on this machine only"
+        }
+        E::InvalidMessage(M::InvalidContentType) => {
+            "; if the server has no HTTPS there, the address begins with http://"
+        }
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 /// What is trusted: the authorities of the system; or, on this machine alone, any certificate.
