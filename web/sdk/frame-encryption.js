@@ -41,9 +41,9 @@ export class FrameEncryption {
     return `#key=${toBase64Url(secret)}`;
   }
 
-  /** Before anything is sent. @param {RTCRtpTransceiver} transceiver */
+  /** At once when there is a sender: before anything is sent. @param {RTCRtpTransceiver} transceiver */
   encrypt({ sender, receiver }) {
-    sender.transform = this.#transform("send", receiver.track.kind);
+    sender.transform ??= this.#transform("send", receiver.track.kind);
   }
 
   /** @param {RTCRtpTransceiver} transceiver */

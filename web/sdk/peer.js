@@ -438,6 +438,8 @@ export class Peer extends Emitter {
   #received({ track, receiver, transceiver, streams }) {
     this.#encryption?.limitCodecs(transceiver);
     this.#encryption?.decrypt(transceiver);
+    // The sender as well, if the other side's offer made it: Chromium takes no transform later than now.
+    this.#encryption?.encrypt(transceiver);
     const stream = bare(streams[0]?.id ?? "");
     this.#receiving = this.#receiving.filter((one) => one.track !== track);
     this.#receiving.push({ track, receiver, transceiver, stream });
