@@ -1,6 +1,6 @@
 //! The task of a room: one WebSocket after another, and everyone in the room.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use twocan_io::clock;
 use twocan_proto::negotiate::Kind;
 use twocan_proto::random::Random;
+use twocan_proto::wire::sdp::{Attribute, Description, Fingerprint, Media};
 
 use super::address::Address;
 use super::backoff::backoff;
@@ -113,16 +114,22 @@ pub(super) fn lines(sources: &[Source], random: &mut Random) -> Lines {
 
 /// Whether both descriptions name certificates, and none in common.
 fn names_other_certificate(before: &str, now: &str) -> bool {
-    let fingerprints = |sdp: &str| -> BTreeSet<String> {
-        let values = sdp
-            .lines()
-            .filter_map(|line| line.strip_prefix("a=fingerprint:"));
-        values
-            .map(|value| value.trim().to_ascii_uppercase())
-            .collect()
-    };
     let (before, now) = (fingerprints(before), fingerprints(now));
-    !before.is_empty() && !now.is_empty() && before.is_disjoint(&now)
+    !before.is_empty() && !now.is_empty() && !now.iter().any(|own| before.contains(own))
+}
+
+/// Those of all its sections; none of what is no description.
+fn fingerprints(sdp: &str) -> Vec<Fingerprint> {
+    let Ok(description) = sdp.parse::<Description>() else {
+        return Vec::new();
+    };
+    let sections = description.media.iter().flat_map(Media::attributes);
+    let attributes = description.attributes().chain(sections);
+    let own = attributes.filter_map(|attribute| match attribute {
+        Attribute::Fingerprint(own) => Some(own.clone()),
+        _ => None,
+    });
+    own.collect()
 }
 
 impl Task {
@@ -554,5 +561,26 @@ async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_with_another_certificate_begins_a_new_connection() {
+        let offer = |certificate: u8| {
+            let digest = vec![format!("{certificate:02X}"); 32].join(":");
+            format!(
+                "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+                 m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+                 a=fingerprint:sha-256 {digest}\r\n"
+            )
+        };
+        assert!(names_other_certificate(&offer(1), &offer(2)));
+        assert!(!names_other_certificate(&offer(1), &offer(1)));
+        assert!(!names_other_certificate("", &offer(1)), "the first");
+        assert!(!names_other_certificate(&offer(1), "nonsense"));
     }
 }
