@@ -6,6 +6,7 @@
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{self, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::{constant_time, digest, hkdf, hmac};
+use md5::{Digest, Md5};
 use thiserror::Error;
 
 /// A tag did not match, or a key or text has a wrong length.
@@ -132,6 +133,16 @@ impl Hash {
         };
         digest::digest(algorithm, bytes).as_ref().to_vec()
     }
+}
+
+/// MD5, for the keys that long-term credentials of STUN have always had (RFC 8489 §9.2.2), and for
+/// nothing else.
+pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Md5::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// AES-GCM with 96-bit nonces and 128-bit tags, in place.

@@ -22,6 +22,7 @@ pub mod sframe;
 pub mod srtp;
 pub mod stun_server;
 pub mod time;
+pub mod turn;
 
 /// The formats that appear in this crate's interfaces.
 pub use twocan_wire as wire;

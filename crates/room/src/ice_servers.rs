@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
 use serde::Serialize;
-use twocan_proto::crypto::HmacSha1;
+use twocan_proto::turn::rest_password;
 
 /// `RTCIceServer` (W3C webrtc-pc §4.2.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,8 +57,7 @@ impl IceServers {
                 self.time_to_live
             };
             let username = format!("{}:{peer}", (wallclock + lasts).as_secs());
-            let mac = HmacSha1::new(secret.as_bytes()).sign(&[username.as_bytes()]);
-            let credential = base64::engine::general_purpose::STANDARD.encode(mac);
+            let credential = rest_password(secret.as_bytes(), &username);
             list.push(IceServer {
                 urls: self.turn.clone(),
                 username: Some(username),

@@ -40,4 +40,5 @@ pub mod sdp;
 pub mod seq;
 pub mod sframe;
 pub mod stun;
+pub mod turn;
 pub mod units;

@@ -2,7 +2,7 @@
 
 use twocan_wire::candidate::Candidate;
 use twocan_wire::dcep::Message as Dcep;
-use twocan_wire::demux::classify;
+use twocan_wire::demux::{Protocol, classify};
 use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::rtcp::{Packet as Rtcp, packets};
 use twocan_wire::rtp::{
@@ -14,7 +14,9 @@ use twocan_wire::sdp::{
     Attribute, Description, H264Parameters, H265Parameters, RidRestrictions, fmtp_parameters,
 };
 use twocan_wire::seq::SeqNo16;
+use twocan_wire::sframe::Header as Sframe;
 use twocan_wire::stun::{Attribute as Stun, Builder, Message};
+use twocan_wire::turn::{ChannelData, channel_data_header, frame_len, padding};
 
 use crate::Script;
 
@@ -44,6 +46,38 @@ pub fn stun(data: &[u8]) {
             .collect();
         assert_eq!(attributes, written);
     }
+}
+
+/// A stream of TURN's: STUN messages and ChannelData, one after the other.
+pub fn turn_stream(data: &[u8]) {
+    let mut rest = data;
+    while let Ok(Some(len)) = frame_len(rest) {
+        assert!((4..=65_552).contains(&len));
+        let Some((frame, more)) = rest.split_at_checked(len) else {
+            break;
+        };
+        if let Ok(read) = ChannelData::parse(frame) {
+            let len = u16::try_from(read.data.len()).unwrap();
+            let header = channel_data_header(read.channel, len);
+            assert_eq!(frame.first_chunk(), Some(&header));
+            assert_eq!(frame.len(), 4 + read.data.len() + padding(read.data.len()));
+            assert_eq!(classify(frame), Some(Protocol::TurnChannel));
+        } else {
+            stun(frame);
+        }
+        rest = more;
+    }
+    let _ = ChannelData::parse(data);
+}
+
+/// The header of an encrypted frame: what is read is what is written.
+pub fn sframe(data: &[u8]) {
+    let Ok((header, len)) = Sframe::parse(data) else {
+        return;
+    };
+    let mut written = Vec::new();
+    header.write(&mut written);
+    assert_eq!(data.get(..len), Some(written.as_slice()));
 }
 
 /// Session descriptions; a printed one is read as the same.

@@ -3,8 +3,8 @@
 use super::message::fingerprint;
 use super::{Attribute, Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionId, message_type};
 
-/// Appends one message to a buffer: header, attributes, then [`Self::finish`] or
-/// [`Self::finish_with_integrity`].
+/// Appends one message to a buffer: header, attributes, then [`Self::finish`],
+/// [`Self::finish_with_integrity`] or [`Self::finish_with_integrity_sha256`].
 ///
 /// ```
 /// use twocan_wire::stun::{Attribute, Builder, Class, Message, Method, TransactionId};
@@ -71,6 +71,15 @@ impl<'a> Builder<'a> {
         self.set_len(24);
         let mac = hmac_sha1(&[self.out.get(self.start..).unwrap_or(&[])]);
         self.attribute(Attribute::MessageIntegrity(&mac));
+        self.fingerprint();
+    }
+
+    /// Ends the message with MESSAGE-INTEGRITY-SHA256 of full length, made by `hmac_sha256` over
+    /// the pieces in order, and a FINGERPRINT (RFC 8489 §14.6).
+    pub fn finish_with_integrity_sha256(mut self, hmac_sha256: impl FnOnce(&[&[u8]]) -> [u8; 32]) {
+        self.set_len(36);
+        let mac = hmac_sha256(&[self.out.get(self.start..).unwrap_or(&[])]);
+        self.attribute(Attribute::MessageIntegritySha256(&mac));
         self.fingerprint();
     }
 

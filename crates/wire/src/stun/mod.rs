@@ -1,4 +1,5 @@
-//! STUN messages (RFC 8489) with the attributes of ICE (RFC 8445 §16.1).
+//! STUN messages (RFC 8489) with the attributes of ICE (RFC 8445 §16.1), of TURN (RFC 8656,
+//! 6062, 8016) and of NAT behaviour discovery (RFC 5780).
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -16,10 +17,14 @@ mod builder;
 mod message;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use attribute::{Attribute, ErrorCode};
 pub use builder::Builder;
 pub use message::{Integrity, Message};
+pub use turn::{
+    AddressError, AddressFamily, ChannelNumber, Icmp, PasswordAlgorithm, password_algorithms,
+};
 
 use thiserror::Error;
 
@@ -51,13 +56,31 @@ pub enum Class {
     Error,
 }
 
-/// The operation. ICE uses [`Method::BINDING`] alone.
+/// The operation. ICE uses [`Method::BINDING`] alone; the others are TURN's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Method(u16);
 
 impl Method {
     /// RFC 8489 §18.2.
     pub const BINDING: Self = Self(1);
+    /// RFC 8656 §17, as the five after it.
+    pub const ALLOCATE: Self = Self(3);
+    /// Keeps or ends an allocation.
+    pub const REFRESH: Self = Self(4);
+    /// Indication of the client's: relay this.
+    pub const SEND: Self = Self(6);
+    /// Indication of the server's: this was relayed.
+    pub const DATA: Self = Self(7);
+    /// Lets a peer's address send.
+    pub const CREATE_PERMISSION: Self = Self(8);
+    /// Gives a peer a channel number.
+    pub const CHANNEL_BIND: Self = Self(9);
+    /// RFC 6062 §6.1, as the two after it.
+    pub const CONNECT: Self = Self(10);
+    /// Makes a connection of the client's carry one of a peer's.
+    pub const CONNECTION_BIND: Self = Self(11);
+    /// Indication of the server's: a peer has connected.
+    pub const CONNECTION_ATTEMPT: Self = Self(12);
 
     /// From its number, 0 to 0xfff; higher bits are dropped.
     pub const fn new(number: u16) -> Self {

@@ -131,6 +131,33 @@ fn unknown_required_attributes_are_named() {
 }
 
 #[test]
+fn turn_values_of_a_wrong_size_are_named() {
+    let malformed: [(u16, &[u8]); 8] = [
+        (0x000c, &[0x3f, 0xff, 0, 0]),
+        (0x000d, &[0, 0, 0]),
+        (0x0018, &[0x80, 0]),
+        (0x0019, &[17]),
+        (0x001a, &[0]),
+        (0x001d, &[0, 2, 0, 0, 0, 1, 0, 0]),
+        (0x0022, &[0; 7]),
+        (0x8002, &[0, 2, 0, 9]),
+    ];
+    for (kind, value) in malformed {
+        let mut out = Vec::new();
+        let mut builder = Builder::new(
+            &mut out,
+            Class::Request,
+            Method::ALLOCATE,
+            TransactionId([1; 12]),
+        );
+        builder.attribute(Attribute::Unknown { kind, value });
+        builder.finish();
+        let error = Message::parse(&out).unwrap_err();
+        assert_eq!(error, StunError::BadAttribute(kind));
+    }
+}
+
+#[test]
 fn truncation_anywhere_is_an_error() {
     let whole = bytes(SAMPLE_REQUEST);
     for len in 0..whole.len() {
@@ -181,5 +208,59 @@ proptest! {
         let read: Vec<_> = message.attributes().take(sent.len()).collect();
         prop_assert_eq!(&read[..], &sent[..]);
         prop_assert_eq!(message.integrity().unwrap().mac, &[5u8; 20][..]);
+    }
+
+    #[test]
+    fn what_turn_sends_reads_back(
+        number in 0x4000_u16..0x5000, seconds in any::<u32>(), port in any::<u16>(),
+        ip in any::<u32>(), token in any::<[u8; 8]>(), data in proptest::collection::vec(any::<u8>(), 0..40),
+        family in any::<u8>(), flag in any::<bool>(), kind in 0_u8..128, code in 0_u16..512,
+        algorithms in proptest::collection::vec(any::<u16>(), 0..4), id in any::<[u8; 12]>(),
+    ) {
+        let address = SocketAddr::new(std::net::Ipv4Addr::from(ip).into(), port);
+        let family = AddressFamily(family);
+        let mut offered = Vec::new();
+        for algorithm in &algorithms {
+            PasswordAlgorithm(*algorithm).write(&mut offered);
+        }
+        let sent = [
+            Attribute::ChangeRequest { ip: flag, port: !flag },
+            Attribute::ChannelNumber(ChannelNumber::new(number).unwrap()),
+            Attribute::Lifetime(seconds),
+            Attribute::XorPeerAddress(address),
+            Attribute::Data(&data),
+            Attribute::XorRelayedAddress(address),
+            Attribute::RequestedAddressFamily(family),
+            Attribute::EvenPort { reserve_next: flag },
+            Attribute::RequestedTransport(family.0),
+            Attribute::DontFragment,
+            Attribute::PasswordAlgorithm(PasswordAlgorithm(code)),
+            Attribute::ReservationToken(&token),
+            Attribute::Padding(&data),
+            Attribute::ResponsePort(port),
+            Attribute::ConnectionId(seconds),
+            Attribute::AdditionalAddressFamily(family),
+            Attribute::AddressErrorCode(AddressError { family, error: ErrorCode::FORBIDDEN }),
+            Attribute::PasswordAlgorithms(&offered),
+            Attribute::AlternateDomain("turn.example.org"),
+            Attribute::Icmp(Icmp { kind, code, data: seconds }),
+            Attribute::AlternateServer(address),
+            Attribute::ResponseOrigin(address),
+            Attribute::OtherAddress(address),
+            Attribute::MobilityTicket(&data),
+        ];
+        let mut out = Vec::new();
+        let mut builder = Builder::new(&mut out, Class::Request, Method::ALLOCATE, TransactionId(id));
+        for attribute in sent {
+            builder.attribute(attribute);
+        }
+        builder.finish_with_integrity_sha256(|_| [5; 32]);
+        let message = Message::parse(&out).unwrap();
+        let read: Vec<_> = message.attributes().take(sent.len()).collect();
+        prop_assert_eq!(&read[..], &sent[..]);
+        prop_assert_eq!(message.unknown_required().count(), 0);
+        prop_assert_eq!(message.integrity_sha256().unwrap().mac, &[5u8; 32][..]);
+        let named: Vec<u16> = password_algorithms(&offered).unwrap().map(|one| one.0).collect();
+        prop_assert_eq!(named, algorithms);
     }
 }

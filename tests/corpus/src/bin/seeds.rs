@@ -34,7 +34,10 @@ use twocan_wire::rtp::{
 };
 use twocan_wire::sctp::{Packet, Ppid};
 use twocan_wire::seq::SeqNo16;
-use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Method, TransactionId};
+use twocan_wire::stun::{
+    AddressFamily, Attribute, Builder, ChannelNumber, Class, ErrorCode, Method, PasswordAlgorithm,
+    TransactionId,
+};
 
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -64,6 +67,33 @@ struct Seeds {
 fn piece(bytes: &[u8]) -> Vec<u8> {
     let len = u16::try_from(bytes.len()).unwrap();
     [&len.to_be_bytes(), bytes].concat()
+}
+
+/// A request with the attributes of TURN.
+fn allocate(transaction: TransactionId) -> Vec<u8> {
+    let mut request = Vec::new();
+    let mut builder = Builder::new(&mut request, Class::Request, Method::ALLOCATE, transaction);
+    for attribute in [
+        Attribute::RequestedTransport(17),
+        Attribute::Lifetime(600),
+        Attribute::EvenPort { reserve_next: true },
+        Attribute::DontFragment,
+        Attribute::RequestedAddressFamily(AddressFamily::IPV4),
+        Attribute::AdditionalAddressFamily(AddressFamily::IPV6),
+        Attribute::ChannelNumber(ChannelNumber::MIN),
+        Attribute::XorPeerAddress(([192, 0, 2, 1], 9).into()),
+        Attribute::Data(&[1, 2, 3]),
+        Attribute::ReservationToken(&[7; 8]),
+        Attribute::PasswordAlgorithms(&[0, 2, 0, 0, 0, 1, 0, 0]),
+        Attribute::PasswordAlgorithm(PasswordAlgorithm::SHA256),
+        Attribute::ConnectionId(3),
+        Attribute::MobilityTicket(&[]),
+        Attribute::OtherAddress(([192, 0, 2, 2], 3479).into()),
+    ] {
+        builder.attribute(attribute);
+    }
+    builder.finish();
+    request
 }
 
 impl Seeds {
@@ -189,6 +219,13 @@ impl Seeds {
             let script = [&[5], piece(bytes).as_slice(), &[6, 8, 0, 0x80, 0, 0]].concat();
             self.add("ice_agent", name, &script);
         }
+        let channel = [0x40, 0, 0, 3, 1, 2, 3, 0];
+        let stream = [&request[..], &channel, &allocate(transaction), &channel].concat();
+        self.add("turn_stream", "frames", &stream);
+        self.add("turn_stream", "channel", &channel);
+        self.add("stun", "allocate", &allocate(transaction));
+        self.add("sframe", "short", &[0x25]);
+        self.add("sframe", "long", &[0x99, 1, 0, 2, 0]);
         // Time for the first check, deliver both ways, let consent pass, restart, expire.
         self.add(
             "ice_agent",

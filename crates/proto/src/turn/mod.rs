@@ -1,0 +1,5 @@
+//! TURN (RFC 8656): reaching a peer through a relay.
+
+mod credential;
+
+pub use credential::{LongTermKey, NONCE_COOKIE, SecurityFeatures, rest_password, userhash};
