@@ -111,7 +111,7 @@ impl PeerConnection {
         config.offer_flexfec = configuration.offer_flexfec;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
-            config.audio_codecs.sort_by_key(|codec| codec.name != "red");
+            Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");
         }
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
@@ -132,6 +132,9 @@ impl PeerConnection {
     pub async fn next_event(&self) -> Option<PeerConnectionEvent> {
         let pending = self.owner.shared.until(|state| {
             let pending = state.events.pop_front();
+            if state.events.is_empty() {
+                state.events.shrink_to_fit();
+            }
             match pending {
                 Some(pending) => Some(Some(pending)),
                 None => state.finished.then_some(None),

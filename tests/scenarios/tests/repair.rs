@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use twocan_proto::negotiate::{Kind, TransceiverId};
@@ -43,9 +44,9 @@ fn few_seeds() -> Vec<u64> {
 
 fn without_fec(config: &mut Config) {
     let names = ["red", "ulpfec", "flexfec-03"];
-    config
-        .video_codecs
-        .retain(|codec| !names.contains(&codec.name.as_str()));
+    let mut codecs = config.video_codecs.to_vec();
+    codecs.retain(|codec| !names.contains(&codec.name.as_str()));
+    config.video_codecs = codecs.into();
 }
 
 fn with_flexfec(config: &mut Config) {
@@ -55,7 +56,7 @@ fn with_flexfec(config: &mut Config) {
 fn with_red(config: &mut Config) {
     let red = config.audio_codecs.iter();
     let at = red.take_while(|codec| codec.name != "red").count();
-    config.audio_codecs[..=at].rotate_right(1);
+    Arc::make_mut(&mut config.audio_codecs)[..=at].rotate_right(1);
 }
 
 /// What a call goes over.

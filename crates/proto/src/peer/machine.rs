@@ -226,6 +226,8 @@ impl Peer {
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }
+        // They come in bursts while connecting; a quiet connection holds no room for them.
+        self.events.shrink_to_fit();
         if let Some(event) = self.transport.rtp.poll_event() {
             return Output::Event(Event::Rtp(event));
         }

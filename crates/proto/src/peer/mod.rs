@@ -51,9 +51,9 @@ pub struct Config {
     /// Asked for our reflexive addresses. Default none.
     pub stun_servers: Vec<StunServer>,
     /// Audio codecs, the preferred one first.
-    pub audio_codecs: Vec<Codec>,
+    pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first.
-    pub video_codecs: Vec<Codec>,
+    pub video_codecs: Arc<[Codec]>,
     /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no.
     pub offer_flexfec: bool,
     /// Start and bounds of the rate at which media is sent.
