@@ -1,5 +1,5 @@
-//! Writes docs/media.md: `cargo xtask media`. Arguments: the file (default: to the terminal) and
-//! the number of seeds (default 5).
+//! Writes docs/media.md: `cargo xtask media`. Arguments: the file (default: to the terminal), the
+//! number of seeds (default 5), and what the names of rows are to have in them (default: all).
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
@@ -31,7 +31,9 @@ fn main() -> std::io::Result<()> {
     let page = arguments.next();
     let seeds = arguments.next().and_then(|text| text.parse().ok());
     let seeds = seeds.unwrap_or(5);
-    let text = format!("{HEAD}{}\nSeeds: 1 to {seeds}.\n", table(seeds));
+    let part = arguments.next().unwrap_or_default();
+    let rows = table(seeds, &part);
+    let text = format!("{HEAD}{rows}\nSeeds: 1 to {seeds}.\n");
     match page {
         Some(page) => std::fs::write(page, text),
         None => {
