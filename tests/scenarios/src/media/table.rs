@@ -284,6 +284,15 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "queue of 10 ms: a policer",
+        special: nothing,
+        measure: |rig| {
+            let mut scene = rig.scene(2000, 100, 10);
+            scene.run(BEFORE);
+            measure(&mut scene, 100)
+        },
+    },
+    Row {
         name: "the way back has 100 kbit/s",
         special: nothing,
         measure: |rig| {
