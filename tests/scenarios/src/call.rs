@@ -81,6 +81,7 @@ impl Call {
             let server = stun.map(|server| StunServer {
                 host: server.ip().to_string(),
                 port: server.port(),
+                url: format!("stun:{server}"),
             });
             config.stun_servers = server.into_iter().collect();
             (setting.adjust)(&mut config);

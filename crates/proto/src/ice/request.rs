@@ -251,6 +251,7 @@ impl Agent {
             related: None,
             priority: check.priority,
             foundation: format!("r{}", self.remotes.len()),
+            server: None,
         };
         // One slot more than signaled candidates may take, so that those never keep a live
         // address out.
