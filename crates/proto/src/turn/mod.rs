@@ -2,5 +2,6 @@
 
 pub mod client;
 mod credential;
+pub mod server;
 
 pub use credential::{LongTermKey, NONCE_COOKIE, SecurityFeatures, rest_password, userhash};
