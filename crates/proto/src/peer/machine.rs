@@ -192,7 +192,7 @@ impl Peer {
     /// A datagram arrived; its bytes are decrypted in place.
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
         if self.closed {
-            return;
+            return self.transport.handle_after_close(now.monotonic, datagram);
         }
         if self.transport.handle_datagram(now, datagram) {
             self.settle(now);
@@ -228,8 +228,9 @@ impl Peer {
 
     /// The deadline has come.
     pub fn handle_timeout(&mut self, now: Now) {
-        if !self.closed {
-            self.transport.handle_timeout(now);
+        match self.closed {
+            false => self.transport.handle_timeout(now),
+            true => self.transport.relays_timeout(now.monotonic),
         }
         self.settle(now);
     }
@@ -239,6 +240,11 @@ impl Peer {
         // What tells the other side of the end goes out before the sockets are closed.
         if self.closed && self.transport.fill(now, batch) {
             return Output::Transmit;
+        }
+        if self.is_finished() {
+            let ids = self.sockets.drain(..).map(|socket| socket.id);
+            let close = ids.map(|socket| Request::Close { socket });
+            self.requests.extend(close);
         }
         if let Some(request) = self.requests.pop_front() {
             return Output::Request(request);
@@ -271,11 +277,12 @@ impl Peer {
         self.closed = true;
         self.transport.close(now.monotonic);
         self.lookups.clear();
-        for socket in std::mem::take(&mut self.sockets) {
-            self.requests
-                .push_back(Request::Close { socket: socket.id });
-        }
         self.update_connection_state();
+    }
+
+    /// Whether it is closed, and its relays know: at most 1.75 s after [`Self::close`].
+    pub fn is_finished(&self) -> bool {
+        self.closed && !self.transport.relays.is_releasing()
     }
 
     /// Whether [`Self::close`] was called.

@@ -116,6 +116,11 @@ impl Relays {
         relays.any(|relay| !relay.is_over && relay.client.is_pending())
     }
 
+    /// Whether a relay has not yet been given back.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.relays.iter().any(|relay| relay.client.is_releasing())
+    }
+
     /// How the server at `address` is reached, and its URL.
     pub(super) fn server_at(&self, address: SocketAddr) -> Option<&TurnServer> {
         let relay = self
@@ -203,8 +208,7 @@ impl Transport {
                 return;
             };
             if relay.path == path {
-                relay.client.close();
-                while relay.client.poll_transmit().is_some() {}
+                relay.client.abandon();
                 relay.is_over = true;
                 self.withdraw(now, index);
             }
@@ -316,9 +320,18 @@ impl Transport {
     }
 
     /// Gives everything back.
-    pub(super) fn close_relays(&mut self) {
+    pub(super) fn close_relays(&mut self, now: Instant) {
         for relay in &mut self.relays.relays {
-            relay.client.close();
+            relay.client.close(now);
+        }
+    }
+
+    /// Takes what a relay says to its client; all else is too late.
+    pub(super) fn handle_after_close(&mut self, now: Instant, datagram: Datagram<'_>) {
+        let mut relays = self.relays.relays.iter_mut();
+        let from = (datagram.path, datagram.remote);
+        if let Some(relay) = relays.find(|own| (own.path, own.client.server()) == from) {
+            relay.client.handle(now, datagram.bytes);
         }
     }
 

@@ -312,7 +312,7 @@ impl Transport {
         if self.ice.route().is_none() {
             self.farewell.clear();
         }
-        self.close_relays();
+        self.close_relays(now);
         self.delayed = None;
     }
 
@@ -348,6 +348,9 @@ impl Transport {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
+        if self.is_closed {
+            return self.relays.deadline();
+        }
         // Without a route, which ends with consent, reports cannot be sent and are not due.
         let streams = match self.ice.route() {
             Some(_) => self.rtp.poll_timeout(),

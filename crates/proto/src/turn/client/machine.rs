@@ -38,8 +38,11 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// So long before its end an allocation is refreshed, or at half of a short lifetime.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
+/// Requests to give an allocation back, in 1.75 s; after that it runs out by itself.
+const RELEASE_ATTEMPTS_MAX: u32 = 3;
+
 /// Servers tried one after the other by ALTERNATE-SERVER.
-const SERVERS_MAX: usize = 4;
+pub(super) const SERVERS_MAX: usize = 4;
 
 /// Challenges followed without a success in between.
 const CHALLENGES_MAX: u32 = 3;
@@ -50,9 +53,10 @@ const TRANSMITS_MAX: usize = 64;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operation {
+pub(super) enum Operation {
     Allocate,
     Refresh,
+    Release,
     Ask(Ask),
 }
 
@@ -68,34 +72,36 @@ struct Transaction {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// A stream is not connected yet.
     Waiting,
     Allocating,
     Allocated,
-    /// Failed, lost or closed.
+    /// The server is told that the allocation is no longer needed.
+    Releasing,
+    /// Failed, lost or given back.
     Ended,
 }
 
 /// A client of one server, from one local address.
 #[derive(Debug)]
 pub struct Client {
-    server: SocketAddr,
-    tried: Vec<SocketAddr>,
+    pub(super) server: SocketAddr,
+    pub(super) tried: Vec<SocketAddr>,
     account: Account,
-    stream: bool,
+    pub(super) stream: bool,
     random: Random,
-    state: State,
-    challenge: Option<Challenge>,
+    pub(super) state: State,
+    pub(super) challenge: Option<Challenge>,
     /// Challenges since the last success.
-    challenges: u32,
+    pub(super) challenges: u32,
     transactions: BTreeMap<TransactionId, Transaction>,
     refresh_at: Option<Instant>,
     expires_at: Option<Instant>,
-    peers: Peers,
-    transmits: VecDeque<Vec<u8>>,
-    events: VecDeque<Event>,
-    counters: Counters,
+    pub(super) peers: Peers,
+    pub(super) transmits: VecDeque<Vec<u8>>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
 }
 
 impl Client {
@@ -206,7 +212,8 @@ impl Client {
     /// What to put around data for `peer`, whose permission is asked for if it is not there yet.
     /// `None` without an allocation, and where the server does not relay.
     pub fn envelope(&mut self, now: Instant, peer: SocketAddr) -> Option<Envelope> {
-        if self.state != State::Allocated {
+        // What was queued before the allocation was given back may still go before that is sent.
+        if !matches!(self.state, State::Allocated | State::Releasing) {
             return None;
         }
         match self.peers.access(now, peer.ip()) {
@@ -236,17 +243,24 @@ impl Client {
         }
     }
 
-    /// Gives the allocation back: one last message, which nobody answers.
-    pub fn close(&mut self) {
-        self.transactions.clear();
-        self.transmits.clear();
-        if self.state == State::Allocated {
-            let (_, bytes, _) = self.request(Method::REFRESH, |builder| {
-                builder.attribute(Attribute::Lifetime(0));
-            });
-            self.transmits.push_back(bytes);
+    /// Gives the allocation back, which takes a round trip, or two if the nonce is old.
+    pub fn close(&mut self, now: Instant) {
+        let was_allocated = self.state == State::Allocated;
+        self.end();
+        if was_allocated {
+            self.state = State::Releasing;
+            self.begin(now, Operation::Release);
         }
-        self.state = State::Ended;
+    }
+
+    /// Whether the server has not yet said that it has the allocation back.
+    pub fn is_releasing(&self) -> bool {
+        self.state == State::Releasing
+    }
+
+    /// The way to the server is gone: nothing more is sent.
+    pub fn abandon(&mut self) {
+        self.end();
     }
 
     /// The stream to the server is gone, or could not be had.
@@ -254,7 +268,7 @@ impl Client {
         match self.state {
             State::Waiting | State::Allocating => self.fail(Failure::Unreachable),
             State::Allocated => self.lose(),
-            State::Ended => {}
+            State::Releasing | State::Ended => self.end(),
         }
     }
 
@@ -340,6 +354,9 @@ impl Client {
             }),
             Operation::Refresh => self.request(Method::REFRESH, |builder| {
                 builder.attribute(Attribute::Lifetime(LIFETIME.as_secs() as u32));
+            }),
+            Operation::Release => self.request(Method::REFRESH, |builder| {
+                builder.attribute(Attribute::Lifetime(0));
             }),
             Operation::Ask(Ask::Permission(ip)) => {
                 self.request(Method::CREATE_PERMISSION, |builder| {
@@ -430,6 +447,7 @@ impl Client {
         match operation {
             Operation::Allocate => self.allocated(now, message),
             Operation::Refresh => self.set_lifetime(now, message),
+            Operation::Release => self.end(),
             Operation::Ask(ask) => self.peers.granted(now, ask),
         }
     }
@@ -467,71 +485,7 @@ impl Client {
         self.expires_at = Some(now + lifetime);
     }
 
-    fn refused(&mut self, now: Instant, operation: Operation, message: &Message<'_>) {
-        let error = message.attributes().find_map(|attribute| match attribute {
-            Attribute::ErrorCode(error) => Some((error.code, error.reason.to_owned())),
-            _ => None,
-        });
-        let (code, reason) = error.unwrap_or((500, String::new()));
-        match (operation, code) {
-            (Operation::Allocate, 300) => self.redirect(now, message),
-            (Operation::Allocate, _) => self.fail(Failure::Refused { code, reason }),
-            // The allocation is not there, or not ours (RFC 8656 §8.3, §10.3, §12.3).
-            (_, 437 | 441) => {
-                self.counters.count("turn.allocation_mismatch");
-                self.lose();
-            }
-            // It is asked for again while the allocation lasts.
-            (Operation::Refresh, _) => {
-                self.counters.count("turn.refresh_refused");
-                self.refresh_again(now);
-            }
-            (Operation::Ask(ask), _) => self.denied(now, ask, code),
-        }
-    }
-
-    fn denied(&mut self, now: Instant, ask: Ask, code: u16) {
-        self.counters.count("turn.peer_refused");
-        // Forbidden, or of a family that we have no address of.
-        let for_good = matches!(code, 403 | 440 | 443);
-        self.peers.denied(now, ask, for_good);
-        if for_good {
-            let ip = match ask {
-                Ask::Permission(ip) => ip,
-                Ask::Channel(peer, _) => peer.ip(),
-            };
-            self.events.push_back(Event::Refused(ip));
-        }
-    }
-
-    /// RFC 8489 §10: the same request to another server, with credentials of its own.
-    fn redirect(&mut self, now: Instant, message: &Message<'_>) {
-        let alternate = message.attributes().find_map(|attribute| match attribute {
-            Attribute::AlternateServer(address) => Some(address),
-            _ => None,
-        });
-        let usable = |address: &SocketAddr| {
-            address.port() != 0 && address.is_ipv4() == self.server.is_ipv4()
-        };
-        let Some(alternate) = alternate.filter(usable) else {
-            return self.fail(Failure::NoAddress);
-        };
-        if self.tried.contains(&alternate) || self.tried.len() >= SERVERS_MAX {
-            return self.fail(Failure::Redirected(alternate));
-        }
-        self.tried.push(alternate);
-        self.server = alternate;
-        self.challenge = None;
-        self.challenges = 0;
-        self.transmits.clear();
-        self.state = State::Waiting;
-        self.events.push_back(Event::Redirected(alternate));
-        if !self.stream {
-            self.start(now);
-        }
-    }
-
-    fn refresh_again(&mut self, now: Instant) {
+    pub(super) fn refresh_again(&mut self, now: Instant) {
         let left = self.expires_at.map(|at| at.saturating_duration_since(now));
         // Half of what is left, so that a few attempts fit.
         self.refresh_at = left.map(|left| now + (left / 2).max(Duration::from_secs(1)));
@@ -545,7 +499,11 @@ impl Client {
             let Some(transaction) = self.transactions.get_mut(&id) else {
                 continue;
             };
-            if !self.stream && transaction.attempts < ATTEMPTS_MAX {
+            let attempts_max = match transaction.operation {
+                Operation::Release => RELEASE_ATTEMPTS_MAX,
+                Operation::Allocate | Operation::Refresh | Operation::Ask(_) => ATTEMPTS_MAX,
+            };
+            if !self.stream && transaction.attempts < attempts_max {
                 transaction.attempts += 1;
                 transaction.wait = (transaction.wait * 2).min(RETRANSMIT_MAX);
                 transaction.due_at = now + transaction.wait;
@@ -559,24 +517,25 @@ impl Client {
             match operation {
                 Operation::Allocate => self.fail(Failure::Unreachable),
                 Operation::Refresh => self.refresh_again(now),
+                Operation::Release => self.end(),
                 Operation::Ask(ask) => self.peers.denied(now, ask, false),
             }
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
+    pub(super) fn fail(&mut self, failure: Failure) {
         self.end();
         self.events.push_back(Event::Failed(failure));
     }
 
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         if self.state == State::Allocated {
             self.end();
             self.events.push_back(Event::Lost);
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.state = State::Ended;
         self.transactions.clear();
         self.transmits.clear();

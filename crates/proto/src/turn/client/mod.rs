@@ -15,6 +15,7 @@ mod account;
 mod envelope;
 mod machine;
 mod peers;
+mod refusal;
 #[cfg(test)]
 mod tests;
 

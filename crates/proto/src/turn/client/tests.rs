@@ -444,9 +444,15 @@ fn an_allocation_that_the_server_forgot_is_lost_and_one_that_is_closed_is_given_
 
     let mut bench = Bench::new(false);
     bench.allocate();
-    bench.client.close();
+    bench.client.close(bench.now);
     let release = bench.signed(Method::REFRESH);
     assert!(has(&release, Attribute::Lifetime(0)));
+    assert!(bench.client.is_releasing());
+    bench.challenge(&release, ErrorCode::STALE_NONCE, "two");
+    let release = bench.signed(Method::REFRESH);
+    assert!(has(&release, Attribute::Nonce("two")));
+    bench.answer(&release, Class::Success, &[Attribute::Lifetime(0)]);
+    assert!(!bench.client.is_releasing());
     assert_eq!(bench.client.poll_transmit(), None);
     assert_eq!(bench.client.poll_timeout(), None);
 }
