@@ -59,6 +59,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Ends the message with nothing more: what is relayed is not worth a checksum over it.
+    pub fn finish_bare(mut self) {
+        self.set_len(0);
+    }
+
     /// Ends the message with a FINGERPRINT.
     pub fn finish(mut self) {
         self.fingerprint();

@@ -1,0 +1,213 @@
+//! The STUN and TURN server (RFC 8489, RFC 8656, RFC 6156): Binding requests are answered to
+//! anybody, everything else needs a long-term credential.
+//!
+//! - **No socket before it is needed.** A relayed address is a promise: the socket is asked for
+//!   ([`Event::Bind`]) at the first permission for a peer that is not a relayed address of ours.
+//!   Two clients of this server talk to each other without one.
+//! - **Nothing is kept for a source that has proved nothing**, and it gets no more than three
+//!   times what it sent, headers counted, up to a rate per prefix.
+//! - **Safe by default**: peers are public addresses and our own relayed ones
+//!   ([`AddressPolicy`]); everything else is refused unless it is allowed by name.
+//!
+//! The driver owns the sockets. It passes in what arrives on listeners, relayed sockets and
+//! streams, then calls [`Server::poll_output`] until it waits.
+
+mod address;
+mod allocate;
+mod allocation;
+mod auth;
+mod machine;
+mod outbox;
+mod permit;
+mod ports;
+mod quota;
+mod relay;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::contract::SocketId;
+
+pub use address::{AddressPolicy, BadCidr, Cidr};
+pub use machine::Server;
+
+/// Sockets below this number are the driver's listeners; the machine names relayed ones above.
+pub const LISTENERS_MAX: u32 = 1 << 16;
+
+/// Seconds that an allocation lasts if its client asks for less, or for nothing (RFC 8656 §7.2).
+pub const LIFETIME: Duration = Duration::from_secs(600);
+
+/// Seconds that an allocation lasts at most without a refresh (RFC 8656 §7.2).
+pub const LIFETIME_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a permission lasts (RFC 8656 §9).
+pub const PERMISSION_LASTS: Duration = Duration::from_secs(300);
+
+/// How long a channel lasts (RFC 8656 §12).
+pub const CHANNEL_LASTS: Duration = Duration::from_secs(600);
+
+/// Peer addresses that an allocation may have permissions for; 508 beyond.
+pub const PERMISSIONS_MAX: usize = 128;
+
+/// Channels of an allocation; 508 beyond.
+pub const CHANNELS_MAX: usize = 128;
+
+/// Ports kept for a second allocation at a time (RFC 8656 §14.6); 508 beyond.
+pub const RESERVATIONS_MAX: usize = 1024;
+
+/// How long such a port is kept (RFC 8656 §7.2).
+pub const RESERVATION_LASTS: Duration = Duration::from_secs(30);
+
+/// Longest message or ChannelData on a stream, in bytes; a longer one ends the stream.
+pub const STREAM_FRAME_LEN_MAX: usize = 16 * 1024;
+
+/// How long a stream may stay without an allocation, and how long one message may take.
+pub const STREAM_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Names a connection that the driver has accepted; it never uses a number twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// An address on which relayed ports are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// Where sockets are bound.
+    pub bind: IpAddr,
+    /// By which peers reach it: the same, or what a static address translator makes of it. It has
+    /// the same family.
+    pub external: IpAddr,
+}
+
+/// Bounds on what clients may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quotas {
+    /// Allocations of one user; 486 beyond. Default 16.
+    pub per_user: usize,
+    /// Allocations of one address, or one /64 of IPv6; 486 beyond. Default 1,000.
+    pub per_address: usize,
+    /// Allocations in all; 508 beyond. Default 10,000.
+    pub total: usize,
+    /// Bytes per second and direction of an allocation, of which a quarter may come at once; what
+    /// is beyond is dropped. Zero means no limit. Default 6,250,000 (50 Mbit/s).
+    pub bytes_per_second: u64,
+    /// Answers per second to sources of one prefix (/24 of IPv4, /56 of IPv6) that have proved
+    /// nothing, twice as many at once; silence beyond. Default 200.
+    pub unproven_per_second: u32,
+    /// Streams in all; more are closed. Default 10,000.
+    pub streams: usize,
+    /// Streams of one address; more are closed. Default 1,000.
+    pub streams_per_address: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            per_user: 16,
+            per_address: 1000,
+            total: 10_000,
+            bytes_per_second: 6_250_000,
+            unproven_per_second: 200,
+            streams: 10_000,
+            streams_per_address: 1000,
+        }
+    }
+}
+
+/// Settings of a [`Server`].
+#[derive(Clone)]
+pub struct Config {
+    /// The realm of the credentials: 1 to 32 bytes, so that a challenge is no more than three
+    /// times a request. Default `twocan`.
+    pub realm: String,
+    /// Users by name and password.
+    pub users: Vec<(String, String)>,
+    /// Secrets of passwords for names `expiry:name` (draft-uberti-behave-turn-rest). Several, so
+    /// that one can follow another.
+    pub secrets: Vec<String>,
+    /// Where relayed ports are opened, at most 64.
+    pub relays: Vec<RelayAddress>,
+    /// Relayed ports. Default 49152 to 65535 (RFC 8656 §7.2).
+    pub ports: RangeInclusive<u16>,
+    /// Which peers are relayed to.
+    pub policy: AddressPolicy,
+    /// Bounds.
+    pub quotas: Quotas,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            realm: "twocan".to_owned(),
+            users: Vec::new(),
+            secrets: Vec::new(),
+            relays: Vec::new(),
+            ports: 49152..=65535,
+            policy: AddressPolicy::default(),
+            quotas: Quotas::default(),
+        }
+    }
+}
+
+/// Shows no password and no secret.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("realm", &self.realm)
+            .field("relays", &self.relays)
+            .field("ports", &self.ports)
+            .field("policy", &self.policy)
+            .field("quotas", &self.quotas)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Bind a UDP socket to `address` and report by [`Server::handle_bound`].
+    Bind {
+        /// The name the socket is to have.
+        socket: SocketId,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Close a relayed socket.
+    Close {
+        /// Its name.
+        socket: SocketId,
+    },
+    /// Send on a stream. The driver drops it whole where the stream has no room.
+    Send {
+        /// The stream.
+        stream: StreamId,
+        /// Whole messages.
+        bytes: Vec<u8>,
+    },
+    /// Close a stream; it is not reported as closed any more.
+    Disconnect {
+        /// The stream.
+        stream: StreamId,
+    },
+}
+
+/// What was relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Datagrams of clients sent on to peers.
+    pub packets_to_peers: u64,
+    /// Their data in bytes.
+    pub bytes_to_peers: u64,
+    /// Datagrams of peers sent on to clients.
+    pub packets_to_clients: u64,
+    /// Their data in bytes.
+    pub bytes_to_clients: u64,
+    /// Datagrams dropped by an allocation's bandwidth.
+    pub over_quota: u64,
+    /// Datagrams dropped as nobody wanted them: no permission, no channel, a port of ours on
+    /// which nobody relays.
+    pub unwanted: u64,
+}

@@ -1,0 +1,229 @@
+//! Relayed ports: which are taken, by whom, and which are kept for a second allocation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Instant;
+
+use super::allocation::Family;
+use super::{RESERVATION_LASTS, RESERVATIONS_MAX, RelayAddress};
+use crate::random::Random;
+
+/// Ports drawn before the range is gone through in order.
+const DRAWS: usize = 8;
+
+/// Hashes with a key, so that nobody can aim at one place of a table. Nothing depends on the
+/// order of what it is used for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keyed(pub(super) u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+/// Who has a relayed address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The allocation with this number.
+    Allocation(u32),
+    /// Nobody yet.
+    Reserved,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reservation {
+    relay: RelayAddress,
+    port: u16,
+    ends: Instant,
+}
+
+/// What an Allocate wants of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Any,
+    Even,
+    /// Even, and the next one kept.
+    EvenAndNext,
+}
+
+#[derive(Debug)]
+pub(super) struct Ports {
+    relays: Vec<RelayAddress>,
+    range: RangeInclusive<u16>,
+    /// By external address.
+    taken: HashMap<SocketAddr, Holder, Keyed>,
+    reservations: BTreeMap<[u8; 8], Reservation>,
+}
+
+/// A port that has been taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) external: SocketAddr,
+    pub(super) bind: SocketAddr,
+    /// By which the next port can be had.
+    pub(super) token: Option<[u8; 8]>,
+}
+
+impl Ports {
+    pub(super) fn new(relays: &[RelayAddress], range: RangeInclusive<u16>, key: u64) -> Self {
+        Self {
+            relays: relays.iter().copied().take(64).collect(),
+            range,
+            taken: HashMap::with_hasher(Keyed(key)),
+            reservations: BTreeMap::new(),
+        }
+    }
+
+    /// Whether there is a relayed address of this family at all.
+    pub(super) fn knows(&self, family: Family) -> bool {
+        let mut relays = self.relays.iter();
+        relays.any(|relay| Family::of(relay.external) == family)
+    }
+
+    /// Whether `ip` is one on which we relay.
+    pub(super) fn is_relay(&self, ip: std::net::IpAddr) -> bool {
+        self.relays.iter().any(|relay| relay.external == ip)
+    }
+
+    /// Who has a relayed address.
+    #[inline]
+    pub(super) fn holder(&self, external: SocketAddr) -> Option<Holder> {
+        self.taken.get(&external).copied()
+    }
+
+    /// Takes a port for `allocation`; `None` where none is left.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        random: &mut Random,
+        family: Family,
+        wish: Wish,
+        allocation: u32,
+    ) -> Option<Taken> {
+        let relays: Vec<RelayAddress> = self
+            .relays
+            .iter()
+            .copied()
+            .filter(|relay| Family::of(relay.external) == family)
+            .collect();
+        let first = random.below(u32::try_from(relays.len()).ok()?) as usize;
+        let relays = relays.iter().cycle().skip(first).take(relays.len());
+        for relay in relays {
+            let Some(port) = self.free_port(random, relay, wish) else {
+                continue;
+            };
+            let external = SocketAddr::new(relay.external, port);
+            let token = match wish {
+                Wish::EvenAndNext => Some(self.reserve(now, random, *relay, port + 1)?),
+                _ => None,
+            };
+            self.taken.insert(external, Holder::Allocation(allocation));
+            let bind = SocketAddr::new(relay.bind, port);
+            return Some(Taken {
+                external,
+                bind,
+                token,
+            });
+        }
+        None
+    }
+
+    fn free_port(&self, random: &mut Random, relay: &RelayAddress, wish: Wish) -> Option<u16> {
+        let (low, high) = (*self.range.start(), *self.range.end());
+        let count = u32::from(high.checked_sub(low)?) + 1;
+        let free = |port: u16| {
+            (low..=high).contains(&port)
+                && !self
+                    .taken
+                    .contains_key(&SocketAddr::new(relay.external, port))
+        };
+        let suits = |port: u16| match wish {
+            Wish::Any => free(port),
+            Wish::Even => port.is_multiple_of(2) && free(port),
+            Wish::EvenAndNext => {
+                port.is_multiple_of(2) && free(port) && port.checked_add(1).is_some_and(free)
+            }
+        };
+        let at = |offset: u32| low.saturating_add(u16::try_from(offset).unwrap_or(0));
+        for _ in 0..DRAWS {
+            let port = at(random.below(count));
+            if suits(port) {
+                return Some(port);
+            }
+        }
+        let first = random.below(count);
+        (0..count)
+            .map(|step| at((first + step) % count))
+            .find(|port| suits(*port))
+    }
+
+    fn reserve(
+        &mut self,
+        now: Instant,
+        random: &mut Random,
+        relay: RelayAddress,
+        port: u16,
+    ) -> Option<[u8; 8]> {
+        if self.reservations.len() >= RESERVATIONS_MAX {
+            return None;
+        }
+        let mut token = [0; 8];
+        random.fill(&mut token);
+        let ends = now + RESERVATION_LASTS;
+        self.taken
+            .insert(SocketAddr::new(relay.external, port), Holder::Reserved);
+        let kept = Reservation { relay, port, ends };
+        self.reservations.insert(token, kept);
+        Some(token)
+    }
+
+    /// Takes the port that was kept; `None` where there is none any more.
+    pub(super) fn take_reserved(
+        &mut self,
+        now: Instant,
+        token: &[u8; 8],
+        allocation: u32,
+    ) -> Option<Taken> {
+        let kept = self.reservations.get(token).copied()?;
+        if kept.ends <= now {
+            return None;
+        }
+        self.reservations.remove(token);
+        let external = SocketAddr::new(kept.relay.external, kept.port);
+        self.taken.insert(external, Holder::Allocation(allocation));
+        Some(Taken {
+            external,
+            bind: SocketAddr::new(kept.relay.bind, kept.port),
+            token: None,
+        })
+    }
+
+    /// Gives a port back.
+    pub(super) fn release(&mut self, external: SocketAddr) {
+        self.taken.remove(&external);
+    }
+
+    /// Gives back what was kept for too long.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let taken = &mut self.taken;
+        self.reservations.retain(|_, kept| {
+            let lasts = kept.ends > now;
+            if !lasts {
+                taken.remove(&SocketAddr::new(kept.relay.external, kept.port));
+            }
+            lasts
+        });
+    }
+
+    /// When the next one is given back.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.reservations.values().map(|kept| kept.ends).min()
+    }
+}

@@ -1,0 +1,179 @@
+//! What is relayed, both ways (RFC 8656 §11, §12.6, §12.7). A packet costs no memory of its own.
+
+use std::net::SocketAddr;
+
+use twocan_wire::stun::{Attribute, Builder, Class, Message, Method, TransactionId};
+use twocan_wire::turn::{ChannelData, channel_data_header, padding};
+
+use super::allocation::{Binding, ClientKey, Family};
+use super::machine::{Server, owner_of, socket_of, way};
+use super::outbox::Way;
+use super::ports::Holder;
+use crate::contract::{Destination, Ecn, Path, SocketId};
+use crate::time::Now;
+
+impl Server {
+    #[inline]
+    pub(super) fn handle_channel_data(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        ecn: Ecn,
+        bytes: &[u8],
+    ) {
+        let Ok(ChannelData { channel, data }) = ChannelData::parse(bytes) else {
+            return self.counters.count("turn.malformed");
+        };
+        let peer = self.clients.get(&client).copied().and_then(|id| {
+            let allocation = self.allocation(id)?;
+            Some((id, allocation.peer_of(now.monotonic, channel)?))
+        });
+        match peer {
+            Some((id, peer)) => self.send_to_peer(now, id, peer, ecn, data),
+            None => self.traffic.unwanted += 1,
+        }
+    }
+
+    pub(super) fn handle_send(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        ecn: Ecn,
+        message: &Message<'_>,
+    ) {
+        let (mut peer, mut data) = (None, None);
+        for attribute in message.attributes() {
+            match attribute {
+                Attribute::XorPeerAddress(address) => peer = peer.or(Some(address)),
+                Attribute::Data(bytes) => data = data.or(Some(bytes)),
+                Attribute::Unknown { kind, .. } if kind < 0x8000 => {
+                    return self.counters.count("turn.unknown_attribute");
+                }
+                _ => {}
+            }
+        }
+        let (Some(peer), Some(data)) = (peer, data) else {
+            return self.counters.count("turn.incomplete_send");
+        };
+        match self.clients.get(&client).copied() {
+            Some(id) => self.send_to_peer(now, id, peer, ecn, data),
+            None => self.traffic.unwanted += 1,
+        }
+    }
+
+    #[inline]
+    fn send_to_peer(&mut self, now: Now, id: u32, peer: SocketAddr, ecn: Ecn, data: &[u8]) {
+        let rate = self.config.quotas.bytes_per_second;
+        let family = Family::of(peer.ip());
+        let Some(allocation) = self.allocation_mut(id) else {
+            return;
+        };
+        if !allocation.permits(now.monotonic, peer.ip()) || peer.port() == 0 {
+            self.traffic.unwanted += 1;
+            return;
+        }
+        if rate > 0 {
+            let upload = &mut allocation.upload;
+            if !upload.take(now.monotonic, rate, rate / 4, data.len() as u64) {
+                self.traffic.over_quota += 1;
+                return;
+            }
+        }
+        let Some(relay) = allocation.relay(family).copied() else {
+            return;
+        };
+        self.traffic.packets_to_peers += 1;
+        self.traffic.bytes_to_peers += data.len() as u64;
+        if self.ports.is_relay(peer.ip()) {
+            if let Some(Holder::Allocation(other)) = self.ports.holder(peer) {
+                return self.deliver(now, other, relay.external, ecn, data);
+            }
+            // A port of this machine on which nobody relays: a listener, or none at all.
+            if !self.config.policy.is_named(peer.ip()) {
+                self.traffic.unwanted += 1;
+                return;
+            }
+        }
+        if relay.binding != Binding::Bound {
+            self.traffic.unwanted += 1;
+            return;
+        }
+        let destination = Destination {
+            path: Path {
+                socket: socket_of(id, family),
+                local: relay.bind,
+            },
+            remote: peer,
+            ecn,
+        };
+        self.outbox.push(Way::Socket(destination), |out| {
+            out.extend_from_slice(data);
+        });
+    }
+
+    /// A datagram of a peer's arrived on a relayed socket.
+    #[inline]
+    pub(super) fn handle_peer(
+        &mut self,
+        now: Now,
+        socket: SocketId,
+        peer: SocketAddr,
+        ecn: Ecn,
+        data: &[u8],
+    ) {
+        if let Some((id, _)) = owner_of(socket) {
+            self.deliver(now, id, peer, ecn, data);
+        }
+    }
+
+    /// Hands to a client what a peer has sent.
+    #[inline]
+    fn deliver(&mut self, now: Now, id: u32, peer: SocketAddr, ecn: Ecn, data: &[u8]) {
+        let rate = self.config.quotas.bytes_per_second;
+        let Some(allocation) = self
+            .allocations
+            .get_mut(id as usize)
+            .and_then(Option::as_deref_mut)
+        else {
+            return;
+        };
+        let len = u16::try_from(data.len());
+        let (true, Ok(len)) = (allocation.permits(now.monotonic, peer.ip()), len) else {
+            self.traffic.unwanted += 1;
+            return;
+        };
+        if rate > 0 {
+            let download = &mut allocation.download;
+            if !download.take(now.monotonic, rate, rate / 4, data.len() as u64) {
+                self.traffic.over_quota += 1;
+                return;
+            }
+        }
+        self.traffic.packets_to_clients += 1;
+        self.traffic.bytes_to_clients += data.len() as u64;
+        let mut way = way(&allocation.client);
+        if let Way::Socket(destination) = &mut way {
+            destination.ecn = ecn;
+        }
+        let channel = allocation.channel_of(now.monotonic, peer);
+        let Some(channel) = channel else {
+            let mut id = [0; 12];
+            self.random.fill(&mut id);
+            return self.outbox.push(way, |out| {
+                let id = TransactionId(id);
+                let mut builder = Builder::new(out, Class::Indication, Method::DATA, id);
+                builder.attribute(Attribute::XorPeerAddress(peer));
+                builder.attribute(Attribute::Data(data));
+                builder.finish_bare();
+            });
+        };
+        let on_stream = matches!(way, Way::Stream(_));
+        self.outbox.push(way, |out| {
+            out.extend_from_slice(&channel_data_header(channel, len));
+            out.extend_from_slice(data);
+            if on_stream {
+                out.extend(std::iter::repeat_n(0, padding(data.len())));
+            }
+        });
+    }
+}

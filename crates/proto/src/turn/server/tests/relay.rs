@@ -1,0 +1,260 @@
+use super::*;
+use crate::turn::server::{LISTENERS_MAX, Quotas};
+use twocan_wire::turn::{ChannelData, channel_data_header};
+
+const PEER: &str = "203.0.113.9:7000";
+
+fn channel_data(number: u16, data: &[u8]) -> Vec<u8> {
+    let number = ChannelNumber::new(number).unwrap();
+    let mut out = channel_data_header(number, data.len() as u16).to_vec();
+    out.extend_from_slice(data);
+    out
+}
+
+fn binds(lab: &Lab) -> Vec<SocketAddr> {
+    let each = lab.events.iter().filter_map(|event| match event {
+        Event::Bind { address, .. } => Some(*address),
+        _ => None,
+    });
+    each.collect()
+}
+
+#[test]
+fn data_goes_both_ways_by_indications_once_permitted() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    let relayed = ann.allocate(&mut lab);
+    let peer = address(PEER);
+    assert_eq!(lab.exchange(ann.at, &send_indication(peer, b"early")), None);
+    assert_eq!(ann.permit(&mut lab, peer), None);
+    assert_eq!(binds(&lab), [relayed]);
+    lab.datagram(0, ann.at, &send_indication(peer, b"hello"));
+    assert_eq!(
+        lab.sent,
+        [(SocketId(LISTENERS_MAX), peer, b"hello".to_vec())]
+    );
+    lab.sent.clear();
+    // Another port of the same host is permitted, another host is not.
+    for (from, arrives) in [
+        (PEER, true),
+        ("203.0.113.9:1", true),
+        ("203.0.113.8:7000", false),
+    ] {
+        lab.sent.clear();
+        lab.datagram(LISTENERS_MAX, address(from), b"answer");
+        assert_eq!(lab.sent.len(), usize::from(arrives), "{from}");
+        for (socket, to, bytes) in &lab.sent {
+            assert_eq!((*socket, *to), (SocketId(0), ann.at));
+            assert_eq!(data_indication(bytes), (address(from), b"answer".to_vec()));
+        }
+    }
+    assert_eq!(lab.server.traffic().unwanted, 2);
+    assert_eq!(lab.server.traffic().bytes_to_peers, 5);
+    assert_eq!(lab.server.traffic().packets_to_clients, 2);
+}
+
+#[test]
+fn channels_stand_for_one_peer_each() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    let peer = address(PEER);
+    let other = address("203.0.113.9:7001");
+    assert_eq!(ann.bind(&mut lab, 0x4001, peer), None);
+    assert_eq!(ann.bind(&mut lab, 0x4001, peer), None);
+    assert_eq!(ann.bind(&mut lab, 0x4001, other), Some(400));
+    assert_eq!(ann.bind(&mut lab, 0x4002, peer), Some(400));
+    assert_eq!(ann.bind(&mut lab, 0x4002, other), None);
+    assert_eq!(
+        ann.bind(&mut lab, 0x4003, address("203.0.113.9:0")),
+        Some(400)
+    );
+    lab.datagram(0, ann.at, &channel_data(0x4001, b"one"));
+    lab.datagram(0, ann.at, &channel_data(0x4002, b"two"));
+    lab.datagram(0, ann.at, &channel_data(0x4003, b"none"));
+    let socket = SocketId(LISTENERS_MAX);
+    assert_eq!(
+        lab.sent,
+        [
+            (socket, peer, b"one".to_vec()),
+            (socket, other, b"two".to_vec())
+        ]
+    );
+    lab.sent.clear();
+    lab.datagram(LISTENERS_MAX, other, b"back");
+    let [(_, to, bytes)] = &lab.sent[..] else {
+        panic!("{:?}", lab.sent)
+    };
+    assert_eq!(*to, ann.at);
+    let read = ChannelData::parse(bytes).unwrap();
+    assert_eq!((read.channel.number(), read.data), (0x4002, &b"back"[..]));
+}
+
+#[test]
+fn permissions_end_after_five_minutes_and_channels_after_ten() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.ask(
+        &mut lab,
+        Method::ALLOCATE,
+        &[UDP, Attribute::Lifetime(3600)],
+    );
+    let peer = address(PEER);
+    assert_eq!(ann.bind(&mut lab, 0x4001, peer), None);
+    let relays = |lab: &mut Lab| {
+        lab.sent.clear();
+        lab.datagram(0, address("192.0.2.1:5000"), &channel_data(0x4001, b"x"));
+        !lab.sent.is_empty()
+    };
+    lab.wait(299);
+    assert!(relays(&mut lab));
+    lab.wait(1);
+    assert!(!relays(&mut lab));
+    assert_eq!(ann.permit(&mut lab, peer), None);
+    assert!(relays(&mut lab));
+    lab.wait(299);
+    assert!(relays(&mut lab));
+    ann.nonce.clear();
+    assert_eq!(ann.permit(&mut lab, peer), None);
+    lab.wait(1);
+    assert!(!relays(&mut lab));
+    // The number is free for another peer now.
+    assert_eq!(ann.bind(&mut lab, 0x4001, address("203.0.113.9:1")), None);
+}
+
+#[test]
+fn two_clients_meet_inside_without_a_socket() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    let mut bob = Client::bob("192.0.2.2:6000");
+    let (of_ann, of_bob) = (ann.allocate(&mut lab), bob.allocate(&mut lab));
+    assert_eq!(ann.permit(&mut lab, of_bob), None);
+    // Bob has not permitted her.
+    assert_eq!(lab.exchange(ann.at, &send_indication(of_bob, b"hi")), None);
+    assert_eq!(bob.bind(&mut lab, 0x4abc, of_ann), None);
+    lab.sent.clear();
+    lab.datagram(0, ann.at, &send_indication(of_bob, b"hi"));
+    let expected = channel_data(0x4abc, b"hi");
+    assert_eq!(lab.sent, [(SocketId(0), bob.at, expected)]);
+    lab.sent.clear();
+    lab.datagram(0, bob.at, &channel_data(0x4abc, b"ho"));
+    let [(_, to, bytes)] = &lab.sent[..] else {
+        panic!("{:?}", lab.sent)
+    };
+    assert_eq!(*to, ann.at);
+    assert_eq!(data_indication(bytes), (of_bob, b"ho".to_vec()));
+    assert_eq!(binds(&lab), []);
+    // A port of ours on which nobody relays is not reached, whatever listens there.
+    lab.sent.clear();
+    for port in [3478, 8080, 80] {
+        let own = SocketAddr::new(of_bob.ip(), port);
+        lab.datagram(0, ann.at, &send_indication(own, b"GET /"));
+    }
+    assert_eq!(lab.sent, []);
+}
+
+#[test]
+fn behind_an_address_translator_peers_see_the_outer_address() {
+    let mut config = config();
+    config.relays[0].bind = "10.0.0.5".parse().unwrap();
+    let mut lab = Lab::new(config);
+    let mut ann = Client::ann("192.0.2.1:5000");
+    let relayed = ann.allocate(&mut lab);
+    assert_eq!(relayed.ip(), address("198.51.100.1:0").ip());
+    assert_eq!(ann.permit(&mut lab, address(PEER)), None);
+    let bound = SocketAddr::new("10.0.0.5".parse().unwrap(), relayed.port());
+    assert_eq!(binds(&lab), [bound]);
+}
+
+#[test]
+fn a_port_that_cannot_be_bound_is_508_and_asked_for_again() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    lab.binds = false;
+    assert_eq!(ann.permit(&mut lab, address(PEER)), Some(508));
+    assert_eq!(ann.bind(&mut lab, 0x4000, address(PEER)), Some(508));
+    assert_eq!(
+        lab.exchange(ann.at, &send_indication(address(PEER), b"x")),
+        None
+    );
+    lab.binds = true;
+    assert_eq!(ann.bind(&mut lab, 0x4000, address(PEER)), None);
+    // A peer inside needs none.
+    assert_eq!(binds(&lab).len(), 3);
+}
+
+#[test]
+fn what_ends_closes_its_socket_and_late_datagrams_reach_nobody() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    assert_eq!(ann.permit(&mut lab, address(PEER)), None);
+    lab.wait(600);
+    let socket = SocketId(LISTENERS_MAX);
+    assert_eq!(lab.events.last(), Some(&Event::Close { socket }));
+    lab.sent.clear();
+    lab.datagram(LISTENERS_MAX, address(PEER), b"late");
+    // An answer about a socket that is gone changes nothing.
+    lab.server
+        .handle_bound(lab.now, socket, address(PEER), true);
+    lab.drain();
+    assert_eq!(lab.sent, []);
+}
+
+#[test]
+fn bandwidth_is_of_each_allocation_and_direction() {
+    let quotas = Quotas {
+        bytes_per_second: 100_000,
+        ..Quotas::default()
+    };
+    let mut lab = Lab::new(Config { quotas, ..config() });
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    assert_eq!(ann.permit(&mut lab, address(PEER)), None);
+    let burst = |lab: &mut Lab| {
+        lab.sent.clear();
+        for _ in 0..100 {
+            lab.datagram(0, ann.at, &send_indication(address(PEER), &[0; 1000]));
+        }
+        let there = lab.sent.len();
+        lab.sent.clear();
+        for _ in 0..100 {
+            lab.datagram(LISTENERS_MAX, address(PEER), &[0; 1000]);
+        }
+        (there, lab.sent.len())
+    };
+    assert_eq!(burst(&mut lab), (25, 25));
+    lab.now.monotonic += Duration::from_millis(100);
+    assert_eq!(burst(&mut lab), (10, 10));
+    assert_eq!(lab.server.traffic().over_quota, 150 + 180);
+}
+
+#[test]
+fn trains_leave_in_one_batch() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    assert_eq!(ann.bind(&mut lab, 0x4000, address(PEER)), None);
+    for len in [500, 500, 500, 200, 500] {
+        let mut bytes = channel_data(0x4000, &vec![1; len]);
+        let datagram = Datagram {
+            path: Path {
+                socket: SocketId(0),
+                local: address("198.51.100.1:3478"),
+            },
+            remote: ann.at,
+            ecn: Ecn::Ect0,
+            bytes: &mut bytes,
+        };
+        lab.server.handle_datagram(lab.now, datagram);
+    }
+    let mut batch = Batch::new();
+    let mut sizes = Vec::new();
+    while matches!(lab.server.poll_output(&mut batch), Output::Transmit) {
+        assert_eq!(batch.destination().unwrap().ecn, Ecn::Ect0);
+        sizes.push((batch.segments(), batch.segment_len()));
+        batch.clear();
+    }
+    assert_eq!(sizes, [(4, 500), (1, 500)]);
+}
