@@ -46,7 +46,7 @@ function gstreamer() {
  * such a run is done again and counted in the table. `known`: a fault that is expected until it is mended, recognised by what our side says.
  */
 export const PEERS = {
-  chromium: { command: node('chromium.mjs'), media: ['vp8', 'h264'], repair: ['ulpfec', 'flexfec', 'red'], loopback: true, simulcast: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
+  chromium: { command: node('chromium.mjs'), media: ['vp8', 'h264'], repair: ['ulpfec', 'flexfec', 'red', 'ccfb'], loopback: true, simulcast: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
   firefox: { command: node('firefox.mjs'), media: ['vp8'], loopback: false, simulcast: true, quick: true, checks: [program(firefox, 'browsers'), npm('puppeteer-core')] },
   aiortc: { command: [aiortcPython, script('aiortc_peer.py')], media: ['vp8', 'h264'], loopback: false, quick: true, checks: [program(aiortcPython, 'pypi')] },
   werift: { command: node('werift.mjs'), media: ['vp8'], loopback: false, quick: true, checks: [npm('werift')] },

@@ -41,6 +41,8 @@ const PEER_TIMEOUT_MEDIA_S = 45;
 const REPAIR_LOSS = 10;
 const REPAIR_SECONDS = 20;
 /** Messages of such a row: SCTP takes its time for each that is lost. */
+/** What rows of repair are about; `ccfb` is about reports of arrivals, which must tell of the loss. */
+const REPAIRS = ['ulpfec', 'flexfec', 'red', 'ccfb'];
 const REPAIR_PINGS = 2;
 
 /** Three qualities of a picture from a browser to ours, or the first of ours to a browser, whose answer refuses the others. */
@@ -131,6 +133,8 @@ function withoutNack(line) {
 /** What a side of a row of repair must have seen. */
 function repaired(by, name, { repair }) {
   if (!repair) return 'nothing said about repair';
+  // Reports of arrivals repair nothing, but it is loss that they must tell of.
+  if (by === 'ccfb') return name !== 'ours' || (repair.ccfb_messages_sent > 0 && repair.ccfb_messages_received > 0) ? null : `${repair.ccfb_messages_sent} reports by RFC 8888 sent, ${repair.ccfb_messages_received} received`;
   if (name === 'ours') {
     if (!(repair.fec_packets_received > 0)) return 'no redundancy arrived';
     if (!(repair.packets_recovered > 0)) return 'nothing was recovered';
@@ -179,7 +183,7 @@ function side(name, role, { codec, simulcast, repair, relay, pings }) {
   const { prefix, loopbackOnly } = repair ? lossy : relay ? relayed : network;
   if (name === 'ours') {
     const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
-    const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS), ...(repair === 'flexfec' ? ['--flexfec'] : [])] : [];
+    const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS), ...(['flexfec', 'ccfb'].includes(repair) ? [`--${repair}`] : [])] : [];
     const through = relay ? ['--relay-only', '--ice-server', relayed.servers[relay]] : [];
     const env = relay ? ['env', ...relayed.env] : [];
     return { name, ours: true, command: [...prefix, ...env, options.ours, 'peer', ...words, ...seconds, ...through, ...loopback] };
@@ -222,6 +226,7 @@ function facts(result) {
 }
 
 function repairFacts([{ repair: ours }, { repair: theirs }]) {
+  if (ours.ccfb_messages_received > 0) return `${ours.ccfb_messages_sent} reports by RFC 8888 sent, ${ours.ccfb_messages_received} received`;
   return `ours recovered ${ours.packets_recovered} by ${ours.fec_packets_received}, theirs: ${theirs.fec_packets_received} FEC packets, ${theirs.frames_decoded} decoded and ${theirs.frames_dropped} dropped, ${theirs.concealment_events} of ${theirs.audio_lost} sounds concealed`;
 }
 
@@ -281,7 +286,7 @@ function parse(words) {
     ...(media ? codecs.map((codec) => `media ${codec}`) : []),
     ...(media && !options.video ? [SIMULCAST] : []),
     ...(relay ? ['udp'].flatMap((by) => [`relay ${by}`, `relay ${by} vp8`]) : []),
-    ...(repair ? ['ulpfec', 'flexfec', 'red'].map((by) => `repair ${by}`) : []),
+    ...(repair ? REPAIRS.map((by) => `repair ${by}`) : []),
   ];
   options.pings ??= options.quick ? 50 : 200;
   if (options.ours === null && (options.pairs.length === 0 || options.pairs.flat().includes('ours'))) usage('--ours or --pair is needed');

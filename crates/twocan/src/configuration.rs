@@ -37,6 +37,10 @@ pub struct Configuration {
     /// and VP9. What the other side offers of it is accepted in any case. Default no: stacks that do
     /// not know it take its source for one more of media.
     pub offer_flexfec: bool,
+    /// Whether reports of arrivals as RFC 8888 has them are offered (`ack ccfb`), beside those of the
+    /// whole transport. They carry marks of congestion (ECN) and spare eight bytes in each packet.
+    /// What the other side offers of it is accepted in any case. Default no.
+    pub offer_congestion_feedback: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

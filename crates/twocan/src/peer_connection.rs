@@ -119,6 +119,7 @@ impl PeerConnection {
         config.turn_servers = servers.turn;
         config.ice_transport_policy = configuration.ice_transport_policy;
         config.offer_flexfec = configuration.offer_flexfec;
+        config.offer_congestion_feedback = configuration.offer_congestion_feedback;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");

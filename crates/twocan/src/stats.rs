@@ -56,6 +56,10 @@ pub struct TransportStats {
     pub selected_route: Option<(SocketAddr, SocketAddr)>,
     /// Datagrams that the system had no room for.
     pub packets_discarded_on_send: u64,
+    /// `ccfbMessagesSent`: reports of arrivals by stream (RFC 8888).
+    pub ccfb_messages_sent: u64,
+    /// `ccfbMessagesReceived`.
+    pub ccfb_messages_received: u64,
 }
 
 /// `RTCIceCandidatePairStats` with both candidates.
@@ -100,6 +104,7 @@ impl StatsReport {
         let peer = &state.peer;
         let sctp = peer.sctp_stats();
         let available = peer.available_outgoing_bitrate();
+        let feedback = peer.feedback_stats();
         let counters: Counters = peer.counters();
         Self {
             peer_connection: PeerConnectionStats {
@@ -114,6 +119,8 @@ impl StatsReport {
                 srtp_cipher: peer.srtp_profile().map(|profile| profile.as_str()),
                 selected_route: peer.route().map(|route| (route.path.local, route.remote)),
                 packets_discarded_on_send: state.datagrams_not_sent,
+                ccfb_messages_sent: feedback.ccfb_messages_sent,
+                ccfb_messages_received: feedback.ccfb_messages_received,
             },
             candidate_pairs: peer
                 .candidate_pairs()

@@ -17,6 +17,7 @@ main(async (options) => {
       '--disable-background-networking',
       '--disable-component-update',
       // Neither offered nor sent by default.
+      ...(options.repair === 'ccfb' ? ['--force-fieldtrials=WebRTC-RFC8888CongestionControlFeedback/Enabled,offer:true/'] : []),
       ...(options.repair === 'flexfec' ? ['--force-fieldtrials=WebRTC-FlexFEC-03/Enabled/WebRTC-FlexFEC-03-Advertised/Enabled/'] : []),
     ],
   });

@@ -1,6 +1,6 @@
 // One peer as one process, for the stacks that run in Node and for the browsers driven from it.
 //
-//   PEER offer|answer [--media] [--simulcast] [--video vp8|h264] [--repair ulpfec|flexfec|red] [--pings N] [--timeout SECONDS]
+//   PEER offer|answer [--media] [--simulcast] [--video vp8|h264] [--repair ulpfec|flexfec|red|ccfb] [--pings N] [--timeout SECONDS]
 //
 // Its description is one JSON line on stdout, the other side's one JSON line on stdin, then `RESULT {json}`. After
 // that it keeps echoing and sending media until stdin ends (or for HOLD_MS), so that the other side can finish too.
@@ -33,7 +33,7 @@ export function parseOptions(words) {
     if (words[at] === '--media') options.media = true;
     else if (words[at] === '--simulcast') options.simulcast = true;
     else if (words[at] === '--video' && ['vp8', 'h264'].includes(words[at + 1])) options.video = words[++at];
-    else if (words[at] === '--repair' && ['ulpfec', 'flexfec', 'red'].includes(words[at + 1])) options.repair = words[++at];
+    else if (words[at] === '--repair' && ['ulpfec', 'flexfec', 'red', 'ccfb'].includes(words[at + 1])) options.repair = words[++at];
     else if (words[at] === '--pings') options.pings = number(words[++at], '--pings');
     else if (words[at] === '--timeout') options.timeoutMs = 1000 * number(words[++at], '--timeout');
     else usage(`unknown argument ${words[at]}`);

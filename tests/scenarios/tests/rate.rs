@@ -60,6 +60,30 @@ fn a_steady_link_is_used_well_and_its_queue_stays_short() {
     }
 }
 
+/// Reports by stream (RFC 8888) in place of those of the whole transport.
+#[test]
+fn a_steady_link_is_used_as_well_with_reports_by_stream() {
+    for seed in few_seeds() {
+        let mut scene = Scene::new(&Plan {
+            adjust: |config| config.offer_congestion_feedback = true,
+            ..Plan::new("steady, RFC 8888", seed, ms(100))
+        });
+        scene.limit(Bitrate::kbps(2000), ms(300));
+        scene.run(seconds(10));
+        let steady = scene.run(seconds(30));
+        report(&scene, "after 10 s, 30 s", &steady);
+        for side in 0..2 {
+            let local = scene.call.peer(side).local_description();
+            let text = local.map(|own| own.sdp).unwrap_or_default();
+            assert!(text.contains("a=rtcp-fb:* ack ccfb"), "{text}");
+            assert_eq!(text.contains("transport-cc"), side == 0, "{text}");
+        }
+        assert!(steady.used >= 0.88, "{}: {:.3}", scene.name, steady.used);
+        let queue = steady.queue(95);
+        assert!(queue < ms(50), "{}: {queue:?}", scene.name);
+    }
+}
+
 #[test]
 fn a_fall_of_the_link_is_followed_within_a_second_and_sound_goes_on() {
     for seed in few_seeds() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use twocan_wire::rtcp::TransportFeedback;
+use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
 use twocan_wire::units::Bitrate;
 
 use super::Config;
@@ -221,30 +221,30 @@ impl CongestionControl {
     /// Transport-wide feedback came.
     pub fn handle_transport_feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let report = self.sent.arrivals(feedback);
-        let results = self.resolve(report);
-        self.bridge(&results);
-        self.handle_results(now, &results);
+        self.handle_report(now, report);
     }
 
-    /// A report came: packets by name, each with its arrival, or `None` for missing ones.
-    pub fn handle_report(
+    /// A report on streams came (RFC 8888).
+    pub fn handle_congestion_feedback(&mut self, now: Instant, feedback: &CongestionFeedback) {
+        let report = self.sent.stream_arrivals(feedback);
+        self.handle_report(now, report);
+    }
+
+    /// Packets by name, each with its arrival, or `None` for missing ones.
+    fn handle_report(
         &mut self,
         now: Instant,
         report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
     ) {
-        let results = self.resolve(report);
-        self.handle_results(now, &results);
-    }
-
-    fn resolve(
-        &mut self,
-        report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
-    ) -> Vec<PacketResult> {
         let (results, unknown) = self.sent.resolve(report);
         if unknown > 0 {
             self.counters.add("congestion.unknown_packet", unknown);
         }
-        results
+        if results.is_empty() {
+            return;
+        }
+        self.bridge(&results);
+        self.handle_results(now, &results);
     }
 
     /// Packets whose report was lost are taken to have arrived evenly since those before them:
@@ -266,9 +266,6 @@ impl CongestionControl {
     }
 
     fn handle_results(&mut self, now: Instant, results: &[PacketResult]) {
-        if results.is_empty() {
-            return;
-        }
         let mut arrived: Vec<(RemoteTime, PacketResult)> = results
             .iter()
             .filter_map(|result| Some((result.received_at?, *result)))

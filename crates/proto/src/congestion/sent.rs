@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use twocan_wire::ids::Ssrc;
-use twocan_wire::rtcp::TransportFeedback;
+use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
 use twocan_wire::seq::SeqNo16;
 
 /// Packets remembered; the oldest is forgotten for one more, and a late report on it is ignored.
@@ -90,6 +90,8 @@ pub struct SentPackets {
     rtp: BTreeMap<(u32, u16), u64>,
     /// The newest reference time, unwrapped.
     reference: Option<i64>,
+    /// The newest time of a report on streams, unwrapped.
+    stamp: Option<i64>,
     /// The number after the newest packet that a report was about.
     reported: u64,
 }
@@ -205,8 +207,8 @@ impl SentPackets {
     }
 
     /// The packets before `first` that no report was about, oldest first: when each was sent, and
-    /// its length. Transport-wide reports follow each other without gaps, so one was lost on its
-    /// way. What is handed out once is not handed out again, nor is anything up to `newest`.
+    /// its length. Reports follow each other without gaps, so one was lost on its way (or, with reports by
+    /// stream, all that came of a stream since). What is handed out once is not handed out again, nor is anything up to `newest`.
     pub(super) fn take_unreported(&mut self, first: u64, newest: u64) -> Vec<(Instant, usize)> {
         let from = self.reported.max(self.first);
         self.reported = self.reported.max(newest + 1);
@@ -220,6 +222,35 @@ impl SentPackets {
         gap.filter(|record| record.fate == Fate::Unknown)
             .map(|record| (record.sent_at, record.len))
             .collect()
+    }
+
+    /// Reads feedback on streams as a report. Its clock wraps every 18 hours. A packet whose time of
+    /// arrival is not told is left out.
+    pub(super) fn stream_arrivals(
+        &mut self,
+        feedback: &CongestionFeedback,
+    ) -> impl Iterator<Item = (PacketKey, Option<RemoteTime>)> + use<> {
+        let stated = i64::from(feedback.timestamp);
+        let unwrapped = self.stamp.map_or(stated, |newest| {
+            // The distance in 32 bits, signed.
+            newest.wrapping_add(i64::from(stated.wrapping_sub(newest) as i32))
+        });
+        self.stamp = Some(unwrapped);
+        let written = unwrapped.saturating_mul(1_000_000) / 65_536;
+        let streams = feedback.streams.iter().flat_map(|stream| {
+            let arrivals = stream.arrivals();
+            arrivals.map(|(sequence, packet)| (PacketKey::Rtp(stream.ssrc, sequence), packet))
+        });
+        let arrivals: Vec<_> = streams
+            .filter_map(|(key, packet)| {
+                let Some(packet) = packet else {
+                    return Some((key, None));
+                };
+                let offset = i64::from(packet.offset.units()?).saturating_mul(1_000_000) / 1024;
+                Some((key, Some(RemoteTime(written.saturating_sub(offset)))))
+            })
+            .collect();
+        arrivals.into_iter()
     }
 
     /// Reads transport-wide feedback as a report. Its clock wraps every 12 days.
@@ -250,6 +281,8 @@ impl SentPackets {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use twocan_wire::rtcp::{ArrivalOffset, Ecn, PacketArrival, StreamArrivals};
 
     use super::*;
     use crate::congestion::tests::instant;
@@ -319,6 +352,38 @@ mod tests {
         let (results, _) = sent.resolve(report.into_iter());
         let lens: Vec<_> = results.iter().map(|own| own.len).collect();
         assert_eq!(lens, [300, 200]);
+    }
+
+    #[test]
+    fn times_of_reports_on_streams_count_back_from_the_report_and_wrap() {
+        let mut sent = SentPackets::default();
+        let feedback = |timestamp, offset| CongestionFeedback {
+            sender: Ssrc(1),
+            streams: vec![StreamArrivals {
+                ssrc: Ssrc(5),
+                first: SeqNo16(65_535),
+                packets: vec![
+                    None,
+                    Some(PacketArrival {
+                        ecn: Ecn::NotCapable,
+                        offset,
+                    }),
+                ],
+            }],
+            timestamp,
+        };
+        let key = |sequence| PacketKey::Rtp(Ssrc(5), SeqNo16(sequence));
+        let before = feedback(0xffff_8000, ArrivalOffset::new(512));
+        let before: Vec<_> = sent.stream_arrivals(&before).collect();
+        assert_eq!(before[0], (key(65_535), None));
+        // Half a second later by the clock, a quarter more by the offset.
+        let after = feedback(0, ArrivalOffset::new(256));
+        let after: Vec<_> = sent.stream_arrivals(&after).collect();
+        let time = |report: &[(PacketKey, Option<RemoteTime>)]| report[1].1.unwrap().0;
+        assert_eq!(after[1].0, key(0));
+        assert_eq!(time(&after) - time(&before), 750_000);
+        let untold = feedback(0, ArrivalOffset::UNKNOWN);
+        assert_eq!(sent.stream_arrivals(&untold).count(), 1);
     }
 
     #[test]

@@ -100,8 +100,13 @@ impl Negotiator {
         let direction = transceiver
             .direction
             .intersect(section.direction.reversed());
-        let extensions = answer_extensions(&self.config, kind, section);
+        let mut extensions = answer_extensions(&self.config, kind, section);
         let codecs = common_codecs(&self.config, kind, section);
+        if codecs.iter().any(|codec| codec.feedback.ack_ccfb) {
+            // Reports by stream need no numbers of the transport.
+            let numbers = ExtensionKind::TransportSequence;
+            extensions.retain(|own| ExtensionKind::from_uri(&own.uri) != Some(numbers));
+        }
         let streams = simulcast::answered(&simulcast::Answered {
             config: &self.config,
             offer: section,

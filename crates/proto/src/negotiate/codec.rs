@@ -38,6 +38,9 @@ pub struct Feedback {
     pub transport_cc: bool,
     /// The receiver's estimate of the bandwidth.
     pub goog_remb: bool,
+    /// Arrival times and marks of all packets, stream by stream (RFC 8888). Where both sides
+    /// understand it, it takes the place of `transport_cc`.
+    pub ack_ccfb: bool,
 }
 
 impl Feedback {
@@ -48,6 +51,7 @@ impl Feedback {
         ccm_fir: true,
         transport_cc: true,
         goog_remb: true,
+        ack_ccfb: true,
     };
 
     /// What audio understands.
@@ -57,17 +61,20 @@ impl Feedback {
         ccm_fir: false,
         transport_cc: true,
         goog_remb: false,
+        ack_ccfb: true,
     };
 
     /// What both understand.
     #[must_use]
     pub fn intersect(self, other: Self) -> Self {
+        let ack_ccfb = self.ack_ccfb && other.ack_ccfb;
         Self {
             nack: self.nack && other.nack,
             nack_pli: self.nack_pli && other.nack_pli,
             ccm_fir: self.ccm_fir && other.ccm_fir,
-            transport_cc: self.transport_cc && other.transport_cc,
+            transport_cc: self.transport_cc && other.transport_cc && !ack_ccfb,
             goog_remb: self.goog_remb && other.goog_remb,
+            ack_ccfb,
         }
     }
 
@@ -79,11 +86,13 @@ impl Feedback {
             "ccm fir" => self.ccm_fir = true,
             "transport-cc" => self.transport_cc = true,
             "goog-remb" => self.goog_remb = true,
+            "ack ccfb" => self.ack_ccfb = true,
             _ => {}
         }
     }
 
-    /// The kinds as they stand in `a=rtcp-fb`.
+    /// The kinds as they stand in `a=rtcp-fb` of one payload type: all but that of RFC 8888, which
+    /// is for all of them (§6).
     pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
         [
             (self.goog_remb, "goog-remb"),

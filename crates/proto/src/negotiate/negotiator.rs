@@ -44,6 +44,9 @@ pub struct Config {
     /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no: it
     /// needs a source of its own, and stacks that do not know `FEC-FR` take that for media.
     pub offer_flexfec: bool,
+    /// Whether we offer reports of arrivals as RFC 8888 has them, beside those of the whole
+    /// transport; what a peer offers of it is accepted in any case. Default no.
+    pub offer_congestion_feedback: bool,
 }
 
 impl Config {
@@ -77,6 +80,7 @@ impl Config {
             sctp_port: 5000,
             receive_simulcast: false,
             offer_flexfec: false,
+            offer_congestion_feedback: false,
         }
     }
 

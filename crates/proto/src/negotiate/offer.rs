@@ -286,6 +286,9 @@ impl Numbers {
             };
             used.insert(payload_type);
             codec.payload_type = payload_type;
+            let before = known.and_then(|known| agreed.payload_types.get(&known));
+            codec.feedback.ack_ccfb &= negotiator.config.offer_congestion_feedback
+                || before.is_some_and(|before| before.feedback.ack_ccfb);
             codec.rtx = codec.rtx.and_then(|preferred| {
                 let known = agreed
                     .rtx_payload_types

@@ -111,6 +111,12 @@ impl Common<'_> {
         for codec in section.codecs {
             push_codec(&mut media, codec);
         }
+        if section.codecs.iter().any(|codec| codec.feedback.ack_ccfb) {
+            media.push(Attribute::RtcpFeedback(RtcpFeedback {
+                payload_type: None,
+                feedback: "ack ccfb".into(),
+            }));
+        }
         simulcast::write(&mut media, section.streams, section.simulcast);
         if section.direction.sends() {
             push_sources(&mut media, section, &self.config.cname);

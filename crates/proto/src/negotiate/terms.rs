@@ -370,6 +370,7 @@ impl<'a> CodecReading<'a> {
                     ccm_fir: own.ccm_fir || all.ccm_fir,
                     transport_cc: own.transport_cc || all.transport_cc,
                     goog_remb: own.goog_remb || all.goog_remb,
+                    ack_ccfb: own.ack_ccfb || all.ack_ccfb,
                 },
                 rtx: None,
             });

@@ -94,6 +94,7 @@ impl Peer {
         terms.audio_codecs = config.audio_codecs;
         terms.video_codecs = config.video_codecs;
         terms.offer_flexfec = config.offer_flexfec;
+        terms.offer_congestion_feedback = config.offer_congestion_feedback;
         terms.max_message_size = config.max_message_size;
         terms.receive_simulcast = config.receive_simulcast;
         let mut transport = Transport::new(

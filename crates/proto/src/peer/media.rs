@@ -328,5 +328,6 @@ fn to_codec(codec: &NegotiatedCodec) -> Codec {
         pli: codec.feedback.nack_pli,
         fir: codec.feedback.ccm_fir,
         transport_cc: codec.feedback.transport_cc,
+        ack_ccfb: codec.feedback.ack_ccfb,
     }
 }

@@ -63,6 +63,8 @@ pub struct Config {
     pub video_codecs: Arc<[Codec]>,
     /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no.
     pub offer_flexfec: bool,
+    /// As [`negotiate::Config::offer_congestion_feedback`]. Default no.
+    pub offer_congestion_feedback: bool,
     /// Start and bounds of the rate at which media is sent.
     pub congestion: congestion::Config,
     /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
@@ -85,6 +87,7 @@ impl Config {
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
             offer_flexfec: false,
+            offer_congestion_feedback: false,
             congestion: congestion::Config::default(),
             max_message_size: 262_144,
             receive_simulcast: false,

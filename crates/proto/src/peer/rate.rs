@@ -329,6 +329,9 @@ impl Transport {
                 Feedback::Transport(feedback) => {
                     self.congestion.handle_transport_feedback(at, &feedback);
                 }
+                Feedback::Congestion(feedback) => {
+                    self.congestion.handle_congestion_feedback(at, &feedback);
+                }
                 Feedback::Estimate(estimate) => {
                     self.congestion.handle_receiver_estimate(at, estimate);
                 }

@@ -8,7 +8,7 @@ use super::machine::Peer;
 use crate::dtls::Version;
 use crate::ice::{Candidate, Kind, PairState, PairStats, RelayProtocol, Route};
 use crate::keying::SrtpProfile;
-use crate::rtp::{InboundStats, OutboundStats};
+use crate::rtp::{InboundStats, OutboundStats, TransportFeedbackStats};
 
 /// `RTCIceCandidateStats` of a local candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,11 @@ impl Peer {
             }
         });
         stats.collect()
+    }
+
+    /// What was reported of arrivals, both ways.
+    pub fn feedback_stats(&self) -> TransportFeedbackStats {
+        self.transport.rtp.transport_stats()
     }
 
     /// The DTLS version agreed on, once connected.

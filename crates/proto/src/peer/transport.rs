@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use twocan_wire::demux::{Protocol, classify};
+use twocan_wire::rtcp;
 
 use super::rate::RetransmissionRate;
 use super::relay::{Outlet, Relays};
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
 use crate::congestion::{self, CongestionControl};
-use crate::contract::{Batch, Datagram, Destination, Path, SocketId};
+use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
 use crate::ice::{self, Agent, Route};
@@ -154,7 +155,7 @@ impl Transport {
             path,
             remote,
             bytes,
-            ..
+            ecn,
         } = datagram;
         let at = now.monotonic;
         let protocol = match classify(bytes) {
@@ -173,7 +174,7 @@ impl Transport {
             Protocol::Stun => false,
             Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
             Protocol::Dtls => self.handle_dtls(at, bytes),
-            Protocol::Rtp => self.handle_rtp(now, bytes),
+            Protocol::Rtp => self.handle_rtp(now, bytes, ecn),
             Protocol::Rtcp => self.handle_rtcp(now, bytes),
         }
     }
@@ -484,15 +485,21 @@ impl Transport {
         !self.dtls.is_connected() || !self.dtls_connected() || self.dtls.has_event()
     }
 
-    fn handle_rtp(&mut self, now: Now, bytes: &mut [u8]) -> bool {
+    fn handle_rtp(&mut self, now: Now, bytes: &mut [u8], ecn: Ecn) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtp(bytes) {
             Ok(len) => {
                 self.ice.note_received(now.monotonic);
-                self.rtp
-                    .handle_rtp(now, bytes.get(..len).unwrap_or_default());
+                let ecn = match ecn {
+                    Ecn::NotEct => rtcp::Ecn::NotCapable,
+                    Ecn::Ect1 => rtcp::Ecn::Ect1,
+                    Ecn::Ect0 => rtcp::Ecn::Ect0,
+                    Ecn::Ce => rtcp::Ecn::CongestionExperienced,
+                };
+                let packet = bytes.get(..len).unwrap_or_default();
+                self.rtp.handle_marked_rtp(now, packet, ecn);
                 false
             }
             Err(rejected) => self.drop(rejected.reason()),

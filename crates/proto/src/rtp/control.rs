@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use twocan_wire::ids::Ssrc;
 use twocan_wire::rtcp::{
-    self, Bye, Fir, FirEntry, Nack, Packet, Pli, ReceiverReport, ReportBlock, Sdes,
+    self, Bye, Ecn, Fir, FirEntry, Nack, Packet, PacketArrival, Pli, ReceiverReport, ReportBlock,
+    Sdes,
 };
 
 use super::session::Session;
@@ -88,6 +89,18 @@ impl Session {
                 self.push_feedback(Feedback::Transport(feedback));
             }
             Packet::Sdes(names) => self.handle_names(&names),
+            Packet::CongestionFeedback(feedback) if self.reports_streams => {
+                let packets = || feedback.streams.iter().flat_map(|own| &own.packets);
+                let marked = |own: &&PacketArrival| own.ecn == Ecn::CongestionExperienced;
+                let arrived = packets().flatten().count() as u64;
+                let stats = &mut self.transport_stats;
+                stats.feedback_received += 1;
+                stats.packets_arrived += arrived;
+                stats.ccfb_messages_received += 1;
+                stats.packets_missing += packets().count() as u64 - arrived;
+                stats.packets_marked += packets().flatten().filter(marked).count() as u64;
+                self.push_feedback(Feedback::Congestion(feedback));
+            }
             // We ask for neither.
             Packet::CongestionFeedback(_) | Packet::ExtendedReport(_) => {
                 self.counters.count("rtcp.not_negotiated");
@@ -203,6 +216,11 @@ impl Session {
         if let Some(feedback) = self.arrivals.take_feedback(at, own) {
             feedback.write(out);
             self.transport_stats.feedback_sent += 1;
+        }
+        if let Some(feedback) = self.streams.take_feedback(now, own) {
+            feedback.write(out);
+            self.transport_stats.feedback_sent += 1;
+            self.transport_stats.ccfb_messages_sent += 1;
         }
         for stream in self.receive.values_mut() {
             if out.len() > COMPOUND_LEN {

@@ -9,6 +9,8 @@ use super::{Departure, Media};
 impl Departure {
     pub(super) fn new(header: &HeaderFields, media: &Media, sent: Sent) -> Self {
         let numbered = media.extensions_send.id(ExtensionKind::TransportSequence);
+        // Reports by stream name a packet by its own number.
+        let numbered = numbered.filter(|_| !media.codecs.iter().any(|codec| codec.ack_ccfb));
         Self {
             ssrc: header.ssrc,
             sequence_number: header.sequence_number,

@@ -39,6 +39,7 @@ mod send;
 mod session;
 mod split;
 mod stats;
+mod streams;
 mod synchronize;
 mod transport;
 
@@ -59,7 +60,7 @@ use thiserror::Error;
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::payload::{Inspection, PayloadError, av1, h264, h265, vp8, vp9};
-use twocan_wire::rtcp::TransportFeedback;
+use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
 use twocan_wire::rtp::{AudioLevel, ExtensionMap, Resolution};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
@@ -177,8 +178,10 @@ pub struct Codec {
     pub pli: bool,
     /// Whether a key frame may be demanded.
     pub fir: bool,
-    /// Whether arrival times are reported.
+    /// Whether arrival times are reported by transport-wide numbers.
     pub transport_cc: bool,
+    /// Whether arrival times are reported by stream (RFC 8888). Both at once are not agreed on.
+    pub ack_ccfb: bool,
 }
 
 /// A media section as it was agreed on.
@@ -406,8 +409,10 @@ pub struct Departure {
 /// What the remote side says about the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feedback {
-    /// When packets arrived.
+    /// When packets arrived, by transport-wide numbers.
     Transport(TransportFeedback),
+    /// When packets arrived, and how they were marked, by stream (RFC 8888).
+    Congestion(CongestionFeedback),
     /// How much it thinks the path carries (REMB).
     Estimate(Bitrate),
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
+use twocan_wire::rtcp::Ecn;
 use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header};
 use twocan_wire::seq::SeqNo16;
 
@@ -14,10 +15,11 @@ use super::receive::{Moment, Origin, ReceiveStream};
 use super::repaired::Received;
 use super::send::SendStream;
 use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
+use super::streams::StreamLogs;
 use super::transport::ArrivalLog;
 use super::{
-    Backlog, Class, Delivery, Departure, Event, Feedback, Media, OutgoingFrame, OutgoingPacket,
-    SendError,
+    Backlog, Class, Codec, Delivery, Departure, Event, Feedback, Media, OutgoingFrame,
+    OutgoingPacket, SendError,
 };
 use crate::counters::Counters;
 use crate::random::Random;
@@ -48,6 +50,9 @@ pub struct Session {
     transport_sequence: SeqNo16,
     pub(super) arrivals: ArrivalLog,
     pub(super) reports_arrivals: bool,
+    /// The same by stream.
+    pub(super) streams: StreamLogs,
+    pub(super) reports_streams: bool,
     /// Sources of ours that ended and are to be told so.
     pub(super) ended: Vec<Ssrc>,
     pub(super) rtt: Duration,
@@ -87,6 +92,8 @@ impl Session {
             allocations: BTreeMap::new(),
             arrivals: ArrivalLog::default(),
             reports_arrivals: false,
+            streams: StreamLogs::default(),
+            reports_streams: false,
             ended: Vec::new(),
             rtt: RTT_DEFAULT,
             feedback: VecDeque::new(),
@@ -108,9 +115,12 @@ impl Session {
                 self.extensions.insert(kind, id);
             }
         }
-        self.reports_arrivals = media
-            .iter()
-            .any(|section| section.codecs.iter().any(|codec| codec.transport_cc));
+        let any = |has: fn(&Codec) -> bool| {
+            let mut codecs = media.iter().flat_map(|section| &section.codecs);
+            codecs.any(has)
+        };
+        self.reports_arrivals = any(|codec| codec.transport_cc);
+        self.reports_streams = any(|codec| codec.ack_ccfb);
         let section = |mid: &Mid| media.iter().find(|section| section.mid == *mid);
         let ended = &mut self.ended;
         self.send.retain(|ssrc, stream| {
@@ -235,15 +245,20 @@ impl Session {
             .for_each(ReceiveStream::want_key_frame);
     }
 
-    /// Takes a decrypted and authenticated RTP packet.
+    /// Takes a decrypted and authenticated RTP packet that came without a mark.
     pub fn handle_rtp(&mut self, now: Now, packet: &[u8]) {
-        if let Err(reason) = self.try_handle_rtp(now, packet) {
+        self.handle_marked_rtp(now, packet, Ecn::NotCapable);
+    }
+
+    /// Takes a decrypted and authenticated RTP packet, and how it was marked on its way.
+    pub fn handle_marked_rtp(&mut self, now: Now, packet: &[u8], ecn: Ecn) {
+        if let Err(reason) = self.try_handle_rtp(now, packet, ecn) {
             self.counters.count(reason);
         }
         self.drain_arrived();
     }
 
-    fn try_handle_rtp(&mut self, now: Now, packet: &[u8]) -> Result<(), &'static str> {
+    fn try_handle_rtp(&mut self, now: Now, packet: &[u8], ecn: Ecn) -> Result<(), &'static str> {
         let moment = self.moment(now);
         let now = now.monotonic;
         let header = Header::parse(packet).map_err(|_| "rtp.bad_header")?;
@@ -252,6 +267,18 @@ impl Session {
         if let (Some(sequence), true) = (values.transport_sequence, self.reports_arrivals) {
             self.arrivals
                 .handle_arrival(now, sequence, header.ssrc, packet.len());
+        }
+        if self.reports_streams {
+            let known = self.streams.handle_arrival(
+                moment.now,
+                header.ssrc,
+                header.sequence_number,
+                ecn,
+                packet.len(),
+            );
+            if !known {
+                self.counters.count("rtp.arrival_not_reported");
+            }
         }
         let target = self.target(now, header.ssrc, header.payload_type, payload, &values)?;
         let (ssrc, content, sequence_number, payload, origin) = match target {
@@ -357,12 +384,14 @@ impl Session {
         backlog
     }
 
-    /// Whether the remote side reports when packets arrive: transport-wide numbers are agreed on,
-    /// and so is the feedback.
+    /// Whether the remote side reports when packets arrive: by stream, or by transport-wide numbers
+    /// where those are agreed on as well.
     pub fn has_transport_feedback(&self) -> bool {
         self.media.iter().any(|media| {
             let numbers = media.extensions_send.id(ExtensionKind::TransportSequence);
-            media.sends && numbers.is_some() && media.codecs.iter().any(|codec| codec.transport_cc)
+            let numbered = |codec: &Codec| codec.transport_cc && numbers.is_some();
+            let mut codecs = media.codecs.iter();
+            media.sends && codecs.any(|codec| codec.ack_ccfb || numbered(codec))
         })
     }
 
@@ -391,6 +420,7 @@ impl Session {
             add(stream.feedback_at(), "rtp feedback");
         }
         add(self.arrivals.due_at(), "rtp transport feedback");
+        add(self.streams.due_at(), "rtp congestion feedback");
         Deadline::earlier(earliest, self.poll_gap_timeout())
     }
 

@@ -204,7 +204,7 @@ impl InboundStats {
     }
 }
 
-/// What transport-wide feedback says about the packets that we sent.
+/// What feedback about arrivals says of the packets that we sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TransportFeedbackStats {
     /// Feedback packets received.
@@ -213,6 +213,12 @@ pub struct TransportFeedbackStats {
     pub packets_arrived: u64,
     /// Packets reported as missing at the time.
     pub packets_missing: u64,
+    /// Packets reported as marked by a congested router (RFC 8888).
+    pub packets_marked: u64,
     /// Feedback packets sent.
     pub feedback_sent: u64,
+    /// Those among the received ones that are of RFC 8888 (`ccfbMessagesReceived`).
+    pub ccfb_messages_received: u64,
+    /// Those among the sent ones that are of RFC 8888 (`ccfbMessagesSent`).
+    pub ccfb_messages_sent: u64,
 }

@@ -39,6 +39,7 @@ pub(super) fn media(mid: &str, format: Format, ssrc: u32) -> Media {
             pli: video,
             fir: video,
             transport_cc: true,
+            ack_ccfb: false,
         }],
         extensions_send: extensions,
         extensions_receive: extensions,

@@ -31,6 +31,53 @@ const STATUSES_MAX: u64 = 450;
 const DELTA_US: i64 = 250;
 const REFERENCE_DELTAS: i64 = 256;
 
+/// When the next report is due.
+#[derive(Debug, Default)]
+pub(super) struct ReportClock {
+    due_at: Option<Instant>,
+    interval: Option<Duration>,
+    /// Bytes since the last report, and when that was.
+    len: usize,
+    reported_at: Option<Instant>,
+}
+
+impl ReportClock {
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.due_at
+    }
+
+    /// A packet of `len` bytes arrived.
+    pub(super) fn handle_arrival(&mut self, now: Instant, len: usize) {
+        self.len += len;
+        let interval = self.interval.unwrap_or(INTERVAL_START);
+        self.due_at.get_or_insert(now + interval);
+    }
+
+    /// Whether a report is due; fits the interval to the rate since the last one.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+        if self.due_at.is_none_or(|due| due > now) {
+            return false;
+        }
+        self.due_at = None;
+        let len = std::mem::take(&mut self.len);
+        let Some(last) = self.reported_at.replace(now) else {
+            return true;
+        };
+        let elapsed = now.saturating_duration_since(last);
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if let (Some(per_byte), false) = (elapsed.checked_div(len), elapsed.is_zero()) {
+            let interval = per_byte.saturating_mul(FEEDBACK_LEN * SHARE_DIVISOR);
+            self.interval = Some(interval.clamp(INTERVAL_MIN, INTERVAL_MAX));
+        }
+        true
+    }
+
+    /// There is more to report than the report before could hold.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        self.due_at = Some(now);
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct ArrivalLog {
     unwrapper: Unwrapper16,
@@ -39,11 +86,7 @@ pub(super) struct ArrivalLog {
     epoch: Option<Instant>,
     /// The first number not yet reported on.
     next: Option<u64>,
-    due_at: Option<Instant>,
-    interval: Option<Duration>,
-    /// Bytes since the last report, and when that was.
-    len: usize,
-    reported_at: Option<Instant>,
+    clock: ReportClock,
     count: u8,
     /// A source to name in the report; which one does not matter.
     media: Option<Ssrc>,
@@ -66,27 +109,11 @@ impl ArrivalLog {
             self.arrivals.pop_first();
         }
         self.media = Some(ssrc);
-        self.len += len;
-        let interval = self.interval.unwrap_or(INTERVAL_START);
-        self.due_at.get_or_insert(now + interval);
-    }
-
-    /// Fits the interval to the rate since the last report.
-    fn adapt_interval(&mut self, now: Instant) {
-        let len = std::mem::take(&mut self.len);
-        let Some(last) = self.reported_at.replace(now) else {
-            return;
-        };
-        let elapsed = now.saturating_duration_since(last);
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        if let (Some(per_byte), false) = (elapsed.checked_div(len), elapsed.is_zero()) {
-            let interval = per_byte.saturating_mul(FEEDBACK_LEN * SHARE_DIVISOR);
-            self.interval = Some(interval.clamp(INTERVAL_MIN, INTERVAL_MAX));
-        }
+        self.clock.handle_arrival(now, len);
     }
 
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.due_at
+        self.clock.due_at()
     }
 
     /// A report on everything since the one before, or on as much as fits.
@@ -95,11 +122,9 @@ impl ArrivalLog {
         now: Instant,
         sender: Ssrc,
     ) -> Option<TransportFeedback> {
-        if self.due_at.is_none_or(|due| due > now) {
+        if !self.clock.take_due(now) {
             return None;
         }
-        self.due_at = None;
-        self.adapt_interval(now);
         let (first, first_time) = self.arrivals.first_key_value().map(|(a, b)| (*a, *b))?;
         // What came late is reported again from there; a gap too long to list is left out.
         let start = self.next.unwrap_or(first).min(first);
@@ -113,7 +138,7 @@ impl ArrivalLog {
             let delta = i16::try_from(arrival - time);
             // A pause too long for a delta begins a report of its own.
             let (Ok(delta), true) = (delta, sequence - start < STATUSES_MAX) else {
-                self.due_at = Some(now);
+                self.clock.go_on(now);
                 break;
             };
             let gap = usize::try_from(sequence - next).unwrap_or(0);
@@ -188,7 +213,7 @@ mod tests {
                     reports.push(now);
                 }
             }
-            let interval = log.interval.unwrap();
+            let interval = log.clock.interval.unwrap();
             let expected = Duration::from_millis(expected);
             let off = interval.abs_diff(expected);
             assert!(off < expected / 8, "{interval:?}, not {expected:?}");

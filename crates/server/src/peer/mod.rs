@@ -59,6 +59,9 @@ pub(crate) struct Arguments {
     /// Also offer FlexFEC for video.
     #[arg(long)]
     flexfec: bool,
+    /// Offer reports of arrivals as RFC 8888 has them
+    #[arg(long)]
+    ccfb: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -128,6 +131,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
         loopback_candidates: arguments.loopback,
         receive_simulcast: arguments.simulcast,
         offer_flexfec: arguments.flexfec,
+        offer_congestion_feedback: arguments.ccfb,
         ..Configuration::default()
     };
     arguments.ice.apply(&mut configuration);

@@ -64,6 +64,8 @@ impl Outcome {
         self.set(
             "repair",
             json!({
+                "ccfb_messages_sent": stats.transport.ccfb_messages_sent,
+                "ccfb_messages_received": stats.transport.ccfb_messages_received,
                 "fec_packets_sent": sum(|own| own.fec_packets_sent),
                 "fec_bytes_sent": sum(|own| own.fec_bytes_sent),
                 "fec_packets_received": received(|own| own.fec_packets_received),

@@ -109,6 +109,7 @@ pub(super) fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media
             pli: video,
             fir: video,
             transport_cc: true,
+            ack_ccfb: false,
         }],
         extensions_send: extensions,
         extensions_receive: extensions,

@@ -206,6 +206,19 @@ const ROWS: &[Row] = &[
         measure: |rig| rig.lossy(100, Loss::None),
     },
     Row {
+        name: "steady, reports by RFC 8888",
+        special: nothing,
+        measure: |rig| {
+            let mut scene = Scene::new(&Plan {
+                adjust: |config| config.offer_congestion_feedback = true,
+                ..rig.plan(100)
+            });
+            scene.limit(Bitrate::kbps(2000), Duration::from_millis(300));
+            scene.run(BEFORE);
+            measure(&mut scene, 100)
+        },
+    },
+    Row {
         name: "fall from 3 to 0.5 Mbit/s, RTT 50 ms",
         special: |seconds| format!("target below 0.55 after {}", took(seconds)),
         measure: fall,
