@@ -65,6 +65,9 @@ pub const RESERVATION_LASTS: Duration = Duration::from_secs(30);
 /// Longest message or ChannelData on a stream, in bytes; a longer one ends the stream.
 pub const STREAM_FRAME_LEN_MAX: usize = 16 * 1024;
 
+/// The same before there is an allocation: requests are short, and anybody can connect.
+pub const STREAM_REQUEST_LEN_MAX: usize = 2 * 1024;
+
 /// How long a stream may stay without an allocation, and how long one message may take.
 pub const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 
