@@ -1,7 +1,9 @@
 // Where the processes run: on this host's own addresses, or, on a machine with nothing but lo, in a namespace made
 // for the run that has one more interface (several stacks do not gather 127.0.0.1).
-import { execFileSync } from 'node:child_process';
-import { networkInterfaces } from 'node:os';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 // A documentation range (RFC 5737), so that nothing real can be meant.
 const ADDRESS = '198.51.100.1';
@@ -22,6 +24,47 @@ export function enterLossyNetwork(percent) {
   } catch (error) {
     network.close();
     return { prefix: [], describe: '', close() {}, why: `nft cannot drop datagrams at random: ${String(error.stderr ?? error.message).trim().split('\n')[0]}` };
+  }
+}
+
+/** How long the relay may take to answer for the first time. */
+const RELAY_START_MS = 8_000;
+
+/** As `enterNetwork`, always a namespace, in which coturn runs: `servers` are its URLs with user and password, `env` what TLS needs. */
+export function enterRelayNetwork() {
+  const network = makeNamespace(`twocan-relay-${process.pid}`);
+  if (network.prefix.length === 0) return network;
+  const folder = mkdtempSync(join(tmpdir(), 'twocan-relay-'));
+  const inside = (...words) => execFileSync(network.prefix[0], [...network.prefix.slice(1), ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let server;
+  const close = () => {
+    server?.kill('SIGTERM');
+    rmSync(folder, { recursive: true, force: true });
+    network.close();
+  };
+  try {
+    const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => join(folder, name));
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=relay', '-addext', `subjectAltName=IP:${ADDRESS}`, '-addext', 'basicConstraints=critical,CA:FALSE', '-keyout', key, '-out', certificate], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const words = ['turnserver', '-n', '--no-cli', '--no-dtls', '--log-file=stdout', '-L', ADDRESS, '-E', ADDRESS, '-r', 'lab', '-u', 'user:secret', '-a', `--cert=${certificate}`, `--pkey=${key}`, '--min-port=50000', '--max-port=50500', `--pidfile=${join(folder, 'pid')}`];
+    server = spawn(network.prefix[0], [...network.prefix.slice(1), ...words], { stdio: 'ignore' });
+    server.on('error', () => {});
+    const started = Date.now();
+    for (;;) {
+      try {
+        inside('timeout', '0.5', 'turnutils_stunclient', ADDRESS);
+        break;
+      } catch (error) {
+        if (Date.now() - started > RELAY_START_MS) throw error;
+        execFileSync('sleep', ['0.2']);
+      }
+    }
+    const url = (scheme, rest) => `${scheme}:user:secret@${ADDRESS}${rest}`;
+    const servers = { udp: url('turn', ''), tcp: url('turn', '?transport=tcp'), tls: url('turns', '') };
+    return { ...network, describe: `${network.describe} with coturn`, servers, env: [`SSL_CERT_FILE=${certificate}`], close };
+  } catch (error) {
+    close();
+    const why = String(error.stderr ?? '').trim().split('\n')[0] || error.message;
+    return { prefix: [], describe: '', close() {}, why: `no coturn: ${why}` };
   }
 }
 

@@ -8,7 +8,7 @@
 import { accessSync, constants, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PEERS, knownRed, notRunnable, peersOwnRace } from './catalog.mjs';
-import { enterLossyNetwork, enterNetwork } from './network.mjs';
+import { enterLossyNetwork, enterNetwork, enterRelayNetwork } from './network.mjs';
 import { audioCount, runPair, stopAll, videoFrames } from './pair.mjs';
 
 const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
@@ -20,6 +20,8 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --media-only       media rows only
   --repair           rows with lost packets as well, where the peer has FEC or RED (needs root and nft)
   --repair-only      these rows only
+  --relay            rows through coturn as well: ours uses nothing but the relay (needs root and coturn)
+  --relay-only       these rows only
   --video CODEC      vp8 or h264: media rows with this codec only
   --pings N          messages per run (default 200, 50 with --quick)
   --repeat N         every row N times; it is green only when all of them are
@@ -50,7 +52,8 @@ const RACE_RETRIES_MAX = 4;
 const options = parse(process.argv.slice(2));
 const network = enterNetwork();
 const lossy = options.kinds.some(isRepair) ? enterLossyNetwork(REPAIR_LOSS) : null;
-process.on('exit', () => { network.close(); lossy?.close(); });
+const relayed = options.kinds.some(isRelay) ? enterRelayNetwork() : null;
+process.on('exit', () => { network.close(); lossy?.close(); relayed?.close(); });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
 
 const rows = options.pairs.length > 0 ? pairRows() : matrixRows();
@@ -74,11 +77,12 @@ console.log(`${count('pass')} passed, ${count('FAIL')} failed, ${count('NOT RUN'
 process.exit(count('FAIL') > 0 ? 1 : 0);
 
 function matrixRows() {
-  return options.peers.flatMap((name) => options.kinds.flatMap((kind) => [
+  const own = options.kinds.filter(isRelay).map((kind) => ({ offerer: 'ours', answerer: 'ours', kind }));
+  return [...own, ...options.peers.flatMap((name) => options.kinds.flatMap((kind) => [
     { offerer: 'ours', answerer: name, kind },
     { offerer: name, answerer: 'ours', kind },
     // What an answerer prefers does not bind what it sends: with VP8 in our offer, VP8 may come.
-  ].filter((row) => kind !== 'media h264' || row.answerer === 'ours'))).filter(possible);
+  ].filter((row) => kind !== 'media h264' || row.answerer === 'ours')))].filter(possible);
 }
 
 function pairRows() {
@@ -92,16 +96,26 @@ function possible({ offerer, answerer, kind }) {
   if (kind === SIMULCAST) return [offerer, answerer].includes('ours') && [offerer, answerer].some((name) => PEERS[name]?.simulcast);
   const others = [offerer, answerer].filter((name) => name !== 'ours').map((name) => PEERS[name]);
   if (isRepair(kind)) return others.every((peer) => peer.repair?.includes(repairOf(kind)));
-  return kind === 'data' || others.every((peer) => peer.media.includes(codecOf(kind)));
+  return codecOf(kind) === null || others.every((peer) => peer.media.includes(codecOf(kind)));
 }
 
-/** A kind is `data`, `media` and the video codec that the peer is told to insist on, media with three qualities, or `repair` and by what. */
+/** A kind is `data`, `media` and the video codec that the peer is told to insist on, media with three qualities, `repair` and by what, or `relay`, how it is reached, and with media the codec. */
 function codecOf(kind) {
+  if (isRelay(kind)) return kind.split(' ')[2] ?? null;
   return kind === 'data' ? null : isRepair(kind) || kind === SIMULCAST ? 'vp8' : kind.replace('media ', '');
 }
 
 function isRepair(kind) {
   return kind.startsWith('repair ');
+}
+
+function isRelay(kind) {
+  return kind.startsWith('relay ');
+}
+
+/** What ours must say of a row of relays. */
+function throughRelay(name, { pair }) {
+  return name !== 'ours' || pair?.local?.type === 'relay' ? null : `the local candidate is ${pair?.local?.type}`;
 }
 
 function repairOf(kind) {
@@ -140,15 +154,17 @@ async function runRow(row) {
   }
   const codec = codecOf(row.kind);
   const repair = repairOf(row.kind);
+  const relay = isRelay(row.kind) ? row.kind.split(' ')[1] : null;
+  if (relay && relayed.why) return { ...row, state: 'NOT RUN', why: relayed.why };
   if (repair && lossy.why) return { ...row, state: 'NOT RUN', why: lossy.why };
   const simulcast = row.kind === SIMULCAST;
   const pings = repair ? REPAIR_PINGS : options.pings;
-  const make = (name, role) => side(name, role, { codec, simulcast, repair, pings });
+  const make = (name, role) => side(name, role, { codec, simulcast, repair, relay, pings });
   const runs = [];
   let retries = 0;
   while (runs.length < options.repeat) {
     const run = await runPair(make(row.offerer, 'offer'), make(row.answerer, 'answer'), {
-      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}),
+      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}), ...(relay ? { must: throughRelay } : {}),
     });
     if (peersOwnRace(row, run) && retries < RACE_RETRIES_MAX * options.repeat) retries += 1;
     else runs.push(run);
@@ -158,13 +174,15 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs, retries };
 }
 
-function side(name, role, { codec, simulcast, repair, pings }) {
+function side(name, role, { codec, simulcast, repair, relay, pings }) {
   const words = [role, ...(codec ? ['--media'] : []), ...(simulcast ? ['--simulcast'] : []), '--pings', String(pings)];
-  const { prefix, loopbackOnly } = repair ? lossy : network;
+  const { prefix, loopbackOnly } = repair ? lossy : relay ? relayed : network;
   if (name === 'ours') {
     const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
     const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS), ...(repair === 'flexfec' ? ['--flexfec'] : [])] : [];
-    return { name, ours: true, command: [...prefix, options.ours, 'peer', ...words, ...seconds, ...loopback] };
+    const through = relay ? ['--relay-only', '--ice-server', relayed.servers[relay]] : [];
+    const env = relay ? ['env', ...relayed.env] : [];
+    return { name, ours: true, command: [...prefix, ...env, options.ours, 'peer', ...words, ...seconds, ...through, ...loopback] };
   }
   const timeout = ['--timeout', String(codec ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];
   const video = codec ? ['--video', codec] : [];
@@ -233,7 +251,7 @@ function parse(words) {
   const peer = (name) => PEERS[name] || name === 'ours' ? name : usage(`no peer ${name}`);
   words = [...words];
   let named = false;
-  let [data, media, repair] = [true, false, false];
+  let [data, media, repair, relay] = [true, false, false, false];
   while (words.length > 0) {
     const word = words.shift();
     if (word === '--ours') options.ours = resolve(next(word));
@@ -244,6 +262,8 @@ function parse(words) {
     else if (word === '--media-only') [data, media] = [false, true];
     else if (word === '--repair') repair = true;
     else if (word === '--repair-only') [data, repair] = [false, true];
+    else if (word === '--relay') relay = true;
+    else if (word === '--relay-only') [data, relay] = [false, true];
     else if (word === '--video') { options.video = next(word); if (!['vp8', 'h264'].includes(options.video)) usage('--video is vp8 or h264'); }
     else if (word === '--pings') options.pings = number(word);
     else if (word === '--repeat') options.repeat = number(word);
@@ -260,6 +280,7 @@ function parse(words) {
     ...(data ? ['data'] : []),
     ...(media ? codecs.map((codec) => `media ${codec}`) : []),
     ...(media && !options.video ? [SIMULCAST] : []),
+    ...(relay ? ['udp'].flatMap((by) => [`relay ${by}`, `relay ${by} vp8`]) : []),
     ...(repair ? ['ulpfec', 'flexfec', 'red'].map((by) => `repair ${by}`) : []),
   ];
   options.pings ??= options.quick ? 50 : 200;

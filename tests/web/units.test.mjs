@@ -11,7 +11,7 @@ import { readChat } from "../../web/sdk/chat-messages.js";
 import { withRoleKept } from "../../web/sdk/dtls-role.js";
 import { readFileMessage, safeName } from "../../web/sdk/file-messages.js";
 import { meshBudget } from "../../web/sdk/mesh-budget.js";
-import { isOtherConnection, fingerprints } from "../../web/sdk/sdp-session.js";
+import { isOtherConnection, fingerprints, withListedFormats } from "../../web/sdk/sdp-session.js";
 import { sessionUrl } from "../../web/sdk/session-url.js";
 import { FrameDecrypter, FrameEncrypter, deriveKey, readHeader, writeHeader } from "../../web/sdk/sframe.js";
 import { Sha256 } from "../../web/sdk/sha256.js";
@@ -226,6 +226,15 @@ test("frames are decrypted once, by who has the secret, and only whole", async (
   }
   await assert.rejects(new FrameEncrypter(secret).encrypt("video", hex("10")), RangeError);
   for (const nonsense of ["", "00", "10", "9901", "ff"]) assert.equal(await new FrameDecrypter(secret).decrypt("video", hex(nonsense)), null);
+});
+
+test("a description says nothing of payload types that it does not list", () => {
+  const lines = ["v=0", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=rtpmap:111 opus/48000/2", "m=video 9 UDP/TLS/RTP/SAVPF 120 124",
+    "a=rtpmap:120 VP8/90000", "a=fmtp:124 apt=120", "a=rtcp-fb:* nack", "a=rtcp-fb:120 nack", "a=mid:1", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "a=sctp-port:5000"];
+  const sound = lines.map((line) => `${line}\r\n`).join("");
+  const left = sound.replace("a=mid:1", "a=rtcp-fb:99 nack pli\r\na=fmtp:121 apt=99\r\na=mid:1");
+  assert.deepEqual(withListedFormats({ type: "offer", sdp: left }), { type: "offer", sdp: sound });
+  assert.deepEqual(withListedFormats({ type: "answer", sdp: sound }), { type: "answer", sdp: sound });
 });
 
 test("an offer with another certificate begins a new connection", () => {

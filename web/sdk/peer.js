@@ -2,7 +2,7 @@ import { ChatChannel } from "./chat-channel.js";
 import { withRoleKept } from "./dtls-role.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
-import { fingerprints, isOtherConnection } from "./sdp-session.js";
+import { fingerprints, isOtherConnection, withListedFormats } from "./sdp-session.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
@@ -356,7 +356,7 @@ export class Peer extends Emitter {
       this.#makingOffer = true;
       await connection.setLocalDescription();
       const description = connection.localDescription;
-      if (connection === this.connection && description?.type === "offer") this.#send("offer", description.toJSON());
+      if (connection === this.connection && description?.type === "offer") this.#send("offer", withListedFormats(description));
     } catch (error) {
       if (connection.signalingState !== "closed") console.warn(`offer to ${this.id} failed`, error);
     } finally {
@@ -400,7 +400,7 @@ export class Peer extends Emitter {
     this.#state("connecting");
     if (first) await this.#answerOnItsLines();
     await connection.setLocalDescription();
-    if (connection === this.connection && connection.localDescription) this.#send("answer", connection.localDescription.toJSON());
+    if (connection === this.connection && connection.localDescription) this.#send("answer", withListedFormats(connection.localDescription));
   }
 
   /**

@@ -19,3 +19,21 @@ export function isOtherConnection(known, sdp) {
   const named = fingerprints(sdp);
   return known.size > 0 && named.size > 0 && ![...named].some((one) => known.has(one));
 }
+
+/**
+ * A description without what it says of payload types that no line offers: Firefox leaves their `a=rtcp-fb` behind
+ * when codecs were taken out by `setCodecPreferences`, and Chromium then refuses the whole.
+ *
+ * @param {RTCSessionDescription} description
+ * @returns {RTCSessionDescriptionInit}
+ */
+export function withListedFormats({ type, sdp }) {
+  /** @type {Set<string> | null} */
+  let listed = null;
+  const keeps = (/** @type {string} */ line) => {
+    if (line.startsWith("m=")) listed = /^m=(audio|video) /.test(line) ? new Set(line.trim().split(" ").slice(3)) : null;
+    const format = /^a=(?:rtpmap|fmtp|rtcp-fb):(\d+) /.exec(line)?.[1];
+    return !format || !listed || listed.has(format);
+  };
+  return { type, sdp: sdp.split(/(?<=\n)/).filter(keeps).join("") };
+}

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use clap::Args;
+use twocan::Configuration;
 use twocan::rooms::{
     Activity, CloseReason, Echo, JoinError, JoinOptions, PlayError, PlayOptions, Player, Recorder,
     Room, RoomEvent,
 };
+
+use crate::ice::IceArguments;
 
 /// Joins a room and echoes, records or plays.
 #[derive(Debug, Args)]
@@ -24,6 +27,8 @@ pub(crate) struct Settings {
     /// Accept a self-signed certificate from a server on this machine
     #[arg(long)]
     accept_self_signed: bool,
+    #[command(flatten)]
+    ice: IceArguments,
     #[command(flatten)]
     task: Task,
     /// With --send: begin anew at the end of a file
@@ -80,7 +85,10 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failed> {
 }
 
 async fn join(settings: Settings) -> Result<(), Failed> {
+    let mut configuration = Configuration::default();
+    settings.ice.apply(&mut configuration);
     let options = |name: &str, publish: &[twocan::rooms::Source]| JoinOptions {
+        configuration: configuration.clone(),
         name: settings.name.clone().unwrap_or_else(|| name.to_owned()),
         token: settings.token.clone(),
         publish: publish.to_vec(),

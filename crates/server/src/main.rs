@@ -1,6 +1,7 @@
 //! The `twocan` binary.
 #![forbid(unsafe_code)]
 
+mod ice;
 mod join;
 mod peer;
 mod serve;

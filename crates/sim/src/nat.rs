@@ -27,6 +27,8 @@ pub struct NatConfig {
     /// How long a mapping lives without outbound traffic (RFC 4787 §4.3: 2 minutes at least; many
     /// give 30 s).
     pub lifetime: Duration,
+    /// Whether UDP passes at all.
+    pub is_blocked: bool,
 }
 
 impl NatConfig {
@@ -36,6 +38,7 @@ impl NatConfig {
             filtering,
             hairpin: false,
             lifetime: Duration::from_secs(30),
+            is_blocked: false,
         }
     }
 
@@ -52,6 +55,11 @@ impl NatConfig {
         Behaviour::EndpointIndependent,
         Behaviour::AddressAndPortDependent,
     );
+    /// Nothing passes: what a firewall does that blocks UDP.
+    pub const BLOCKED: Self = Self {
+        is_blocked: true,
+        ..Self::PORT_RESTRICTED
+    };
     /// Every remote end sees another port.
     pub const SYMMETRIC: Self = Self::new(
         Behaviour::AddressAndPortDependent,
@@ -86,6 +94,11 @@ impl Nat {
             next_port: 20_000,
             mappings: BTreeMap::new(),
         }
+    }
+
+    /// Whether UDP passes.
+    pub fn is_blocked(&self) -> bool {
+        self.config.is_blocked
     }
 
     /// Whether hosts behind it reach each other by public addresses.

@@ -9,9 +9,11 @@ use twocan_proto::contract::{Batch, Datagram, Ecn, Lookup, Output, Path, Request
 use twocan_proto::random::Random;
 use twocan_proto::stun_server::StunServer;
 use twocan_proto::time::{Deadline, Now};
+use twocan_proto::turn::server::Server;
 
 use crate::link::{Link, LinkConfig};
 use crate::nat::{Nat, NatConfig};
+use crate::relay::{Relay, Sent};
 
 /// A machine that the world drives.
 pub trait Node {
@@ -88,6 +90,7 @@ pub struct World<N: Node> {
     flight_count: u64,
     names: BTreeMap<String, Vec<IpAddr>>,
     stun: Option<(SocketAddr, StunServer)>,
+    relay: Option<Relay>,
     events: Vec<(HostId, N::Event)>,
     trace: DefaultHasher,
     batch: Batch,
@@ -120,6 +123,7 @@ impl<N: Node> World<N> {
             flight_count: 0,
             names: BTreeMap::new(),
             stun: None,
+            relay: None,
             events: Vec::new(),
             trace: DefaultHasher::new(),
             batch: Batch::new(),
@@ -164,6 +168,20 @@ impl<N: Node> World<N> {
         let address = SocketAddr::from(([192, 0, 2, 1], 3478));
         self.stun = Some((address, StunServer::new()));
         address
+    }
+
+    /// Adds a TURN server in the middle of the world, with one user, and answers its address. It
+    /// also answers as a STUN server.
+    pub fn add_turn_server(&mut self, user: &str, password: &str) -> SocketAddr {
+        let address = SocketAddr::from(([192, 0, 2, 2], 3478));
+        let random = self.random.fork();
+        self.relay = Some(Relay::new(self.now(), address, (user, password), random));
+        address
+    }
+
+    /// The TURN server, to look at.
+    pub fn turn_server(&self) -> Option<&Server> {
+        self.relay.as_ref().map(Relay::server)
     }
 
     /// Makes a name resolvable.
@@ -260,6 +278,7 @@ impl<N: Node> World<N> {
                 .hosts
                 .iter()
                 .filter_map(|host| Some(host.deadline?.at))
+                .chain(self.relay.as_ref().and_then(|own| Some(own.deadline()?.at)))
                 .min();
             let next = match (arrival, timer) {
                 (Some(a), Some(b)) => a.min(b),
@@ -285,6 +304,13 @@ impl<N: Node> World<N> {
     }
 
     fn wake(&mut self) {
+        let now = self.now();
+        if let Some(relay) = &mut self.relay
+            && relay.deadline().is_some_and(|own| own.at <= self.now)
+        {
+            let sent = relay.wake(now);
+            self.relayed(sent);
+        }
         for index in 0..self.hosts.len() {
             let due = self.hosts[index]
                 .deadline
@@ -362,6 +388,11 @@ impl<N: Node> World<N> {
             }
             return;
         }
+        let now = self.now();
+        if let Some(relay) = self.relay.as_mut().filter(|own| own.has(flight.to)) {
+            let sent = relay.handle(now, flight.from, flight.to, flight.ecn, &mut flight.bytes);
+            return self.relayed(sent);
+        }
         let site = self
             .sites
             .iter()
@@ -380,6 +411,20 @@ impl<N: Node> World<N> {
             .downlink
             .carry(self.now, &mut flight.bytes, &mut self.random);
         self.launch_all(arrivals, flight);
+    }
+
+    /// Sends what the relay sends.
+    fn relayed(&mut self, sent: Vec<Sent>) {
+        for (from, to, ecn, bytes) in sent {
+            let flight = Flight {
+                from,
+                to,
+                ecn,
+                bytes,
+                stage: Stage::Core,
+            };
+            self.launch(self.now, flight);
+        }
     }
 
     /// Takes everything a node wants.
@@ -456,6 +501,9 @@ impl<N: Node> World<N> {
             }
             let site = &mut self.sites[site.0];
             if let Some(nat) = &mut site.nat {
+                if nat.is_blocked() {
+                    continue;
+                }
                 flight.from = nat.outbound(self.now, local, destination.remote);
                 if destination.remote.ip() == site.public && !nat.hairpins() {
                     continue;

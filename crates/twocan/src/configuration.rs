@@ -1,19 +1,23 @@
-//! `RTCConfiguration`, `RTCIceServer`, `RTCCertificate`.
+//! `RTCConfiguration`, `RTCCertificate`.
 
 use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_proto::dtls;
-use twocan_proto::peer::StunServer;
+use twocan_proto::peer::IceTransportPolicy;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::ice_server::IceServer;
 
 /// Settings of a connection (W3C webrtc-pc §4.2.1).
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {
-    /// STUN servers. TURN URLs are accepted and not used: there is no TURN client yet.
+    /// `iceServers`: STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
+    /// `iceTransportPolicy`: with `Relay` nothing but TURN servers is used, and the other side learns
+    /// none of our own addresses. Default all.
+    pub ice_transport_policy: IceTransportPolicy,
     /// Our certificate. Default: a fresh one, valid for 30 days.
     pub certificate: Option<Certificate>,
     /// Also gather loopback addresses. Default no: browsers ignore them.
@@ -37,72 +41,6 @@ pub struct Configuration {
     pub environment: Option<Environment>,
 }
 
-/// Servers that help to connect (W3C webrtc-pc §4.2.4).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct IceServer {
-    /// `stun:host:port` (RFC 7064), `turn:…`, `turns:…` (RFC 7065).
-    pub urls: Vec<String>,
-    /// For TURN.
-    pub username: Option<String>,
-    /// For TURN.
-    pub credential: Option<String>,
-}
-
-impl Configuration {
-    /// The STUN servers of all URLs.
-    ///
-    /// # Errors
-    /// `SyntaxError` for a URL that is neither `stun`, `stuns`, `turn` nor `turns`, or has no host.
-    pub(crate) fn stun_servers(&self) -> Result<Vec<StunServer>, Error> {
-        let mut servers = Vec::new();
-        for url in self.ice_servers.iter().flat_map(|server| &server.urls) {
-            let Some((scheme, rest)) = url.split_once(':') else {
-                return Err(Error::Syntax(format!(
-                    "ICE server URL without a scheme: {url}"
-                )));
-            };
-            match scheme.to_ascii_lowercase().as_str() {
-                "stun" => servers.push(parse_host(url, rest)?),
-                "stuns" | "turn" | "turns" => {
-                    tracing::debug!(scheme, "ICE server of a kind that is not used yet");
-                }
-                _ => {
-                    return Err(Error::Syntax(format!(
-                        "unknown scheme in ICE server URL: {url}"
-                    )));
-                }
-            }
-        }
-        Ok(servers)
-    }
-}
-
-/// RFC 7064 §3.1: `host` or `host:port`, an IPv6 address in brackets.
-fn parse_host(url: &str, rest: &str) -> Result<StunServer, Error> {
-    let wrong = || Error::Syntax(format!("ICE server URL is not stun:host[:port]: {url}"));
-    let (host, port) = match rest.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, after) = bracketed.split_once(']').ok_or_else(wrong)?;
-            (host, after.strip_prefix(':'))
-        }
-        None => match rest.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, None),
-        },
-    };
-    if host.is_empty() || host.contains(['/', '?', '@']) {
-        return Err(wrong());
-    }
-    let port = match port {
-        Some(text) => text.parse().map_err(|_| wrong())?,
-        None => 3478,
-    };
-    Ok(StunServer {
-        host: host.to_owned(),
-        port,
-    })
-}
-
 /// A certificate with its key (W3C webrtc-pc §4.9). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Certificate(pub(crate) Arc<dtls::Certificate>);
@@ -116,56 +54,5 @@ impl Certificate {
         dtls::Certificate::generate(clock::now().wallclock)
             .map(|made| Self(Arc::new(made)))
             .map_err(|_| Error::Operation("no certificate could be made"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn servers(url: &str) -> Result<Vec<StunServer>, Error> {
-        let server = IceServer {
-            urls: vec![url.to_owned()],
-            ..IceServer::default()
-        };
-        Configuration {
-            ice_servers: vec![server],
-            ..Configuration::default()
-        }
-        .stun_servers()
-    }
-
-    #[test]
-    fn stun_urls_are_read_as_rfc_7064_has_them() {
-        let host = |host: &str, port| {
-            vec![StunServer {
-                host: host.to_owned(),
-                port,
-            }]
-        };
-        assert_eq!(
-            servers("stun:example.org").unwrap(),
-            host("example.org", 3478)
-        );
-        assert_eq!(
-            servers("STUN:192.0.2.1:19302").unwrap(),
-            host("192.0.2.1", 19302)
-        );
-        assert_eq!(
-            servers("stun:[2001:db8::1]:7").unwrap(),
-            host("2001:db8::1", 7)
-        );
-        assert_eq!(servers("turn:t.example.org?transport=tcp").unwrap(), []);
-        for wrong in [
-            "",
-            "stun",
-            "stun:",
-            "http://a",
-            "stun://a",
-            "stun:a:b",
-            "stun:[::1",
-        ] {
-            assert!(matches!(servers(wrong), Err(Error::Syntax(_))), "{wrong}");
-        }
     }
 }

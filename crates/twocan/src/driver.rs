@@ -104,7 +104,7 @@ impl Driver {
                         if state.take_channel_events(&self.shared) {
                             continue;
                         }
-                        if state.peer.is_closed() {
+                        if state.peer.is_finished() {
                             return Turn::Over;
                         }
                         return Turn::Wait(deadline.map(|deadline| deadline.at));

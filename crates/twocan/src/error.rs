@@ -24,6 +24,9 @@ pub enum Error {
     /// A text that should be a URL or the like is not.
     #[error("SyntaxError: {0}")]
     Syntax(String),
+    /// Something that is needed for this is missing.
+    #[error("InvalidAccessError: {0}")]
+    InvalidAccess(String),
     /// Something could not be done.
     #[error("OperationError: {0}")]
     Operation(&'static str),
@@ -40,6 +43,7 @@ impl Error {
             Self::Parameters(error) => error.name(),
             Self::Channel { name, .. } => name,
             Self::Syntax(_) => "SyntaxError",
+            Self::InvalidAccess(_) => "InvalidAccessError",
             Self::Operation(_) => "OperationError",
             Self::Closed => "InvalidStateError",
         }

@@ -31,6 +31,7 @@ mod environment;
 mod error;
 #[cfg(feature = "files")]
 pub mod files;
+mod ice_server;
 mod peer_connection;
 pub mod playout;
 mod receiver;
@@ -42,13 +43,14 @@ mod stats;
 mod transceiver;
 pub mod transform;
 
-pub use configuration::{Certificate, Configuration, IceServer};
+pub use configuration::{Certificate, Configuration};
 pub use data_channel::{
     DataChannel, DataChannelEvent, DataChannelInit, DataChannelState, Message, Priority,
     Reliability,
 };
 pub use environment::Environment;
 pub use error::Error;
+pub use ice_server::IceServer;
 pub use peer_connection::{IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription};
 pub use receiver::{Delivery, Frame, IncomingPacket, RtpReceiver};
 pub use sender::{EncodedFrame, FrameLayer, KeyFrameRequest, OutgoingPacket, RtpSender};
@@ -58,12 +60,16 @@ pub use stats::{
 };
 pub use transceiver::{Codec, RtpTransceiver, TrackEvent};
 
-pub use twocan_proto::ice::{GatheringState as IceGatheringState, State as IceConnectionState};
+pub use twocan_proto::ice::{
+    GatheringState as IceGatheringState, Kind as IceCandidateType, RelayProtocol,
+    State as IceConnectionState,
+};
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
 pub use twocan_proto::peer::{
     CodecParameters, ConnectionState, EncodingParameters, EncodingTarget,
-    HeaderExtensionParameters, ParametersError, PeerFailure, Priority as EncodingPriority,
-    RtcpParameters, RtpSendParameters, TransceiverInit,
+    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, LocalCandidateStats,
+    ParametersError, PeerFailure, Priority as EncodingPriority, RtcpParameters, RtpSendParameters,
+    TransceiverInit,
 };
 pub use twocan_proto::rtp::{InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use twocan_proto::wire::sdp::Direction;

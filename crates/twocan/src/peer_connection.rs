@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_io::interfaces::Filter;
-use twocan_proto::ice;
+use twocan_proto::ice::{self, RelayProtocol};
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
-    self, ConnectionState, Description, LocalCandidate, Peer, PeerFailure, RemoteCandidateInit,
-    TransceiverInit,
+    self, ConnectionState, Description, IceCandidateError, LocalCandidate, Peer, PeerFailure,
+    RemoteCandidateInit, TransceiverInit,
 };
 use twocan_proto::random::Random;
 use twocan_proto::wire::sdp::Direction;
@@ -18,6 +18,7 @@ use crate::data_channel::{DataChannel, DataChannelInit};
 use crate::driver::Driver;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::ice_server::Servers;
 use crate::state::{ChannelEntry, Pending, Shared, State};
 use crate::stats::StatsReport;
 use crate::transceiver::{RtpTransceiver, TrackEvent};
@@ -42,6 +43,10 @@ pub struct IceCandidate {
     pub sdp_m_line_index: Option<u16>,
     /// `usernameFragment`.
     pub username_fragment: Option<String>,
+    /// `url` of our own candidates: the server that told us the address.
+    pub url: Option<String>,
+    /// `relayProtocol` of our own relayed candidates.
+    pub relay_protocol: Option<RelayProtocol>,
 }
 
 /// What happens to a connection.
@@ -58,6 +63,8 @@ pub enum PeerConnectionEvent {
     IceGatheringStateChange(ice::GatheringState),
     /// `icecandidate`.
     IceCandidate(IceCandidate),
+    /// `icecandidateerror`: a STUN or TURN server did not help.
+    IceCandidateError(IceCandidateError),
     /// `connectionstatechange`.
     ConnectionStateChange(ConnectionState),
     /// Why the connection failed; the state follows.
@@ -91,13 +98,14 @@ impl PeerConnection {
     /// A connection that has not begun. Starts a task on the present tokio runtime.
     ///
     /// # Errors
-    /// `SyntaxError` for a malformed ICE server URL, `OperationError` when no certificate could
+    /// `SyntaxError` for a malformed ICE server URL, `InvalidAccessError` for a TURN server without
+    /// username or credential, `OperationError` when no certificate could
     /// be made or a cipher fails its self-test.
     ///
     /// # Panics
     /// Outside of a tokio runtime, as `tokio::spawn` does.
     pub fn new(configuration: Configuration) -> Result<Self, Error> {
-        let stun_servers = configuration.stun_servers()?;
+        let servers = Servers::of(&configuration.ice_servers)?;
         let environment = match configuration.environment {
             Some(environment) => environment,
             None => Environment::of_process()?,
@@ -107,11 +115,13 @@ impl PeerConnection {
             None => Certificate::generate()?,
         };
         let mut config = peer::Config::new(certificate.0, environment.dtls());
-        config.stun_servers = stun_servers;
+        config.stun_servers = servers.stun;
+        config.turn_servers = servers.turn;
+        config.ice_transport_policy = configuration.ice_transport_policy;
         config.offer_flexfec = configuration.offer_flexfec;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
-            config.audio_codecs.sort_by_key(|codec| codec.name != "red");
+            Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");
         }
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
@@ -132,6 +142,9 @@ impl PeerConnection {
     pub async fn next_event(&self) -> Option<PeerConnectionEvent> {
         let pending = self.owner.shared.until(|state| {
             let pending = state.events.pop_front();
+            if state.events.is_empty() {
+                state.events.shrink_to_fit();
+            }
             match pending {
                 Some(pending) => Some(Some(pending)),
                 None => state.finished.then_some(None),
@@ -419,6 +432,8 @@ impl From<LocalCandidate> for IceCandidate {
             sdp_mid: candidate.sdp_mid,
             sdp_m_line_index: candidate.sdp_m_line_index,
             username_fragment: Some(candidate.username_fragment),
+            url: candidate.url,
+            relay_protocol: candidate.relay_protocol,
         }
     }
 }

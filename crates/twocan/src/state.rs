@@ -191,6 +191,9 @@ impl State {
             Event::IceCandidate(candidate) => {
                 self.push(Pending::Event(E::IceCandidate(candidate.into())));
             }
+            Event::IceCandidateError(error) => {
+                self.push(Pending::Event(E::IceCandidateError(error)));
+            }
             Event::ConnectionState(state) => {
                 self.push(Pending::Event(E::ConnectionStateChange(state)));
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use twocan_proto::counters::Counters;
 use twocan_proto::ice::{Candidate, PairState, PairStats};
+use twocan_proto::peer::LocalCandidateStats;
 use twocan_proto::rtp::{InboundStats, OutboundStats};
 use twocan_proto::wire::units::Bitrate;
 
@@ -19,6 +20,8 @@ pub struct StatsReport {
     pub transport: TransportStats,
     /// `RTCIceCandidatePairStats`, best first.
     pub candidate_pairs: Vec<CandidatePairStats>,
+    /// `RTCIceCandidateStats` of our own candidates. Those of the other side are in the pairs.
+    pub local_candidates: Vec<LocalCandidateStats>,
     /// `RTCDataChannelStats`, the association's in sum.
     pub data_channels: DataChannelStats,
     /// `RTCOutboundRtpStreamStats`.
@@ -58,7 +61,7 @@ pub struct TransportStats {
 /// `RTCIceCandidatePairStats` with both candidates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CandidatePairStats {
-    /// The local base.
+    /// The local base: the address of a host or relayed candidate.
     pub local: SocketAddr,
     /// The remote candidate.
     pub remote: Candidate,
@@ -125,6 +128,7 @@ impl StatsReport {
                     },
                 )
                 .collect(),
+            local_candidates: peer.local_candidates(),
             data_channels: DataChannelStats {
                 messages_sent: sctp.messages_sent,
                 bytes_sent: sctp.bytes_sent,

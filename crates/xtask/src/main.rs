@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `interop`, `fuzz`.
+//! Developer commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `media`, `interop`, `fuzz`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 
@@ -19,6 +19,7 @@ cargo xtask COMMAND
   ci               the same as test: what CI runs
   tidy             sizes, names, docs and walls of the tree
   bench [NAME…]    ours beside its peers, as ratios in one run
+  media [SEEDS]    docs/media.md: calls over links of many kinds, simulated
   interop [ARG…]   the interop matrix (tests/interop/run.mjs) against this build
   fuzz [SECONDS]   every fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
 ";
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         "test" | "ci" => suite::test(&root, all),
         "tidy" => tidy::report(&root),
         "bench" => suite::bench(&root, rest),
+        "media" => suite::media(&root, rest),
         "interop" => suite::interop(&root, rest),
         "fuzz" => suite::fuzz(&root, rest),
         _ => {

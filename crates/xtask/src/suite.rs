@@ -76,6 +76,22 @@ pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
     run(root, "cargo", &arguments) == Outcome::Passed
 }
 
+/// Writes the page about media.
+pub(crate) fn media(root: &Path, rest: &[String]) -> bool {
+    let mut arguments = vec![
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "twocan-scenarios",
+        "--bin",
+        "media-table",
+        "docs/media.md",
+    ];
+    arguments.extend(rest.iter().map(String::as_str));
+    run(root, "cargo", &arguments) == Outcome::Passed
+}
+
 /// The interop matrix with arguments of its own.
 pub(crate) fn interop(root: &Path, rest: &[String]) -> bool {
     if run(root, "cargo", &["build", "--package", "twocan-server"]) != Outcome::Passed {

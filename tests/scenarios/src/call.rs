@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use twocan_proto::channel::{self, ChannelId, ChannelInit, Message, ReadyState};
+use twocan_proto::ice::RelayProtocol;
 use twocan_proto::peer::{
     Config, ConnectionState, Description, Event, Interfaces, Peer, RemoteCandidateInit, StunServer,
+    TurnServer,
 };
 use twocan_proto::random::Random;
+use twocan_proto::turn::client::Account;
 use twocan_sim::{HostId, LinkConfig, NatConfig, SiteId, World, certificate, settings};
 
 use crate::node::PeerNode;
@@ -21,6 +24,8 @@ pub struct Setting {
     pub nats: [Option<NatConfig>; 2],
     /// Whether there is a STUN server.
     pub stun: bool,
+    /// Whether there is a TURN server, reached by datagrams.
+    pub turn: bool,
     /// How long signaling takes.
     pub signaling: Duration,
     /// Calls at a time, between the same two sites.
@@ -37,6 +42,7 @@ impl Default for Setting {
             link: LinkConfig::default(),
             nats: [None, None],
             stun: false,
+            turn: false,
             signaling: Duration::from_millis(30),
             pairs: 1,
             adjust: |_| {},
@@ -72,6 +78,9 @@ impl Call {
     pub fn new(seed: u64, setting: &Setting) -> Self {
         let mut world = World::new(seed);
         let stun = setting.stun.then(|| world.add_stun_server());
+        let turn = setting
+            .turn
+            .then(|| world.add_turn_server("user", "secret"));
         let sites = [0, 1]
             .map(|index: usize| world.add_site(setting.nats[index], setting.link, setting.link));
         let count = 2 * setting.pairs;
@@ -81,8 +90,20 @@ impl Call {
             let server = stun.map(|server| StunServer {
                 host: server.ip().to_string(),
                 port: server.port(),
+                url: format!("stun:{server}"),
             });
             config.stun_servers = server.into_iter().collect();
+            let server = turn.map(|server| TurnServer {
+                host: server.ip().to_string(),
+                port: server.port(),
+                protocol: RelayProtocol::Udp,
+                account: Account {
+                    username: "user".to_owned(),
+                    password: "secret".to_owned(),
+                },
+                url: format!("turn:{server}"),
+            });
+            config.turn_servers = server.into_iter().collect();
             (setting.adjust)(&mut config);
             config.receive_simulcast = setting.receive_simulcast;
             let mut secret = [index as u8; 32];

@@ -108,6 +108,24 @@ impl AcknowledgedRate {
         self.variance = doubt * expected / (doubt + expected);
     }
 
+    /// Takes packets, by when they were sent and their length, that arrived between the last one
+    /// and `next`, nobody knows when: evenly.
+    pub(super) fn bridge(&mut self, next: RemoteTime, packets: &[(Instant, usize)], limited: bool) {
+        let Some(last) = self.last else {
+            return;
+        };
+        let wait = next.0.saturating_sub(last.0);
+        if wait <= 0 {
+            return;
+        }
+        let step = wait / (packets.len() as i64 + 1);
+        let mut received = last.0;
+        for (sent, len) in packets {
+            received += step;
+            self.push(RemoteTime(received), *sent, *len, limited);
+        }
+    }
+
     fn push_recent(&mut self, received: RemoteTime, sent: Instant, len: usize) {
         self.recent.push_back((received, sent, len));
         self.recent_len += len;
@@ -178,6 +196,26 @@ mod tests {
             run(&mut rate, origin, second * 1000, 20);
         }
         assert!((rate.rate().unwrap() - 5e5).abs() < 5e4, "{rate:?}");
+    }
+
+    #[test]
+    fn packets_of_a_lost_report_count() {
+        let origin = instant();
+        let mut rate = AcknowledgedRate::default();
+        run(&mut rate, origin, 0, 10);
+        for second in 1..4 {
+            // Nothing is said of the first 200 ms of a second.
+            let start = second * 1000;
+            let at = |number: u64| origin + Duration::from_millis(start as u64 + 10 * number);
+            let unreported: Vec<_> = (0..20).map(|number| (at(number), 1250)).collect();
+            rate.bridge(RemoteTime((start + 200) * 1000), &unreported, false);
+            run(&mut rate, origin, start + 200, 10);
+        }
+        assert!((rate.rate().unwrap() - 1e6).abs() < 5e4, "{rate:?}");
+        // One that came out of order has no room for others before it.
+        let before = rate.rate();
+        rate.bridge(RemoteTime(0), &[(origin, 1250)], false);
+        assert_eq!(rate.rate(), before);
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(super) struct Aimd {
     /// The newest rate at which packets arrive.
     throughput: f64,
     changed_at: Option<Instant>,
+    growing_since: Option<Instant>,
 }
 
 impl Aimd {
@@ -83,12 +84,18 @@ impl Aimd {
             },
             throughput: start,
             changed_at: None,
+            growing_since: None,
         }
     }
 
     /// In bit/s.
     pub(super) fn rate(&self) -> f64 {
         self.rate
+    }
+
+    /// Since when the rate grows by factors: neither over-use nor what arrives has held it back.
+    pub(super) fn growing_since(&self) -> Option<Instant> {
+        self.growing_since
     }
 
     /// Takes a rate that is known from elsewhere: a probe, a setting.
@@ -144,7 +151,12 @@ impl Aimd {
         self.changed_at = Some(now);
         let limit = AHEAD_FACTOR * throughput + AHEAD;
         if self.rate >= limit {
+            self.growing_since = None;
             return;
+        }
+        match self.capacity.mean {
+            Some(_) => self.growing_since = None,
+            None => _ = self.growing_since.get_or_insert(now),
         }
         let step = match self.capacity.mean {
             Some(_) => self.step_near_capacity(rtt) * elapsed,
@@ -180,6 +192,7 @@ impl Aimd {
         // Until the queue has drained.
         self.state = State::Hold;
         self.changed_at = Some(now);
+        self.growing_since = None;
     }
 }
 
@@ -199,6 +212,7 @@ mod tests {
             aimd.update(now, Usage::Normal, Some(1e6), RTT);
         }
         assert!((aimd.rate() - 1.08e6).abs() < 5e3, "{aimd:?}");
+        assert_eq!(aimd.growing_since(), Some(start));
     }
 
     #[test]
@@ -207,11 +221,13 @@ mod tests {
         let mut aimd = Aimd::new(2e6, 1e4);
         aimd.update(start, Usage::Over, Some(1e6), RTT);
         assert_eq!(aimd.rate(), 0.85e6 - 5e3);
+        assert_eq!(aimd.growing_since(), None);
         aimd.update(start, Usage::Normal, Some(0.84e6), RTT);
         let second = start + Duration::from_secs(1);
         aimd.update(second, Usage::Normal, Some(0.84e6), RTT);
         let grown = aimd.rate() - 0.845e6;
         assert!((4e3..30e3).contains(&grown), "{grown}");
+        assert_eq!(aimd.growing_since(), None, "close to what is known");
     }
 
     #[test]

@@ -221,7 +221,9 @@ impl CongestionControl {
     /// Transport-wide feedback came.
     pub fn handle_transport_feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let report = self.sent.arrivals(feedback);
-        self.handle_report(now, report);
+        let results = self.resolve(report);
+        self.bridge(&results);
+        self.handle_results(now, &results);
     }
 
     /// A report came: packets by name, each with its arrival, or `None` for missing ones.
@@ -230,10 +232,40 @@ impl CongestionControl {
         now: Instant,
         report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
     ) {
+        let results = self.resolve(report);
+        self.handle_results(now, &results);
+    }
+
+    fn resolve(
+        &mut self,
+        report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
+    ) -> Vec<PacketResult> {
         let (results, unknown) = self.sent.resolve(report);
         if unknown > 0 {
             self.counters.add("congestion.unknown_packet", unknown);
         }
+        results
+    }
+
+    /// Packets whose report was lost are taken to have arrived evenly since those before them:
+    /// else what arrives would seem to be less than it is, and the target would follow.
+    fn bridge(&mut self, results: &[PacketResult]) {
+        let numbers = || results.iter().map(|result| result.number);
+        let arrivals = results.iter().filter_map(|result| result.received_at);
+        let (Some(first), Some(newest)) = (numbers().min(), numbers().max()) else {
+            return;
+        };
+        let unreported = self.sent.take_unreported(first, newest);
+        let (Some(arrival), false) = (arrivals.min(), unreported.is_empty()) else {
+            return;
+        };
+        self.counters
+            .add("congestion.report_lost", unreported.len() as u64);
+        let limited = self.limited.since().is_some();
+        self.acknowledged.bridge(arrival, &unreported, limited);
+    }
+
+    fn handle_results(&mut self, now: Instant, results: &[PacketResult]) {
         if results.is_empty() {
             return;
         }
@@ -251,7 +283,7 @@ impl CongestionControl {
             min: self.min,
             max: self.max.unwrap_or(RATE_MAX),
         };
-        if self.loss.update(&results, &known) {
+        if self.loss.update(results, &known) {
             Decision::log(|| Decision::Loss {
                 share: self.loss.average_loss(),
                 rate: self.loss.rate().unwrap_or(known.delay_based),
@@ -481,6 +513,7 @@ impl CongestionControl {
             max: self.max.unwrap_or(PROBE_MAX),
             cause,
             limited_since: self.limited.since().or(self.resting_since),
+            growing_since: self.aimd.growing_since(),
         }
     }
 

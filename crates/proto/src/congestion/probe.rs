@@ -17,6 +17,10 @@ const RESULT_WITHIN: Duration = Duration::from_secs(1);
 /// While the application limits the rate.
 const LIMITED_INTERVAL: Duration = Duration::from_secs(5);
 const LIMITED: f64 = 2.0;
+/// While the rate grows because nobody knows what the path carries: growth by a few percent a
+/// second takes half a minute to what one probe finds.
+const GROWING_INTERVAL: Duration = Duration::from_secs(2);
+const GROWING: f64 = 2.0;
 /// While the rate recovers from loss.
 const RECOVERING_MAX: f64 = 1.5;
 
@@ -31,6 +35,8 @@ const LIMITED_LATELY: Duration = Duration::from_secs(3);
 /// Length of a probe.
 const PACKETS_MIN: usize = 5;
 const LASTS: f64 = 0.015;
+/// Of one that nothing but growth asks for: with jitter a short one finds what is not there.
+const GROWING_LASTS: f64 = 0.03;
 
 /// Share of a probe that must have arrived.
 const ARRIVED_MIN: f64 = 0.8;
@@ -95,6 +101,8 @@ pub(super) struct Situation {
     pub(super) cause: Cause,
     /// Since when the application limits the rate.
     pub(super) limited_since: Option<Instant>,
+    /// Since when the rate grows without any sign of a limit.
+    pub(super) growing_since: Option<Instant>,
 }
 
 impl ProbeControl {
@@ -116,7 +124,7 @@ impl ProbeControl {
             return Vec::new();
         }
         let rates = FIRST.map(|factor| factor * self.estimate);
-        self.probe(situation, &rates, true)
+        self.probe(situation, &rates, true, LASTS)
     }
 
     /// The estimate in bit/s; may lead to a further probe.
@@ -127,7 +135,7 @@ impl ProbeControl {
         self.estimate = estimate;
         match self.state {
             State::Waiting(least) if estimate > least => {
-                self.probe(situation, &[FURTHER * estimate], true)
+                self.probe(situation, &[FURTHER * estimate], true, LASTS)
             }
             State::New | State::Waiting(_) | State::Complete => Vec::new(),
         }
@@ -161,7 +169,7 @@ impl ProbeControl {
             return Vec::new();
         }
         self.recovered_at = Some(now);
-        self.probe(situation, &[rate], false)
+        self.probe(situation, &[rate], false, LASTS)
     }
 
     /// Lets time pass.
@@ -175,12 +183,30 @@ impl ProbeControl {
             .limited_since
             .is_some_and(|since| now >= since + LIMITED_INTERVAL);
         if self.state == State::Complete && limited && waited(self.probed_at, LIMITED_INTERVAL) {
-            return self.probe(situation, &[LIMITED * self.estimate], true);
+            return self.probe(situation, &[LIMITED * self.estimate], true, LASTS);
+        }
+        let growing = situation
+            .growing_since
+            .is_some_and(|since| now >= since + GROWING_INTERVAL);
+        let open = situation.cause == Cause::Open;
+        if self.state == State::Complete
+            && growing
+            && open
+            && waited(self.probed_at, GROWING_INTERVAL)
+        {
+            return self.probe(situation, &[GROWING * self.estimate], true, GROWING_LASTS);
         }
         Vec::new()
     }
 
-    fn probe(&mut self, situation: &Situation, rates: &[f64], further: bool) -> Vec<Probe> {
+    /// `lasts` is in seconds.
+    fn probe(
+        &mut self,
+        situation: &Situation,
+        rates: &[f64],
+        further: bool,
+        lasts: f64,
+    ) -> Vec<Probe> {
         let max = match situation.cause {
             Cause::Congested => return Vec::new(),
             Cause::Recovering => situation.max.min(RECOVERING_MAX * self.estimate),
@@ -191,7 +217,9 @@ impl ProbeControl {
         for rate in rates {
             further &= *rate < max;
             let rate = rate.min(max);
-            if probes.last().is_some_and(|last| last.rate >= rate) {
+            // One that finds no more than is known would lower the estimate.
+            let known = probes.last().map_or(self.estimate, |last| last.rate);
+            if rate <= known {
                 continue;
             }
             self.next_id += 1;
@@ -200,7 +228,7 @@ impl ProbeControl {
                 info: ProbeInfo {
                     id: self.next_id,
                     packets_min: PACKETS_MIN,
-                    len_min: (rate * LASTS / 8.0) as usize,
+                    len_min: (rate * lasts / 8.0) as usize,
                 },
                 created_at: situation.now,
             });
@@ -300,6 +328,7 @@ mod tests {
             max: 5e6,
             cause: Cause::Open,
             limited_since: None,
+            growing_since: None,
         }
     }
 
@@ -320,6 +349,37 @@ mod tests {
         let last = control.set_estimate(&situation(start), 3.6e6);
         assert_eq!(rates(&last), [5e6]);
         assert_eq!(control.set_estimate(&situation(start), 5e6), []);
+    }
+
+    #[test]
+    fn growth_that_nothing_limits_is_probed_ahead_of_every_two_seconds() {
+        let start = instant();
+        let mut control = ProbeControl::new(3e5);
+        control.start(&situation(start));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let growing = |now| Situation {
+            growing_since: Some(at(3)),
+            ..situation(now)
+        };
+        assert_eq!(control.handle_timeout(&growing(at(4))), []);
+        let probes = control.handle_timeout(&growing(at(5)));
+        assert_eq!(rates(&probes), [6e5]);
+        assert_eq!(probes[0].info.len_min, 2250);
+        assert_eq!(control.handle_timeout(&growing(at(6))), []);
+        assert_eq!(rates(&control.handle_timeout(&growing(at(7)))), [6e5]);
+        // No more than that is worth probing.
+        let high = Situation {
+            max: 2.5e5,
+            ..growing(at(9))
+        };
+        assert_eq!(control.handle_timeout(&high), []);
+        // Where loss is what limits, a probe tells nothing.
+        let lossy = Situation {
+            cause: Cause::Recovering,
+            ..growing(at(11))
+        };
+        assert_eq!(control.handle_timeout(&lossy), []);
+        assert_eq!(control.handle_timeout(&situation(at(11))), []);
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct SentPackets {
     rtp: BTreeMap<(u32, u16), u64>,
     /// The newest reference time, unwrapped.
     reference: Option<i64>,
+    /// The number after the newest packet that a report was about.
+    reported: u64,
 }
 
 impl SentPackets {
@@ -202,6 +204,24 @@ impl SentPackets {
         (results, unknown)
     }
 
+    /// The packets before `first` that no report was about, oldest first: when each was sent, and
+    /// its length. Transport-wide reports follow each other without gaps, so one was lost on its
+    /// way. What is handed out once is not handed out again, nor is anything up to `newest`.
+    pub(super) fn take_unreported(&mut self, first: u64, newest: u64) -> Vec<(Instant, usize)> {
+        let from = self.reported.max(self.first);
+        self.reported = self.reported.max(newest + 1);
+        let index = |number: u64| usize::try_from(number.saturating_sub(self.first)).ok();
+        let (Some(start), Some(end)) = (index(from), index(first)) else {
+            return Vec::new();
+        };
+        let gap = self
+            .records
+            .range(start.min(end)..end.min(self.records.len()));
+        gap.filter(|record| record.fate == Fate::Unknown)
+            .map(|record| (record.sent_at, record.len))
+            .collect()
+    }
+
     /// Reads transport-wide feedback as a report. Its clock wraps every 12 days.
     pub(super) fn arrivals(
         &mut self,
@@ -263,6 +283,29 @@ mod tests {
         assert_eq!(results.len(), 1);
         assert!(results[0].reported_lost && results[0].received_at == Some(RemoteTime(9)));
         assert_eq!(unknown, 1);
+    }
+
+    #[test]
+    fn what_a_lost_report_was_about_is_handed_out_once() {
+        let start = instant();
+        let mut sent = SentPackets::default();
+        let at = |number: u16| start + Duration::from_millis(u64::from(number));
+        for number in 0..10 {
+            sent.insert(at(number), transport(number), 100, None);
+        }
+        let report = |numbers: std::ops::Range<u16>| {
+            numbers.map(|number| (transport(number), Some(RemoteTime(i64::from(number)))))
+        };
+        sent.resolve(report(0..3));
+        assert_eq!(sent.take_unreported(0, 2), []);
+        sent.resolve(report(5..7));
+        assert_eq!(sent.take_unreported(5, 6), [(at(3), 100), (at(4), 100)]);
+        assert_eq!(sent.take_unreported(5, 6), []);
+        // It was late and not lost.
+        assert_eq!(sent.resolve(report(3..5)).0.len(), 2);
+        assert_eq!(sent.take_unreported(3, 4), []);
+        sent.resolve(report(7..10));
+        assert_eq!(sent.take_unreported(7, 9), []);
     }
 
     #[test]

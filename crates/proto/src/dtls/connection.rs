@@ -506,6 +506,7 @@ impl Connection {
         self.attempts.settle_on(number);
         self.suspicion = None;
         self.state = State::Connected;
+        self.queue.shrink_to_fit();
         self.events.push_back(Event::Connected { version, srtp });
     }
 

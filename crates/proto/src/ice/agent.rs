@@ -20,9 +20,9 @@ use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Deadline;
 
-/// Local addresses used; later ones are ignored and counted. A machine with more interfaces than
-/// this gains nothing from checking them all.
-const BASES_MAX: usize = 16;
+/// Local addresses used, relayed ones among them; later ones are ignored and counted. A machine
+/// with more than this gains nothing from checking them all.
+const BASES_MAX: usize = 32;
 
 /// Remote candidates kept per generation; later ones are ignored and counted. A peer can name
 /// thousands for free.
@@ -47,10 +47,13 @@ pub struct Transmit {
     pub bytes: Vec<u8>,
 }
 
-/// A local socket, which is a host candidate and the base of reflexive ones.
+/// A local socket, which is a host candidate and the base of reflexive ones, or an address that a
+/// relay lent us.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
     pub(super) path: Path,
+    /// Host or relayed.
+    pub(super) kind: Kind,
     pub(super) local_preference: u16,
     pub(super) foundation: String,
 }
@@ -145,37 +148,54 @@ impl Agent {
 
     /// Takes a bound socket as a host candidate.
     pub fn add_base(&mut self, now: Instant, path: Path) {
-        if self.bases.iter().any(|base| base.path == path) {
+        let preference = local_preference(path.local.ip(), self.bases.len());
+        let Some(index) = self.push_base(path, Kind::Host, preference) else {
             return;
-        }
-        if self.bases.len() >= BASES_MAX {
-            self.counters.count("ice.too_many_local_addresses");
-            return;
-        }
-        let index = self.bases.len();
-        let local_preference = local_preference(path.local.ip(), index);
-        // One base, one host foundation: distinct addresses never fail together here.
-        let foundation = format!("{}", index + 1);
-        self.bases.push(Base {
-            path,
-            local_preference,
-            foundation: foundation.clone(),
-        });
-        if self.gathering == GatheringState::New {
-            self.set_gathering(GatheringState::Gathering);
-        }
+        };
         self.add_local(Candidate {
             kind: Kind::Host,
             address: path.local,
             related: None,
-            priority: priority(Kind::Host, local_preference),
-            foundation,
+            priority: priority(Kind::Host, preference),
+            foundation: self.bases[index].foundation.clone(),
+            server: None,
         });
         self.gather_from(now, index);
-        for remote in 0..self.remotes.len() {
-            self.add_pair(index, remote);
-        }
+        self.pair_base(index);
         self.settle(now);
+    }
+
+    pub(super) fn push_base(
+        &mut self,
+        path: Path,
+        kind: Kind,
+        local_preference: u16,
+    ) -> Option<usize> {
+        if self.bases.iter().any(|base| base.path == path) {
+            return None;
+        }
+        if self.bases.len() >= BASES_MAX {
+            self.counters.count("ice.too_many_local_addresses");
+            return None;
+        }
+        let index = self.bases.len();
+        self.bases.push(Base {
+            path,
+            kind,
+            local_preference,
+            // One base, one foundation: distinct addresses never fail together here.
+            foundation: format!("{}", index + 1),
+        });
+        if self.gathering == GatheringState::New {
+            self.set_gathering(GatheringState::Gathering);
+        }
+        Some(index)
+    }
+
+    pub(super) fn pair_base(&mut self, base: usize) {
+        for remote in 0..self.remotes.len() {
+            self.add_pair(base, remote);
+        }
     }
 
     /// Forgets a socket that is gone, and all pairs that used it.
@@ -190,6 +210,9 @@ impl Agent {
         }
         self.transactions
             .retain(|_, transaction| transaction.route.path != path);
+        self.locals.retain(|local| {
+            local.address != path.local && local.related.is_none_or(|base| base != path.local)
+        });
         if self
             .selected
             .is_some_and(|id| self.pair(id).is_none_or(|pair| pair.base == index))
@@ -463,6 +486,12 @@ impl Agent {
         self.pair(id).map(|pair| pair.id)
     }
 
+    /// Whether a relay of either side is in between.
+    pub(super) fn is_relayed(&self, pair: &Pair) -> bool {
+        self.bases[pair.base].kind == Kind::Relayed
+            || self.remotes[pair.remote].kind == Kind::Relayed
+    }
+
     pub(super) fn refresh_priorities(&mut self) {
         for index in 0..self.pairs.len() {
             let (base, remote) = (self.pairs[index].base, self.pairs[index].remote);
@@ -505,7 +534,8 @@ impl Agent {
     }
 
     fn priority_of(&self, base: usize, remote: usize) -> u64 {
-        let local = priority(Kind::Host, self.bases[base].local_preference);
+        let base = &self.bases[base];
+        let local = priority(base.kind, base.local_preference);
         let remote = self.remotes[remote].priority;
         match self.role {
             Role::Controlling => pair_priority(local, remote),

@@ -27,6 +27,38 @@ impl Kind {
     }
 }
 
+/// `RTCIceServerTransportProtocol`: how a relay is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RelayProtocol {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp,
+    /// A stream with TLS.
+    Tls,
+}
+
+impl RelayProtocol {
+    /// The W3C name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// Added to the local preference of a relayed address: one reached by datagrams comes before
+    /// any reached by a stream, whatever the family.
+    pub(super) const fn preference(self) -> u16 {
+        match self {
+            Self::Udp => 0xa000,
+            Self::Tcp => 0x5000,
+            Self::Tls => 0,
+        }
+    }
+}
+
 /// A candidate of either side, for the one component that WebRTC has (RTP and RTCP are
 /// multiplexed), over UDP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +73,8 @@ pub struct Candidate {
     pub priority: u32,
     /// Candidates that fail and succeed together share it (RFC 8445 §5.1.1.3).
     pub foundation: String,
+    /// The STUN or TURN server that told us the address, for local candidates.
+    pub server: Option<SocketAddr>,
 }
 
 /// The recommended formula (RFC 8445 §5.1.2.1) for component 1.

@@ -168,8 +168,8 @@ impl Agent {
             return;
         };
         match (transaction.purpose, message.class) {
-            (Purpose::Gather { base }, Class::Success) => self.gathered(base, message),
-            (Purpose::Gather { .. }, _) => self.counters.count("ice.stun_server_refused"),
+            (Purpose::Gather { base }, Class::Success) => self.gathered(base, remote, message),
+            (Purpose::Gather { .. }, _) => self.gather_refused(&transaction, message),
             (_, Class::Success) => self.check_succeeded(now, &transaction, message),
             (purpose, _) => self.check_refused(purpose, &transaction, message),
         }
@@ -223,6 +223,7 @@ impl Agent {
             related: Some(base.path.local),
             priority: priority(Kind::PeerReflexive, base.local_preference),
             foundation: format!("p{}", base.foundation),
+            server: None,
         };
         self.add_local(candidate);
     }
@@ -270,7 +271,7 @@ impl Agent {
         }
     }
 
-    fn fail(&mut self, id: PairId) {
+    pub(super) fn fail(&mut self, id: PairId) {
         if let Some(pair) = self.pair_mut(id) {
             pair.state = PairState::Failed;
             pair.nominated = false;
@@ -297,12 +298,12 @@ impl Agent {
                 continue;
             };
             let pair = transaction.pair;
-            let purpose = transaction.purpose;
+            let (purpose, route) = (transaction.purpose, transaction.route);
             if purpose != Purpose::Consent && transaction.attempts < attempts_max {
                 transaction.attempts += 1;
                 transaction.wait *= 2;
                 transaction.due_at = Some(now + transaction.wait);
-                let (route, bytes) = (transaction.route, transaction.bytes.clone());
+                let bytes = transaction.bytes.clone();
                 self.queue(route, bytes);
                 if let Some(pair) = pair.and_then(|id| self.pair_mut(id)) {
                     pair.stats.requests_sent += 1;
@@ -319,7 +320,7 @@ impl Agent {
                 }
                 // The pair was valid: nominate again, for as long as consent lasts.
                 (Purpose::Nominate, Some(_)) => self.nominating = None,
-                (Purpose::Gather { .. }, _) => self.counters.count("ice.stun_server_silent"),
+                (Purpose::Gather { .. }, _) => self.gather_unanswered(route),
                 (Purpose::Consent, _) | (Purpose::Check | Purpose::Nominate, None) => {}
             }
         }
@@ -400,11 +401,20 @@ impl Agent {
 
     /// When to nominate; `None` when there is nothing to nominate.
     pub(super) fn nomination_at(&self) -> Option<Instant> {
-        if self.role != Role::Controlling || self.selected.is_some() || self.nominating.is_some() {
+        if self.role != Role::Controlling || self.nominating.is_some() {
             return None;
         }
         let first_valid_at = self.first_valid_at?;
         let best = self.pairs.iter().position(|pair| pair.is_valid())?;
+        if let Some(selected) = self.selected {
+            // A direct way that was found late is worth leaving a relay for.
+            let best = &self.pairs[best];
+            let relayed = self
+                .pair(selected)
+                .is_some_and(|pair| self.is_relayed(pair));
+            let better = best.id != selected && relayed && !self.is_relayed(best);
+            return better.then_some(first_valid_at);
+        }
         let better_to_come = self.pairs[..best].iter().any(|pair| {
             matches!(
                 pair.state,

@@ -1,14 +1,15 @@
-//! Server-reflexive candidates (RFC 8445 §5.1.1.2).
+//! Server-reflexive and relayed candidates (RFC 8445 §5.1.1.2).
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use twocan_wire::stun::{Builder, Class, Message, Method};
+use twocan_wire::stun::{Attribute, Builder, Class, Message, Method};
 
 use super::agent::Agent;
-use super::candidate::priority;
+use super::candidate::{local_preference, priority};
 use super::check::{Purpose, Transaction};
-use super::{Candidate, GatheringState, Kind, Route};
+use super::{Candidate, Event, GatheringState, Kind, RelayProtocol, Route};
+use crate::contract::Path;
 
 /// STUN servers asked; each costs a transaction per local address.
 const SERVERS_MAX: usize = 8;
@@ -32,6 +33,58 @@ impl Gatherer {
 }
 
 impl Agent {
+    /// Takes an address that a relay lent us as a candidate. `path` is one that no socket has:
+    /// what is sent on it goes through the relay, and what the relay hands over comes in on it.
+    /// `related` is our address as the relay sees it, where that may be told; `server` the relay.
+    pub fn add_relay(
+        &mut self,
+        now: Instant,
+        path: Path,
+        related: Option<SocketAddr>,
+        protocol: RelayProtocol,
+        server: SocketAddr,
+    ) {
+        let preference = local_preference(path.local.ip(), self.bases.len());
+        let preference = preference.saturating_add(protocol.preference());
+        let Some(index) = self.push_base(path, Kind::Relayed, preference) else {
+            return;
+        };
+        self.add_local(Candidate {
+            kind: Kind::Relayed,
+            address: path.local,
+            related,
+            priority: priority(Kind::Relayed, preference),
+            foundation: self.bases[index].foundation.clone(),
+            server: Some(server),
+        });
+        self.pair_base(index);
+        self.settle(now);
+    }
+
+    /// Takes the address of `base` as a relay sees it as a server-reflexive candidate.
+    pub fn add_reflexive(
+        &mut self,
+        now: Instant,
+        base: Path,
+        address: SocketAddr,
+        server: SocketAddr,
+    ) {
+        if let Some(base) = self.bases.iter().position(|known| known.path == base) {
+            self.reflect(base, address, server);
+            self.settle(now);
+        }
+    }
+
+    /// Nothing will pass on this route: a relay refuses the remote address.
+    pub fn refuse_route(&mut self, now: Instant, route: Route) {
+        if let Some(pair) = self.pair_on(route) {
+            self.counters.count("ice.refused_by_relay");
+            self.transactions.retain(|_, own| own.pair != Some(pair));
+            self.fail(pair);
+            self.settle(now);
+        }
+    }
+
     /// Asks every known server from a new base.
     pub(super) fn gather_from(&mut self, now: Instant, base: usize) {
         for server in self.gatherer.servers.clone() {
@@ -42,7 +95,9 @@ impl Agent {
     /// Asks one server from one base.
     pub(super) fn gather(&mut self, now: Instant, base: usize, server: SocketAddr) {
         let path = self.bases[base].path;
-        if path.local.is_ipv4() != server.is_ipv4() || path.local.ip().is_loopback() {
+        let reachable = path.local.is_ipv4() == server.is_ipv4()
+            && path.local.ip().is_loopback() == server.ip().is_loopback();
+        if !reachable || self.bases[base].kind == Kind::Relayed {
             return;
         }
         let id = self.transaction_id();
@@ -57,11 +112,38 @@ impl Agent {
     }
 
     /// A server answered. The answer has no integrity; it creates a candidate, which is checked.
-    pub(super) fn gathered(&mut self, base: usize, message: &Message<'_>) {
-        let Some(address) = message.mapped_address() else {
-            self.counters.count("ice.stun_server_without_address");
-            return;
-        };
+    pub(super) fn gathered(&mut self, base: usize, server: SocketAddr, message: &Message<'_>) {
+        match message.mapped_address() {
+            Some(address) => self.reflect(base, address, server),
+            None => self.counters.count("ice.stun_server_without_address"),
+        }
+    }
+
+    /// A server refused to answer.
+    pub(super) fn gather_refused(&mut self, asked: &Transaction, message: &Message<'_>) {
+        self.counters.count("ice.stun_server_refused");
+        let error = message.attributes().find_map(|attribute| match attribute {
+            Attribute::ErrorCode(error) => Some((error.code, error.reason.to_owned())),
+            _ => None,
+        });
+        self.events.push_back(Event::ServerFailed {
+            local: asked.route.path.local,
+            server: asked.route.remote,
+            refusal: error,
+        });
+    }
+
+    /// A server never answered.
+    pub(super) fn gather_unanswered(&mut self, route: Route) {
+        self.counters.count("ice.stun_server_silent");
+        self.events.push_back(Event::ServerFailed {
+            local: route.path.local,
+            server: route.remote,
+            refusal: None,
+        });
+    }
+
+    fn reflect(&mut self, base: usize, address: SocketAddr, server: SocketAddr) {
         let base = &self.bases[base];
         let local = base.path.local;
         if address == local {
@@ -73,6 +155,7 @@ impl Agent {
             related: Some(local),
             priority: priority(Kind::ServerReflexive, base.local_preference),
             foundation: format!("s{}", base.foundation),
+            server: Some(server),
         };
         self.add_local(candidate);
     }

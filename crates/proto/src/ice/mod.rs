@@ -1,7 +1,8 @@
 //! Interactive connectivity establishment (RFC 8445), trickled (RFC 8838), with consent (RFC 7675).
 //!
 //! 1. The driver binds a socket per local address: each is a host candidate, and each asks the
-//!    STUN servers for its server-reflexive address ([`gather`]).
+//!    STUN servers for its server-reflexive address ([`gather`]). An address that a relay lent us
+//!    is a base of its own, whose path the parent maps to the relay.
 //! 2. Every remote candidate is paired with every local base of its family; pairs are checked
 //!    best first, one each `Ta` ([`check`], [`pair`]).
 //! 3. A request from the peer answers itself and triggers a check of the same pair; an address
@@ -27,8 +28,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use agent::Agent;
-pub use candidate::{Candidate, Kind};
+pub use agent::{Agent, Transmit};
+pub use candidate::{Candidate, Kind, RelayProtocol};
 pub use pair::{PairState, PairStats};
 
 use crate::contract::Path;
@@ -147,6 +148,15 @@ pub enum Event {
     LocalCandidate(Candidate),
     /// Gathering went on.
     Gathering(GatheringState),
+    /// A STUN server did not tell our address.
+    ServerFailed {
+        /// Asked from here.
+        local: SocketAddr,
+        /// The server.
+        server: SocketAddr,
+        /// What it answered, as code and text; `None` where it did not answer.
+        refusal: Option<(u16, String)>,
+    },
     /// The connection state changed.
     State(State),
     /// Data goes this way from here on.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method};
 
 use super::agent::Agent;
+use super::pair::PairId;
 use super::{Candidate, Credentials, Kind, PairState, Role, Route};
 use crate::contract::Path;
 
@@ -235,10 +236,23 @@ impl Agent {
                 pair.nominated |= nominated;
                 self.select(check.at);
             }
-            PairState::InProgress if recent => pair.nominate_on_success |= nominated,
+            PairState::InProgress if recent => {
+                pair.nominate_on_success |= nominated;
+                self.hasten(id, check.at + RECHECK_AFTER);
+            }
             PairState::Frozen | PairState::Waiting | PairState::InProgress | PairState::Failed => {
                 pair.nominate_on_success |= nominated;
                 self.trigger(id);
+            }
+        }
+    }
+
+    /// The way from the peer is open, so an answer to the check under way would have come, or the
+    /// check was lost on a way that was closed: it is repeated soon.
+    fn hasten(&mut self, id: PairId, at: Instant) {
+        for own in self.transactions.values_mut() {
+            if own.pair == Some(id) && own.due_at.is_some_and(|due| due > at) {
+                own.due_at = Some(at);
             }
         }
     }
@@ -251,6 +265,7 @@ impl Agent {
             related: None,
             priority: check.priority,
             foundation: format!("r{}", self.remotes.len()),
+            server: None,
         };
         // One slot more than signaled candidates may take, so that those never keep a live
         // address out.

@@ -344,6 +344,7 @@ fn remote_candidates_are_bounded() {
             related: None,
             priority: 1,
             foundation: "x".into(),
+            server: None,
         };
         net.agents[0].add_remote_candidate(net.now, candidate);
     }
@@ -397,9 +398,15 @@ fn a_server_reflexive_address_becomes_a_candidate_and_a_silent_server_ends_gathe
         (Kind::ServerReflexive, mapped)
     );
     assert_eq!(candidate.related, Some(path(0, 0).local));
+    assert_eq!(candidate.server, Some(server));
     net.run_until(Duration::from_secs(60), |agents| {
         agents[0].gathering_state() == GatheringState::Complete
     });
     assert_eq!(net.agents[0].gathering_state(), GatheringState::Complete);
     assert_eq!(net.agents[0].counters().get("ice.stun_server_silent"), 1);
+    assert!(net.events[0].contains(&Event::ServerFailed {
+        local: path(0, 0).local,
+        server: silent,
+        refusal: None,
+    }));
 }

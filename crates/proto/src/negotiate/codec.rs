@@ -1,5 +1,7 @@
 //! Which codecs we offer, and when two payload types are the same codec.
 
+use std::sync::{Arc, LazyLock};
+
 use twocan_wire::ids::PayloadType;
 use twocan_wire::payload::g722;
 use twocan_wire::sdp::{H264Parameters, H265Parameters, fmtp_parameter};
@@ -99,7 +101,12 @@ impl Feedback {
 ///
 /// RED that stands behind Opus is understood; it is sent, where packets are lost, if it stands
 /// before Opus here or in the remote side's description.
-pub fn default_audio_codecs() -> Vec<Codec> {
+pub fn default_audio_codecs() -> Arc<[Codec]> {
+    static CODECS: LazyLock<Arc<[Codec]>> = LazyLock::new(|| audio_codecs().into());
+    CODECS.clone()
+}
+
+fn audio_codecs() -> Vec<Codec> {
     let codec = |name: &str, clock_rate, channels, fmtp: &str, payload_type| Codec {
         name: name.into(),
         clock_rate,
@@ -123,7 +130,12 @@ pub fn default_audio_codecs() -> Vec<Codec> {
 /// VP8, H.264 as Constrained Baseline and Baseline (ffmpeg's WHIP client offers only the latter),
 /// VP9 and AV1 in their profiles 0, and H.265 in its Main profile, with retransmission; ULPFEC in
 /// RED; and FlexFEC-03, which is offered only where [`Config`](super::Config) says so.
-pub fn default_video_codecs() -> Vec<Codec> {
+pub fn default_video_codecs() -> Arc<[Codec]> {
+    static CODECS: LazyLock<Arc<[Codec]>> = LazyLock::new(|| video_codecs().into());
+    CODECS.clone()
+}
+
+fn video_codecs() -> Vec<Codec> {
     let codec = |name: &str, fmtp: &str, payload_type, rtx| Codec {
         name: name.into(),
         clock_rate: 90_000,
@@ -365,7 +377,7 @@ mod tests {
         assert_eq!(video[0].name, "VP8");
         let audio = default_audio_codecs();
         assert_eq!(audio[0].name, "opus");
-        let all = audio.iter().chain(&video);
+        let all = audio.iter().chain(video.iter());
         let types: Vec<u8> = all
             .flat_map(|codec| [Some(codec.payload_type), codec.rtx_payload_type])
             .flatten()

@@ -19,9 +19,9 @@ use crate::random::Random;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Audio codecs, the preferred one first. Default [`default_audio_codecs`].
-    pub audio_codecs: Vec<Codec>,
+    pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first. Default [`default_video_codecs`].
-    pub video_codecs: Vec<Codec>,
+    pub video_codecs: Arc<[Codec]>,
     /// Extensions of audio packets. Default: level, send time, transport sequence, MID, capture
     /// time.
     pub audio_extensions: Vec<ExtensionKind>,

@@ -1,5 +1,7 @@
 //! RED and FEC in descriptions.
 
+use std::sync::Arc;
+
 use twocan_wire::ids::PayloadType;
 use twocan_wire::sdp::{Attribute, Description};
 
@@ -10,7 +12,7 @@ use crate::random::Random;
 /// Audio codecs with RED before Opus: the application wants it.
 fn red_first(seed: u8) -> Negotiator {
     let mut config = negotiator(seed).config().clone();
-    config.audio_codecs.swap(0, 1);
+    Arc::make_mut(&mut config.audio_codecs).swap(0, 1);
     assert_eq!(config.audio_codecs[0].name, "red");
     Negotiator::new(config, Random::new([seed; 32]))
 }

@@ -348,7 +348,7 @@ fn a_rejected_section_of_a_simulcast_ends_its_transceiver() {
     a.set_local_description(SdpType::Offer, &offer).unwrap();
     // Nothing but a codec that the other side does not know.
     let mut config = receiver(2).config().clone();
-    config.video_codecs.clear();
+    config.video_codecs = [].into();
     let mut b = Negotiator::new(config, Random::new([2; 32]));
     let (_, answer) = answer(&mut b, &offer);
     let plan = a

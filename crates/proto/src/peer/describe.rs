@@ -394,5 +394,6 @@ pub(super) fn from_wire(candidate: &Candidate, ip: IpAddr) -> Option<ice::Candid
         related,
         priority: candidate.priority,
         foundation: candidate.foundation.clone(),
+        server: None,
     })
 }

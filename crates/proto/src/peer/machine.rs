@@ -6,8 +6,11 @@ use std::time::Instant;
 
 use super::parameters::Sender;
 use super::transport::Transport;
-use super::{Config, ConnectionState, Event, Interfaces, LocalCandidate, PeerFailure, StunServer};
-use crate::contract::{Batch, Datagram, Lookup, Output, Request, SocketId};
+use super::{
+    Config, ConnectionState, Event, IceCandidateError, IceTransportPolicy, Interfaces,
+    LocalCandidate, PeerFailure, StunServer, TurnServer,
+};
+use crate::contract::{Batch, Datagram, Lookup, Output, Path, Request, SocketId};
 use crate::counters::Counters;
 use crate::crypto::Hash;
 use crate::negotiate::{Negotiator, TransceiverId};
@@ -28,12 +31,15 @@ struct Socket {
     ip: IpAddr,
     /// Once bound.
     local: Option<SocketAddr>,
+    /// The relay that it is for alone.
+    relay: Option<usize>,
 }
 
 /// What a name is resolved for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Wanted {
-    StunServer { port: u16 },
+    StunServer(StunServer),
+    TurnServer(Box<TurnServer>),
     Candidate(Box<twocan_wire::candidate::Candidate>),
 }
 
@@ -58,6 +64,10 @@ pub struct Peer {
     /// Whether shares have changed without the target.
     pub(super) target_news: bool,
     stun_servers: Vec<StunServer>,
+    turn_servers: Vec<TurnServer>,
+    /// The STUN servers that were asked, and whether their silence was told.
+    stun_urls: Vec<(SocketAddr, String)>,
+    silent_urls: BTreeSet<String>,
     interfaces: Vec<IpAddr>,
     sockets: Vec<Socket>,
     socket_ids: u32,
@@ -86,7 +96,7 @@ impl Peer {
         terms.offer_flexfec = config.offer_flexfec;
         terms.max_message_size = config.max_message_size;
         terms.receive_simulcast = config.receive_simulcast;
-        let transport = Transport::new(
+        let mut transport = Transport::new(
             now.monotonic,
             config.ice,
             &config.dtls,
@@ -95,6 +105,7 @@ impl Peer {
             &config.congestion,
             random.fork(),
         );
+        transport.relay_only = config.ice_transport_policy == IceTransportPolicy::Relay;
         Self {
             negotiator: Negotiator::new(terms, random.fork()),
             transport,
@@ -106,6 +117,9 @@ impl Peer {
             senders: BTreeMap::new(),
             target_news: false,
             stun_servers: config.stun_servers,
+            turn_servers: config.turn_servers,
+            stun_urls: Vec::new(),
+            silent_urls: BTreeSet::new(),
             interfaces: Vec::new(),
             sockets: Vec::new(),
             socket_ids: 0,
@@ -156,7 +170,13 @@ impl Peer {
             return;
         };
         entry.local = Some(local);
-        self.transport.add_path(now.monotonic, socket, local);
+        match entry.relay {
+            None => self.transport.add_path(now.monotonic, socket, local),
+            Some(relay) => {
+                let path = Path { socket, local };
+                self.transport.move_relay(now.monotonic, relay, path);
+            }
+        }
         self.note_bases(now);
         self.settle(now);
     }
@@ -172,7 +192,7 @@ impl Peer {
     /// A datagram arrived; its bytes are decrypted in place.
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
         if self.closed {
-            return;
+            return self.transport.handle_after_close(now.monotonic, datagram);
         }
         if self.transport.handle_datagram(now, datagram) {
             self.settle(now);
@@ -192,13 +212,13 @@ impl Peer {
             self.counters.count("peer.name_not_resolved");
         }
         for purpose in wanted {
-            for ip in addresses {
-                match &purpose {
-                    Wanted::StunServer { port } => {
-                        let server = SocketAddr::new(*ip, *port);
-                        self.transport.ice.add_stun_server(now.monotonic, server);
+            match purpose {
+                Wanted::StunServer(server) => self.add_stun_server(now, &server, addresses),
+                Wanted::TurnServer(server) => self.add_turn_server(now, *server, addresses),
+                Wanted::Candidate(candidate) => {
+                    for ip in addresses {
+                        self.add_resolved(now, &candidate, *ip);
                     }
-                    Wanted::Candidate(candidate) => self.add_resolved(now, candidate, *ip),
                 }
             }
         }
@@ -208,8 +228,9 @@ impl Peer {
 
     /// The deadline has come.
     pub fn handle_timeout(&mut self, now: Now) {
-        if !self.closed {
-            self.transport.handle_timeout(now);
+        match self.closed {
+            false => self.transport.handle_timeout(now),
+            true => self.transport.relays_timeout(now.monotonic),
         }
         self.settle(now);
     }
@@ -220,12 +241,19 @@ impl Peer {
         if self.closed && self.transport.fill(now, batch) {
             return Output::Transmit;
         }
+        if self.is_finished() {
+            let ids = self.sockets.drain(..).map(|socket| socket.id);
+            let close = ids.map(|socket| Request::Close { socket });
+            self.requests.extend(close);
+        }
         if let Some(request) = self.requests.pop_front() {
             return Output::Request(request);
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }
+        // They come in bursts while connecting; a quiet connection holds no room for them.
+        self.events.shrink_to_fit();
         if let Some(event) = self.transport.rtp.poll_event() {
             return Output::Event(Event::Rtp(event));
         }
@@ -251,11 +279,12 @@ impl Peer {
         self.closed = true;
         self.transport.close(now.monotonic);
         self.lookups.clear();
-        for socket in std::mem::take(&mut self.sockets) {
-            self.requests
-                .push_back(Request::Close { socket: socket.id });
-        }
         self.update_connection_state();
+    }
+
+    /// Whether it is closed, and its relays know: at most 1.75 s after [`Self::close`].
+    pub fn is_finished(&self) -> bool {
+        self.closed && !self.transport.relays.is_releasing()
     }
 
     /// Whether [`Self::close`] was called.
@@ -293,15 +322,72 @@ impl Peer {
         self.gathering = true;
         self.bind_interfaces();
         for server in std::mem::take(&mut self.stun_servers) {
-            if let Ok(ip) = server.host.parse::<IpAddr>() {
-                let address = SocketAddr::new(ip, server.port);
-                self.transport.ice.add_stun_server(now.monotonic, address);
-            } else {
-                let wanted = Wanted::StunServer { port: server.port };
-                self.look_up(server.host, Lookup::Dns, wanted);
+            match server.host.parse::<IpAddr>() {
+                Ok(ip) => self.add_stun_server(now, &server, &[ip]),
+                Err(_) => {
+                    let host = server.host.clone();
+                    self.look_up(host, Lookup::Dns, Wanted::StunServer(server));
+                }
+            }
+        }
+        for server in std::mem::take(&mut self.turn_servers) {
+            match server.host.parse::<IpAddr>() {
+                Ok(ip) => self.add_turn_server(now, server, &[ip]),
+                Err(_) => {
+                    let host = server.host.clone();
+                    self.look_up(host, Lookup::Dns, Wanted::TurnServer(Box::new(server)));
+                }
             }
         }
         self.note_bases(now);
+    }
+
+    fn add_stun_server(&mut self, now: Now, server: &StunServer, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            self.server_failed(&server.url, None, None);
+        }
+        for ip in addresses {
+            let address = SocketAddr::new(*ip, server.port);
+            self.stun_urls.push((address, server.url.clone()));
+            self.transport.ice.add_stun_server(now.monotonic, address);
+        }
+    }
+
+    fn add_turn_server(&mut self, now: Now, server: TurnServer, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            self.server_failed(&server.url, None, None);
+        }
+        let addresses = addresses.to_vec();
+        self.transport
+            .add_turn_server(now.monotonic, server, addresses);
+    }
+
+    /// A STUN server did not answer, refused, or has a name without an address.
+    fn server_failed(
+        &mut self,
+        url: &str,
+        local: Option<SocketAddr>,
+        refusal: Option<(u16, String)>,
+    ) {
+        // W3C webrtc-pc §4.8.3: silence is told once for each server.
+        if refusal.is_none() && !self.silent_urls.insert(url.to_owned()) {
+            return;
+        }
+        let (error_code, error_text) = refusal.unwrap_or_else(|| {
+            let text = match local {
+                Some(_) => "the server does not answer",
+                None => "the server's name has no address",
+            };
+            (701, text.to_owned())
+        });
+        self.events
+            .push_back(Event::IceCandidateError(IceCandidateError {
+                address: local.map(|local| local.ip()),
+                port: local.map(|local| local.port()),
+                url: url.to_owned(),
+                error_code,
+                error_text,
+            }));
     }
 
     pub(super) fn look_up(&mut self, name: String, how: Lookup, wanted: Wanted) {
@@ -318,6 +404,7 @@ impl Peer {
     /// Reacts to what the parts report.
     pub(super) fn settle(&mut self, now: Now) {
         self.transport.settle(now);
+        self.settle_relays(now);
         while let Some(event) = self.transport.ice.poll_event() {
             match event {
                 ice::Event::LocalCandidate(candidate) => self.signal_candidate(&candidate),
@@ -326,6 +413,16 @@ impl Peer {
                         self.signal_end_of_candidates();
                     }
                     self.events.push_back(Event::IceGatheringState(state));
+                }
+                ice::Event::ServerFailed {
+                    local,
+                    server,
+                    refusal,
+                } => {
+                    let known = self.stun_urls.iter().find(|(known, _)| *known == server);
+                    if let Some(url) = known.map(|(_, url)| url.clone()) {
+                        self.server_failed(&url, Some(local), refusal);
+                    }
                 }
                 ice::Event::State(state) => {
                     self.events.push_back(Event::IceConnectionState(state));
@@ -344,6 +441,22 @@ impl Peer {
         }
         self.update_connection_state();
         self.check_negotiation_needed();
+    }
+
+    /// Binds the sockets that relays need, and notes when all have answered.
+    fn settle_relays(&mut self, now: Now) {
+        for (relay, ip) in self.transport.relays.take_wanted_sockets() {
+            let id = SocketId(self.socket_ids);
+            self.socket_ids += 1;
+            self.sockets.push(Socket {
+                id,
+                ip,
+                local: None,
+                relay: Some(relay),
+            });
+            self.requests.push_back(Request::Bind { socket: id, ip });
+        }
+        self.note_bases(now);
     }
 
     /// W3C webrtc-pc §4.7.3: said once, until a negotiation has settled it.
@@ -370,6 +483,7 @@ impl Peer {
                 id,
                 ip: *ip,
                 local: None,
+                relay: None,
             });
             self.requests.push_back(Request::Bind {
                 socket: id,
@@ -384,14 +498,16 @@ impl Peer {
         let resolving = self
             .lookups
             .iter()
-            .any(|(_, wanted)| matches!(wanted, Wanted::StunServer { .. }));
-        if self.gathering && !binding && !resolving {
+            .any(|(_, wanted)| !matches!(wanted, Wanted::Candidate(_)));
+        let relaying = self.transport.relays.is_pending();
+        if self.gathering && !binding && !resolving && !relaying {
             self.transport.ice.end_of_bases(now.monotonic);
         }
     }
 
     fn signal_candidate(&mut self, candidate: &ice::Candidate) {
-        let event = self.local_candidate(super::describe::to_wire(candidate).to_string());
+        let mut event = self.local_candidate(super::describe::to_wire(candidate).to_string());
+        (event.url, event.relay_protocol) = self.origin(candidate);
         self.events.push_back(Event::IceCandidate(event));
     }
 
@@ -412,7 +528,26 @@ impl Peer {
                 .local_credentials()
                 .username_fragment
                 .clone(),
+            url: None,
+            relay_protocol: None,
         }
+    }
+
+    /// The URL of the server that a local candidate is from, and how its relay is reached.
+    pub(super) fn origin(
+        &self,
+        candidate: &ice::Candidate,
+    ) -> (Option<String>, Option<ice::RelayProtocol>) {
+        let Some(server) = candidate.server else {
+            return (None, None);
+        };
+        let relay = self.transport.relays.server_at(server);
+        if candidate.kind == ice::Kind::Relayed {
+            return relay.map(|own| (own.url.clone(), own.protocol)).unzip();
+        }
+        let stun = self.stun_urls.iter().find(|(known, _)| *known == server);
+        let url = stun.map(|(_, url)| url.clone());
+        (url.or_else(|| relay.map(|own| own.url.clone())), None)
     }
 
     fn update_connection_state(&mut self) {

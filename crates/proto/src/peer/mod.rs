@@ -15,6 +15,7 @@ mod machine;
 mod media;
 mod parameters;
 mod rate;
+mod relay;
 mod stats;
 mod transport;
 
@@ -30,9 +31,11 @@ pub use parameters::{
     RtcpParameters, RtpSendParameters, TransceiverInit,
 };
 pub use rate::EncodingTarget;
+pub use stats::LocalCandidateStats;
 
 use crate::dtls::{Certificate, Failure, Settings};
 use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
+use crate::turn::client::Account;
 use crate::{congestion, ice, negotiate, rtp};
 
 /// Largest UDP payload that we send, in bytes: fits the IPv6 minimum of 1280 (RFC 8200 §5) with
@@ -50,10 +53,14 @@ pub struct Config {
     pub ice: ice::Config,
     /// Asked for our reflexive addresses. Default none.
     pub stun_servers: Vec<StunServer>,
+    /// Asked for addresses on relays, each from every local address. Default none.
+    pub turn_servers: Vec<TurnServer>,
+    /// Which candidates are used. Default all.
+    pub ice_transport_policy: IceTransportPolicy,
     /// Audio codecs, the preferred one first.
-    pub audio_codecs: Vec<Codec>,
+    pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first.
-    pub video_codecs: Vec<Codec>,
+    pub video_codecs: Arc<[Codec]>,
     /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no.
     pub offer_flexfec: bool,
     /// Start and bounds of the rate at which media is sent.
@@ -73,6 +80,8 @@ impl Config {
             dtls,
             ice: ice::Config::default(),
             stun_servers: Vec::new(),
+            turn_servers: Vec::new(),
+            ice_transport_policy: IceTransportPolicy::All,
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
             offer_flexfec: false,
@@ -90,6 +99,33 @@ pub struct StunServer {
     pub host: String,
     /// The UDP port. Default 3478.
     pub port: u16,
+    /// As the application wrote it.
+    pub url: String,
+}
+
+/// A TURN server by name or address.
+#[derive(Debug, Clone)]
+pub struct TurnServer {
+    /// A name, or an address in text.
+    pub host: String,
+    /// The port. Default 3478, with TLS 5349.
+    pub port: u16,
+    /// How it is reached.
+    pub protocol: ice::RelayProtocol,
+    /// Who we are.
+    pub account: Account,
+    /// As the application wrote it.
+    pub url: String,
+}
+
+/// `RTCIceTransportPolicy` (W3C webrtc-pc §4.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IceTransportPolicy {
+    /// All candidates.
+    #[default]
+    All,
+    /// Relayed ones alone: the peer learns none of our own addresses.
+    Relay,
 }
 
 /// `RTCPeerConnectionState` (W3C webrtc-pc §4.3.3).
@@ -134,6 +170,25 @@ pub struct LocalCandidate {
     pub sdp_m_line_index: Option<u16>,
     /// The generation.
     pub username_fragment: String,
+    /// `RTCIceCandidate.url`: the server that told us the address.
+    pub url: Option<String>,
+    /// `RTCIceCandidate.relayProtocol`, of a relayed candidate.
+    pub relay_protocol: Option<ice::RelayProtocol>,
+}
+
+/// `RTCPeerConnectionIceErrorEvent` (W3C webrtc-pc §4.8.3): a STUN or TURN server did not help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceCandidateError {
+    /// The local address that it was asked from; `None` where that is not to be told.
+    pub address: Option<IpAddr>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The server.
+    pub url: String,
+    /// A STUN error code, 300 to 699; 701 where the server was not reached.
+    pub error_code: u16,
+    /// The server's words, or ours.
+    pub error_text: String,
 }
 
 /// Why a peer failed.
@@ -160,6 +215,8 @@ pub enum Event {
     IceGatheringState(ice::GatheringState),
     /// `icecandidate`.
     IceCandidate(LocalCandidate),
+    /// `icecandidateerror`.
+    IceCandidateError(IceCandidateError),
     /// `connectionstatechange`.
     ConnectionState(ConnectionState),
     /// The connection failed for this reason; a state change follows.

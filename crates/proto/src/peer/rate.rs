@@ -7,9 +7,10 @@ use twocan_wire::units::Bitrate;
 
 use super::machine::Peer;
 use super::parameters::{EncodingParameters, Priority};
+use super::relay::Outlet;
 use super::transport::Transport;
 use crate::congestion::{Claim, Layer, PacketKey, Turn, Waiting, share, stack};
-use crate::contract::{Batch, Destination};
+use crate::contract::Batch;
 use crate::negotiate::{Kind, TransceiverId};
 use crate::rtp::{Backlog, Class, Departure, EncodingRate, Feedback, OutboundStats};
 use crate::time::{Deadline, Now};
@@ -276,18 +277,13 @@ impl Transport {
 
     /// Writes the next packet of reports or media; answers `false` when it went to the spill
     /// buffer.
-    pub(super) fn fill_media(
-        &mut self,
-        now: Now,
-        destination: Destination,
-        batch: &mut Batch,
-    ) -> bool {
+    pub(super) fn fill_media(&mut self, now: Now, outlet: Outlet, batch: &mut Batch) -> bool {
         let Some((sender, _)) = &mut self.srtp else {
             return true;
         };
         let (rtp, congestion) = (&mut self.rtp, &mut self.congestion);
         let counters = &mut self.counters;
-        batch.push(destination, &mut self.spill, |out| {
+        outlet.push(batch, &mut self.spill, |out| {
             let start = out.len();
             if rtp.poll_rtcp(now, out) {
                 if let Err(rejected) = sender.protect_rtcp(out, start) {

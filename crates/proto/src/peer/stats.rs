@@ -6,11 +6,48 @@ use twocan_wire::ids::Rid;
 
 use super::machine::Peer;
 use crate::dtls::Version;
-use crate::ice::{Candidate, PairState, PairStats, Route};
+use crate::ice::{Candidate, Kind, PairState, PairStats, RelayProtocol, Route};
 use crate::keying::SrtpProfile;
 use crate::rtp::{InboundStats, OutboundStats};
 
+/// `RTCIceCandidateStats` of a local candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCandidateStats {
+    /// `candidateType`.
+    pub kind: Kind,
+    /// `address` and `port`.
+    pub address: SocketAddr,
+    /// `relatedAddress` and `relatedPort`.
+    pub related: Option<SocketAddr>,
+    /// `priority`.
+    pub priority: u32,
+    /// `foundation`.
+    pub foundation: String,
+    /// `url`: the server that told us the address.
+    pub url: Option<String>,
+    /// `relayProtocol`, of a relayed candidate.
+    pub relay_protocol: Option<RelayProtocol>,
+}
+
 impl Peer {
+    /// Our candidates.
+    pub fn local_candidates(&self) -> Vec<LocalCandidateStats> {
+        let locals = self.transport.ice.local_candidates().iter();
+        let stats = locals.map(|own| {
+            let (url, relay_protocol) = self.origin(own);
+            LocalCandidateStats {
+                kind: own.kind,
+                address: own.address,
+                related: own.related,
+                priority: own.priority,
+                foundation: own.foundation.clone(),
+                url,
+                relay_protocol,
+            }
+        });
+        stats.collect()
+    }
+
     /// The DTLS version agreed on, once connected.
     pub fn dtls_version(&self) -> Option<Version> {
         self.transport.dtls_version()

@@ -7,10 +7,11 @@ use std::time::Instant;
 use twocan_wire::demux::{Protocol, classify};
 
 use super::rate::RetransmissionRate;
+use super::relay::{Outlet, Relays};
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
 use crate::congestion::{self, CongestionControl};
-use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
+use crate::contract::{Batch, Datagram, Destination, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
 use crate::ice::{self, Agent, Route};
@@ -18,7 +19,11 @@ use crate::keying::{SrtpKeys, SrtpProfile};
 use crate::negotiate::SctpPlan;
 use crate::random::Random;
 use crate::time::{Deadline, Now};
+use crate::turn::client::Envelope;
 use crate::{rtp, sctp, srtp};
+
+/// Room for one datagram of ours, wrapped for a relay.
+const DATAGRAM_ROOM: usize = super::DATAGRAM_LEN_MAX + Envelope::LEN_MAX;
 
 /// Where DTLS stands, seen from above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,11 @@ enum Security {
 #[derive(Debug)]
 pub(super) struct Transport {
     pub(super) ice: Agent,
+    pub(super) relays: Relays,
+    /// Nothing but relays is used (`iceTransportPolicy`).
+    pub(super) relay_only: bool,
+    /// A check that waits for the permission it needs to be on its way.
+    delayed: Option<ice::Transmit>,
     dtls: Connection,
     security: Security,
     role: dtls::Role,
@@ -66,6 +76,7 @@ pub(super) struct Transport {
     /// A datagram that did not fit the batch it was written for.
     pub(super) spill: Vec<u8>,
     spill_for: Option<Destination>,
+    is_closed: bool,
     pub(super) counters: Counters,
 }
 
@@ -82,6 +93,9 @@ impl Transport {
         Self {
             // The descriptions say the role before the first check goes out.
             ice: Agent::new(ice, ice::Role::Controlled, random.fork()),
+            relays: Relays::new(random.fork()),
+            relay_only: false,
+            delayed: None,
             dtls: Connection::new(settings, certificate, now),
             security: Security::Waiting,
             role: dtls::Role::Server,
@@ -106,20 +120,36 @@ impl Transport {
             farewell: VecDeque::new(),
             spill: Vec::new(),
             spill_for: None,
+            is_closed: false,
             counters: Counters::default(),
         }
     }
 
     pub(super) fn add_path(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
-        self.ice.add_base(now, Path { socket, local });
+        let path = Path { socket, local };
+        if !self.relay_only {
+            self.ice.add_base(now, path);
+        }
+        self.ask_relays(now, path);
     }
 
     pub(super) fn remove_path(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
-        self.ice.remove_base(now, Path { socket, local });
+        let path = Path { socket, local };
+        self.forget_relays(now, path);
+        self.ice.remove_base(now, path);
     }
 
     /// Takes a datagram; answers whether anything but data came of it.
     pub(super) fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) -> bool {
+        match self.handle_from_relay(now, datagram) {
+            Ok(news) => news,
+            Err(_) if self.relay_only => self.drop("peer.not_from_relay"),
+            Err(datagram) => self.take_datagram(now, datagram),
+        }
+    }
+
+    /// Takes a datagram as it was when the peer sent it.
+    pub(super) fn take_datagram(&mut self, now: Now, datagram: Datagram<'_>) -> bool {
         let Datagram {
             path,
             remote,
@@ -161,6 +191,7 @@ impl Transport {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
+        self.relays_timeout(now.monotonic);
         self.ice.handle_timeout(now.monotonic);
         self.dtls.handle_timeout(now.monotonic);
         self.rtp.handle_timeout(now);
@@ -244,33 +275,18 @@ impl Transport {
                 out.extend_from_slice(&spilled)
             });
         }
-        if batch.is_empty()
-            && let Some(transmit) = self.ice.poll_transmit()
-        {
-            let Route { path, remote } = transmit.route;
-            let destination = Destination {
-                path,
-                remote,
-                ecn: Ecn::NotEct,
-            };
-            batch.push(destination, &mut self.spill, |out| {
-                out.extend_from_slice(&transmit.bytes)
-            });
+        if batch.is_empty() && self.fill_stun(now, batch) {
             return true;
         }
-        let Some(Route { path, remote }) = self.follow_route(now) else {
+        let outlet = self.follow_route(now);
+        let Some(outlet) = outlet.and_then(|route| self.outlet(now.monotonic, route)) else {
             return !batch.is_empty();
         };
-        let destination = Destination {
-            path,
-            remote,
-            ecn: Ecn::NotEct,
-        };
-        while batch.has_room(destination, super::DATAGRAM_LEN_MAX) {
+        while batch.has_room(outlet.destination, DATAGRAM_ROOM) {
             let before = batch.segments();
-            let joined = self.fill_one(now, destination, batch);
+            let joined = self.fill_one(now, outlet, batch);
             if !joined {
-                self.spill_for = Some(destination);
+                self.spill_for = Some(outlet.destination);
                 break;
             }
             if batch.segments() == before {
@@ -282,6 +298,7 @@ impl Transport {
 
     /// Ends the association and DTLS; what tells the peer is sent by the next polls.
     pub(super) fn close(&mut self, now: Instant) {
+        self.is_closed = true;
         self.channels.abort();
         self.scratch.clear();
         while self.channels.poll_transmit(now, &mut self.scratch) {
@@ -292,6 +309,11 @@ impl Transport {
             self.scratch.clear();
         }
         self.dtls.close(now);
+        if self.ice.route().is_none() {
+            self.farewell.clear();
+        }
+        self.close_relays(now);
+        self.delayed = None;
     }
 
     pub(super) fn dtls_version(&self) -> Option<Version> {
@@ -326,6 +348,9 @@ impl Transport {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
+        if self.is_closed {
+            return self.relays.deadline();
+        }
         // Without a route, which ends with consent, reports cannot be sent and are not due.
         let streams = match self.ice.route() {
             Some(_) => self.rtp.poll_timeout(),
@@ -334,6 +359,7 @@ impl Transport {
         let media = Deadline::earlier(streams, self.pacing_deadline());
         let media = media.filter(|_| self.has_keys());
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
+        let transport = Deadline::earlier(transport, self.relays.deadline());
         let data = self
             .channels
             .poll_timeout()
@@ -344,6 +370,7 @@ impl Transport {
     pub(super) fn add_counters(&self, all: &mut Counters) {
         all.merge(&self.counters);
         all.merge(self.ice.counters());
+        self.relays.add_counters(all);
         all.merge(self.dtls.counters());
         all.merge(self.rtp.counters());
         all.merge(self.congestion.counters());
@@ -352,19 +379,47 @@ impl Transport {
 }
 
 impl Transport {
+    /// Writes a message to a relay, or a check; answers whether there was one.
+    fn fill_stun(&mut self, now: Now, batch: &mut Batch) -> bool {
+        // The last words to the peer go before the relay is told that it is no longer needed.
+        let leaving = !self.farewell.is_empty() || self.dtls.has_transmit();
+        if !(leaving && self.is_closed && self.ice.route().is_some())
+            && let Some((destination, bytes)) = self.poll_relays()
+        {
+            return batch.push(destination, &mut self.spill, |out| out.extend(bytes));
+        }
+        while let Some(transmit) = self.delayed.take().or_else(|| self.ice.poll_transmit()) {
+            let Some(outlet) = self.outlet(now.monotonic, transmit.route) else {
+                self.counters.count("peer.relay_does_not_take");
+                continue;
+            };
+            if !self.is_closed
+                && let Some((destination, bytes)) = self.poll_relays()
+            {
+                // The permission that the check needs was asked for just now, and goes first.
+                self.delayed = Some(transmit);
+                return batch.push(destination, &mut self.spill, |out| out.extend(bytes));
+            }
+            return outlet.push(batch, &mut self.spill, |out| {
+                out.extend_from_slice(&transmit.bytes);
+            });
+        }
+        false
+    }
+
     /// Writes the next datagram of any part; answers `false` when it went to the spill buffer.
-    fn fill_one(&mut self, now: Now, destination: Destination, batch: &mut Batch) -> bool {
+    fn fill_one(&mut self, now: Now, outlet: Outlet, batch: &mut Batch) -> bool {
         if let Some(datagram) = self.farewell.pop_front() {
-            return batch.push(destination, &mut self.spill, |out| out.extend(datagram));
+            return outlet.push(batch, &mut self.spill, |out| out.extend(datagram));
         }
         let dtls = &mut self.dtls;
         if dtls.has_transmit() {
-            return batch.push(destination, &mut self.spill, |out| {
+            return outlet.push(batch, &mut self.spill, |out| {
                 dtls.poll_transmit(out);
             });
         }
         if self.media_is_due(now) {
-            return self.fill_media(now, destination, batch);
+            return self.fill_media(now, outlet, batch);
         }
         self.scratch.clear();
         if self.dtls.is_connected()
@@ -373,7 +428,7 @@ impl Transport {
                 .poll_transmit(now.monotonic, &mut self.scratch)
         {
             let (dtls, packet) = (&mut self.dtls, &self.scratch);
-            return batch.push(destination, &mut self.spill, |out| {
+            return outlet.push(batch, &mut self.spill, |out| {
                 dtls.send(now.monotonic, packet, out);
             });
         }
@@ -390,6 +445,7 @@ impl Transport {
         {
             self.congestion.handle_route_change(now.monotonic);
         }
+        self.bind_channel(now.monotonic, route);
         Some(route)
     }
 

@@ -1,5 +1,6 @@
 //! TURN (RFC 8656): reaching a peer through a relay.
 
+pub mod client;
 mod credential;
 pub mod server;
 

@@ -23,6 +23,7 @@ use twocan::{
     PeerConnectionEvent, SdpType, SessionDescription, TransceiverInit,
 };
 
+use crate::ice::IceArguments;
 use result::Outcome;
 
 /// How long the whole exchange may take, unless bulk takes longer.
@@ -70,6 +71,8 @@ pub(crate) struct Arguments {
     /// Also gather loopback candidates.
     #[arg(long)]
     loopback: bool,
+    #[command(flatten)]
+    ice: IceArguments,
 }
 
 /// Why there is no result at all.
@@ -121,12 +124,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), PeerError> {
 
 async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
-    let configuration = Configuration {
+    let mut configuration = Configuration {
         loopback_candidates: arguments.loopback,
         receive_simulcast: arguments.simulcast,
         offer_flexfec: arguments.flexfec,
         ..Configuration::default()
     };
+    arguments.ice.apply(&mut configuration);
     let peer = PeerConnection::new(configuration)?;
     let mut outcome = Outcome::new(peer.clone());
     let channel = match arguments.side {
@@ -260,6 +264,14 @@ async fn watch(
         match event {
             PeerConnectionEvent::DataChannel(channel) => {
                 let _ = announced.send(channel).await;
+            }
+            PeerConnectionEvent::IceCandidateError(error) => {
+                tracing::warn!(
+                    url = error.url,
+                    code = error.error_code,
+                    text = error.error_text,
+                    "ICE server"
+                );
             }
             PeerConnectionEvent::Failed(failure) => {
                 let _ = failed.send(failure.to_string()).await;

@@ -1,9 +1,10 @@
 //! The line at the end.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use twocan::PeerConnection;
+use twocan::{IceCandidateType, PeerConnection};
 
 /// What is known so far.
 pub(crate) struct Outcome {
@@ -74,9 +75,16 @@ impl Outcome {
         let route = stats.transport.selected_route;
         self.set(
             "pair",
-            route.map(
-                |(local, remote)| json!({"local": local.to_string(), "remote": remote.to_string()}),
-            ),
+            route.map(|(local, remote)| {
+                let ours = stats.local_candidates.iter();
+                let mut ours = ours.filter(|own| own.address == local);
+                let mut pairs = stats.candidate_pairs.iter();
+                let pair = pairs.find(|pair| pair.selected);
+                json!({
+                    "local": candidate(local, ours.next().map(|own| own.kind)),
+                    "remote": candidate(remote, pair.map(|pair| pair.remote.kind)),
+                })
+            }),
         );
         let dropped: Map<String, Value> = stats
             .dropped
@@ -92,6 +100,20 @@ impl Outcome {
         println!("RESULT {}", Value::Object(self.fields.clone()));
         ok
     }
+}
+
+fn candidate(address: SocketAddr, kind: Option<IceCandidateType>) -> Value {
+    json!({
+        "address": address.ip().to_string(),
+        "port": address.port(),
+        "type": kind.map(|kind| match kind {
+            IceCandidateType::Host => "host",
+            IceCandidateType::ServerReflexive => "srflx",
+            IceCandidateType::PeerReflexive => "prflx",
+            IceCandidateType::Relayed => "relay",
+        }),
+        "protocol": "udp",
+    })
 }
 
 /// With three decimals.

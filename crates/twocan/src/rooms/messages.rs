@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use twocan_proto::negotiate::Kind;
 
-use crate::configuration::IceServer;
+use crate::ice_server::IceServer;
 use crate::peer_connection::{IceCandidate, SessionDescription};
 use twocan_proto::negotiate::SdpType;
 
@@ -238,6 +238,7 @@ impl From<CandidateJson> for IceCandidate {
             sdp_mid: json.sdp_mid,
             sdp_m_line_index: json.sdp_m_line_index,
             username_fragment: json.username_fragment,
+            ..Self::default()
         }
     }
 }

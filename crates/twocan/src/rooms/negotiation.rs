@@ -178,6 +178,10 @@ impl Running {
             PeerConnectionEvent::Failed(failure) => {
                 tracing::info!(peer = peer.id(), %failure, "connection failed");
             }
+            PeerConnectionEvent::IceCandidateError(error) => {
+                let (code, text) = (error.error_code, error.error_text);
+                tracing::info!(peer = peer.id(), url = error.url, code, text, "ICE server");
+            }
             PeerConnectionEvent::DataChannel(channel) => {
                 self.tell(RoomEvent::DataChannel { peer, channel }).await;
             }

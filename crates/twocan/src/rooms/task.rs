@@ -26,6 +26,7 @@ use super::room::RoomEvent;
 use super::session::{Read, Session, not_admitted};
 use super::socket::{self, CONNECT_WITHIN, Socket};
 use crate::configuration::Configuration;
+use crate::ice_server::Servers;
 use crate::peer_connection::PeerConnection;
 
 /// A text `ping` goes out this often.
@@ -188,7 +189,7 @@ impl Task {
             Err(_) => return Err(JoinError::NoAnswer(CONNECT_WITHIN.as_secs())),
         };
         // A server that names what nobody can use should be known now.
-        self.configuration.stun_servers()?;
+        Servers::of(&self.configuration.ice_servers)?;
         let id = data.peer_id.clone();
         self.joined(data).await;
         Ok((id, self))

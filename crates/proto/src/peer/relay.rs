@@ -1,0 +1,510 @@
+//! Addresses on relays: what ICE takes for a path of its own goes through a TURN server.
+//!
+//! A relayed address has a [`SocketId`] that no socket has. What is sent on such a path is wrapped
+//! and goes to the server on a real one; what the server hands over is unwrapped and taken as if
+//! it had come in on the relayed address. ICE, DTLS and SRTP see an ordinary path.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use super::transport::Transport;
+use super::{Event, IceCandidateError, TurnServer};
+use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
+use crate::ice::{RelayProtocol, Route};
+use crate::random::Random;
+use crate::time::{Deadline, Now};
+use crate::turn::client::{self, Client, Envelope, Failure, Received, Settings};
+
+/// Allocations at a time: one for each pair of server and local address. Further ones are not
+/// asked for and counted.
+const RELAYS_MAX: usize = 16;
+
+/// Addresses of one server that are tried one after the other.
+const ADDRESSES_MAX: usize = 8;
+
+/// Allocations asked for again after the server lost one.
+const RENEWALS_MAX: u32 = 3;
+
+/// Relayed paths count down from here, sockets count up.
+const FIRST_RELAYED: u32 = u32::MAX;
+
+/// A server whose addresses are known.
+#[derive(Debug)]
+struct Server {
+    settings: TurnServer,
+    addresses: Vec<IpAddr>,
+    /// That it cannot be reached was said.
+    is_silent: bool,
+}
+
+/// One server, asked from one local address.
+#[derive(Debug)]
+struct Relay {
+    server: usize,
+    /// Where it is asked from.
+    path: Path,
+    client: Client,
+    /// Addresses of the server not tried yet.
+    untried: Vec<IpAddr>,
+    /// The relayed addresses, one of each family.
+    lent: Vec<Path>,
+    renewals: u32,
+    /// It was asked from a second port, because the first was taken there.
+    has_moved: bool,
+    /// It has ended, and nothing more is tried.
+    is_over: bool,
+}
+
+/// All relays of one peer.
+#[derive(Debug)]
+pub(super) struct Relays {
+    servers: Vec<Server>,
+    relays: Vec<Relay>,
+    /// Real local ends.
+    paths: Vec<Path>,
+    next_socket: u32,
+    random: Random,
+    /// Relays, by their index, that need a socket of their own, at this address.
+    wanted_sockets: Vec<(usize, IpAddr)>,
+}
+
+/// The way out for a datagram: where it really goes, and what is put around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlet {
+    pub(super) destination: Destination,
+    envelope: Option<Envelope>,
+}
+
+impl Outlet {
+    /// Straight to the remote end of a route.
+    pub(super) fn direct(Route { path, remote }: Route) -> Self {
+        Self {
+            destination: destination(path, remote),
+            envelope: None,
+        }
+    }
+
+    /// [`Batch::push`], wrapped where that is needed.
+    pub(super) fn push(
+        self,
+        batch: &mut Batch,
+        spill: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        match self.envelope {
+            None => batch.push(self.destination, spill, write),
+            Some(envelope) => batch.push(self.destination, spill, |out| envelope.wrap(out, write)),
+        }
+    }
+}
+
+impl Relays {
+    pub(super) fn new(random: Random) -> Self {
+        Self {
+            servers: Vec::new(),
+            relays: Vec::new(),
+            paths: Vec::new(),
+            next_socket: FIRST_RELAYED,
+            random,
+            wanted_sockets: Vec::new(),
+        }
+    }
+
+    /// Whether a relay's answer is still awaited.
+    pub(super) fn is_pending(&self) -> bool {
+        let mut relays = self.relays.iter();
+        relays.any(|relay| !relay.is_over && relay.client.is_pending())
+    }
+
+    /// Whether a relay has not yet been given back.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.relays.iter().any(|relay| relay.client.is_releasing())
+    }
+
+    /// How the server at `address` is reached, and its URL.
+    pub(super) fn server_at(&self, address: SocketAddr) -> Option<&TurnServer> {
+        let relay = self
+            .relays
+            .iter()
+            .find(|own| own.client.server() == address);
+        relay.and_then(|relay| Some(&self.servers.get(relay.server)?.settings))
+    }
+
+    /// Relays that need a socket of their own, and where.
+    pub(super) fn take_wanted_sockets(&mut self) -> Vec<(usize, IpAddr)> {
+        std::mem::take(&mut self.wanted_sockets)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let deadlines = self.relays.iter().map(|own| own.client.poll_timeout());
+        deadlines.fold(None, Deadline::earlier)
+    }
+
+    pub(super) fn add_counters(&self, all: &mut crate::counters::Counters) {
+        for relay in &self.relays {
+            all.merge(relay.client.counters());
+        }
+    }
+
+    fn client(&mut self, server: usize, address: SocketAddr) -> Option<Client> {
+        let settings = &self.servers.get(server)?.settings;
+        let settings = Settings {
+            server: address,
+            account: settings.account.clone(),
+            stream: settings.protocol != RelayProtocol::Udp,
+        };
+        Some(Client::new(settings, self.random.fork()))
+    }
+
+    /// The next untried address of a relay's server.
+    fn next_client(&mut self, index: usize) -> Option<Client> {
+        let relay = self.relays.get_mut(index)?;
+        let ip = relay.untried.pop()?;
+        let server = relay.server;
+        let port = self.servers.get(server)?.settings.port;
+        self.client(server, SocketAddr::new(ip, port))
+    }
+
+    fn lend(&mut self, local: SocketAddr) -> Path {
+        let socket = SocketId(self.next_socket);
+        self.next_socket = self.next_socket.saturating_sub(1);
+        Path { socket, local }
+    }
+}
+
+impl Transport {
+    /// Adds a TURN server: every local address of its families asks it.
+    pub(super) fn add_turn_server(
+        &mut self,
+        now: Instant,
+        settings: TurnServer,
+        mut addresses: Vec<IpAddr>,
+    ) {
+        addresses.truncate(ADDRESSES_MAX);
+        let server = self.relays.servers.len();
+        self.relays.servers.push(Server {
+            settings,
+            addresses,
+            is_silent: false,
+        });
+        for path in self.relays.paths.clone() {
+            self.ask_relay(now, server, path);
+        }
+    }
+
+    /// Asks all known servers from a new local end.
+    pub(super) fn ask_relays(&mut self, now: Instant, path: Path) {
+        self.relays.paths.push(path);
+        for server in 0..self.relays.servers.len() {
+            self.ask_relay(now, server, path);
+        }
+    }
+
+    /// Forgets the relays that were reached from a local end that is gone.
+    pub(super) fn forget_relays(&mut self, now: Instant, path: Path) {
+        self.relays.paths.retain(|known| *known != path);
+        for index in 0..self.relays.relays.len() {
+            let Some(relay) = self.relays.relays.get_mut(index) else {
+                return;
+            };
+            if relay.path == path {
+                relay.client.abandon();
+                relay.is_over = true;
+                self.withdraw(now, index);
+            }
+        }
+    }
+
+    /// A socket for one relay alone is bound.
+    pub(super) fn move_relay(&mut self, now: Instant, index: usize, path: Path) {
+        if let Some(relay) = self.relays.relays.get_mut(index) {
+            relay.path = path;
+            relay.client.start(now);
+        }
+    }
+
+    /// What came from a relay; `Err` for a datagram that is none of its.
+    pub(super) fn handle_from_relay<'a>(
+        &mut self,
+        now: Now,
+        datagram: Datagram<'a>,
+    ) -> Result<bool, Datagram<'a>> {
+        let Datagram { path, remote, .. } = datagram;
+        let relay =
+            self.relays.relays.iter_mut().find(|relay| {
+                relay.path == path && relay.client.server() == remote && !relay.is_over
+            });
+        let Some(relay) = relay else {
+            return Err(datagram);
+        };
+        match relay.client.handle(now.monotonic, datagram.bytes) {
+            Received::Taken => {
+                self.settle_relays(now.monotonic);
+                Ok(true)
+            }
+            Received::Other(bytes) => Err(Datagram { bytes, ..datagram }),
+            Received::Data { peer, bytes } => {
+                let mut lent = relay.lent.iter();
+                let path = lent.find(|path| path.local.is_ipv4() == peer.is_ipv4());
+                let Some(path) = path.copied() else {
+                    self.counters.count("turn.data_of_other_family");
+                    return Ok(false);
+                };
+                let inner = Datagram {
+                    path,
+                    remote: peer,
+                    ecn: Ecn::NotEct,
+                    bytes,
+                };
+                Ok(self.take_datagram(now, inner))
+            }
+        }
+    }
+
+    pub(super) fn relays_timeout(&mut self, now: Instant) {
+        for relay in &mut self.relays.relays {
+            let due = relay.client.poll_timeout();
+            if due.is_some_and(|due| due.at <= now) {
+                relay.client.handle_timeout(now);
+            }
+        }
+        self.settle_relays(now);
+    }
+
+    /// Reacts to what the clients report.
+    pub(super) fn settle_relays(&mut self, now: Instant) {
+        for index in 0..self.relays.relays.len() {
+            while let Some(relay) = self.relays.relays.get_mut(index)
+                && let Some(event) = relay.client.poll_event()
+            {
+                match event {
+                    client::Event::Allocated { relayed, mapped } => {
+                        self.lend(now, index, &relayed, mapped);
+                    }
+                    client::Event::Failed(failure) => self.relay_failed(now, index, &failure),
+                    client::Event::Lost => self.relay_lost(now, index),
+                    client::Event::Redirected(server) => {
+                        tracing::debug!(%server, "the TURN server sends us on");
+                    }
+                    client::Event::Refused(ip) => self.refuse(now, index, ip),
+                }
+            }
+        }
+    }
+
+    /// The way out for a route; `None` where its relay does not take it.
+    pub(super) fn outlet(&mut self, now: Instant, route: Route) -> Option<Outlet> {
+        let Some(relay) = self.relay_of(route.path) else {
+            return Some(Outlet::direct(route));
+        };
+        let envelope = relay.client.envelope(now, route.remote)?;
+        Some(Outlet {
+            destination: destination(relay.path, relay.client.server()),
+            envelope: Some(envelope),
+        })
+    }
+
+    /// A route that data takes is worth a channel.
+    pub(super) fn bind_channel(&mut self, now: Instant, route: Route) {
+        if let Some(relay) = self.relay_of(route.path) {
+            relay.client.bind(now, route.remote);
+        }
+    }
+
+    /// The next message to a relay itself.
+    pub(super) fn poll_relays(&mut self) -> Option<(Destination, Vec<u8>)> {
+        self.relays.relays.iter_mut().find_map(|relay| {
+            let bytes = relay.client.poll_transmit()?;
+            Some((destination(relay.path, relay.client.server()), bytes))
+        })
+    }
+
+    /// Gives everything back.
+    pub(super) fn close_relays(&mut self, now: Instant) {
+        for relay in &mut self.relays.relays {
+            relay.client.close(now);
+        }
+    }
+
+    /// Takes what a relay says to its client; all else is too late.
+    pub(super) fn handle_after_close(&mut self, now: Instant, datagram: Datagram<'_>) {
+        let mut relays = self.relays.relays.iter_mut();
+        let from = (datagram.path, datagram.remote);
+        if let Some(relay) = relays.find(|own| (own.path, own.client.server()) == from) {
+            relay.client.handle(now, datagram.bytes);
+        }
+    }
+
+    fn relay_of(&mut self, path: Path) -> Option<&mut Relay> {
+        let mut relays = self.relays.relays.iter_mut();
+        relays.find(|relay| relay.lent.contains(&path))
+    }
+
+    fn ask_relay(&mut self, now: Instant, server: usize, path: Path) {
+        let Some(known) = self.relays.servers.get(server) else {
+            return;
+        };
+        let reachable = |ip: &&IpAddr| {
+            ip.is_ipv4() == path.local.is_ipv4()
+                && ip.is_loopback() == path.local.ip().is_loopback()
+        };
+        // The last is taken first.
+        let mut untried: Vec<IpAddr> = known.addresses.iter().filter(reachable).copied().collect();
+        untried.reverse();
+        let Some(first) = untried.pop() else {
+            return;
+        };
+        if self.relays.relays.len() >= RELAYS_MAX {
+            return self.counters.count("peer.too_many_relays");
+        }
+        let address = SocketAddr::new(first, known.settings.port);
+        let Some(mut client) = self.relays.client(server, address) else {
+            return;
+        };
+        client.start(now);
+        self.relays.relays.push(Relay {
+            server,
+            path,
+            client,
+            untried,
+            lent: Vec::new(),
+            renewals: 0,
+            has_moved: false,
+            is_over: false,
+        });
+    }
+
+    fn lend(
+        &mut self,
+        now: Instant,
+        index: usize,
+        relayed: &[SocketAddr],
+        mapped: Option<SocketAddr>,
+    ) {
+        let lent: Vec<Path> = relayed.iter().map(|own| self.relays.lend(*own)).collect();
+        let Some(relay) = self.relays.relays.get_mut(index) else {
+            return;
+        };
+        relay.lent.clone_from(&lent);
+        let (base, address) = (relay.path, relay.client.server());
+        let server = self.relays.servers.get(relay.server);
+        let protocol = server.map_or(RelayProtocol::Udp, |own| own.settings.protocol);
+        for path in lent {
+            let related = match self.relay_only {
+                false => mapped,
+                // Our own address is not to be told; the description wants one.
+                true => Some(match path.local {
+                    SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+                    SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+                }),
+            };
+            self.ice.add_relay(now, path, related, protocol, address);
+        }
+        if let Some(mapped) = mapped.filter(|_| protocol == RelayProtocol::Udp) {
+            self.ice.add_reflexive(now, base, mapped, address);
+        }
+    }
+
+    fn relay_failed(&mut self, now: Instant, index: usize, failure: &Failure) {
+        let Some(relay) = self.relays.relays.get_mut(index) else {
+            return;
+        };
+        let (server, local) = (relay.server, relay.path.local);
+        // RFC 8656 §7.4: the port is taken, so another is used; once, since chance does not
+        // repeat itself.
+        if failure.code() == 437 && !relay.has_moved {
+            relay.has_moved = true;
+            let address = relay.client.server();
+            let client = self.relays.client(server, address);
+            if let (Some(client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
+                relay.client = client;
+                self.relays.wanted_sockets.push((index, local.ip()));
+            }
+            return;
+        }
+        if let Some(mut client) = self.relays.next_client(index) {
+            client.start(now);
+            if let Some(relay) = self.relays.relays.get_mut(index) {
+                relay.client = client;
+            }
+            return;
+        }
+        if let Some(relay) = self.relays.relays.get_mut(index) {
+            relay.is_over = true;
+        }
+        self.report(server, local, failure);
+    }
+
+    /// Says it once for each URL that is not reached at all (W3C webrtc-pc §4.8.3).
+    fn report(&mut self, server: usize, local: SocketAddr, failure: &Failure) {
+        let Some(server) = self.relays.servers.get_mut(server) else {
+            return;
+        };
+        let code = failure.code();
+        if code == 701 && std::mem::replace(&mut server.is_silent, true) {
+            return;
+        }
+        let local = Some(local).filter(|_| !self.relay_only);
+        let error_text = match failure {
+            Failure::Refused { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        };
+        self.events
+            .push_back(Event::IceCandidateError(IceCandidateError {
+                address: local.map(|local| local.ip()),
+                port: local.map(|local| local.port()),
+                url: server.settings.url.clone(),
+                error_code: code,
+                error_text,
+            }));
+    }
+
+    /// The allocation is gone: its candidates are, too. Another is asked for.
+    fn relay_lost(&mut self, now: Instant, index: usize) {
+        self.counters.count("peer.relay_lost");
+        self.withdraw(now, index);
+        let Some(relay) = self.relays.relays.get_mut(index) else {
+            return;
+        };
+        relay.renewals += 1;
+        if relay.renewals > RENEWALS_MAX {
+            relay.is_over = true;
+            return;
+        }
+        let (server, address) = (relay.server, relay.client.server());
+        let client = self.relays.client(server, address);
+        if let (Some(mut client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
+            client.start(now);
+            relay.client = client;
+        }
+    }
+
+    fn withdraw(&mut self, now: Instant, index: usize) {
+        let relay = self.relays.relays.get_mut(index);
+        let lent = relay.map(|relay| std::mem::take(&mut relay.lent));
+        for path in lent.unwrap_or_default() {
+            self.ice.remove_base(now, path);
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, index: usize, ip: IpAddr) {
+        let relay = self.relays.relays.get(index);
+        let lent = relay.map(|relay| relay.lent.clone()).unwrap_or_default();
+        let remotes = self.ice.remote_candidates().iter();
+        let remotes = remotes.map(|own| own.address).filter(|own| own.ip() == ip);
+        for remote in remotes.collect::<Vec<_>>() {
+            for path in &lent {
+                let path = *path;
+                self.ice.refuse_route(now, Route { path, remote });
+            }
+        }
+    }
+}
+
+fn destination(path: Path, remote: SocketAddr) -> Destination {
+    Destination {
+        path,
+        remote,
+        ecn: Ecn::NotEct,
+    }
+}

@@ -1,0 +1,107 @@
+//! One caller's sound and pictures.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use twocan_proto::negotiate::{Kind, TransceiverId};
+use twocan_wire::sdp::Direction;
+use twocan_wire::units::Bitrate;
+
+use super::encoder::Encoder;
+use super::{SOUND_LEN, ticks};
+use crate::Call;
+
+/// What a caller sends, and when it was there, by times of capture.
+pub struct Flow {
+    /// Its place in the call; the callee's is the next.
+    pub caller: usize,
+    /// Of the sound.
+    pub audio: TransceiverId,
+    /// Of the pictures.
+    pub video: TransceiverId,
+    /// Makes the pictures.
+    pub encoder: Encoder,
+    /// Pictures, and when each was whole at the callee.
+    pub captured: BTreeMap<Duration, Option<Duration>>,
+    /// Sounds, and when each was there.
+    pub said: BTreeMap<Duration, Option<Duration>>,
+    /// Of pictures, at the callee.
+    pub bytes: u64,
+}
+
+impl Flow {
+    pub(super) fn new(call: &mut Call, caller: usize, rate_max: Option<Bitrate>) -> Self {
+        let mut add = |kind| {
+            let added = call.with(caller, |peer, _| {
+                peer.add_transceiver(kind, Direction::SendOnly, &["s"])
+            });
+            added.unwrap_or_else(|error| unreachable!("{error}"))
+        };
+        Self {
+            caller,
+            audio: add(Kind::Audio),
+            video: add(Kind::Video),
+            encoder: Encoder::new(rate_max),
+            captured: BTreeMap::new(),
+            said: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, now: Duration, timestamp: u32, len: usize) {
+        let (sent, rate) = match len {
+            SOUND_LEN => (&mut self.said, 48),
+            _ => (&mut self.captured, 90),
+        };
+        if len != SOUND_LEN {
+            self.bytes += len as u64;
+        }
+        let found = sent
+            .iter_mut()
+            .rev()
+            .find(|(at, _)| ticks(**at, rate) == timestamp);
+        let Some((_, arrived)) = found else {
+            unreachable!("what nobody sent");
+        };
+        assert_eq!(arrived.replace(now), None, "handed out twice");
+    }
+
+    /// Of the pictures captured in that time, how many there are, and how many were whole within
+    /// `limit`.
+    pub fn pictures(&self, from: Duration, to: Duration, limit: Duration) -> (usize, usize) {
+        let captured = self.captured.range(from..to);
+        let in_time = |(at, arrived): &(&Duration, &Option<Duration>)| {
+            arrived.is_some_and(|arrived| arrived <= **at + limit)
+        };
+        (captured.clone().count(), captured.filter(in_time).count())
+    }
+
+    /// Of the sounds made in that time, how many there are, and how many arrived.
+    pub fn sounds(&self, from: Duration, to: Duration) -> (usize, usize) {
+        let said = self.said.range(from..to);
+        let arrived = said.clone().filter(|(_, arrived)| arrived.is_some());
+        (said.clone().count(), arrived.count())
+    }
+
+    /// Freezes in that time as W3C webrtc-stats counts them (`freezeCount`), of pictures shown as
+    /// soon as they are whole: a wait of three usual ones, or 150 ms beyond the usual one,
+    /// whichever is longer. The usual one is the mean of the thirty before.
+    pub fn freezes(&self, from: Duration, to: Duration) -> usize {
+        let shown: Vec<Duration> = self
+            .captured
+            .range(from..to)
+            .filter_map(|(_, arrived)| *arrived)
+            .collect();
+        let waits: Vec<Duration> = shown
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]))
+            .collect();
+        let is_freeze = |at: &usize| {
+            let before = &waits[at.saturating_sub(30)..*at];
+            let count = u32::try_from(before.len()).unwrap_or(1).max(1);
+            let usual = before.iter().sum::<Duration>() / count;
+            waits[*at] > (usual * 3).max(usual + Duration::from_millis(150))
+        };
+        (1..waits.len()).filter(is_freeze).count()
+    }
+}

@@ -1,0 +1,209 @@
+//! Two peers with a TURN server between them: who needs it uses it, and nobody else.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use twocan_proto::channel::{ChannelInit, Message};
+use twocan_proto::negotiate::Kind;
+use twocan_proto::peer::{Event, IceTransportPolicy};
+use twocan_scenarios::{Call, Setting, seeds};
+use twocan_sim::{LinkConfig, Loss, NatConfig};
+use twocan_wire::sdp::Direction;
+
+/// Of all links, each way; a round trip between two sites is four of them.
+const DELAY: Duration = Duration::from_millis(10);
+
+/// The way that data is to take in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Relayed,
+}
+
+const KINDS: [(&str, Option<NatConfig>); 5] = [
+    ("open", None),
+    ("full cone", Some(NatConfig::FULL_CONE)),
+    ("address-restricted", Some(NatConfig::ADDRESS_RESTRICTED)),
+    ("port-restricted", Some(NatConfig::PORT_RESTRICTED)),
+    ("symmetric", Some(NatConfig::SYMMETRIC)),
+];
+
+/// Row: the caller's translator, column: the callee's, in the order of [`KINDS`].
+const EXPECTED: [[Way; 5]; 5] = {
+    use Way::{Direct as D, Relayed as R};
+    [
+        [D, D, D, D, D],
+        [D, D, D, D, D],
+        [D, D, D, D, D],
+        [D, D, D, D, R],
+        [D, D, D, R, R],
+    ]
+};
+
+fn way(call: &Call, index: usize) -> Option<Way> {
+    let route = call.peer(index).route()?;
+    let relay = |ip: std::net::IpAddr| ip == std::net::IpAddr::from([192, 0, 2, 2]);
+    let relayed = relay(route.path.local.ip()) || relay(route.remote.ip());
+    Some(if relayed { Way::Relayed } else { Way::Direct })
+}
+
+fn matrix(loss_per_mille: u32, limit: Duration) {
+    let link = LinkConfig {
+        delay: DELAY,
+        loss: match loss_per_mille {
+            0 => Loss::None,
+            per_mille => Loss::Independent { per_mille },
+        },
+        ..LinkConfig::default()
+    };
+    for (caller, row) in KINDS.iter().zip(EXPECTED) {
+        for (callee, expected) in KINDS.iter().zip(row) {
+            let setting = Setting {
+                nats: [caller.1, callee.1],
+                link,
+                turn: true,
+                ..Setting::default()
+            };
+            let mut slowest = Duration::ZERO;
+            for seed in seeds() {
+                let name = format!("{} and {}, seed {seed}", caller.0, callee.0);
+                let mut call = Call::new(seed, &setting);
+                call.with(0, |peer, _| {
+                    peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["s"])
+                })
+                .unwrap();
+                call.offer(0);
+                let connected = call.run_until(limit, Call::is_connected);
+                assert!(connected, "{name}: not connected, {}", call.explain());
+                slowest = slowest.max(call.world.elapsed());
+                // A relay may be first; the better way is found and taken.
+                let settled = call.run_until(limit, |call| {
+                    (0..2).all(|index| way(call, index) == Some(expected))
+                });
+                let ways = [0, 1].map(|index| way(&call, index));
+                assert!(settled, "{name}: {ways:?}, {}", call.explain());
+            }
+            if loss_per_mille == 0 {
+                // The offer, the answer, and the callee's candidates as they come: 90 ms. Two round
+                // trips to the server, three between the peers and two for DTLS: 280 ms. A check that
+                // came before the other side's was sent is repeated after 50 ms or 200 ms.
+                let most = Duration::from_millis(90 + 280 + 200);
+                assert!(
+                    slowest <= most,
+                    "{} and {}: {slowest:?}",
+                    caller.0,
+                    callee.0
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_translators_finds_its_way_without_loss() {
+    matrix(0, Duration::from_secs(8));
+}
+
+#[test]
+fn every_pair_of_translators_finds_its_way_at_five_percent_loss() {
+    matrix(50, Duration::from_secs(20));
+}
+
+#[test]
+fn every_pair_of_translators_finds_its_way_at_twenty_percent_loss() {
+    matrix(200, Duration::from_secs(35));
+}
+
+fn relay_only() -> Setting {
+    Setting {
+        turn: true,
+        adjust: |config| config.ice_transport_policy = IceTransportPolicy::Relay,
+        ..Setting::default()
+    }
+}
+
+#[test]
+fn the_relay_policy_tells_no_address_of_our_own() {
+    for seed in seeds() {
+        let mut call = Call::new(seed, &relay_only());
+        let made = call.with(0, |peer, _| {
+            peer.create_data_channel(ChannelInit::default())
+        });
+        made.unwrap();
+        call.offer(0);
+        assert!(call.run_until(Duration::from_secs(8), Call::is_connected));
+        for index in 0..2 {
+            assert_eq!(way(&call, index), Some(Way::Relayed));
+            let own = call.world.ip(call.hosts[index]).to_string();
+            let description = call.peer(index).local_description().unwrap();
+            assert!(!description.sdp.contains(&own), "{}", description.sdp);
+            for event in &call.events[index] {
+                if let Event::IceCandidate(candidate) = event {
+                    assert!(!candidate.candidate.contains(&own));
+                    let of_relay = candidate.candidate.is_empty()
+                        || candidate.url.as_deref() == Some("turn:192.0.2.2:3478");
+                    assert!(of_relay, "{candidate:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_call_through_a_relay_keeps_its_allocation_and_gives_it_back() {
+    let (mut call, channel) = Call::with_channel(1, &relay_only(), ChannelInit::default());
+    assert_eq!(call.world.turn_server().unwrap().allocation_count(), 2);
+    // Three lifetimes of an allocation, six of a permission.
+    for round in 0..30_u32 {
+        call.run_for(Duration::from_secs(60));
+        let text = round.to_string();
+        call.with(0, |peer, now| peer.send_text(now, channel, text.as_str()))
+            .unwrap();
+        call.run_for(Duration::from_secs(1));
+        assert_eq!(
+            call.take_messages(1),
+            [Message::Text(text)],
+            "{}",
+            call.explain()
+        );
+    }
+    for index in 0..2 {
+        call.with(index, |peer, now| peer.close(now));
+    }
+    call.run_for(Duration::from_secs(1));
+    let server = call.world.turn_server().unwrap();
+    assert_eq!(server.allocation_count(), 0, "{:?}", server.counters());
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_and_the_call_goes_on_without_it() {
+    let setting = Setting {
+        adjust: |config| {
+            let servers = &mut config.turn_servers;
+            servers.push(twocan_proto::peer::TurnServer {
+                host: "192.0.2.99".to_owned(),
+                port: 3478,
+                protocol: twocan_proto::ice::RelayProtocol::Udp,
+                account: twocan_proto::turn::client::Account {
+                    username: "user".to_owned(),
+                    password: "secret".to_owned(),
+                },
+                url: "turn:192.0.2.99".to_owned(),
+            });
+        },
+        ..Setting::default()
+    };
+    let mut call = Call::new(1, &setting);
+    call.with(0, |peer, _| {
+        peer.create_data_channel(ChannelInit::default())
+    })
+    .unwrap();
+    call.offer(0);
+    assert!(call.run_until(Duration::from_secs(1), Call::is_connected));
+    call.run_for(Duration::from_secs(15));
+    let errors = call.events[0].iter().filter_map(|event| match event {
+        Event::IceCandidateError(error) => Some((error.error_code, error.url.as_str())),
+        _ => None,
+    });
+    assert_eq!(errors.collect::<Vec<_>>(), [(701, "turn:192.0.2.99")]);
+}
