@@ -41,7 +41,7 @@ impl Server {
                     .arg(address.to_string())
                     .args(["--turn-user", "u:p", "--turn-allow", "127.0.0.0/8"])
                     .args(["--turn-bandwidth", "0", "--turn-per-user", "100000"])
-                    .args(["--turn-total", "100000", "--turn-ports", "20000-65535"]);
+                    .args(["--turn-total", "100000", "--turn-ports", "10000-32767"]);
                 command
             }
             Kind::Coturn => {
@@ -59,7 +59,7 @@ impl Server {
                         "u:p",
                     ])
                     .args(["-a", "--no-tls", "--no-dtls", "--allow-loopback-peers"])
-                    .args(["--min-port=20000", "--max-port=65535"])
+                    .args(["--min-port=10000", "--max-port=32767"])
                     .args(["--listening-port", &port]);
                 command
             }
