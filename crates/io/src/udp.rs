@@ -50,7 +50,14 @@ impl Socket {
     /// # Errors
     /// The system's.
     pub fn bind_to(address: SocketAddr) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        Self::from_std(std::net::UdpSocket::bind(address)?)
+    }
+
+    /// Takes a socket that is bound. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let reference = || UdpSockRef::from(&socket);
         // A smaller buffer than asked for still works.
@@ -79,6 +86,9 @@ impl Socket {
         };
         let segment_len = batch.segment_len().max(1);
         let segments = self.state.max_gso_segments().max(1);
+        // On a socket of all addresses, an answer comes from the one that was asked.
+        let from = destination.path.local.ip();
+        let src_ip = (self.local.ip().is_unspecified() && !from.is_unspecified()).then_some(from);
         let mut lost = 0;
         for contents in batch.bytes().chunks(segment_len * segments) {
             let transmit = Transmit {
@@ -86,7 +96,7 @@ impl Socket {
                 ecn: to_codepoint(destination.ecn),
                 contents,
                 segment_size: Some(segment_len),
-                src_ip: None,
+                src_ip,
             };
             let sent = self.socket.try_io(Interest::WRITABLE, || {
                 self.state
@@ -110,6 +120,19 @@ impl Socket {
         context: &mut Context<'_>,
         mut each: impl FnMut(SocketAddr, Ecn, &mut [u8]),
     ) -> Poll<io::Result<()>> {
+        self.poll_receive_at(context, |_, remote, ecn, bytes| each(remote, ecn, bytes))
+    }
+
+    /// The same, with the local address that each datagram was sent to: on a socket of all
+    /// addresses it is not the socket's own.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn poll_receive_at(
+        &self,
+        context: &mut Context<'_>,
+        mut each: impl FnMut(SocketAddr, SocketAddr, Ecn, &mut [u8]),
+    ) -> Poll<io::Result<()>> {
         loop {
             match self.socket.poll_recv_ready(context) {
                 Poll::Pending => return Poll::Pending,
@@ -123,7 +146,10 @@ impl Socket {
         }
     }
 
-    fn receive(&self, each: &mut impl FnMut(SocketAddr, Ecn, &mut [u8])) -> io::Result<()> {
+    fn receive(
+        &self,
+        each: &mut impl FnMut(SocketAddr, SocketAddr, Ecn, &mut [u8]),
+    ) -> io::Result<()> {
         SLOTS.with_borrow_mut(|slots| {
             if slots.is_empty() {
                 slots.resize(RECEIVE_SLOTS * SLOT_LEN, 0);
@@ -140,8 +166,12 @@ impl Socket {
             };
             for (meta, slot) in metas.iter().zip(slots.chunks_mut(SLOT_LEN)).take(received) {
                 let bytes = slot.get_mut(..meta.len).unwrap_or_default();
+                let asked = meta.dst_ip.filter(|_| self.local.ip().is_unspecified());
+                let local = asked.map_or(self.local, |ip| {
+                    SocketAddr::new(ip.to_canonical(), self.local.port())
+                });
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
-                    each(meta.addr, from_codepoint(meta.ecn), datagram);
+                    each(local, meta.addr, from_codepoint(meta.ecn), datagram);
                 }
             }
             Ok(())

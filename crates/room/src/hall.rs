@@ -21,7 +21,7 @@ use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
 
 use crate::frame::{self, BadFrame};
-use crate::ice_servers::IceServers;
+use crate::ice_servers::{IceServers, OwnUrls};
 use crate::limits::{Limits, ROOM_NAME_LEN_MAX};
 use crate::rate::Rate;
 use crate::session::{Frame, Session};
@@ -124,8 +124,8 @@ pub(super) struct Connection {
     pub(super) rate: Rate,
     pub(super) heard_at: Instant,
     pub(super) joins_at: Option<Instant>,
-    /// Our own STUN server as this client reaches it.
-    pub(super) stun_url: Option<String>,
+    /// Our own STUN and TURN server as this client reaches it.
+    pub(super) own: OwnUrls,
 }
 
 /// All rooms and participants.
@@ -176,14 +176,15 @@ impl Hall {
         Ok(())
     }
 
-    /// A WebSocket to `room` is open; `stun_url` is our own STUN server as this client reaches it.
+    /// A WebSocket to `room` is open; `own` is our own STUN and TURN server as this client reaches
+    /// it.
     pub fn connected(
         &mut self,
         now: Now,
         connection: ConnectionId,
         room: &str,
         protocol: Protocol,
-        stun_url: Option<String>,
+        own: OwnUrls,
     ) {
         let waits = protocol == Protocol::V1;
         let limits = &self.config.limits;
@@ -194,7 +195,7 @@ impl Hall {
             rate: Rate::new(limits.messages_per_second, now.monotonic),
             heard_at: now.monotonic,
             joins_at: waits.then(|| now.monotonic + limits.greeting),
-            stun_url,
+            own,
         };
         self.connections.insert(connection, entry);
         if protocol == Protocol::Base {

@@ -18,6 +18,15 @@ pub struct IceServer {
     pub credential: Option<String>,
 }
 
+/// The server's own STUN and TURN under the name by which a client reaches it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnUrls {
+    /// A `stun:` URL.
+    pub stun: Option<String>,
+    /// `turn:` and `turns:` URLs; the server takes what `turn_secret` makes.
+    pub turn: Vec<String>,
+}
+
 /// Makes a list for each participant, with credentials that expire.
 #[derive(Clone, Default)]
 pub struct IceServers {
@@ -34,14 +43,10 @@ pub struct IceServers {
 
 impl IceServers {
     /// The list for `peer`, with credentials that end `time_to_live` after `wallclock` (time since
-    /// 1970); `own` is one more STUN URL.
-    pub fn list_for(&self, peer: &str, own: Option<&str>, wallclock: Duration) -> Vec<IceServer> {
+    /// 1970); what is our own comes first.
+    pub fn list_for(&self, peer: &str, own: &OwnUrls, wallclock: Duration) -> Vec<IceServer> {
         let mut list = Vec::new();
-        let stun: Vec<String> = own
-            .map(str::to_owned)
-            .into_iter()
-            .chain(self.stun.iter().cloned())
-            .collect();
+        let stun: Vec<String> = own.stun.iter().chain(&self.stun).cloned().collect();
         if !stun.is_empty() {
             list.push(IceServer {
                 urls: stun,
@@ -49,7 +54,8 @@ impl IceServers {
                 credential: None,
             });
         }
-        if let Some(secret) = self.turn_secret.as_ref().filter(|_| !self.turn.is_empty()) {
+        let turn: Vec<String> = own.turn.iter().chain(&self.turn).cloned().collect();
+        if let Some(secret) = self.turn_secret.as_ref().filter(|_| !turn.is_empty()) {
             let hour = Duration::from_secs(3600);
             let lasts = if self.time_to_live.is_zero() {
                 hour
@@ -59,7 +65,7 @@ impl IceServers {
             let username = format!("{}:{peer}", (wallclock + lasts).as_secs());
             let credential = rest_password(secret.as_bytes(), &username);
             list.push(IceServer {
-                urls: self.turn.clone(),
+                urls: turn,
                 username: Some(username),
                 credential: Some(credential),
             });
@@ -90,11 +96,17 @@ mod tests {
             turn_secret: Some("north".into()),
             time_to_live: Duration::from_secs(60),
         };
-        let list = servers.list_for("me", None, Duration::from_secs(1_700_000_000));
-        assert_eq!(list[0].username.as_deref(), Some("1700000060:me"));
+        let own = OwnUrls {
+            stun: Some("stun:here".into()),
+            turn: vec!["turn:here".into()],
+        };
+        let list = servers.list_for("me", &own, Duration::from_secs(1_700_000_000));
+        assert_eq!(list[0].urls, ["stun:here"]);
+        assert_eq!(list[1].urls, ["turn:here", "turn:turn.example.org"]);
+        assert_eq!(list[1].username.as_deref(), Some("1700000060:me"));
         // printf '1700000060:me' | openssl dgst -sha1 -hmac north -binary | base64
         assert_eq!(
-            list[0].credential.as_deref(),
+            list[1].credential.as_deref(),
             Some("QKNKKCjz319n/piWTQFXgut8fy4=")
         );
         assert!(!format!("{servers:?}").contains("north"));

@@ -14,5 +14,5 @@ mod session;
 mod tests;
 
 pub use hall::{CloseCode, Config, ConnectionId, Event, Hall, Protocol, Refusal};
-pub use ice_servers::{IceServer, IceServers};
+pub use ice_servers::{IceServer, IceServers, OwnUrls};
 pub use limits::Limits;

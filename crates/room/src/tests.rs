@@ -5,7 +5,9 @@ use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
 use twocan_proto::time::Now;
 
-use crate::{CloseCode, Config, ConnectionId, Event, Hall, IceServers, Limits, Protocol, Refusal};
+use crate::{
+    CloseCode, Config, ConnectionId, Event, Hall, IceServers, Limits, OwnUrls, Protocol, Refusal,
+};
 
 /// A hall, its clock, and what each connection was sent.
 struct Stage {
@@ -61,8 +63,13 @@ impl Stage {
     }
 
     fn connect(&mut self, connection: u64, protocol: Protocol) {
-        self.hall
-            .connected(self.now, ConnectionId(connection), "den", protocol, None);
+        self.hall.connected(
+            self.now,
+            ConnectionId(connection),
+            "den",
+            protocol,
+            OwnUrls::default(),
+        );
         self.collect();
     }
 

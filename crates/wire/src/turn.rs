@@ -40,8 +40,8 @@ pub enum TurnError {
     /// Fewer bytes than the header, or than it says.
     #[error("shorter than its header says")]
     TooShort,
-    /// The channel number is outside 0x4000 to 0x4fff.
-    #[error("0x{0:04x} is no channel number (0x4000 to 0x4fff)")]
+    /// The channel number is outside 0x4000 to 0x7fff.
+    #[error("0x{0:04x} is no channel number (0x4000 to 0x7fff)")]
     NotAChannel(u16),
     /// More bytes follow than padding to a multiple of four has.
     #[error("{0} bytes follow the data; at most 3 bytes of padding may")]
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_channel_number_outside_its_range_is_named() {
-        for number in [0x3fff_u16, 0x5000, 0xffff] {
+        for number in [0x3fff_u16, 0x8000, 0xffff] {
             let [a, b] = number.to_be_bytes();
             let bytes = [a, b, 0, 0];
             assert_eq!(
@@ -133,7 +133,7 @@ mod tests {
                 Err(TurnError::NotAChannel(number))
             );
         }
-        assert!(ChannelData::parse(&[0x4f, 0xff, 0, 0]).is_ok());
+        assert!(ChannelData::parse(&[0x7f, 0xff, 0, 0]).is_ok());
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("stun_server", machines::stun_server),
     ("telephone_event", payloads::telephone_event),
     ("transport_feedback", formats::transport_feedback),
+    ("turn_server", machines::turn_server),
     ("turn_stream", formats::turn_stream),
     ("vp8", payloads::vp8),
     ("vp8_packetize", payloads::vp8_packetize),

@@ -195,10 +195,8 @@ impl Hall {
 
     pub(super) fn resume(&mut self, now: Now, connection: ConnectionId, wanted: &Resumption) {
         let fresh = self.token();
-        let stun_url = self
-            .connections
-            .get(&connection)
-            .and_then(|entry| entry.stun_url.as_deref());
+        let entry = self.connections.get(&connection);
+        let own = entry.map(|entry| entry.own.clone()).unwrap_or_default();
         let peer = self.tokens.get(&wanted.token).cloned();
         let session = peer.as_ref().and_then(|peer| self.peers.get_mut(peer));
         let missed = session.as_ref().map(|session| session.missed(wanted.seq));
@@ -217,7 +215,7 @@ impl Hall {
         let servers = self
             .config
             .ice_servers
-            .list_for(&session.id, stun_url, now.wallclock);
+            .list_for(&session.id, &own, now.wallclock);
         let replaced = session.connection.replace(connection);
         session.leaves_at = None;
         self.tokens.remove(&session.resume_token);
@@ -289,10 +287,8 @@ impl Hall {
     fn servers_for(&self, now: Now, peer: &str) -> Vec<crate::IceServer> {
         let connection = self.peers.get(peer).and_then(|session| session.connection);
         let entry = connection.and_then(|connection| self.connections.get(&connection));
-        let stun_url = entry.and_then(|entry| entry.stun_url.as_deref());
-        self.config
-            .ice_servers
-            .list_for(peer, stun_url, now.wallclock)
+        let own = entry.map(|entry| entry.own.clone()).unwrap_or_default();
+        self.config.ice_servers.list_for(peer, &own, now.wallclock)
     }
 
     /// A random UUID (RFC 9562 §5.4).

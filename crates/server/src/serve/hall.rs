@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
-use twocan_room::{CloseCode, ConnectionId, Event, Hall, Protocol, Refusal};
+use twocan_room::{CloseCode, ConnectionId, Event, Hall, OwnUrls, Protocol, Refusal};
 
 use super::Plan;
 
@@ -32,7 +32,7 @@ enum Command {
         id: ConnectionId,
         room: String,
         protocol: Protocol,
-        stun_url: Option<String>,
+        own: OwnUrls,
         to: mpsc::Sender<Outgoing>,
     },
     Text(ConnectionId, String),
@@ -65,7 +65,7 @@ impl HallHandle {
         id: ConnectionId,
         room: String,
         protocol: Protocol,
-        stun_url: Option<String>,
+        own: OwnUrls,
         to: mpsc::Sender<Outgoing>,
     ) {
         let _ = self
@@ -74,7 +74,7 @@ impl HallHandle {
                 id,
                 room,
                 protocol,
-                stun_url,
+                own,
                 to,
             })
             .await;
@@ -152,11 +152,11 @@ impl Task {
                 id,
                 room,
                 protocol,
-                stun_url,
+                own,
                 to,
             } => {
                 self.outgoing.insert(id, to);
-                self.hall.connected(now, id, &room, protocol, stun_url);
+                self.hall.connected(now, id, &room, protocol, own);
             }
             Command::Text(id, text) => self.hall.handle_text(now, id, &text),
             Command::Other(id) => self.hall.handle_other(now, id),

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Shared, is_loopback, pages, signaling};
+use super::{Shared, credentials, is_loopback, pages, signaling};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -18,6 +18,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route(
+            "/api/v1/turn",
+            get(credentials::turn).post(credentials::turn),
+        )
         .route("/webrtc/{room}", get(room))
         .route("/webrtc/{room}/", get(room))
         .route("/socket/{room}", get(room))
@@ -43,8 +47,7 @@ async fn metrics(
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    let client = client_ip(&shared, remote, &headers);
-    if client.is_some_and(is_loopback) || signaling::bearer_is_right(&shared, &headers) {
+    if is_operator(&shared, remote, &headers) {
         shared.metrics.render().into_response()
     } else {
         (
@@ -53,6 +56,12 @@ async fn metrics(
         )
             .into_response()
     }
+}
+
+/// Whether the request is of this machine, or shows the secret as bearer token.
+pub(crate) fn is_operator(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> bool {
+    let client = client_ip(shared, remote, headers);
+    client.is_some_and(is_loopback) || signaling::bearer_is_right(shared, headers)
 }
 
 /// A WebSocket to a room, a file of the page, or the page of the room.
@@ -85,7 +94,7 @@ async fn file(request: Request) -> Response {
 }
 
 /// Whether the other end is a proxy that the operator named.
-fn is_trusted_proxy(shared: &Shared, remote: SocketAddr) -> bool {
+pub(crate) fn is_trusted_proxy(shared: &Shared, remote: SocketAddr) -> bool {
     shared
         .plan
         .trusted_proxies

@@ -1,12 +1,13 @@
 //! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
 
+mod credentials;
 mod hall;
 mod http;
 mod pages;
 mod settings;
 mod signaling;
-mod stun;
 mod tls;
+mod turn;
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use axum_server::Handle;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
+use twocan_proto::random::Random;
 
 pub(crate) use settings::Settings;
 use settings::{LogFormat, Plan, SettingsError};
@@ -57,7 +59,7 @@ pub(crate) struct Shared {
     hall: hall::HallHandle,
     metrics: PrometheusHandle,
     ready: AtomicBool,
-    stun: Option<SocketAddr>,
+    turn: Option<turn::Turn>,
 }
 
 /// Runs until a signal.
@@ -70,7 +72,10 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     runtime.block_on(serve(plan))
 }
 
-async fn serve(plan: Plan) -> Result<(), ServeError> {
+async fn serve(mut plan: Plan) -> Result<(), ServeError> {
+    let mut random = Random::new(twocan_io::clock::seed());
+    let secret = &mut plan.hall.ice_servers.turn_secret;
+    let secret = secret.get_or_insert_with(|| random.ice_chars(32)).clone();
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|_| ServeError::Metrics)?;
@@ -83,13 +88,14 @@ async fn serve(plan: Plan) -> Result<(), ServeError> {
         std::net::TcpListener::bind(plan.http).map_err(|source| bind("http", plan.http, source))?;
     listener.set_nonblocking(true)?;
     let http = listener.local_addr()?;
-    let stun = match plan.stun {
+    let tls = tls::load(&plan).await.map_err(ServeError::Tls)?;
+    let turn = match &plan.turn {
         None => None,
-        Some(address) => {
-            Some(stun::start(address).map_err(|source| bind("stun", address, source))?)
+        Some(wanted) => {
+            let started = turn::start(wanted, Some(secret), tls.clone());
+            Some(started.map_err(|source| bind("stun", wanted.listen, source))?)
         }
     };
-    let tls = tls::load(&plan).await.map_err(ServeError::Tls)?;
     let hall = hall::start(&plan);
     let secure = tls.is_some();
     let shared = Arc::new(Shared {
@@ -97,9 +103,9 @@ async fn serve(plan: Plan) -> Result<(), ServeError> {
         hall,
         metrics,
         ready: AtomicBool::new(true),
-        stun,
+        turn,
     });
-    greet(&shared.plan, http, stun, secure);
+    greet(&shared, http, secure);
     let handle = Handle::new();
     tokio::spawn(end_on_signal(handle.clone(), shared.clone()));
     let app = http::router(shared).into_make_service_with_connect_info::<SocketAddr>();
@@ -122,7 +128,8 @@ async fn serve(plan: Plan) -> Result<(), ServeError> {
 }
 
 /// Says where to go, and what will not work from elsewhere.
-fn greet(plan: &Plan, http: SocketAddr, stun: Option<SocketAddr>, secure: bool) {
+fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
+    let plan = &shared.plan;
     let scheme = if secure { "https" } else { "http" };
     let host = if http.ip().is_unspecified() || http.ip().is_loopback() {
         "localhost".to_owned()
@@ -137,7 +144,10 @@ fn greet(plan: &Plan, http: SocketAddr, stun: Option<SocketAddr>, secure: bool) 
         .as_ref()
         .map_or(String::new(), |_| "/?access_token=…".to_owned());
     let page = format!("{scheme}://{host}:{}{secret}", http.port());
-    tracing::info!(http = %http, stun = stun.map(tracing::field::display), page, "listening");
+    let listens = shared.turn.as_ref().map(|turn| turn.listens);
+    let stun = listens.map(|listens| tracing::field::display(listens.udp));
+    let turns = listens.and_then(|listens| listens.tls.map(tracing::field::display));
+    tracing::info!(http = %http, stun, turns, page, "listening");
     if http.ip().is_loopback() {
         tracing::info!(
             "reachable from this machine alone; to open it to the network set a secret \
@@ -165,6 +175,12 @@ async fn end_on_signal(handle: Handle<SocketAddr>, shared: Arc<Shared>) {
     tracing::info!("ending: connections are told, new ones refused");
     shared.ready.store(false, Ordering::Relaxed);
     shared.hall.drain().await;
+    if let Some(turn) = &shared.turn {
+        let patience = shared.plan.turn_drain;
+        if tokio::time::timeout(patience, turn.drain()).await.is_err() && !patience.is_zero() {
+            tracing::warn!("relayed calls are cut: --turn-drain is over");
+        }
+    }
     handle.graceful_shutdown(Some(SHUTDOWN_PATIENCE));
 }
 

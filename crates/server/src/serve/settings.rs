@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::is_loopback;
+use super::turn::{self, TurnPlan};
 
 /// Everything that can be set. In a file the names have underscores (`tls_cert = "…"`), in the
 /// environment the prefix `TWOCAN_` (`TWOCAN_TLS_CERT`), as flags dashes (`--tls-cert`).
@@ -26,12 +27,13 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<SocketAddr>,
 
-    /// Address of the STUN server. Default port 3478 of the same IP as --http.
+    /// Address of the STUN and TURN server, UDP and TCP. Default port 3478 of the same IP as
+    /// --http.
     #[arg(long, value_name = "IP:PORT", env = "TWOCAN_STUN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stun: Option<SocketAddr>,
 
-    /// Run no STUN server.
+    /// Run neither a STUN nor a TURN server.
     #[arg(long, env = "TWOCAN_NO_STUN", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) no_stun: Option<bool>,
@@ -102,7 +104,8 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) turn_urls: Vec<String>,
 
-    /// Secret shared with those TURN servers (coturn's static-auth-secret).
+    /// Secret from which TURN credentials are made, shared with those TURN servers (coturn's
+    /// static-auth-secret). Default: made at the start, for our own server alone.
     #[arg(
         long,
         value_name = "TEXT",
@@ -116,6 +119,106 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", env = "TWOCAN_TURN_TTL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_ttl: Option<u64>,
+
+    /// Answer STUN alone, and relay nothing.
+    #[arg(long, env = "TWOCAN_NO_TURN", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_turn: Option<bool>,
+
+    /// TURN over UDP alone, neither TCP nor TLS.
+    #[arg(long, env = "TWOCAN_NO_TURN_TCP", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_turn_tcp: Option<bool>,
+
+    /// Address of TURN over TLS, where there is a certificate. Default port 5349 of the same IP
+    /// as --stun.
+    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_TURN_TLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_tls: Option<SocketAddr>,
+
+    /// Address on which relayed ports are opened. Default that of --stun, or those by which this
+    /// machine reaches the internet. May be repeated.
+    #[arg(
+        long = "turn-relay-ip",
+        value_name = "IP",
+        env = "TWOCAN_TURN_RELAY_IPS",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) turn_relay_ips: Vec<IpAddr>,
+
+    /// Public address of each relay address, in their order, behind a static address translator.
+    /// May be repeated.
+    #[arg(
+        long = "turn-external-ip",
+        value_name = "IP",
+        env = "TWOCAN_TURN_EXTERNAL_IPS",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) turn_external_ips: Vec<IpAddr>,
+
+    /// Relayed ports. Default 49152-65535.
+    #[arg(long, value_name = "LOW-HIGH", env = "TWOCAN_TURN_PORTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_ports: Option<String>,
+
+    /// Range of addresses that is relayed to though it is not public. May be repeated.
+    #[arg(
+        long = "turn-allow",
+        value_name = "IP/PREFIX",
+        env = "TWOCAN_TURN_ALLOW",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) turn_allow: Vec<String>,
+
+    /// Whether public addresses and other clients' relayed ones are relayed to; if not, only what
+    /// --turn-allow names is. Default true.
+    #[arg(long, value_name = "BOOL", env = "TWOCAN_TURN_PEER_RELAY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_peer_relay: Option<bool>,
+
+    /// User of the TURN server. May be repeated.
+    #[arg(
+        long = "turn-user",
+        value_name = "NAME:PASSWORD",
+        env = "TWOCAN_TURN_USERS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) turn_users: Vec<String>,
+
+    /// Realm of TURN credentials, 1 to 32 bytes. Default twocan.
+    #[arg(long, value_name = "TEXT", env = "TWOCAN_TURN_REALM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_realm: Option<String>,
+
+    /// Allocations of one user. Default 128.
+    #[arg(long, value_name = "N", env = "TWOCAN_TURN_PER_USER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_per_user: Option<usize>,
+
+    /// Allocations of one address. Default 1000.
+    #[arg(long, value_name = "N", env = "TWOCAN_TURN_PER_ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_per_address: Option<usize>,
+
+    /// Allocations in all. Default 10000.
+    #[arg(long, value_name = "N", env = "TWOCAN_TURN_TOTAL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_total: Option<usize>,
+
+    /// Bits per second and direction that an allocation may relay; 0 for any. Default 50000000.
+    #[arg(long, value_name = "BITS", env = "TWOCAN_TURN_BANDWIDTH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_bandwidth: Option<u64>,
+
+    /// Seconds that relayed calls may go on once the server is told to end. Default 0.
+    #[arg(long, value_name = "SECONDS", env = "TWOCAN_TURN_DRAIN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_drain: Option<u64>,
 
     /// Participants of a room. Default 16.
     #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_ROOM")]
@@ -197,6 +300,21 @@ pub(crate) enum SettingsError {
     /// Empty.
     #[error("--secret is empty: leave it out to open all rooms")]
     EmptySecret,
+    /// No range.
+    #[error("--turn-allow {0:?} is no range of addresses such as 10.0.0.0/8 or fd00::/8")]
+    Range(String),
+    /// No user; the text may have a password in it.
+    #[error("--turn-user is not of the form NAME:PASSWORD")]
+    TurnUser,
+    /// No ports.
+    #[error("--turn-ports {0:?} is no range of ports such as 49152-65535")]
+    TurnPorts(String),
+    /// Too long for a challenge.
+    #[error("--turn-realm has 1 to 32 bytes")]
+    TurnRealm,
+    /// Not one for each.
+    #[error("--turn-external-ip is given once for each --turn-relay-ip, of the same family")]
+    ExternalIps,
 }
 
 /// Where the certificate comes from.
@@ -214,7 +332,8 @@ pub(crate) enum Tls {
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) http: SocketAddr,
-    pub(crate) stun: Option<SocketAddr>,
+    pub(crate) turn: Option<TurnPlan>,
+    pub(crate) turn_drain: Duration,
     pub(crate) secret: Option<String>,
     pub(crate) tls: Tls,
     pub(crate) trusted_proxies: Vec<IpAddr>,
@@ -253,7 +372,7 @@ impl Settings {
             return Err(SettingsError::NoTurnSecret);
         }
         let self_signed = self.tls_self_signed.unwrap_or(false);
-        let tls = match (self.tls_cert, self.tls_key) {
+        let tls = match (self.tls_cert.clone(), self.tls_key.clone()) {
             (None, None) if self_signed => Tls::SelfSigned,
             (None, None) => Tls::Off,
             (Some(_), Some(_)) if self_signed => return Err(SettingsError::TwoCertificates),
@@ -273,6 +392,7 @@ impl Settings {
             http.ip()
         };
         let stun = self.stun.unwrap_or(SocketAddr::new(stun_ip, 3478));
+        let turn = turn::plan(&self, stun, &tls)?;
         let defaults = twocan_room::Limits::default();
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
         let limits = twocan_room::Limits {
@@ -299,7 +419,8 @@ impl Settings {
         };
         Ok(Plan {
             http,
-            stun: (!self.no_stun.unwrap_or(false)).then_some(stun),
+            turn,
+            turn_drain: seconds(self.turn_drain, Duration::ZERO),
             secret: self.secret,
             tls,
             trusted_proxies: self.trusted_proxies,
@@ -323,14 +444,15 @@ mod tests {
     #[test]
     fn binds_to_loopback_until_a_secret_is_set() {
         assert!(plan(Settings::default()).http.ip().is_loopback());
-        assert!(plan(Settings::default()).stun.unwrap().ip().is_loopback());
+        let turn = plan(Settings::default()).turn.unwrap();
+        assert!(turn.listen.ip().is_loopback());
         let secret = Some("s".to_owned());
         let open = plan(Settings {
             secret,
             ..Settings::default()
         });
         assert_eq!(open.http, "0.0.0.0:8080".parse().unwrap());
-        assert_eq!(open.stun, Some("0.0.0.0:3478".parse().unwrap()));
+        assert_eq!(open.turn.unwrap().listen, "0.0.0.0:3478".parse().unwrap());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use twocan_proto::crypto;
-use twocan_room::{ConnectionId, Protocol, Refusal};
+use twocan_room::{ConnectionId, OwnUrls, Protocol, Refusal};
 
 use super::Shared;
 use super::hall::Outgoing;
@@ -70,8 +70,8 @@ pub(crate) async fn open(
     };
     let client = client.map(tracing::field::display);
     tracing::debug!(client, room, ?protocol, "signaling opened");
-    let stun_url = stun_url(&shared, host);
-    upgrade.on_upgrade(move |socket| run(shared, socket, room, protocol, stun_url))
+    let own = own_urls(&shared, host);
+    upgrade.on_upgrade(move |socket| run(shared, socket, room, protocol, own))
 }
 
 /// Whether the bearer token is the secret, where there is one.
@@ -85,16 +85,10 @@ pub(crate) fn bearer_is_right(shared: &Shared, headers: &HeaderMap) -> bool {
         .is_some_and(|(secret, token)| same(secret, token))
 }
 
-/// Our own STUN server under the name by which the client reached us; none where it answers to
-/// this machine alone.
-fn stun_url(shared: &Shared, host: Option<&str>) -> Option<String> {
-    let stun = shared.stun.filter(|stun| !super::is_loopback(stun.ip()))?;
-    let host = host?;
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    Some(format!("stun:{name}:{}", stun.port()))
+/// Our own STUN and TURN server under the name by which the client reached us.
+pub(crate) fn own_urls(shared: &Shared, host: Option<&str>) -> OwnUrls {
+    let listens = shared.turn.as_ref().map(|turn| turn.listens);
+    listens.map_or_else(OwnUrls::default, |listens| listens.urls(host))
 }
 
 async fn run(
@@ -102,14 +96,11 @@ async fn run(
     socket: WebSocket,
     room: String,
     protocol: Protocol,
-    stun_url: Option<String>,
+    own: OwnUrls,
 ) {
     let id = ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed));
     let (to, mut outgoing) = mpsc::channel(shared.plan.queue_per_peer);
-    shared
-        .hall
-        .connected(id, room, protocol, stun_url, to)
-        .await;
+    shared.hall.connected(id, room, protocol, own, to).await;
     let (mut sink, mut stream) = socket.split();
     loop {
         tokio::select! {
@@ -190,7 +181,7 @@ fn origin_is_allowed(shared: &Shared, headers: &HeaderMap, host: Option<&str>) -
 }
 
 /// The host by which the client knows us: what a named proxy says, else what the request does.
-fn client_host(headers: &HeaderMap, proxied: bool) -> Option<&str> {
+pub(crate) fn client_host(headers: &HeaderMap, proxied: bool) -> Option<&str> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let forwarded = value("x-forwarded-host").filter(|_| proxied);
     forwarded.or_else(|| value("host"))

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::ErrorCode;
 use crate::reader::Reader;
 
-/// The number that stands for a peer in ChannelData: 0x4000 to 0x4fff (RFC 8656 §12).
+/// The number that stands for a peer in ChannelData: 0x4000 to 0x4fff (RFC 8656 §12), and up to
+/// 0x7fff from clients that still choose as RFC 5766 §11 had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelNumber(u16);
 
@@ -14,12 +15,12 @@ impl ChannelNumber {
     /// The lowest.
     pub const MIN: Self = Self(0x4000);
 
-    /// The highest.
+    /// The highest that a client may choose today.
     pub const MAX: Self = Self(0x4fff);
 
-    /// From its number; `None` outside 0x4000 to 0x4fff.
+    /// From its number; `None` outside 0x4000 to 0x7fff.
     pub const fn new(number: u16) -> Option<Self> {
-        if number >= Self::MIN.0 && number <= Self::MAX.0 {
+        if number >= Self::MIN.0 && number < 0x8000 {
             Some(Self(number))
         } else {
             None

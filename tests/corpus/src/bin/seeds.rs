@@ -661,6 +661,48 @@ impl Seeds {
         self.add("dtls_handshake", "rough", &rough);
     }
 
+    /// Scripts for the TURN server: who is asked first gives a nonce, who is asked again an answer.
+    fn relays(&mut self) {
+        let hi = [0, 2, b'h', b'i'];
+        let outside = [
+            &[8, 0, 8, 0, 9, 0, 3, 0][..],
+            &hi,
+            &[4, 0, 0],
+            &hi,
+            &[10, 0, 1, 3, 2, 0x40, 1],
+            &hi,
+            &[0, 0, 5, 16, 2, 0x40, 1],
+            &hi,
+            &[0, 0, 11, 0, 0],
+        ];
+        self.add("turn_server", "outside", &outside.concat());
+        let inside = [
+            &[8, 0, 8, 0, 0x18, 0, 0x18, 0, 9, 5, 0x1a, 0, 7, 2, 3, 5][..],
+            &hi,
+            &[0x12, 0x40, 7],
+            &hi,
+            &[0, 0],
+        ];
+        self.add("turn_server", "inside", &inside.concat());
+        let stream = [
+            &[6, 0x38, 2, 0x38, 2, 0x3a, 0, 0, 0, 0x32, 0x40, 0][..],
+            &hi,
+            &[0, 0, 7, 8, 3, 8, 7, 5, 16],
+        ];
+        self.add("turn_server", "stream", &stream.concat());
+        let refused = [
+            8, 0, 8, 2, 9, 1, 9, 4, 9, 7, 9, 10, 9, 13, 10, 0, 1, 1, 0x29, 0, 0x2c,
+        ];
+        self.add("turn_server", "refused", &refused);
+        let raw = [
+            &[0x20, 0, 20][..],
+            &[0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42],
+            &[1; 12],
+        ]
+        .concat();
+        self.add("turn_server", "stranger", &raw);
+    }
+
     fn scripts(&mut self) {
         self.add(
             "channels",
@@ -697,6 +739,7 @@ impl Seeds {
             "stranger",
             &[0, 0x45, 0, 3, 22, 254, 253, 5, 0, 4, 0x80, 0, 0, 1, 15],
         );
+        self.relays();
         let candidate = b"candidate:1 1 udp 1 x.local 9 typ host";
         self.add(
             "peer",

@@ -2,12 +2,14 @@
 
 mod data;
 mod media;
+mod relay;
 mod repair;
 mod secure;
 mod signaling;
 
 pub use data::{channels, sctp_association};
 pub use media::{rtp_session, srtp_receiver, srtp_streams};
+pub use relay::turn_server;
 pub use repair::rtp_repair;
 pub use secure::{dtls_datagrams, dtls_handshake, ice_agent, peer, stun_server};
 pub use signaling::{negotiate_answer, negotiate_offer, room_hall};

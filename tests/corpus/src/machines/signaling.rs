@@ -3,7 +3,7 @@
 use twocan_proto::contract::Output;
 use twocan_proto::negotiate::{Config, IceParameters, Kind, Negotiator, SdpType};
 use twocan_proto::random::Random;
-use twocan_room::{ConnectionId, Hall, Protocol};
+use twocan_room::{ConnectionId, Hall, OwnUrls, Protocol};
 use twocan_wire::sdp::{Description, Direction, Fingerprint};
 
 use super::{OPERATIONS_MAX, begin, step};
@@ -95,7 +95,7 @@ pub fn room_hall(data: &[u8]) {
                 hall.disconnected(now, connection);
                 let room = if operation & 0x40 == 0 { "den" } else { "lab" };
                 if hall.admit(room).is_ok() {
-                    hall.connected(now, connection, room, protocol, None);
+                    hall.connected(now, connection, room, protocol, OwnUrls::default());
                 }
             }
             1 => hall.disconnected(now, connection),

@@ -227,7 +227,7 @@ impl Server {
             return;
         };
         let (made, relays) = (allocation.made, allocation.relays);
-        let remote = asked.client.remote;
+        let remote = asked.client.seen_at();
         self.answer(asked, Class::Success, |builder| {
             for relay in relays.iter().flatten() {
                 builder.attribute(Attribute::XorRelayedAddress(relay.external));

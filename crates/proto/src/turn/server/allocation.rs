@@ -25,6 +25,13 @@ pub(super) struct Client {
     pub(super) remote: SocketAddr,
 }
 
+impl Client {
+    /// Its address as it knows it: on a socket of both families, one of IPv4 looks like IPv6.
+    pub(super) fn seen_at(&self) -> SocketAddr {
+        SocketAddr::new(self.remote.ip().to_canonical(), self.remote.port())
+    }
+}
+
 /// Of IPv4, or of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {

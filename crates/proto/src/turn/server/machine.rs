@@ -113,7 +113,7 @@ impl Server {
     /// What a client sent: a datagram, or one frame of its stream.
     pub(super) fn handle_client(&mut self, now: Now, client: Client, ecn: Ecn, bytes: &[u8]) {
         match bytes.first() {
-            Some(0x40..=0x4f) => self.handle_channel_data(now, client.key, ecn, bytes),
+            Some(0x40..=0x7f) => self.handle_channel_data(now, client.key, ecn, bytes),
             Some(0..=0x3f) => self.handle_message(now, client, ecn, bytes),
             _ => self.counters.count("turn.not_stun"),
         }
@@ -132,7 +132,9 @@ impl Server {
                 | Method::REFRESH
                 | Method::CREATE_PERMISSION
                 | Method::CHANNEL_BIND,
-            ) => self.handle_request(now, client, &message, bytes.len()),
+            ) if !self.config.relays.is_empty() => {
+                self.handle_request(now, client, &message, bytes.len());
+            }
             // A Binding indication keeps an address translator's state.
             (Class::Indication, Method::BINDING) => {}
             _ => self.counters.count("turn.other_method"),
@@ -147,7 +149,7 @@ impl Server {
             outbox, binding, ..
         } = self;
         outbox.push(way(client), |out| {
-            binding.respond(client.remote, bytes, out);
+            binding.respond(client.seen_at(), bytes, out);
         });
     }
 

@@ -65,6 +65,9 @@ pub const RESERVATION_LASTS: Duration = Duration::from_secs(30);
 /// Longest message or ChannelData on a stream, in bytes; a longer one ends the stream.
 pub const STREAM_FRAME_LEN_MAX: usize = 16 * 1024;
 
+/// The same before there is an allocation: requests are short, and anybody can connect.
+pub const STREAM_REQUEST_LEN_MAX: usize = 2 * 1024;
+
 /// How long a stream may stay without an allocation, and how long one message may take.
 pub const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -85,7 +88,8 @@ pub struct RelayAddress {
 /// Bounds on what clients may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quotas {
-    /// Allocations of one user; 486 beyond. Default 16.
+    /// Allocations of one user; 486 beyond. A browser makes one for each connection, URL and
+    /// network interface. Default 128.
     pub per_user: usize,
     /// Allocations of one address, or one /64 of IPv6; 486 beyond. Default 1,000.
     pub per_address: usize,
@@ -106,7 +110,7 @@ pub struct Quotas {
 impl Default for Quotas {
     fn default() -> Self {
         Self {
-            per_user: 16,
+            per_user: 128,
             per_address: 1000,
             total: 10_000,
             bytes_per_second: 6_250_000,
@@ -128,7 +132,7 @@ pub struct Config {
     /// Secrets of passwords for names `expiry:name` (draft-uberti-behave-turn-rest). Several, so
     /// that one can follow another.
     pub secrets: Vec<String>,
-    /// Where relayed ports are opened, at most 64.
+    /// Where relayed ports are opened, at most 64. Without any, nothing but Binding is answered.
     pub relays: Vec<RelayAddress>,
     /// Relayed ports. Default 49152 to 65535 (RFC 8656 §7.2).
     pub ports: RangeInclusive<u16>,

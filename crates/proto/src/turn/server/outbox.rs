@@ -9,6 +9,9 @@ use crate::contract::{Batch, Destination};
 /// Most bytes that wait to be sent. What does not fit is dropped, as datagrams may be.
 pub(super) const OUTBOX_LEN_MAX: usize = 2 << 20;
 
+/// Most datagrams that wait, however short.
+pub(super) const OUTBOX_ENTRIES_MAX: usize = 16 * 1024;
+
 /// Where something goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
@@ -39,7 +42,7 @@ impl Outbox {
             self.bytes.clear();
         }
         let start = self.bytes.len();
-        if start >= OUTBOX_LEN_MAX {
+        if start >= OUTBOX_LEN_MAX || self.entries.len() >= OUTBOX_ENTRIES_MAX {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }

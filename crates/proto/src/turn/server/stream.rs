@@ -6,7 +6,9 @@ use twocan_wire::turn::frame_len;
 
 use super::allocation::{Client, ClientKey};
 use super::machine::{Server, Timer};
-use super::{Event, Quotas, STREAM_FRAME_LEN_MAX, STREAM_PATIENCE, StreamId};
+use super::{
+    Event, Quotas, STREAM_FRAME_LEN_MAX, STREAM_PATIENCE, STREAM_REQUEST_LEN_MAX, StreamId,
+};
 use crate::contract::{Ecn, Path};
 use crate::time::Now;
 
@@ -77,13 +79,13 @@ impl Server {
                     partial.clear();
                 }
                 Ok(None) => {}
-                Ok(Some(len)) if len <= STREAM_FRAME_LEN_MAX => {}
+                Ok(Some(len)) if len <= self.frame_len_max(&client) => {}
                 _ => return self.disconnect(stream, "turn.bad_stream"),
             }
         }
         while partial.is_empty() && !rest.is_empty() {
             match frame_len(rest) {
-                Ok(Some(len)) if len > STREAM_FRAME_LEN_MAX => {
+                Ok(Some(len)) if len > self.frame_len_max(&client) => {
                     return self.disconnect(stream, "turn.bad_stream");
                 }
                 Ok(Some(len)) if len <= rest.len() => {
@@ -109,6 +111,14 @@ impl Server {
             entry.waits_since = now.monotonic;
         }
         entry.partial = partial;
+    }
+
+    fn frame_len_max(&self, client: &Client) -> usize {
+        if self.clients.contains_key(&client.key) {
+            STREAM_FRAME_LEN_MAX
+        } else {
+            STREAM_REQUEST_LEN_MAX
+        }
     }
 
     /// A stream is gone, and with it its allocation.

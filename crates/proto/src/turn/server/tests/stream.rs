@@ -89,6 +89,11 @@ fn a_stream_in_any_pieces_is_a_client_like_others() {
             bytes,
         };
         assert_eq!(lab.events, [sent]);
+        // What is too long for a request is not for data.
+        let long = [&[0x40, 0, 8, 4][..], &[7; 0x804]].concat();
+        lab.sent.clear();
+        assert_eq!(say(&mut lab, STREAM, &long), b"");
+        assert_eq!(data_indication(&lab.sent[0].2), (of_ann, vec![7; 0x804]));
         // With the stream the allocation is gone.
         lab.server.handle_stream_closed(STREAM);
         assert_eq!(
@@ -106,6 +111,8 @@ fn what_is_neither_stun_nor_a_channel_ends_the_stream() {
         vec![0x80, 0, 0, 0],
         vec![0, 1, 0, 3],
         vec![0, 1, too_long[0], too_long[1]],
+        // Longer than a request before there is an allocation.
+        vec![0x40, 0, 8, 0, 0],
     ] {
         for piece in [1, 100] {
             let mut lab = Lab::new(config());

@@ -1,0 +1,288 @@
+//! Drives the machine: sockets, streams, its deadline, its numbers.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
+use twocan_io::clock;
+use twocan_io::udp::Socket;
+use twocan_proto::contract::{Batch, Datagram, Output, Path, SocketId};
+use twocan_proto::random::Random;
+use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
+
+use super::ready::{Ready, SocketWaker};
+use super::{Sockets, streams};
+
+/// Receptions of one socket before the next one has its turn.
+const RECEPTIONS_MAX: usize = 4;
+
+/// How often numbers are handed to the metrics.
+const MEASURE_EVERY: Duration = Duration::from_millis(500);
+
+/// The UDP listener; streams come by the one after it.
+const LISTENER: SocketId = SocketId(0);
+
+/// What streams say.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A client has connected, through TLS where there is any.
+    Connected {
+        stream: StreamId,
+        path: Path,
+        remote: std::net::SocketAddr,
+        to: mpsc::Sender<Vec<u8>>,
+    },
+    Bytes(StreamId, Vec<u8>),
+    Closed(StreamId),
+    Drain(oneshot::Sender<()>),
+}
+
+struct Bound {
+    socket: Socket,
+    waker: Arc<SocketWaker>,
+    as_waker: Waker,
+}
+
+struct Driver {
+    server: Server,
+    sockets: HashMap<u32, Bound>,
+    ready: Arc<Ready>,
+    woken: Vec<u32>,
+    streams: HashMap<StreamId, mpsc::Sender<Vec<u8>>>,
+    batch: Batch,
+    dropped: u64,
+    allocations: watch::Sender<usize>,
+}
+
+/// Runs until the process ends.
+pub(super) async fn run(
+    sockets: Sockets,
+    config: Config,
+    to: mpsc::Sender<Input>,
+    mut inputs: mpsc::Receiver<Input>,
+    allocations: watch::Sender<usize>,
+) -> io::Result<()> {
+    let mut driver = Driver {
+        server: Server::new(config, Random::new(clock::seed()), clock::now()),
+        sockets: HashMap::new(),
+        ready: Arc::new(Ready::default()),
+        woken: Vec::new(),
+        streams: HashMap::new(),
+        batch: Batch::new(),
+        dropped: 0,
+        allocations,
+    };
+    driver.add(LISTENER, Socket::from_std(sockets.udp)?);
+    if let Some(listener) = sockets.tcp {
+        tokio::spawn(streams::accept(listener, None, to.clone()));
+    }
+    if let Some((listener, config)) = sockets.tls {
+        tokio::spawn(streams::accept(listener, Some(config), to));
+    }
+    let mut measure = tokio::time::interval(MEASURE_EVERY);
+    measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut deadline = driver.settle();
+    let far = || tokio::time::Instant::now() + Duration::from_secs(86_400);
+    let mut timer = pin!(tokio::time::sleep_until(
+        deadline.map_or_else(far, Into::into)
+    ));
+    loop {
+        let ready = driver.ready.clone();
+        let woken = &mut driver.woken;
+        tokio::select! {
+            () = poll_fn(|context| ready.poll(context, woken)) => driver.receive(),
+            input = inputs.recv() => match input {
+                Some(input) => driver.take(input),
+                None => return Ok(()),
+            },
+            () = &mut timer => driver.server.handle_timeout(clock::now()),
+            _ = measure.tick() => driver.measure(),
+        }
+        let next = driver.settle();
+        if next != deadline || timer.is_elapsed() {
+            deadline = next;
+            timer.as_mut().reset(next.map_or_else(far, Into::into));
+        }
+    }
+}
+
+impl Driver {
+    fn add(&mut self, id: SocketId, socket: Socket) {
+        let waker = self.ready.waker(id.0);
+        let as_waker = Waker::from(waker.clone());
+        let bound = Bound {
+            socket,
+            waker,
+            as_waker,
+        };
+        self.sockets.insert(id.0, bound);
+    }
+
+    /// Takes what the woken sockets have.
+    fn receive(&mut self) {
+        let mut woken = std::mem::take(&mut self.woken);
+        for id in woken.drain(..) {
+            let Some(bound) = self.sockets.get(&id) else {
+                continue;
+            };
+            bound.waker.seen();
+            let mut receptions = 0;
+            loop {
+                let now = clock::now();
+                let Some(bound) = self.sockets.get(&id) else {
+                    break;
+                };
+                let server = &mut self.server;
+                let mut context = Context::from_waker(&bound.as_waker);
+                let received =
+                    bound
+                        .socket
+                        .poll_receive_at(&mut context, |local, remote, ecn, bytes| {
+                            let path = Path {
+                                socket: SocketId(id),
+                                local,
+                            };
+                            let datagram = Datagram {
+                                path,
+                                remote,
+                                ecn,
+                                bytes,
+                            };
+                            server.handle_datagram(now, datagram);
+                        });
+                if received.is_pending() {
+                    break;
+                }
+                if let Poll::Ready(Err(error)) = received {
+                    // A peer that is not there: the system's word on an earlier datagram.
+                    tracing::trace!(%error, "receiving");
+                }
+                self.settle();
+                receptions += 1;
+                if receptions == RECEPTIONS_MAX {
+                    if let Some(bound) = self.sockets.get(&id) {
+                        bound.as_waker.wake_by_ref();
+                    }
+                    break;
+                }
+            }
+        }
+        self.woken = woken;
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = clock::now();
+        match input {
+            Input::Connected {
+                stream,
+                path,
+                remote,
+                to,
+            } => {
+                self.streams.insert(stream, to);
+                self.server
+                    .handle_stream_connected(now, stream, path, remote);
+            }
+            Input::Bytes(stream, bytes) => self.server.handle_stream_bytes(now, stream, &bytes),
+            Input::Closed(stream) => {
+                self.streams.remove(&stream);
+                self.server.handle_stream_closed(stream);
+            }
+            Input::Drain(done) => {
+                self.server.drain();
+                self.allocations
+                    .send_replace(self.server.allocation_count());
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Does what the machine wants; answers when it wants to be woken.
+    fn settle(&mut self) -> Option<Instant> {
+        loop {
+            match self.server.poll_output(&mut self.batch) {
+                Output::Transmit => {
+                    let socket = self.batch.destination().map(|to| to.path.socket.0);
+                    if let Some(bound) = socket.and_then(|id| self.sockets.get(&id)) {
+                        self.dropped += bound.socket.send(&self.batch) as u64;
+                    }
+                    self.batch.clear();
+                }
+                Output::Event(event) => self.act(event),
+                Output::Request(_) => {}
+                Output::Wait(deadline) => return deadline.map(|deadline| deadline.at),
+            }
+        }
+    }
+
+    fn act(&mut self, event: Event) {
+        match event {
+            Event::Bind { socket, address } => {
+                let bound = Socket::bind_to(address);
+                if let Err(error) = &bound {
+                    tracing::debug!(%error, %address, "binding a relayed port");
+                }
+                let is_bound = bound.is_ok();
+                if let Ok(bound) = bound {
+                    self.add(socket, bound);
+                }
+                self.server
+                    .handle_bound(clock::now(), socket, address, is_bound);
+            }
+            Event::Close { socket } => _ = self.sockets.remove(&socket.0),
+            Event::Send { stream, bytes } => {
+                let sent = self.streams.get(&stream).map(|to| to.try_send(bytes));
+                self.dropped += u64::from(!matches!(sent, Some(Ok(()))));
+            }
+            // The stream's task ends when nobody can write to it.
+            Event::Disconnect { stream } => _ = self.streams.remove(&stream),
+        }
+    }
+
+    fn measure(&self) {
+        let count = self.server.allocation_count();
+        self.allocations.send_if_modified(|known| {
+            let changed = *known != count;
+            *known = count;
+            changed
+        });
+        metrics::gauge!("twocan_turn_allocations").set(count as f64);
+        metrics::gauge!("twocan_turn_streams").set(self.server.stream_count() as f64);
+        let Traffic {
+            packets_to_peers,
+            bytes_to_peers,
+            packets_to_clients,
+            bytes_to_clients,
+            over_quota,
+            unwanted,
+        } = self.server.traffic();
+        for (to, packets, bytes) in [
+            ("peers", packets_to_peers, bytes_to_peers),
+            ("clients", packets_to_clients, bytes_to_clients),
+        ] {
+            metrics::counter!("twocan_turn_packets_total", "to" => to).absolute(packets);
+            metrics::counter!("twocan_turn_bytes_total", "to" => to).absolute(bytes);
+        }
+        for (reason, count) in [
+            ("over_quota", over_quota),
+            ("unwanted", unwanted),
+            ("no_room_to_send", self.dropped),
+        ] {
+            metrics::counter!("twocan_turn_dropped_total", "reason" => reason).absolute(count);
+        }
+        for (outcome, count) in self.server.counters().iter() {
+            let name = if outcome.starts_with("stun_server.") {
+                "twocan_stun_requests_total"
+            } else {
+                "twocan_turn_requests_total"
+            };
+            metrics::counter!(name, "outcome" => outcome).absolute(count);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Settings of the TURN server, checked.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+
+use twocan_io::interfaces;
+use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
+
+use super::super::settings::{Settings, SettingsError, Tls};
+
+/// Port of TURN over TLS (RFC 8656 §20).
+const TLS_PORT: u16 = 5349;
+
+/// What the server is to do, once its socket is bound.
+#[derive(Debug, Clone)]
+pub(crate) struct TurnPlan {
+    /// UDP, and TCP on the same port.
+    pub(crate) listen: SocketAddr,
+    pub(crate) tcp: bool,
+    pub(crate) tls: Option<SocketAddr>,
+    pub(crate) tls_is_trusted: bool,
+    relays: bool,
+    relay_ips: Vec<IpAddr>,
+    external_ips: Vec<IpAddr>,
+    config: Config,
+}
+
+/// Checks the settings; `None` where no STUN server is to run.
+pub(crate) fn plan(
+    settings: &Settings,
+    listen: SocketAddr,
+    tls: &Tls,
+) -> Result<Option<TurnPlan>, SettingsError> {
+    let range = |text: &String| text.parse().map_err(|_| SettingsError::Range(text.clone()));
+    let allow: Vec<Cidr> = settings
+        .turn_allow
+        .iter()
+        .map(range)
+        .collect::<Result<_, _>>()?;
+    let users = settings
+        .turn_users
+        .iter()
+        .map(|user| match user.split_once(':') {
+            Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+                Ok((name.to_owned(), password.to_owned()))
+            }
+            _ => Err(SettingsError::TurnUser),
+        })
+        .collect::<Result<_, _>>()?;
+    let (relay_ips, external_ips) = (&settings.turn_relay_ips, &settings.turn_external_ips);
+    let pairs = relay_ips.iter().zip(external_ips);
+    if !external_ips.is_empty() && !relay_ips.is_empty() {
+        let same = |(relay, external): (&IpAddr, &IpAddr)| relay.is_ipv4() == external.is_ipv4();
+        if relay_ips.len() != external_ips.len() || !pairs.into_iter().all(same) {
+            return Err(SettingsError::ExternalIps);
+        }
+    }
+    let realm = settings
+        .turn_realm
+        .clone()
+        .unwrap_or_else(|| "twocan".to_owned());
+    if !(1..=32).contains(&realm.len()) {
+        return Err(SettingsError::TurnRealm);
+    }
+    let defaults = Quotas::default();
+    let quotas = Quotas {
+        per_user: settings.turn_per_user.unwrap_or(defaults.per_user),
+        per_address: settings.turn_per_address.unwrap_or(defaults.per_address),
+        total: settings.turn_total.unwrap_or(defaults.total),
+        bytes_per_second: settings
+            .turn_bandwidth
+            .map_or(defaults.bytes_per_second, |bits| bits / 8),
+        ..defaults
+    };
+    let config = Config {
+        realm,
+        users,
+        ports: match &settings.turn_ports {
+            None => Config::default().ports,
+            Some(text) => ports(text).ok_or_else(|| SettingsError::TurnPorts(text.clone()))?,
+        },
+        policy: AddressPolicy {
+            allow,
+            own: Vec::new(),
+            allowed_only: !settings.turn_peer_relay.unwrap_or(true),
+        },
+        quotas,
+        ..Config::default()
+    };
+    let relays = !settings.no_turn.unwrap_or(false);
+    let streams = relays && !settings.no_turn_tcp.unwrap_or(false);
+    let tls_address = settings
+        .turn_tls
+        .unwrap_or(SocketAddr::new(listen.ip(), TLS_PORT));
+    Ok((!settings.no_stun.unwrap_or(false)).then_some(TurnPlan {
+        listen,
+        tcp: streams,
+        tls: (streams && *tls != Tls::Off).then_some(tls_address),
+        tls_is_trusted: matches!(tls, Tls::Files { .. }),
+        relays,
+        relay_ips: relay_ips.clone(),
+        external_ips: external_ips.clone(),
+        config,
+    }))
+}
+
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (low, high) = text.split_once('-')?;
+    let (low, high): (u16, u16) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+    (low > 0 && low <= high).then_some(low..=high)
+}
+
+impl TurnPlan {
+    /// The machine's configuration for a listener at `listen`, with the secret of time-limited
+    /// credentials.
+    pub(super) fn config(&self, listen: SocketAddr, secret: Option<String>) -> io::Result<Config> {
+        let mut config = self.config.clone();
+        config.secrets.extend(secret);
+        if !self.relays {
+            return Ok(config);
+        }
+        let binds = match (&self.relay_ips[..], listen.ip()) {
+            ([], ip) if ip.is_unspecified() => primary_addresses(),
+            ([], ip) => vec![ip],
+            (named, _) => named.to_vec(),
+        };
+        let external = |(place, bind): (usize, IpAddr)| RelayAddress {
+            bind,
+            external: match self.external_ips.get(place) {
+                Some(external) if external.is_ipv4() == bind.is_ipv4() => *external,
+                _ => bind,
+            },
+        };
+        config.relays = binds.into_iter().enumerate().map(external).collect();
+        config.policy.own = interfaces::list(interfaces::Filter { loopback: true })?;
+        Ok(config)
+    }
+}
+
+/// The addresses by which this machine reaches the internet, IPv4 first; nothing is sent. Loopback
+/// where there is none.
+fn primary_addresses() -> Vec<IpAddr> {
+    let by_route = |any: IpAddr, far: IpAddr| {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+        socket.connect(SocketAddr::new(far, 9)).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (!ip.is_unspecified()).then_some(ip)
+    };
+    let v4 = by_route(
+        Ipv4Addr::UNSPECIFIED.into(),
+        // RFC 5737 and RFC 3849: addresses of nobody.
+        Ipv4Addr::new(192, 0, 2, 1).into(),
+    );
+    let documentation = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let v6 = by_route(Ipv6Addr::UNSPECIFIED.into(), documentation.into());
+    let found: Vec<IpAddr> = v4.into_iter().chain(v6).collect();
+    if found.is_empty() {
+        vec![Ipv4Addr::LOCALHOST.into()]
+    } else {
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(settings: &Settings) -> Result<Option<TurnPlan>, SettingsError> {
+        plan(settings, "0.0.0.0:3478".parse().unwrap(), &Tls::Off)
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let refused = |settings: Settings| planned(&settings).err().unwrap().to_string();
+        let none = Settings::default;
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let ips = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        let wrong = refused(Settings {
+            turn_allow: texts(&["10.0.0.0/40"]),
+            ..none()
+        });
+        assert!(wrong.contains("10.0.0.0/40"), "{wrong}");
+        let wrong = refused(Settings {
+            turn_users: texts(&["ann"]),
+            ..none()
+        });
+        assert!(
+            wrong.contains("NAME:PASSWORD") && !wrong.contains("ann"),
+            "{wrong}"
+        );
+        for ports in ["", "5", "9-5", "0-5", "1-70000"] {
+            let turn_ports = Some(ports.to_owned());
+            assert!(
+                refused(Settings {
+                    turn_ports,
+                    ..none()
+                })
+                .contains("--turn-ports")
+            );
+        }
+        let turn_realm = Some("x".repeat(33));
+        assert!(
+            refused(Settings {
+                turn_realm,
+                ..none()
+            })
+            .contains("--turn-realm")
+        );
+        for (relay, external) in [
+            (&["10.0.0.1", "10.0.0.2"][..], &["192.0.2.1"][..]),
+            (&["10.0.0.1"], &["2001:db8::1"]),
+        ] {
+            let settings = Settings {
+                turn_relay_ips: ips(relay),
+                turn_external_ips: ips(external),
+                ..none()
+            };
+            assert!(refused(settings).contains("--turn-external-ip"));
+        }
+    }
+
+    #[test]
+    fn relays_are_where_the_listener_is_unless_named() {
+        let listen: SocketAddr = "198.51.100.7:3478".parse().unwrap();
+        let made = |settings: Settings| {
+            let plan = planned(&settings).unwrap().unwrap();
+            plan.config(listen, Some("s".into())).unwrap()
+        };
+        let config = made(Settings::default());
+        assert_eq!(config.relays.len(), 1);
+        assert_eq!(config.relays[0].external, listen.ip());
+        assert_eq!(config.secrets, ["s"]);
+        let config = made(Settings {
+            turn_external_ips: vec!["203.0.113.5".parse().unwrap()],
+            turn_bandwidth: Some(8000),
+            ..Settings::default()
+        });
+        assert_eq!(config.relays[0].bind, listen.ip());
+        assert_eq!(config.relays[0].external.to_string(), "203.0.113.5");
+        assert_eq!(config.quotas.bytes_per_second, 1000);
+        assert!(config.policy.own.iter().any(IpAddr::is_loopback));
+        let config = made(Settings {
+            no_turn: Some(true),
+            ..Settings::default()
+        });
+        assert_eq!(config.relays, []);
+    }
+}

@@ -1,0 +1,266 @@
+//! `twocan serve` as coturn's clients see it: `turnutils_uclient`, `turnutils_stunclient`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and one that cannot run says so"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// For anything that is waited for; two busy cores are slow.
+const WITHIN: Duration = Duration::from_secs(60);
+
+const LOOPBACK: [&str; 2] = ["--turn-allow", "127.0.0.0/8"];
+
+/// Ends with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Server {
+    _program: Program,
+    http: SocketAddr,
+    stun: SocketAddr,
+    turns: Option<SocketAddr>,
+}
+
+/// Starts `twocan serve` on loopback.
+fn serve(arguments: &[&str]) -> Server {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_twocan"))
+        .args(["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"])
+        .args(["--log-format", "json"])
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find(|line| line.contains("\"listening\""))
+        .unwrap();
+    // What follows is read, so that the program never waits for us.
+    std::thread::spawn(move || lines.for_each(drop));
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
+    Server {
+        _program: Program(child),
+        http: address("http").unwrap(),
+        stun: address("stun").unwrap(),
+        turns: address("turns"),
+    }
+}
+
+/// The answer to a GET, header and all.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: turn.example.org:1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Whether coturn's programs are there.
+fn installed() -> bool {
+    let found = Command::new("turnutils_uclient").arg("-h").output().is_ok();
+    if !found {
+        println!("NOT RUN: turnutils_uclient is not installed (apt-get install coturn)");
+    }
+    found
+}
+
+/// A peer that echoes, on two ports in a row.
+fn echo() -> (Program, u16) {
+    let port = (0..100)
+        .map(|_| {
+            UdpSocket::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+        })
+        .find(|port| UdpSocket::bind(("127.0.0.1", port.saturating_add(1))).is_ok())
+        .unwrap();
+    let peer = Command::new("turnutils_peer")
+        .args(["-L", "127.0.0.1", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let peer = Program(peer);
+    let began = Instant::now();
+    let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
+    probe
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    while began.elapsed() < WITHIN {
+        probe.send_to(b"there?", ("127.0.0.1", port)).unwrap();
+        if probe.recv(&mut [0; 16]).is_ok() {
+            return (peer, port);
+        }
+    }
+    panic!("turnutils_peer does not answer");
+}
+
+/// Runs the client; answers what it says.
+fn uclient(port: u16, arguments: &[&str]) -> String {
+    let output = Command::new("timeout")
+        .args(["20", "turnutils_uclient", "-p", &port.to_string()])
+        .args(["-m", "2", "-n", "20", "-l", "160", "-e", "127.0.0.1"])
+        .args(arguments)
+        .arg("127.0.0.1")
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// All that was sent came back.
+fn assert_whole(said: &str, what: &str) {
+    let whole = said.contains("Total lost packets 0 (0.000000%)");
+    assert!(
+        whole && !said.contains("tot_recv_msgs=0\n"),
+        "{what}: {said}"
+    );
+}
+
+#[test]
+fn a_client_of_coturns_relays_to_a_peer_in_every_way_that_it_knows() {
+    if !installed() {
+        return;
+    }
+    let server = serve(&[&LOOPBACK[..], &["--turn-user", "u:p"]].concat());
+    let (_peer, peer_port) = echo();
+    let peer_port = peer_port.to_string();
+    // Channels, indications, over TCP, one component alone and with DONT-FRAGMENT.
+    for way in [&[][..], &["-s"], &["-t"], &["-c", "-g"]] {
+        let arguments = [&["-u", "u", "-w", "p", "-r", &peer_port][..], way].concat();
+        assert_whole(
+            &uclient(server.stun.port(), &arguments),
+            &format!("{way:?}"),
+        );
+    }
+    let metrics = get(server.http, "/metrics");
+    assert!(metrics.contains("twocan_turn_requests_total{outcome=\"turn.permitted\"}"));
+}
+
+#[test]
+fn two_clients_of_coturns_meet_on_the_server_and_nothing_is_bound() {
+    if !installed() {
+        return;
+    }
+    let server = serve(&["--turn-user", "u:p"]);
+    for way in [&["-y"][..], &["-y", "-t", "-s"]] {
+        let arguments = [&["-u", "u", "-w", "p"][..], way].concat();
+        assert_whole(
+            &uclient(server.stun.port(), &arguments),
+            &format!("{way:?}"),
+        );
+    }
+}
+
+#[test]
+fn credentials_of_the_secret_are_coturns_and_loopback_is_refused_without_a_word_of_the_operator() {
+    if !installed() {
+        return;
+    }
+    let server = serve(&["--turn-secret", "north"]);
+    let said = uclient(server.stun.port(), &["-u", "ann", "-W", "north", "-y"]);
+    assert_whole(&said, "time-limited credentials");
+    let said = uclient(server.stun.port(), &["-u", "ann", "-W", "south", "-y"]);
+    assert!(said.contains("Cannot complete Allocation"), "{said}");
+    // Loopback: the relay's own address, but no relayed port. Permitted, and never sent to.
+    let said = uclient(
+        server.stun.port(),
+        &["-u", "ann", "-W", "north", "-c", "-r", "9"],
+    );
+    assert!(said.contains("tot_recv_msgs=0"), "{said}");
+    assert!(!said.contains("Total lost packets 0 "), "{said}");
+}
+
+#[test]
+fn turn_is_there_through_the_tls_of_openssl() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        return println!("NOT RUN: openssl is not installed");
+    }
+    let server = serve(&["--tls-self-signed", "--turn-tls", "127.0.0.1:0"]);
+    let at = server.turns.unwrap().to_string();
+    // An Allocate, and a Binding request, cut where it hurts.
+    let cookie = [0x21, 0x12, 0xa4, 0x42];
+    let allocate = [
+        &[0, 3, 0, 8][..],
+        &cookie,
+        &[1; 12],
+        &[0, 0x19, 0, 4, 17, 0, 0, 0],
+    ]
+    .concat();
+    let binding = [&[0, 1, 0, 0][..], &cookie, &[2; 12]].concat();
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-alpn", "stun.turn", "-connect", &at])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut to = client.stdin.take().unwrap();
+    let mut from = client.stdout.take().unwrap();
+    let _client = Program(client);
+    to.write_all(&allocate).unwrap();
+    to.write_all(&binding[..7]).unwrap();
+    to.flush().unwrap();
+    let mut read = |len: usize| {
+        let mut bytes = vec![0; len];
+        from.read_exact(&mut bytes).unwrap();
+        bytes
+    };
+    let header = read(20);
+    assert_eq!(header[..2], [0x01, 0x13], "an error response to Allocate");
+    let body = read(usize::from(header[3]) | usize::from(header[2]) << 8);
+    assert_eq!(body[..8], [0, 9, 0, 16, 0, 0, 4, 1], "401");
+    to.write_all(&binding[7..]).unwrap();
+    to.flush().unwrap();
+    let header = read(20);
+    assert_eq!(header[..2], [0x01, 0x01], "a success response to Binding");
+}
+
+#[test]
+fn coturns_stun_client_learns_its_address() {
+    if !installed() {
+        return;
+    }
+    let server = serve(&[]);
+    let output = Command::new("turnutils_stunclient")
+        .args(["-p", &server.stun.port().to_string(), "127.0.0.1"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("UDP reflexive addr: 127.0.0.1:"), "{said}");
+}
+
+#[test]
+fn credentials_are_made_for_other_applications() {
+    let server = serve(&["--turn-secret", "north", "--turn-url", "turn:t.example.org"]);
+    let answer = get(server.http, "/api/v1/turn?service=turn&username=ann&ttl=60");
+    let (header, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(header.starts_with("HTTP/1.1 200"), "{answer}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["ttl"], 60);
+    assert!(body["username"].as_str().unwrap().ends_with(":ann"));
+    assert_eq!(body["uris"][0], "turn:t.example.org");
+    let name = body["username"].as_str().unwrap();
+    let password = twocan_proto::turn::rest_password(b"north", name);
+    assert_eq!(body["password"], password);
+    // Loopback alone, and nobody else's server: there is none to name.
+    let server = serve(&[]);
+    assert!(get(server.http, "/api/v1/turn").starts_with("HTTP/1.1 404"));
+}
