@@ -108,6 +108,31 @@ fn fec_has_a_source_of_its_own_and_is_no_media() {
 }
 
 #[test]
+fn reports_by_stream_take_the_place_of_those_of_the_transport() {
+    let mut config = negotiator(1).config().clone();
+    config.offer_congestion_feedback = true;
+    let mut offerer = Negotiator::new(config, Random::new([1; 32]));
+    let mut answerer = negotiator(2);
+    offerer.add_track(Kind::Video, &["s"]).unwrap();
+    answerer.add_track(Kind::Video, &["s"]).unwrap();
+    let offer = offerer.create_offer(&ice("a")).unwrap();
+    assert!(offer.contains("a=rtcp-fb:* ack ccfb\r\n") && offer.contains("transport-cc"));
+    for _ in 0..2 {
+        let (ours, theirs) = round(&mut offerer, &mut answerer);
+        for plan in [&ours, &theirs] {
+            let feedback = codec(plan, 0, "VP8").unwrap().feedback;
+            assert!(feedback.ack_ccfb && !feedback.transport_cc);
+        }
+        // What is agreed on stays, whoever offers next.
+        std::mem::swap(&mut offerer, &mut answerer);
+    }
+    let mut plain = negotiator(3);
+    plain.add_track(Kind::Video, &["s"]).unwrap();
+    let offer = plain.create_offer(&ice("b")).unwrap();
+    assert!(!offer.contains("ccfb"), "not offered unless wanted");
+}
+
+#[test]
 fn flexfec_is_not_offered_unless_wanted() {
     let (mut offerer, mut answerer) = (negotiator(1), negotiator(2));
     offerer.add_track(Kind::Video, &["s"]).unwrap();
