@@ -9,9 +9,12 @@ use std::task::Poll;
 use std::time::Instant;
 
 use twocan_io::interfaces::{self, Filter};
+use twocan_io::stream::{self, Target, Writer};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
-use twocan_proto::contract::{Datagram, Lookup, Output, Path, Request, SocketId};
+use twocan_proto::contract::{
+    Batch, Datagram, Lookup, Output, Path, Request, SocketId, StreamEvent,
+};
 use twocan_proto::peer::Interfaces;
 
 use crate::environment::Environment;
@@ -26,6 +29,8 @@ pub(crate) struct Driver {
     environment: Environment,
     /// A few.
     sockets: Vec<(SocketId, Socket)>,
+    /// To relays; mostly none.
+    streams: Vec<(SocketId, Writer)>,
 }
 
 /// What a turn of output ended with.
@@ -57,6 +62,7 @@ impl Driver {
             shared,
             environment,
             sockets: Vec::new(),
+            streams: Vec::new(),
         };
         tokio::spawn(driver.run());
     }
@@ -89,14 +95,9 @@ impl Driver {
                     }
                     Output::Transmit => {
                         drop(state);
-                        let destination = batch.destination();
-                        let socket = destination
-                            .and_then(|destination| self.socket(destination.path.socket));
-                        if let Some(socket) = socket {
-                            let lost = socket.send(batch);
-                            if lost > 0 {
-                                self.shared.lock().datagrams_not_sent += lost as u64;
-                            }
+                        let lost = self.send(batch);
+                        if lost > 0 {
+                            self.shared.lock().datagrams_not_sent += lost as u64;
                         }
                     }
                     Output::Wait(deadline) => {
@@ -115,11 +116,35 @@ impl Driver {
         })
     }
 
-    fn socket(&self, wanted: SocketId) -> Option<&Socket> {
+    /// Sends a batch; answers how many datagrams were lost here.
+    fn send(&self, batch: &Batch) -> usize {
+        let Some(destination) = batch.destination() else {
+            return 0;
+        };
+        let wanted = destination.path.socket;
         let mut sockets = self.sockets.iter();
-        sockets
-            .find(|(id, _)| *id == wanted)
-            .map(|(_, socket)| socket)
+        if let Some((_, socket)) = sockets.find(|(id, _)| *id == wanted) {
+            return socket.send(batch);
+        }
+        let mut streams = self.streams.iter();
+        let stream = streams.find(|(id, _)| *id == wanted);
+        stream.map_or(0, |(_, stream)| stream.send(batch))
+    }
+
+    /// Opens a stream, whose task tells the machine what happens to it.
+    fn open(&mut self, socket: SocketId, target: Target) {
+        let shared = Arc::downgrade(&self.shared);
+        let environment = self.environment.clone();
+        let each = move |event: StreamEvent<'_>| {
+            if let Some(shared) = shared.upgrade() {
+                let mut state = shared.lock();
+                state.peer.handle_stream(clock::now(), socket, event);
+                drop(state);
+                shared.wake.notify_one();
+            }
+        };
+        let writer = stream::open(target, move || environment.trust(), each);
+        self.streams.push((socket, writer));
     }
 
     fn serve(&mut self, request: Request) {
@@ -143,6 +168,20 @@ impl Driver {
             },
             Request::Close { socket } => {
                 self.sockets.retain(|(id, _)| *id != socket);
+                self.streams.retain(|(id, _)| *id != socket);
+            }
+            Request::Open {
+                socket,
+                local,
+                remote,
+                security,
+            } => {
+                let target = Target {
+                    local,
+                    remote,
+                    security,
+                };
+                self.open(socket, target);
             }
             Request::Resolve { name, how } => {
                 let shared = Arc::downgrade(&self.shared);

@@ -331,6 +331,10 @@ impl Transport {
         self.srtp_profile
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     pub(super) fn is_started(&self) -> bool {
         self.security != Security::Waiting
     }
