@@ -172,9 +172,12 @@ impl Transport {
         match protocol {
             Protocol::Stun => false,
             Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
-            Protocol::Dtls => self.handle_dtls(at, bytes),
-            Protocol::Rtp => self.handle_rtp(now, bytes),
-            Protocol::Rtcp => self.handle_rtcp(now, bytes),
+            Protocol::Dtls => {
+                self.ice.note_received(at, Route { path, remote });
+                self.handle_dtls(at, bytes)
+            }
+            Protocol::Rtp => self.handle_rtp(now, Route { path, remote }, bytes),
+            Protocol::Rtcp => self.handle_rtcp(now, Route { path, remote }, bytes),
         }
     }
 
@@ -474,7 +477,6 @@ impl Transport {
             }
             return false;
         }
-        self.ice.note_received(now);
         let (channels, counters) = (&mut self.channels, &mut self.counters);
         let accepted = self.data_accepted;
         self.dtls.handle_datagram(now, bytes, &mut |packet| {
@@ -488,13 +490,13 @@ impl Transport {
         !self.dtls.is_connected() || !self.dtls_connected() || self.dtls.has_event()
     }
 
-    fn handle_rtp(&mut self, now: Now, bytes: &mut [u8]) -> bool {
+    fn handle_rtp(&mut self, now: Now, route: Route, bytes: &mut [u8]) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtp(bytes) {
             Ok(len) => {
-                self.ice.note_received(now.monotonic);
+                self.ice.note_received(now.monotonic, route);
                 self.rtp
                     .handle_rtp(now, bytes.get(..len).unwrap_or_default());
                 false
@@ -503,13 +505,13 @@ impl Transport {
         }
     }
 
-    fn handle_rtcp(&mut self, now: Now, bytes: &mut [u8]) -> bool {
+    fn handle_rtcp(&mut self, now: Now, route: Route, bytes: &mut [u8]) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtcp(bytes) {
             Ok(len) => {
-                self.ice.note_received(now.monotonic);
+                self.ice.note_received(now.monotonic, route);
                 self.rtp
                     .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
                 self.take_feedback(now);
