@@ -285,7 +285,7 @@ function parse(words) {
     ...(data ? ['data'] : []),
     ...(media ? codecs.map((codec) => `media ${codec}`) : []),
     ...(media && !options.video ? [SIMULCAST] : []),
-    ...(relay ? ['udp'].flatMap((by) => [`relay ${by}`, `relay ${by} vp8`]) : []),
+    ...(relay ? ['udp', 'tcp', 'tls'].flatMap((by) => [`relay ${by}`, `relay ${by} vp8`]) : []),
     ...(repair ? REPAIRS.map((by) => `repair ${by}`) : []),
   ];
   options.pings ??= options.quick ? 50 : 200;

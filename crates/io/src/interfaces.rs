@@ -2,13 +2,23 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Which addresses to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Also loopback addresses. Default `false`: browsers ignore or refuse them as candidates.
     pub loopback: bool,
+    /// Interfaces by name, such as `eth0`. Default all.
+    pub names: Option<Vec<String>>,
 }
+
+/// An address, and the interface that it belongs to.
+type Found = (String, IpAddr);
+
+/// What was found last, for all connections of the process.
+static LATEST: Mutex<Option<(Instant, Vec<Found>)>> = Mutex::new(None);
 
 /// Lists addresses in the system's order of interfaces, each once.
 ///
@@ -17,17 +27,75 @@ pub struct Filter {
 ///
 /// # Errors
 /// The system's, when it does not tell its interfaces.
-pub fn list(filter: Filter) -> io::Result<Vec<IpAddr>> {
+pub fn list(filter: &Filter) -> io::Result<Vec<IpAddr>> {
+    list_of(filter, Duration::ZERO)
+}
+
+/// As [`list`], or what any connection was told less than `age` ago.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_of(filter: &Filter, age: Duration) -> io::Result<Vec<IpAddr>> {
+    let now = Instant::now();
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = latest
+        .take()
+        .filter(|(at, _)| now.saturating_duration_since(*at) < age);
+    let (at, found) = match fresh {
+        Some(fresh) => fresh,
+        None => (now, find()?),
+    };
+    let addresses = select(filter, &found);
+    *latest = Some((at, found));
+    Ok(addresses)
+}
+
+fn find() -> io::Result<Vec<Found>> {
+    let found = if_addrs::get_if_addrs()?.into_iter();
+    Ok(found.map(|own| (own.name.clone(), own.ip())).collect())
+}
+
+fn select(filter: &Filter, found: &[Found]) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
-    for interface in if_addrs::get_if_addrs()? {
-        let ip = interface.ip();
+    for (name, ip) in found {
         let usable = match ip {
             IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_link_local(),
             IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local(),
         };
-        if usable && (filter.loopback || !ip.is_loopback()) && !addresses.contains(&ip) {
-            addresses.push(ip);
+        let named = filter.names.as_ref().is_none_or(|all| all.contains(name));
+        let wanted = named && (filter.loopback || !ip.is_loopback());
+        if usable && wanted && !addresses.contains(ip) {
+            addresses.push(*ip);
         }
     }
-    Ok(addresses)
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_chosen_by_interface_and_kind() {
+        let found = [
+            ("lo", "127.0.0.1"),
+            ("eth0", "192.0.2.7"),
+            ("eth0", "fe80::1"),
+            ("eth0", "2001:db8::7"),
+            ("wg0", "10.9.0.2"),
+            ("wg1", "10.9.0.2"),
+        ];
+        let found = found.map(|(name, ip)| (name.to_owned(), ip.parse().unwrap()));
+        let chosen = |loopback, names: Option<&[&str]>| {
+            let names = names.map(|all| all.iter().map(|own| (*own).to_owned()).collect());
+            let all = select(&Filter { loopback, names }, &found);
+            all.iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            chosen(false, None),
+            ["192.0.2.7", "2001:db8::7", "10.9.0.2"]
+        );
+        assert_eq!(chosen(true, Some(&["lo"])), ["127.0.0.1"]);
+        assert_eq!(chosen(false, Some(&["wg1"])), ["10.9.0.2"]);
+    }
 }

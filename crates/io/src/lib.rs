@@ -7,4 +7,5 @@ pub mod clock;
 pub mod interfaces;
 pub mod mdns;
 pub mod names;
+pub mod stream;
 pub mod udp;

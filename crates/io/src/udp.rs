@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::task::{Context, Poll};
 
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -43,6 +44,21 @@ impl Socket {
     /// The system's.
     pub fn bind(ip: IpAddr) -> io::Result<Self> {
         Self::bind_to(SocketAddr::new(ip, 0))
+    }
+
+    /// Binds the first free port of a range. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's for the last port, when none is free.
+    pub fn bind_within(ip: IpAddr, ports: RangeInclusive<u16>) -> io::Result<Self> {
+        let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
+        for port in ports {
+            match Self::bind_to(SocketAddr::new(ip, port)) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 
     /// Binds an address. Needs a tokio runtime.

@@ -58,7 +58,21 @@ pub enum Request {
         /// The local address.
         ip: IpAddr,
     },
-    /// Close a socket.
+    /// Open a stream from any port of `local` to `remote`, and report it by `handle_stream`.
+    ///
+    /// A batch whose path has this socket is written to it, all datagrams one after the other, or
+    /// dropped whole where its queue has no room: nobody waits.
+    Open {
+        /// The name the stream is to have.
+        socket: SocketId,
+        /// The local address.
+        local: IpAddr,
+        /// The other end.
+        remote: SocketAddr,
+        /// What protects it.
+        security: Security,
+    },
+    /// Close a socket or stream.
     Close {
         /// Its name.
         socket: SocketId,
@@ -70,6 +84,32 @@ pub enum Request {
         /// How to look it up.
         how: Lookup,
     },
+}
+
+/// What protects a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Nothing: TCP.
+    Tcp,
+    /// TLS over TCP, to a server with a certificate for this name or address.
+    Tls {
+        /// As in the URL.
+        name: String,
+    },
+}
+
+/// What happens to a stream.
+#[derive(Debug)]
+pub enum StreamEvent<'a> {
+    /// It can be written to.
+    Connected {
+        /// The address it is bound to.
+        local: SocketAddr,
+    },
+    /// These bytes arrived, cut anywhere.
+    Bytes(&'a mut [u8]),
+    /// It has ended, or could not be opened. Its name is free.
+    Closed,
 }
 
 /// How a name is looked up.

@@ -10,6 +10,7 @@ mod certificates;
 mod cryptography;
 mod link;
 mod nat;
+mod pipe;
 mod relay;
 mod seeds;
 mod world;

@@ -6,13 +6,20 @@ use std::net::SocketAddr;
 use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, SocketId};
 use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
-use twocan_proto::turn::server::{AddressPolicy, Config, Event, RelayAddress, Server};
+use twocan_proto::turn::server::{AddressPolicy, Config, Event, RelayAddress, Server, StreamId};
 
 /// Its one listener.
 const LISTENER: SocketId = SocketId(0);
 
-/// A datagram that it sends: from, to, mark, bytes.
-pub(crate) type Sent = (SocketAddr, SocketAddr, Ecn, Vec<u8>);
+/// What it sends.
+pub(crate) enum Sent {
+    /// From, to, mark, bytes.
+    Datagram(SocketAddr, SocketAddr, Ecn, Vec<u8>),
+    /// On a stream.
+    Stream(StreamId, Vec<u8>),
+    /// The end of one.
+    Closed(StreamId),
+}
 
 /// A TURN server at one address, which has no delay of its own.
 pub(crate) struct Relay {
@@ -96,6 +103,28 @@ impl Relay {
         self.settle(now)
     }
 
+    /// A stream is connected, from this address.
+    pub(crate) fn connected(&mut self, now: Now, stream: StreamId, from: SocketAddr) -> Vec<Sent> {
+        let path = Path {
+            socket: LISTENER,
+            local: self.address,
+        };
+        self.server.handle_stream_connected(now, stream, path, from);
+        self.settle(now)
+    }
+
+    /// Bytes arrived on a stream.
+    pub(crate) fn received(&mut self, now: Now, stream: StreamId, bytes: &[u8]) -> Vec<Sent> {
+        self.server.handle_stream_bytes(now, stream, bytes);
+        self.settle(now)
+    }
+
+    /// A stream has ended.
+    pub(crate) fn closed(&mut self, now: Now, stream: StreamId) -> Vec<Sent> {
+        self.server.handle_stream_closed(stream);
+        self.settle(now)
+    }
+
     /// Its deadline has come.
     pub(crate) fn wake(&mut self, now: Now) -> Vec<Sent> {
         self.server.handle_timeout(now);
@@ -111,7 +140,8 @@ impl Relay {
                     if let Some(destination) = self.batch.destination() {
                         let (from, to) = (destination.path.local, destination.remote);
                         let datagrams = self.batch.iter().map(<[u8]>::to_vec);
-                        sent.extend(datagrams.map(|bytes| (from, to, destination.ecn, bytes)));
+                        let ecn = destination.ecn;
+                        sent.extend(datagrams.map(|bytes| Sent::Datagram(from, to, ecn, bytes)));
                     }
                 }
                 Output::Event(Event::Bind { socket, address }) => {
@@ -121,9 +151,11 @@ impl Relay {
                 Output::Event(Event::Close { socket }) => {
                     self.sockets.remove(&socket);
                 }
-                // No streams lead here.
-                Output::Event(Event::Send { .. } | Event::Disconnect { .. })
-                | Output::Request(_) => {}
+                Output::Event(Event::Send { stream, bytes }) => {
+                    sent.push(Sent::Stream(stream, bytes));
+                }
+                Output::Event(Event::Disconnect { stream }) => sent.push(Sent::Closed(stream)),
+                Output::Request(_) => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return sent;

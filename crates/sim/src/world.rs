@@ -5,15 +5,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use twocan_proto::contract::{Batch, Datagram, Ecn, Lookup, Output, Path, Request, SocketId};
+use twocan_proto::contract::{
+    Batch, Datagram, Ecn, Lookup, Output, Path, Request, SocketId, StreamEvent,
+};
 use twocan_proto::random::Random;
 use twocan_proto::stun_server::StunServer;
 use twocan_proto::time::{Deadline, Now};
-use twocan_proto::turn::server::Server;
+use twocan_proto::turn::server::{Server, StreamId};
 
 use crate::link::{Link, LinkConfig};
 use crate::nat::{Nat, NatConfig};
-use crate::relay::{Relay, Sent};
+use crate::pipe::Pipe;
+use crate::relay::Relay;
 
 /// A machine that the world drives.
 pub trait Node {
@@ -23,6 +26,8 @@ pub trait Node {
     fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr);
     /// A datagram arrived.
     fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>);
+    /// Something happened to a stream it asked for.
+    fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>);
     /// Its deadline has come.
     fn handle_timeout(&mut self, now: Now);
     /// A name it asked for is resolved.
@@ -48,12 +53,12 @@ pub struct Site {
     pub downlink: Link,
     /// The translator, if any.
     pub nat: Option<Nat>,
-    public: IpAddr,
+    pub(crate) public: IpAddr,
 }
 
-struct Host<N> {
-    node: N,
-    site: SiteId,
+pub(crate) struct Host<N> {
+    pub(crate) node: N,
+    pub(crate) site: SiteId,
     ip: IpAddr,
     sockets: BTreeMap<SocketId, SocketAddr>,
     next_port: u16,
@@ -61,36 +66,48 @@ struct Host<N> {
 }
 
 #[derive(Debug)]
-struct Flight {
-    from: SocketAddr,
-    to: SocketAddr,
-    ecn: Ecn,
-    bytes: Vec<u8>,
-    stage: Stage,
+pub(crate) struct Flight {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) ecn: Ecn,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) stage: Stage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(crate) enum Stage {
     /// Leaves the world's middle towards the destination's site.
     Core,
     /// Reaches the host that has the address `to`.
     Host,
+    /// A stream from this address reaches the server.
+    Opened(StreamId, SocketAddr),
+    /// The host learns that its stream is connected.
+    Connected(StreamId),
+    /// Bytes of a stream reach the server.
+    Up(StreamId),
+    /// Bytes of a stream reach the host.
+    Down(StreamId),
+    /// The server learns that a stream has ended.
+    Ended(StreamId),
 }
 
 /// The whole of a simulation.
 pub struct World<N: Node> {
     started: Instant,
-    now: Instant,
+    pub(crate) now: Instant,
     /// The wallclock's distance from its true course; may be changed at any time.
     pub wallclock_offset_ms: i64,
-    random: Random,
-    sites: Vec<Site>,
-    hosts: Vec<Host<N>>,
+    pub(crate) random: Random,
+    pub(crate) sites: Vec<Site>,
+    pub(crate) hosts: Vec<Host<N>>,
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_count: u64,
     names: BTreeMap<String, Vec<IpAddr>>,
     stun: Option<(SocketAddr, StunServer)>,
-    relay: Option<Relay>,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) pipes: BTreeMap<StreamId, Pipe>,
+    pub(crate) pipe_count: u64,
     events: Vec<(HostId, N::Event)>,
     trace: DefaultHasher,
     batch: Batch,
@@ -124,6 +141,8 @@ impl<N: Node> World<N> {
             names: BTreeMap::new(),
             stun: None,
             relay: None,
+            pipes: BTreeMap::new(),
+            pipe_count: 0,
             events: Vec::new(),
             trace: DefaultHasher::new(),
             batch: Batch::new(),
@@ -335,6 +354,11 @@ impl<N: Node> World<N> {
         };
         match flight.stage {
             Stage::Core => self.cross(flight),
+            Stage::Opened(id, from) => self.opened(id, from),
+            Stage::Connected(id) => self.on_pipe(id, None),
+            Stage::Down(id) => self.on_pipe(id, Some(flight.bytes)),
+            Stage::Up(id) => self.at_relay(|relay, now| relay.received(now, id, &flight.bytes)),
+            Stage::Ended(id) => self.at_relay(|relay, now| relay.closed(now, id)),
             Stage::Host => {
                 let host = self
                     .hosts
@@ -413,22 +437,8 @@ impl<N: Node> World<N> {
         self.launch_all(arrivals, flight);
     }
 
-    /// Sends what the relay sends.
-    fn relayed(&mut self, sent: Vec<Sent>) {
-        for (from, to, ecn, bytes) in sent {
-            let flight = Flight {
-                from,
-                to,
-                ecn,
-                bytes,
-                stage: Stage::Core,
-            };
-            self.launch(self.now, flight);
-        }
-    }
-
     /// Takes everything a node wants.
-    fn settle(&mut self, host: HostId) {
+    pub(crate) fn settle(&mut self, host: HostId) {
         for _ in 0..POLLS_MAX {
             let now = self.now();
             let mut batch = std::mem::take(&mut self.batch);
@@ -461,7 +471,14 @@ impl<N: Node> World<N> {
             }
             Request::Close { socket } => {
                 self.hosts[host.0].sockets.remove(&socket);
+                self.close_pipe(host, socket);
             }
+            Request::Open {
+                socket,
+                local,
+                remote,
+                ..
+            } => self.open(host, socket, local, remote),
             Request::Resolve {
                 name,
                 how: Lookup::Dns | Lookup::Mdns,
@@ -480,6 +497,11 @@ impl<N: Node> World<N> {
         };
         let site = self.hosts[host.0].site;
         let local = destination.path.local;
+        if let Some(id) = self.pipe_of(host, destination.path.socket) {
+            let elapsed = self.now - self.started;
+            (elapsed, host.0, local, destination.remote, batch.bytes()).hash(&mut self.trace);
+            return self.up(id, Stage::Up(id), batch.bytes().to_vec());
+        }
         for bytes in batch.iter() {
             let elapsed = self.now - self.started;
             (elapsed, host.0, local, destination.remote, bytes).hash(&mut self.trace);
@@ -530,7 +552,7 @@ impl<N: Node> World<N> {
         }
     }
 
-    fn launch(&mut self, at: Instant, flight: Flight) {
+    pub(crate) fn launch(&mut self, at: Instant, flight: Flight) {
         self.flight_count += 1;
         self.flights.insert((at, self.flight_count), flight);
     }

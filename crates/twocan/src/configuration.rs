@@ -1,5 +1,7 @@
 //! `RTCConfiguration`, `RTCCertificate`.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use twocan_io::clock;
@@ -22,6 +24,14 @@ pub struct Configuration {
     pub certificate: Option<Certificate>,
     /// Also gather loopback addresses. Default no: browsers ignore them.
     pub loopback_candidates: bool,
+    /// The interfaces that are used, by name. Default all. Not in the standard.
+    pub interfaces: Option<Vec<String>>,
+    /// UDP ports that are bound, the first free one of them. Default any. Not in the standard.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// What our addresses are to others, behind a translator that gives each of them one of its
+    /// own for good (NAT 1:1): our address, and the other, of the same family. Host candidates
+    /// then have the other. Default none. Not in the standard.
+    pub external_addresses: Vec<(IpAddr, IpAddr)>,
     /// Largest data channel message that we take, in bytes; 0 is no limit of ours. Default
     /// 262,144.
     pub max_message_size: Option<u64>,

@@ -4,18 +4,27 @@
 //! The machine is behind one lock, taken briefly and never across an `.await`.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use twocan_io::interfaces::{self, Filter};
+use twocan_io::stream::{self, Target, Writer};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
-use twocan_proto::contract::{Datagram, Lookup, Output, Path, Request, SocketId};
+use twocan_proto::contract::{
+    Batch, Datagram, Lookup, Output, Path, Request, SocketId, StreamEvent,
+};
 use twocan_proto::peer::Interfaces;
 
 use crate::environment::Environment;
 use crate::state::Shared;
+
+/// Between two looks at the addresses of this host, so that a call can follow to another one. All
+/// connections of the process look together.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Batches sent before the sockets are looked at again, so that a bulk sender hears its
 /// acknowledgements.
@@ -26,6 +35,14 @@ pub(crate) struct Driver {
     environment: Environment,
     /// A few.
     sockets: Vec<(SocketId, Socket)>,
+    /// To relays; mostly none.
+    streams: Vec<(SocketId, Writer)>,
+    filter: Filter,
+    ports: Option<RangeInclusive<u16>>,
+    /// The addresses that the machine was told of.
+    known: Vec<IpAddr>,
+    /// When the system is asked for them again.
+    look_at: Instant,
 }
 
 /// What a turn of output ended with.
@@ -40,15 +57,20 @@ enum Turn {
 
 impl Driver {
     /// Tells the machine the addresses of this host, and starts the task.
-    pub(crate) fn start(shared: Arc<Shared>, environment: Environment, filter: Filter) {
-        let added = interfaces::list(filter).unwrap_or_else(|error| {
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        environment: Environment,
+        filter: Filter,
+        ports: Option<RangeInclusive<u16>>,
+    ) {
+        let added = interfaces::list(&filter).unwrap_or_else(|error| {
             tracing::warn!(%error, "the system does not tell its addresses");
             Vec::new()
         });
         {
             let mut state = shared.lock();
             let found = Interfaces {
-                added,
+                added: added.clone(),
                 removed: Vec::new(),
             };
             state.peer.handle_interfaces(clock::now(), &found);
@@ -57,6 +79,11 @@ impl Driver {
             shared,
             environment,
             sockets: Vec::new(),
+            streams: Vec::new(),
+            filter,
+            ports,
+            known: added,
+            look_at: Instant::now() + LOOK_EVERY,
         };
         tokio::spawn(driver.run());
     }
@@ -69,6 +96,7 @@ impl Driver {
                 Turn::Wait(deadline) => deadline,
             };
             self.input(deadline).await;
+            self.look();
         }
         self.shared.finish();
     }
@@ -89,14 +117,9 @@ impl Driver {
                     }
                     Output::Transmit => {
                         drop(state);
-                        let destination = batch.destination();
-                        let socket = destination
-                            .and_then(|destination| self.socket(destination.path.socket));
-                        if let Some(socket) = socket {
-                            let lost = socket.send(batch);
-                            if lost > 0 {
-                                self.shared.lock().datagrams_not_sent += lost as u64;
-                            }
+                        let lost = self.send(batch);
+                        if lost > 0 {
+                            self.shared.lock().datagrams_not_sent += lost as u64;
                         }
                     }
                     Output::Wait(deadline) => {
@@ -115,16 +138,74 @@ impl Driver {
         })
     }
 
-    fn socket(&self, wanted: SocketId) -> Option<&Socket> {
+    /// Sends a batch; answers how many datagrams were lost here.
+    fn send(&self, batch: &Batch) -> usize {
+        let Some(destination) = batch.destination() else {
+            return 0;
+        };
+        let wanted = destination.path.socket;
         let mut sockets = self.sockets.iter();
-        sockets
-            .find(|(id, _)| *id == wanted)
-            .map(|(_, socket)| socket)
+        if let Some((_, socket)) = sockets.find(|(id, _)| *id == wanted) {
+            return socket.send(batch);
+        }
+        let mut streams = self.streams.iter();
+        let stream = streams.find(|(id, _)| *id == wanted);
+        stream.map_or(0, |(_, stream)| stream.send(batch))
+    }
+
+    fn bind(&self, ip: IpAddr) -> std::io::Result<Socket> {
+        match &self.ports {
+            Some(ports) => Socket::bind_within(ip, ports.clone()),
+            None => Socket::bind(ip),
+        }
+    }
+
+    /// Tells the machine which addresses have come and gone.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK_EVERY;
+        // What another connection was told just now is as good.
+        let Ok(present) = interfaces::list_of(&self.filter, LOOK_EVERY / 2) else {
+            return;
+        };
+        let without = |all: &[IpAddr], some: &[IpAddr]| -> Vec<IpAddr> {
+            let left = all.iter().filter(|own| !some.contains(own));
+            left.copied().collect()
+        };
+        let change = Interfaces {
+            added: without(&present, &self.known),
+            removed: without(&self.known, &present),
+        };
+        if !change.added.is_empty() || !change.removed.is_empty() {
+            tracing::debug!(?change, "addresses");
+            self.known = present;
+            let mut state = self.shared.lock();
+            state.peer.handle_interfaces(clock::now(), &change);
+        }
+    }
+
+    /// Opens a stream, whose task tells the machine what happens to it.
+    fn open(&mut self, socket: SocketId, target: Target) {
+        let shared = Arc::downgrade(&self.shared);
+        let environment = self.environment.clone();
+        let each = move |event: StreamEvent<'_>| {
+            if let Some(shared) = shared.upgrade() {
+                let mut state = shared.lock();
+                state.peer.handle_stream(clock::now(), socket, event);
+                drop(state);
+                shared.wake.notify_one();
+            }
+        };
+        let writer = stream::open(target, move || environment.trust(), each);
+        self.streams.push((socket, writer));
     }
 
     fn serve(&mut self, request: Request) {
         match request {
-            Request::Bind { socket, ip } => match Socket::bind(ip) {
+            Request::Bind { socket, ip } => match self.bind(ip) {
                 Ok(bound) => {
                     let local = bound.local();
                     self.sockets.push((socket, bound));
@@ -143,6 +224,20 @@ impl Driver {
             },
             Request::Close { socket } => {
                 self.sockets.retain(|(id, _)| *id != socket);
+                self.streams.retain(|(id, _)| *id != socket);
+            }
+            Request::Open {
+                socket,
+                local,
+                remote,
+                security,
+            } => {
+                let target = Target {
+                    local,
+                    remote,
+                    security,
+                };
+                self.open(socket, target);
             }
             Request::Resolve { name, how } => {
                 let shared = Arc::downgrade(&self.shared);
@@ -165,12 +260,8 @@ impl Driver {
 
     /// Waits for the first of everything, and tells the machine.
     async fn input(&mut self, deadline: Option<Instant>) {
-        let timer = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let wake_at = deadline.map_or(self.look_at, |deadline| deadline.min(self.look_at));
+        let timer = tokio::time::sleep_until(wake_at.into());
         let shared = &self.shared;
         let sockets = &self.sockets;
         let received = poll_fn(|context| {

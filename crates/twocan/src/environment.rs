@@ -1,9 +1,11 @@
 //! What connections of one program share.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use twocan_io::mdns::Resolver;
+use twocan_io::stream::Trust;
 use twocan_proto::dtls::Settings;
 use twocan_proto::peer::DATAGRAM_LEN_MAX;
 
@@ -18,6 +20,9 @@ pub struct Environment(Arc<Inner>);
 struct Inner {
     dtls: Settings,
     mdns: OnceLock<Option<Resolver>>,
+    /// Authorities besides the system's, in DER.
+    authorities: Vec<Vec<u8>>,
+    trust: OnceLock<Trust>,
 }
 
 impl Environment {
@@ -26,11 +31,22 @@ impl Environment {
     /// # Errors
     /// `OperationError` when a cipher fails its self-test.
     pub fn new() -> Result<Self, Error> {
+        Self::with_authorities(Vec::new())
+    }
+
+    /// One whose TLS clients (TURN over TLS) trust these certificates, in DER, beside the
+    /// authorities of the system.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_authorities(authorities: Vec<Vec<u8>>) -> Result<Self, Error> {
         let dtls = Settings::new(DATAGRAM_LEN_MAX)
             .map_err(|_| Error::Operation("the cryptographic provider failed its self-test"))?;
         Ok(Self(Arc::new(Inner {
             dtls,
             mdns: OnceLock::new(),
+            authorities,
+            trust: OnceLock::new(),
         })))
     }
 
@@ -49,6 +65,15 @@ impl Environment {
 
     pub(crate) fn dtls(&self) -> Settings {
         self.0.dtls.clone()
+    }
+
+    /// Whom TLS clients trust; the certificates of the system are read when first needed.
+    pub(crate) fn trust(&self) -> io::Result<Trust> {
+        if let Some(trust) = self.0.trust.get() {
+            return Ok(trust.clone());
+        }
+        let made = Trust::new(&self.0.authorities)?;
+        Ok(self.0.trust.get_or_init(|| made).clone())
     }
 
     pub(crate) async fn resolve_mdns(&self, name: &str) -> Vec<IpAddr> {

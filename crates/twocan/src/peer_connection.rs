@@ -118,6 +118,7 @@ impl PeerConnection {
         config.stun_servers = servers.stun;
         config.turn_servers = servers.turn;
         config.ice_transport_policy = configuration.ice_transport_policy;
+        config.ice.external_addresses = configuration.external_addresses;
         config.offer_flexfec = configuration.offer_flexfec;
         config.offer_congestion_feedback = configuration.offer_congestion_feedback;
         if configuration.audio_redundancy {
@@ -132,8 +133,14 @@ impl PeerConnection {
         let shared = Shared::new(machine);
         let filter = Filter {
             loopback: configuration.loopback_candidates,
+            names: configuration.interfaces,
         };
-        Driver::start(Arc::clone(&shared), environment, filter);
+        Driver::start(
+            Arc::clone(&shared),
+            environment,
+            filter,
+            configuration.ports,
+        );
         Ok(Self {
             owner: Arc::new(Owner { shared }),
         })

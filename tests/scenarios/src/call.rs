@@ -24,8 +24,8 @@ pub struct Setting {
     pub nats: [Option<NatConfig>; 2],
     /// Whether there is a STUN server.
     pub stun: bool,
-    /// Whether there is a TURN server, reached by datagrams.
-    pub turn: bool,
+    /// Whether there is a TURN server, and how it is reached.
+    pub turn: &'static [RelayProtocol],
     /// How long signaling takes.
     pub signaling: Duration,
     /// Calls at a time, between the same two sites.
@@ -42,7 +42,7 @@ impl Default for Setting {
             link: LinkConfig::default(),
             nats: [None, None],
             stun: false,
-            turn: false,
+            turn: &[],
             signaling: Duration::from_millis(30),
             pairs: 1,
             adjust: |_| {},
@@ -78,9 +78,7 @@ impl Call {
     pub fn new(seed: u64, setting: &Setting) -> Self {
         let mut world = World::new(seed);
         let stun = setting.stun.then(|| world.add_stun_server());
-        let turn = setting
-            .turn
-            .then(|| world.add_turn_server("user", "secret"));
+        let turn = (!setting.turn.is_empty()).then(|| world.add_turn_server("user", "secret"));
         let sites = [0, 1]
             .map(|index: usize| world.add_site(setting.nats[index], setting.link, setting.link));
         let count = 2 * setting.pairs;
@@ -93,17 +91,21 @@ impl Call {
                 url: format!("stun:{server}"),
             });
             config.stun_servers = server.into_iter().collect();
-            let server = turn.map(|server| TurnServer {
+            let servers = turn.iter().flat_map(|server| {
+                let protocols = setting.turn.iter();
+                protocols.map(move |protocol| (server, *protocol))
+            });
+            let servers = servers.map(|(server, protocol)| TurnServer {
                 host: server.ip().to_string(),
                 port: server.port(),
-                protocol: RelayProtocol::Udp,
+                protocol,
                 account: Account {
                     username: "user".to_owned(),
                     password: "secret".to_owned(),
                 },
-                url: format!("turn:{server}"),
+                url: format!("turn:{server}?{}", protocol.as_str()),
             });
-            config.turn_servers = server.into_iter().collect();
+            config.turn_servers = servers.collect();
             (setting.adjust)(&mut config);
             config.receive_simulcast = setting.receive_simulcast;
             let mut secret = [index as u8; 32];

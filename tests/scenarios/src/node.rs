@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use twocan_proto::contract::{Batch, Datagram, Output, SocketId};
+use twocan_proto::contract::{Batch, Datagram, Output, SocketId, StreamEvent};
 use twocan_proto::peer::{Event, Peer};
 use twocan_proto::time::Now;
 use twocan_sim::Node;
@@ -23,6 +23,10 @@ impl Node for PeerNode {
 
     fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
         self.peer.handle_datagram(now, datagram);
+    }
+
+    fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
+        self.peer.handle_stream(now, socket, event);
     }
 
     fn handle_timeout(&mut self, now: Now) {

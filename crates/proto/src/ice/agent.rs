@@ -56,6 +56,8 @@ pub(super) struct Base {
     pub(super) kind: Kind,
     pub(super) local_preference: u16,
     pub(super) foundation: String,
+    /// Its socket or relay is still there.
+    pub(super) is_there: bool,
 }
 
 /// An ICE agent for one component and one peer.
@@ -96,6 +98,12 @@ pub struct Agent {
     pub(super) first_valid_at: Option<Instant>,
     pub(super) consent_check_at: Option<Instant>,
     pub(super) heard_at: Option<Instant>,
+    /// When the selected pair was cast into doubt, and whether it was asked a second time.
+    pub(super) doubt: Option<(Instant, bool)>,
+    /// When the last base was lost that carried data.
+    pub(super) lost_at: Option<Instant>,
+    /// When failed direct pairs are tried again.
+    pub(super) retry_at: Option<Instant>,
     pub(super) deadline: Option<Deadline>,
     pub(super) transmits: VecDeque<Transmit>,
     pub(super) events: VecDeque<Event>,
@@ -139,6 +147,9 @@ impl Agent {
             first_valid_at: None,
             consent_check_at: None,
             heard_at: None,
+            doubt: None,
+            lost_at: None,
+            retry_at: None,
             deadline: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -154,7 +165,7 @@ impl Agent {
         };
         self.add_local(Candidate {
             kind: Kind::Host,
-            address: path.local,
+            address: self.shown(path.local),
             related: None,
             priority: priority(Kind::Host, preference),
             foundation: self.bases[index].foundation.clone(),
@@ -174,7 +185,7 @@ impl Agent {
         if self.bases.iter().any(|base| base.path == path) {
             return None;
         }
-        if self.bases.len() >= BASES_MAX {
+        if self.bases.iter().filter(|base| base.is_there).count() >= BASES_MAX {
             self.counters.count("ice.too_many_local_addresses");
             return None;
         }
@@ -185,11 +196,19 @@ impl Agent {
             local_preference,
             // One base, one foundation: distinct addresses never fail together here.
             foundation: format!("{}", index + 1),
+            is_there: true,
         });
         if self.gathering == GatheringState::New {
             self.set_gathering(GatheringState::Gathering);
         }
         Some(index)
+    }
+
+    /// An address of ours as others see it, where that is known beforehand.
+    fn shown(&self, local: SocketAddr) -> SocketAddr {
+        let mut all = self.config.external_addresses.iter();
+        let other = all.find(|(own, other)| *own == local.ip() && own.is_ipv4() == other.is_ipv4());
+        other.map_or(local, |(_, other)| SocketAddr::new(*other, local.port()))
     }
 
     pub(super) fn pair_base(&mut self, base: usize) {
@@ -204,20 +223,23 @@ impl Agent {
             return;
         };
         // The base stays in the list as a tombstone: pairs name bases by index.
+        self.bases[index].is_there = false;
         for pair in self.pairs.iter_mut().filter(|pair| pair.base == index) {
             pair.state = PairState::Failed;
             pair.nominated = false;
         }
         self.transactions
             .retain(|_, transaction| transaction.route.path != path);
+        let shown = self.shown(path.local);
         self.locals.retain(|local| {
-            local.address != path.local && local.related.is_none_or(|base| base != path.local)
+            local.address != shown && local.related.is_none_or(|base| base != path.local)
         });
         if self
             .selected
             .is_some_and(|id| self.pair(id).is_none_or(|pair| pair.base == index))
         {
             self.selected = None;
+            self.lost_at = Some(now);
         }
         self.settle(now);
     }
@@ -290,6 +312,7 @@ impl Agent {
             for base in 0..self.bases.len() {
                 self.add_pair(base, remote);
             }
+            self.doubt_selected(now);
         }
         self.settle(now);
     }
@@ -325,11 +348,15 @@ impl Agent {
         self.local_next = None;
     }
 
-    /// Notes that authentic data arrived from the peer on the route in use. Cheap: once per
-    /// packet is fine.
+    /// Notes that authentic data arrived from the peer. Cheap on the route in use: once per packet
+    /// is fine.
     #[inline]
-    pub fn note_received(&mut self, now: Instant) {
-        self.heard_at = Some(now);
+    pub fn note_received(&mut self, now: Instant, route: Route) {
+        if self.route == Some(route) {
+            self.heard_at = Some(now);
+        } else if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.route == route) {
+            pair.heard_at = Some(now);
+        }
     }
 
     /// The next datagram to send.
@@ -447,7 +474,8 @@ impl Agent {
     pub(super) fn add_pair(&mut self, base: usize, remote: usize) -> Option<PairId> {
         let path = self.bases[base].path;
         let address = self.remotes[remote].address;
-        let reachable = path.local.is_ipv4() == address.is_ipv4()
+        let reachable = self.bases[base].is_there
+            && path.local.is_ipv4() == address.is_ipv4()
             && path.local.ip().is_loopback() == address.ip().is_loopback();
         let route = Route {
             path,
@@ -467,6 +495,7 @@ impl Agent {
             state: PairState::Frozen,
             nominated: false,
             nominate_on_success: false,
+            retries: 0,
             heard_at: None,
             answered_at: None,
             stats: PairStats::default(),
@@ -559,5 +588,6 @@ impl Agent {
         self.first_check_at = None;
         self.first_valid_at = None;
         self.consent_check_at = None;
+        self.doubt = None;
     }
 }

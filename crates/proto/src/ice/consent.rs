@@ -4,11 +4,23 @@ use std::time::{Duration, Instant};
 
 use super::agent::Agent;
 use super::check::Purpose;
+use super::pair::Pair;
 use super::{Event, GatheringState, PairState, State};
 use crate::time::Deadline;
 
 /// RFC 7675 §5.1: consent lasts 30 s from the last answer.
 const CONSENT_LASTS: Duration = Duration::from_secs(30);
+
+/// A selected pair that is in doubt and does not answer for so long is left.
+const DOUBT_LASTS: Duration = Duration::from_millis(400);
+
+/// An agent whose address in use is gone is disconnected for so long, and failed then: another
+/// address may come.
+const MOVE_LASTS: Duration = Duration::from_secs(10);
+
+/// Between two rounds of checks of direct pairs that failed, and how many rounds there are.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+const RETRIES_MAX: u8 = 5;
 
 /// RFC 7675 §5.1: 5 s, times 0.8 to 1.2.
 const CONSENT_CHECK_EVERY_MS: (u32, u32) = (4_000, 6_000);
@@ -39,6 +51,8 @@ impl Agent {
 
     /// Brings everything derived up to date after an input.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.resolve_doubt(now);
+        self.retry_direct(now);
         self.unfreeze();
         self.send_checks(now);
         self.consider_nomination(now);
@@ -46,6 +60,93 @@ impl Agent {
         self.update_route(now);
         self.update_state(now);
         self.deadline = self.next_deadline(now);
+    }
+
+    /// The peer has an address that it did not have before: it may have moved, and the
+    /// selected pair may lead to nobody. It is asked.
+    pub(super) fn doubt_selected(&mut self, now: Instant) {
+        let Some(id) = self.selected.filter(|_| self.doubt.is_none()) else {
+            return;
+        };
+        self.doubt = Some((now, false));
+        self.send_request(now, id, Purpose::Consent);
+    }
+
+    /// A selected pair in doubt that does not answer makes way for another that is valid.
+    fn resolve_doubt(&mut self, now: Instant) {
+        let Some((since, asked_again)) = self.doubt else {
+            return;
+        };
+        let selected = self.selected.and_then(|id| self.pair(id));
+        let Some(selected) = selected else {
+            self.doubt = None;
+            return;
+        };
+        let id = selected.id;
+        if selected.answered_at.is_some_and(|at| at > since) {
+            self.doubt = None;
+        } else if now >= since + DOUBT_LASTS {
+            let is_alive = |pair: &Pair| pair.heard_at.max(pair.answered_at) > Some(since);
+            let is_way = |pair: &Pair| pair.id != id && pair.is_valid() && is_alive(pair);
+            if self.pairs.iter().any(is_way) {
+                self.doubt = None;
+                self.counters.count("ice.peer_moved");
+                self.fail(id);
+                // What was valid before may lead to the same nowhere: it is checked anew.
+                for pair in &mut self.pairs {
+                    if pair.is_valid() && !is_alive(pair) {
+                        pair.state = PairState::Waiting;
+                        pair.nominated = false;
+                    }
+                }
+                self.select(now);
+            } else if now >= since + MOVE_LASTS {
+                self.doubt = None;
+            }
+        } else if now >= since + DOUBT_LASTS / 2 && !asked_again {
+            self.doubt = Some((since, true));
+            self.send_request(now, id, Purpose::Consent);
+        }
+    }
+
+    /// When [`Self::resolve_doubt`] has something to do.
+    fn doubt_at(&self, now: Instant) -> Option<Instant> {
+        let (since, asked_again) = self.doubt?;
+        let (early, late) = match asked_again {
+            false => (DOUBT_LASTS / 2, DOUBT_LASTS),
+            true => (DOUBT_LASTS, MOVE_LASTS),
+        };
+        // Once it has lasted, another pair is waited for.
+        Some(since + if now < since + early { early } else { late })
+    }
+
+    /// While a relay carries the data, direct pairs that failed are tried again: much may have
+    /// been lost, and both sides must try for a translator to let either through.
+    fn retry_direct(&mut self, now: Instant) {
+        let route = self.route.and_then(|route| self.pair_on(route));
+        let relayed = route.and_then(|id| self.pair(id));
+        let relayed = relayed.is_some_and(|pair| self.is_relayed(pair));
+        let is_retried = |agent: &Self, pair: &Pair| {
+            pair.state == PairState::Failed
+                && pair.retries < RETRIES_MAX
+                && !agent.is_relayed(pair)
+                && agent.bases[pair.base].is_there
+        };
+        let any = relayed && self.pairs.iter().any(|pair| is_retried(self, pair));
+        match self.retry_at {
+            _ if !any => self.retry_at = None,
+            None => self.retry_at = Some(now + RETRY_AFTER),
+            Some(at) if at <= now => {
+                self.retry_at = None;
+                for index in 0..self.pairs.len() {
+                    if is_retried(self, &self.pairs[index]) {
+                        self.pairs[index].retries += 1;
+                        self.pairs[index].state = PairState::Waiting;
+                    }
+                }
+            }
+            Some(_) => {}
+        }
     }
 
     fn consent_interval(&mut self) -> Duration {
@@ -92,12 +193,10 @@ impl Agent {
 
     fn update_state(&mut self, now: Instant) {
         let valid = self.pairs.iter().any(|pair| pair.is_valid());
-        let pending = self.pairs.iter().any(|pair| {
-            matches!(
-                pair.state,
-                PairState::Frozen | PairState::Waiting | PairState::InProgress
-            )
-        });
+        let pending = self.pairs.iter().any(|pair| pair.is_pending());
+        if valid {
+            self.lost_at = None;
+        }
         let silent = self.silent_at().is_some_and(|at| at <= now);
         let late = self.fails_at().is_some_and(|at| at <= now);
         let state = if self.remote.is_none() {
@@ -113,6 +212,8 @@ impl Agent {
             State::Completed
         } else if valid {
             State::Connected
+        } else if self.moves_until().is_some_and(|until| now < until) {
+            State::Disconnected
         } else if late || (self.first_valid_at.is_some() && !pending) {
             State::Failed
         } else if self.route.is_some() && self.state != State::Checking {
@@ -128,6 +229,12 @@ impl Agent {
             self.state = state;
             self.events.push_back(Event::State(state));
         }
+    }
+
+    /// Until when another address is awaited.
+    fn moves_until(&self) -> Option<Instant> {
+        let failed = self.state == State::Failed;
+        self.lost_at.filter(|_| !failed).map(|at| at + MOVE_LASTS)
     }
 
     /// When the route counts as silent.
@@ -173,6 +280,9 @@ impl Agent {
                 "ice.consent_check",
             ),
             (expiry, "ice.consent_expiry"),
+            (self.retry_at, "ice.retry"),
+            (self.doubt_at(now), "ice.doubt"),
+            (self.moves_until(), "ice.move"),
             (silent, "ice.silence"),
             (fails, "ice.patience"),
         ]

@@ -146,7 +146,8 @@ impl Agent {
     fn reflect(&mut self, base: usize, address: SocketAddr, server: SocketAddr) {
         let base = &self.bases[base];
         let local = base.path.local;
-        if address == local {
+        let known = |own: &Candidate| own.kind == Kind::Host && own.address == address;
+        if address == local || self.locals.iter().any(known) {
             return;
         }
         let candidate = Candidate {

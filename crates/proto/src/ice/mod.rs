@@ -25,7 +25,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use agent::{Agent, Transmit};
@@ -127,6 +127,9 @@ pub struct Config {
     /// Silence on the path after which the state is [`State::Disconnected`]. Default 8 s: one
     /// lost consent check of at most 6 s, and time for the answer.
     pub disconnected_after: Duration,
+    /// What addresses of ours are to others, behind a translator that gives each one of its own:
+    /// ours, and the other, of the same family. Host candidates then have the other. Default none.
+    pub external_addresses: Vec<(IpAddr, IpAddr)>,
 }
 
 impl Default for Config {
@@ -137,6 +140,7 @@ impl Default for Config {
             attempts_max: 7,
             patience: Duration::from_millis(39_500),
             disconnected_after: Duration::from_secs(8),
+            external_addresses: Vec::new(),
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Pair {
     pub(super) nominated: bool,
     /// The controlling side chose it before it was valid here (RFC 8445 §7.3.1.5).
     pub(super) nominate_on_success: bool,
+    /// Times it was tried again after it failed, because a relay carries the data.
+    pub(super) retries: u8,
     /// Something authentic arrived on it last.
     pub(super) heard_at: Option<Instant>,
     /// The last answer to one of our checks.
@@ -65,5 +67,11 @@ pub struct PairStats {
 impl Pair {
     pub(super) fn is_valid(&self) -> bool {
         self.state == PairState::Succeeded
+    }
+
+    /// Whether its first check is still to come or under way.
+    pub(super) fn is_pending(&self) -> bool {
+        let open = [PairState::Frozen, PairState::Waiting, PairState::InProgress];
+        open.contains(&self.state) && self.retries == 0
     }
 }

@@ -214,7 +214,10 @@ impl Agent {
         let remote = match known {
             Some(remote) => remote,
             None => match self.learn_remote(check) {
-                Some(remote) => remote,
+                Some(remote) => {
+                    self.doubt_selected(check.at);
+                    remote
+                }
                 None => return,
             },
         };

@@ -410,3 +410,25 @@ fn a_server_reflexive_address_becomes_a_candidate_and_a_silent_server_ends_gathe
         refusal: None,
     }));
 }
+
+#[test]
+fn a_host_behind_a_static_translator_tells_its_other_address() {
+    let now = start();
+    let (local, server) = (path(0, 0), "192.0.2.1:3478".parse().unwrap());
+    let other: SocketAddr = "203.0.113.7:4000".parse().unwrap();
+    let config = Config {
+        external_addresses: vec![(local.local.ip(), other.ip())],
+        ..Config::default()
+    };
+    let mut agent = Agent::new(config, Role::Controlled, Random::new([1; 32]));
+    agent.add_base(now, local);
+    // What a STUN server sees is nothing new then.
+    agent.add_reflexive(now, local, other, server);
+    let told = |agent: &Agent| -> Vec<(Kind, SocketAddr)> {
+        let locals = agent.local_candidates().iter();
+        locals.map(|own| (own.kind, own.address)).collect()
+    };
+    assert_eq!(told(&agent), [(Kind::Host, other)]);
+    agent.remove_base(now, local);
+    assert_eq!(told(&agent), []);
+}

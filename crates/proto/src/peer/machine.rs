@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::parameters::Sender;
 use super::transport::Transport;
 use super::{
-    Config, ConnectionState, Event, IceCandidateError, IceTransportPolicy, Interfaces,
-    LocalCandidate, PeerFailure, StunServer, TurnServer,
+    Config, ConnectionState, Event, IceTransportPolicy, Interfaces, LocalCandidate, PeerFailure,
+    StunServer, TurnServer,
 };
 use crate::contract::{Batch, Datagram, Lookup, Output, Path, Request, SocketId};
 use crate::counters::Counters;
@@ -26,13 +26,13 @@ const LOOKUPS_MAX: usize = 16;
 
 /// A socket and its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Socket {
-    id: SocketId,
-    ip: IpAddr,
+pub(super) struct Socket {
+    pub(super) id: SocketId,
+    pub(super) ip: IpAddr,
     /// Once bound.
-    local: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
     /// The relay that it is for alone.
-    relay: Option<usize>,
+    pub(super) relay: Option<usize>,
 }
 
 /// What a name is resolved for.
@@ -63,21 +63,23 @@ pub struct Peer {
     pub(super) senders: BTreeMap<TransceiverId, Sender>,
     /// Whether shares have changed without the target.
     pub(super) target_news: bool,
-    stun_servers: Vec<StunServer>,
-    turn_servers: Vec<TurnServer>,
+    pub(super) stun_servers: Vec<StunServer>,
+    pub(super) turn_servers: Vec<TurnServer>,
     /// The STUN servers that were asked, and whether their silence was told.
-    stun_urls: Vec<(SocketAddr, String)>,
-    silent_urls: BTreeSet<String>,
+    pub(super) stun_urls: Vec<(SocketAddr, String)>,
+    pub(super) silent_urls: BTreeSet<String>,
     interfaces: Vec<IpAddr>,
-    sockets: Vec<Socket>,
-    socket_ids: u32,
+    pub(super) sockets: Vec<Socket>,
+    /// Streams to relays.
+    pub(super) streams: Vec<SocketId>,
+    pub(super) socket_ids: u32,
     pub(super) gathering: bool,
     lookups: Vec<(String, Wanted)>,
     pub(super) requests: VecDeque<Request>,
     pub(super) events: VecDeque<Event>,
     connection_state: ConnectionState,
     negotiation_needed: bool,
-    closed: bool,
+    pub(super) closed: bool,
     pub(super) counters: Counters,
 }
 
@@ -123,6 +125,7 @@ impl Peer {
             silent_urls: BTreeSet::new(),
             interfaces: Vec::new(),
             sockets: Vec::new(),
+            streams: Vec::new(),
             socket_ids: 0,
             gathering: false,
             lookups: Vec::new(),
@@ -185,6 +188,10 @@ impl Peer {
     /// A socket that was asked for could not be bound.
     pub fn handle_bind_failed(&mut self, now: Now, socket: SocketId) {
         self.counters.count("peer.bind_failed");
+        let failed = self.sockets.iter().find(|entry| entry.id == socket);
+        if let Some(relay) = failed.and_then(|entry| entry.relay) {
+            self.transport.relay_unreachable(now.monotonic, relay);
+        }
         self.sockets.retain(|entry| entry.id != socket);
         self.note_bases(now);
         self.settle(now);
@@ -244,6 +251,7 @@ impl Peer {
         }
         if self.is_finished() {
             let ids = self.sockets.drain(..).map(|socket| socket.id);
+            let ids = ids.chain(self.streams.drain(..));
             let close = ids.map(|socket| Request::Close { socket });
             self.requests.extend(close);
         }
@@ -315,82 +323,6 @@ impl Peer {
         all
     }
 
-    /// Begins to gather: binds every interface, resolves every server. Once only.
-    pub(super) fn gather(&mut self, now: Now) {
-        if self.gathering || self.closed {
-            return;
-        }
-        self.gathering = true;
-        self.bind_interfaces();
-        for server in std::mem::take(&mut self.stun_servers) {
-            match server.host.parse::<IpAddr>() {
-                Ok(ip) => self.add_stun_server(now, &server, &[ip]),
-                Err(_) => {
-                    let host = server.host.clone();
-                    self.look_up(host, Lookup::Dns, Wanted::StunServer(server));
-                }
-            }
-        }
-        for server in std::mem::take(&mut self.turn_servers) {
-            match server.host.parse::<IpAddr>() {
-                Ok(ip) => self.add_turn_server(now, server, &[ip]),
-                Err(_) => {
-                    let host = server.host.clone();
-                    self.look_up(host, Lookup::Dns, Wanted::TurnServer(Box::new(server)));
-                }
-            }
-        }
-        self.note_bases(now);
-    }
-
-    fn add_stun_server(&mut self, now: Now, server: &StunServer, addresses: &[IpAddr]) {
-        if addresses.is_empty() {
-            self.server_failed(&server.url, None, None);
-        }
-        for ip in addresses {
-            let address = SocketAddr::new(*ip, server.port);
-            self.stun_urls.push((address, server.url.clone()));
-            self.transport.ice.add_stun_server(now.monotonic, address);
-        }
-    }
-
-    fn add_turn_server(&mut self, now: Now, server: TurnServer, addresses: &[IpAddr]) {
-        if addresses.is_empty() {
-            self.server_failed(&server.url, None, None);
-        }
-        let addresses = addresses.to_vec();
-        self.transport
-            .add_turn_server(now.monotonic, server, addresses);
-    }
-
-    /// A STUN server did not answer, refused, or has a name without an address.
-    fn server_failed(
-        &mut self,
-        url: &str,
-        local: Option<SocketAddr>,
-        refusal: Option<(u16, String)>,
-    ) {
-        // W3C webrtc-pc §4.8.3: silence is told once for each server.
-        if refusal.is_none() && !self.silent_urls.insert(url.to_owned()) {
-            return;
-        }
-        let (error_code, error_text) = refusal.unwrap_or_else(|| {
-            let text = match local {
-                Some(_) => "the server does not answer",
-                None => "the server's name has no address",
-            };
-            (701, text.to_owned())
-        });
-        self.events
-            .push_back(Event::IceCandidateError(IceCandidateError {
-                address: local.map(|local| local.ip()),
-                port: local.map(|local| local.port()),
-                url: url.to_owned(),
-                error_code,
-                error_text,
-            }));
-    }
-
     pub(super) fn look_up(&mut self, name: String, how: Lookup, wanted: Wanted) {
         if self.lookups.len() >= LOOKUPS_MAX {
             return self.counters.count("peer.too_many_names");
@@ -444,22 +376,6 @@ impl Peer {
         self.check_negotiation_needed();
     }
 
-    /// Binds the sockets that relays need, and notes when all have answered.
-    fn settle_relays(&mut self, now: Now) {
-        for (relay, ip) in self.transport.relays.take_wanted_sockets() {
-            let id = SocketId(self.socket_ids);
-            self.socket_ids += 1;
-            self.sockets.push(Socket {
-                id,
-                ip,
-                local: None,
-                relay: Some(relay),
-            });
-            self.requests.push_back(Request::Bind { socket: id, ip });
-        }
-        self.note_bases(now);
-    }
-
     /// W3C webrtc-pc §4.7.3: said once, until a negotiation has settled it.
     pub(super) fn check_negotiation_needed(&mut self) {
         let needed = !self.closed && self.negotiator.is_negotiation_needed();
@@ -469,7 +385,7 @@ impl Peer {
         self.negotiation_needed = needed;
     }
 
-    fn bind_interfaces(&mut self) {
+    pub(super) fn bind_interfaces(&mut self) {
         for ip in &self.interfaces {
             if self.sockets.iter().any(|socket| socket.ip == *ip) {
                 continue;
@@ -494,7 +410,7 @@ impl Peer {
     }
 
     /// Tells ICE when all sockets are bound and all servers known.
-    fn note_bases(&mut self, now: Now) {
+    pub(super) fn note_bases(&mut self, now: Now) {
         let binding = self.sockets.iter().any(|socket| socket.local.is_none());
         let resolving = self
             .lookups
@@ -532,23 +448,6 @@ impl Peer {
             url: None,
             relay_protocol: None,
         }
-    }
-
-    /// The URL of the server that a local candidate is from, and how its relay is reached.
-    pub(super) fn origin(
-        &self,
-        candidate: &ice::Candidate,
-    ) -> (Option<String>, Option<ice::RelayProtocol>) {
-        let Some(server) = candidate.server else {
-            return (None, None);
-        };
-        let relay = self.transport.relays.server_at(server);
-        if candidate.kind == ice::Kind::Relayed {
-            return relay.map(|own| (own.url.clone(), own.protocol)).unzip();
-        }
-        let stun = self.stun_urls.iter().find(|(known, _)| *known == server);
-        let url = stun.map(|(_, url)| url.clone());
-        (url.or_else(|| relay.map(|own| own.url.clone())), None)
     }
 
     fn update_connection_state(&mut self) {

@@ -16,7 +16,9 @@ mod media;
 mod parameters;
 mod rate;
 mod relay;
+mod servers;
 mod stats;
+mod stream;
 mod transport;
 
 use std::net::IpAddr;

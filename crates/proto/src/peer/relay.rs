@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::transport::Transport;
 use super::{Event, IceCandidateError, TurnServer};
-use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
+use crate::contract::{Batch, Datagram, Destination, Ecn, Path, Security, SocketId};
 use crate::ice::{RelayProtocol, Route};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
@@ -39,11 +39,15 @@ struct Server {
 
 /// One server, asked from one local address.
 #[derive(Debug)]
-struct Relay {
+pub(super) struct Relay {
     server: usize,
-    /// Where it is asked from.
-    path: Path,
-    client: Client,
+    /// Where it is asked from: a socket of ours, or, with a stream, the stream.
+    pub(super) path: Path,
+    /// The local end whose address it uses.
+    base: Path,
+    /// The stream to the server, once it is named; `Some(None)` until then.
+    pub(super) stream: Option<Option<SocketId>>,
+    pub(super) client: Client,
     /// Addresses of the server not tried yet.
     untried: Vec<IpAddr>,
     /// The relayed addresses, one of each family.
@@ -53,19 +57,36 @@ struct Relay {
     has_moved: bool,
     /// It has ended, and nothing more is tried.
     is_over: bool,
+    /// The beginning of a message, of which the rest has not arrived on the stream.
+    pub(super) partial: Vec<u8>,
+}
+
+/// What a relay needs of the driver.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// A UDP socket of its own.
+    Socket { relay: usize, ip: IpAddr },
+    /// A stream to the server.
+    Stream {
+        relay: usize,
+        local: IpAddr,
+        remote: SocketAddr,
+        security: Security,
+    },
+    /// The end of one.
+    Close(SocketId),
 }
 
 /// All relays of one peer.
 #[derive(Debug)]
 pub(super) struct Relays {
     servers: Vec<Server>,
-    relays: Vec<Relay>,
+    pub(super) relays: Vec<Relay>,
     /// Real local ends.
     paths: Vec<Path>,
     next_socket: u32,
     random: Random,
-    /// Relays, by their index, that need a socket of their own, at this address.
-    wanted_sockets: Vec<(usize, IpAddr)>,
+    pub(super) wanted: Vec<Wanted>,
 }
 
 /// The way out for a datagram: where it really goes, and what is put around it.
@@ -106,7 +127,7 @@ impl Relays {
             paths: Vec::new(),
             next_socket: FIRST_RELAYED,
             random,
-            wanted_sockets: Vec::new(),
+            wanted: Vec::new(),
         }
     }
 
@@ -130,9 +151,9 @@ impl Relays {
         relay.and_then(|relay| Some(&self.servers.get(relay.server)?.settings))
     }
 
-    /// Relays that need a socket of their own, and where.
-    pub(super) fn take_wanted_sockets(&mut self) -> Vec<(usize, IpAddr)> {
-        std::mem::take(&mut self.wanted_sockets)
+    /// What is needed of the driver.
+    pub(super) fn take_wanted(&mut self) -> Vec<Wanted> {
+        std::mem::take(&mut self.wanted)
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -207,9 +228,10 @@ impl Transport {
             let Some(relay) = self.relays.relays.get_mut(index) else {
                 return;
             };
-            if relay.path == path {
+            if relay.base == path {
                 relay.client.abandon();
                 relay.is_over = true;
+                self.close_stream(index);
                 self.withdraw(now, index);
             }
         }
@@ -244,21 +266,31 @@ impl Transport {
             }
             Received::Other(bytes) => Err(Datagram { bytes, ..datagram }),
             Received::Data { peer, bytes } => {
-                let mut lent = relay.lent.iter();
-                let path = lent.find(|path| path.local.is_ipv4() == peer.is_ipv4());
-                let Some(path) = path.copied() else {
-                    self.counters.count("turn.data_of_other_family");
-                    return Ok(false);
-                };
-                let inner = Datagram {
-                    path,
-                    remote: peer,
-                    ecn: Ecn::NotEct,
-                    bytes,
-                };
-                Ok(self.take_datagram(now, inner))
+                let lent = lent_of(relay, peer);
+                Ok(self.take_relayed(now, lent, peer, bytes))
             }
         }
+    }
+
+    /// Takes what a peer sent to a relayed address.
+    pub(super) fn take_relayed(
+        &mut self,
+        now: Now,
+        path: Option<Path>,
+        peer: SocketAddr,
+        bytes: &mut [u8],
+    ) -> bool {
+        let Some(path) = path else {
+            self.counters.count("turn.data_of_other_family");
+            return false;
+        };
+        let inner = Datagram {
+            path,
+            remote: peer,
+            ecn: Ecn::NotEct,
+            bytes,
+        };
+        self.take_datagram(now, inner)
     }
 
     pub(super) fn relays_timeout(&mut self, now: Instant) {
@@ -285,6 +317,7 @@ impl Transport {
                     client::Event::Lost => self.relay_lost(now, index),
                     client::Event::Redirected(server) => {
                         tracing::debug!(%server, "the TURN server sends us on");
+                        self.begin_relay(now, index);
                     }
                     client::Event::Refused(ip) => self.refuse(now, index, ip),
                 }
@@ -358,13 +391,16 @@ impl Transport {
             return self.counters.count("peer.too_many_relays");
         }
         let address = SocketAddr::new(first, known.settings.port);
-        let Some(mut client) = self.relays.client(server, address) else {
+        let Some(client) = self.relays.client(server, address) else {
             return;
         };
-        client.start(now);
+        let index = self.relays.relays.len();
         self.relays.relays.push(Relay {
             server,
             path,
+            base: path,
+            stream: None,
+            partial: Vec::new(),
             client,
             untried,
             lent: Vec::new(),
@@ -372,6 +408,7 @@ impl Transport {
             has_moved: false,
             is_over: false,
         });
+        self.begin_relay(now, index);
     }
 
     fn lend(
@@ -386,7 +423,7 @@ impl Transport {
             return;
         };
         relay.lent.clone_from(&lent);
-        let (base, address) = (relay.path, relay.client.server());
+        let (base, address) = (relay.base, relay.client.server());
         let server = self.relays.servers.get(relay.server);
         let protocol = server.map_or(RelayProtocol::Udp, |own| own.settings.protocol);
         for path in lent {
@@ -409,26 +446,27 @@ impl Transport {
         let Some(relay) = self.relays.relays.get_mut(index) else {
             return;
         };
-        let (server, local) = (relay.server, relay.path.local);
+        let (server, local) = (relay.server, relay.base.local);
         // RFC 8656 §7.4: the port is taken, so another is used; once, since chance does not
         // repeat itself.
-        if failure.code() == 437 && !relay.has_moved {
+        if failure.code() == 437 && !relay.has_moved && relay.stream.is_none() {
             relay.has_moved = true;
             let address = relay.client.server();
             let client = self.relays.client(server, address);
             if let (Some(client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
                 relay.client = client;
-                self.relays.wanted_sockets.push((index, local.ip()));
+                let ip = local.ip();
+                self.relays.wanted.push(Wanted::Socket { relay: index, ip });
             }
             return;
         }
-        if let Some(mut client) = self.relays.next_client(index) {
-            client.start(now);
+        if let Some(client) = self.relays.next_client(index) {
             if let Some(relay) = self.relays.relays.get_mut(index) {
                 relay.client = client;
             }
-            return;
+            return self.begin_relay(now, index);
         }
+        self.close_stream(index);
         if let Some(relay) = self.relays.relays.get_mut(index) {
             relay.is_over = true;
         }
@@ -469,14 +507,39 @@ impl Transport {
         relay.renewals += 1;
         if relay.renewals > RENEWALS_MAX {
             relay.is_over = true;
-            return;
+            return self.close_stream(index);
         }
         let (server, address) = (relay.server, relay.client.server());
         let client = self.relays.client(server, address);
-        if let (Some(mut client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
-            client.start(now);
+        if let (Some(client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
             relay.client = client;
         }
+        self.begin_relay(now, index);
+    }
+
+    /// Asks for the allocation: at once, or when the stream is there.
+    fn begin_relay(&mut self, now: Instant, index: usize) {
+        self.close_stream(index);
+        let Some(relay) = self.relays.relays.get_mut(index) else {
+            return;
+        };
+        let Some(server) = self.relays.servers.get(relay.server) else {
+            return;
+        };
+        let security = match server.settings.protocol {
+            RelayProtocol::Udp => return relay.client.start(now),
+            RelayProtocol::Tcp => Security::Tcp,
+            RelayProtocol::Tls => Security::Tls {
+                name: server.settings.host.clone(),
+            },
+        };
+        relay.stream = Some(None);
+        self.relays.wanted.push(Wanted::Stream {
+            relay: index,
+            local: relay.base.local.ip(),
+            remote: relay.client.server(),
+            security,
+        });
     }
 
     fn withdraw(&mut self, now: Instant, index: usize) {
@@ -499,6 +562,13 @@ impl Transport {
             }
         }
     }
+}
+
+/// The relayed address that a peer can have sent to.
+pub(super) fn lent_of(relay: &Relay, peer: SocketAddr) -> Option<Path> {
+    let mut lent = relay.lent.iter();
+    let path = lent.find(|path| path.local.is_ipv4() == peer.is_ipv4());
+    path.copied()
 }
 
 fn destination(path: Path, remote: SocketAddr) -> Destination {

@@ -173,9 +173,12 @@ impl Transport {
         match protocol {
             Protocol::Stun => false,
             Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
-            Protocol::Dtls => self.handle_dtls(at, bytes),
-            Protocol::Rtp => self.handle_rtp(now, bytes, ecn),
-            Protocol::Rtcp => self.handle_rtcp(now, bytes),
+            Protocol::Dtls => {
+                self.ice.note_received(at, Route { path, remote });
+                self.handle_dtls(at, bytes)
+            }
+            Protocol::Rtp => self.handle_rtp(now, Route { path, remote }, bytes, ecn),
+            Protocol::Rtcp => self.handle_rtcp(now, Route { path, remote }, bytes),
         }
     }
 
@@ -332,6 +335,10 @@ impl Transport {
         self.srtp_profile
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     pub(super) fn is_started(&self) -> bool {
         self.security != Security::Waiting
     }
@@ -471,7 +478,6 @@ impl Transport {
             }
             return false;
         }
-        self.ice.note_received(now);
         let (channels, counters) = (&mut self.channels, &mut self.counters);
         let accepted = self.data_accepted;
         self.dtls.handle_datagram(now, bytes, &mut |packet| {
@@ -485,13 +491,13 @@ impl Transport {
         !self.dtls.is_connected() || !self.dtls_connected() || self.dtls.has_event()
     }
 
-    fn handle_rtp(&mut self, now: Now, bytes: &mut [u8], ecn: Ecn) -> bool {
+    fn handle_rtp(&mut self, now: Now, route: Route, bytes: &mut [u8], ecn: Ecn) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtp(bytes) {
             Ok(len) => {
-                self.ice.note_received(now.monotonic);
+                self.ice.note_received(now.monotonic, route);
                 let ecn = match ecn {
                     Ecn::NotEct => rtcp::Ecn::NotCapable,
                     Ecn::Ect1 => rtcp::Ecn::Ect1,
@@ -506,13 +512,13 @@ impl Transport {
         }
     }
 
-    fn handle_rtcp(&mut self, now: Now, bytes: &mut [u8]) -> bool {
+    fn handle_rtcp(&mut self, now: Now, route: Route, bytes: &mut [u8]) -> bool {
         let Some((_, receiver)) = &mut self.srtp else {
             return self.drop("peer.media_before_keys");
         };
         match receiver.unprotect_rtcp(bytes) {
             Ok(len) => {
-                self.ice.note_received(now.monotonic);
+                self.ice.note_received(now.monotonic, route);
                 self.rtp
                     .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
                 self.take_feedback(now);

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Rtc};
-use twocan_proto::contract::{Batch, Datagram, Destination, Ecn, Output, Path, Request, SocketId};
+use twocan_proto::contract::{
+    Batch, Datagram, Destination, Ecn, Output, Path, Request, SocketId, StreamEvent,
+};
 use twocan_proto::peer::{Event, Peer};
 use twocan_proto::time::{Deadline, Now};
 use twocan_sim::Node;
@@ -114,6 +116,12 @@ impl Node for End {
         match self {
             Self::Ours(peer) => peer.handle_datagram(now, datagram),
             Self::Theirs(theirs) => theirs.handle_datagram(now, &datagram),
+        }
+    }
+
+    fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
+        if let Self::Ours(peer) = self {
+            peer.handle_stream(now, socket, event);
         }
     }
 

@@ -41,6 +41,9 @@ const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 /// Requests to give an allocation back, in 1.75 s; after that it runs out by itself.
 const RELEASE_ATTEMPTS_MAX: u32 = 3;
 
+/// The same time on a stream.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(1_750);
+
 /// Servers tried one after the other by ALTERNATE-SERVER.
 pub(super) const SERVERS_MAX: usize = 4;
 
@@ -370,9 +373,10 @@ impl Client {
                 })
             }
         };
-        let wait = match self.stream {
-            true => STREAM_PATIENCE,
-            false => RETRANSMIT_AFTER,
+        let wait = match (self.stream, operation) {
+            (false, _) => RETRANSMIT_AFTER,
+            (true, Operation::Release) => RELEASE_PATIENCE,
+            (true, _) => STREAM_PATIENCE,
         };
         self.queue(bytes.clone());
         let transaction = Transaction {

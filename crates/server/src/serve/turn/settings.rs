@@ -133,7 +133,10 @@ impl TurnPlan {
             },
         };
         config.relays = binds.into_iter().enumerate().map(external).collect();
-        config.policy.own = interfaces::list(interfaces::Filter { loopback: true })?;
+        config.policy.own = interfaces::list(&interfaces::Filter {
+            loopback: true,
+            ..interfaces::Filter::default()
+        })?;
         Ok(config)
     }
 }

@@ -1,0 +1,216 @@
+//! Streams to relays: TCP, and TLS over it.
+//!
+//! A task holds the stream. What is written goes through a bounded queue, and what finds no room
+//! there is dropped, as a datagram would be: nobody waits for a slow stream.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
+use twocan_proto::contract::{Batch, Security, StreamEvent};
+
+/// An attempt to connect that takes longer is given up.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Bytes that wait for the stream; what would go beyond is dropped. At 5 Mbit/s a fifth of a
+/// second, behind what the kernel holds.
+const QUEUE_LEN_MAX: usize = 128 * 1024;
+
+/// Read at a time.
+const READ_LEN: usize = 16 * 1024;
+
+/// RFC 7443: what TURN calls itself to a server that speaks more than one protocol.
+const ALPN: &[u8] = b"stun.turn";
+
+/// Whom a TLS client trusts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Trust(Arc<ClientConfig>);
+
+impl Trust {
+    /// The authorities of the system, and these, in DER.
+    ///
+    /// # Errors
+    /// When the cryptographic provider has no TLS 1.2 or 1.3, or a certificate is none.
+    pub fn new(added: &[Vec<u8>]) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::debug!(%error, "an authority of the system's");
+        }
+        roots.add_parsable_certificates(found.certs);
+        for certificate in added {
+            let certificate = CertificateDer::from_slice(certificate);
+            roots.add(certificate).map_err(io::Error::other)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// Where a stream leads, and how.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The local address, any port of it.
+    pub local: IpAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// What protects it.
+    pub security: Security,
+}
+
+/// The writing end of a stream. The stream ends when this is dropped and what was written is out.
+#[derive(Debug)]
+pub struct Writer(Arc<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    is_over: bool,
+}
+
+impl Writer {
+    /// Writes all of a batch, or nothing of it. Answers how many datagrams were lost here.
+    pub fn send(&self, batch: &Batch) -> usize {
+        let mut waiting = self.0.lock();
+        let fits = waiting.bytes.len() + batch.bytes().len() <= QUEUE_LEN_MAX;
+        if !fits || waiting.is_over {
+            return batch.segments();
+        }
+        waiting.bytes.extend_from_slice(batch.bytes());
+        drop(waiting);
+        self.0.changed.notify_one();
+        0
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens a stream. `each` is told what happens to it, `Closed` last and once, unless the writer is
+/// dropped before. `trust` is asked for TLS alone. Needs a tokio runtime.
+pub fn open<E, T>(target: Target, trust: T, each: E) -> Writer
+where
+    E: FnMut(StreamEvent<'_>) + Send + 'static,
+    T: FnOnce() -> io::Result<Trust> + Send + 'static,
+{
+    let queue = Arc::new(Queue::default());
+    let writer = Writer(Arc::clone(&queue));
+    tokio::spawn(async move {
+        let mut each = each;
+        if let Err(error) = run(&target, trust, &queue, &mut each).await {
+            tracing::debug!(remote = %target.remote, %error, "stream");
+        }
+        if !queue.lock().is_over {
+            queue.lock().is_over = true;
+            each(StreamEvent::Closed);
+        }
+    });
+    writer
+}
+
+async fn run(
+    target: &Target,
+    trust: impl FnOnce() -> io::Result<Trust>,
+    queue: &Queue,
+    each: &mut impl FnMut(StreamEvent<'_>),
+) -> io::Result<()> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "not connected in time");
+    let connecting = tokio::time::timeout(CONNECT_WITHIN, connect(target));
+    let stream = connecting.await.map_err(|_| late())??;
+    let local = stream.local_addr()?;
+    match &target.security {
+        Security::Tcp => {
+            each(StreamEvent::Connected { local });
+            carry(stream, queue, each).await
+        }
+        Security::Tls { name } => {
+            let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
+            let connector = TlsConnector::from(trust()?.0);
+            let shaking = tokio::time::timeout(CONNECT_WITHIN, connector.connect(name, stream));
+            let stream = shaking.await.map_err(|_| late())??;
+            each(StreamEvent::Connected { local });
+            carry(stream, queue, each).await
+        }
+    }
+}
+
+async fn connect(target: &Target) -> io::Result<TcpStream> {
+    let socket = match target.local {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind(SocketAddr::new(target.local, 0))?;
+    let stream = socket.connect(target.remote).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Reads and writes until either side ends it.
+async fn carry(
+    stream: impl AsyncRead + AsyncWrite,
+    queue: &Queue,
+    each: &mut impl FnMut(StreamEvent<'_>),
+) -> io::Result<()> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let read = async {
+        let mut buffer = vec![0; READ_LEN];
+        loop {
+            let len = reader.read(&mut buffer).await?;
+            if len == 0 {
+                return Ok(());
+            }
+            if let Some(bytes) = buffer.get_mut(..len) {
+                each(StreamEvent::Bytes(bytes));
+            }
+        }
+    };
+    let write = async {
+        loop {
+            let (bytes, is_over) = {
+                let mut waiting = queue.lock();
+                (std::mem::take(&mut waiting.bytes), waiting.is_over)
+            };
+            if !bytes.is_empty() {
+                writer.write_all(&bytes).await?;
+                writer.flush().await?;
+            } else if is_over {
+                let _ = writer.shutdown().await;
+                return Ok(());
+            } else {
+                queue.changed.notified().await;
+            }
+        }
+    };
+    tokio::select! {
+        done = read => done,
+        done = write => done,
+    }
+}

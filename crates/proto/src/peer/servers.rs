@@ -1,0 +1,154 @@
+//! The STUN and TURN servers of a peer: names, sockets and streams to them, and what fails.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::machine::{Peer, Socket, Wanted as Purpose};
+use super::relay::Wanted;
+use super::{Event, IceCandidateError, StunServer, TurnServer};
+use crate::contract::{Lookup, Request, SocketId, StreamEvent};
+use crate::ice;
+use crate::time::Now;
+
+impl Peer {
+    /// Begins to gather: binds every interface, resolves every server. Once only.
+    pub(super) fn gather(&mut self, now: Now) {
+        if self.gathering || self.closed {
+            return;
+        }
+        self.gathering = true;
+        self.bind_interfaces();
+        for server in std::mem::take(&mut self.stun_servers) {
+            match server.host.parse::<IpAddr>() {
+                Ok(ip) => self.add_stun_server(now, &server, &[ip]),
+                Err(_) => {
+                    let host = server.host.clone();
+                    self.look_up(host, Lookup::Dns, Purpose::StunServer(server));
+                }
+            }
+        }
+        for server in std::mem::take(&mut self.turn_servers) {
+            match server.host.parse::<IpAddr>() {
+                Ok(ip) => self.add_turn_server(now, server, &[ip]),
+                Err(_) => {
+                    let host = server.host.clone();
+                    self.look_up(host, Lookup::Dns, Purpose::TurnServer(Box::new(server)));
+                }
+            }
+        }
+        self.note_bases(now);
+    }
+
+    pub(super) fn add_stun_server(&mut self, now: Now, server: &StunServer, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            self.server_failed(&server.url, None, None);
+        }
+        for ip in addresses {
+            let address = SocketAddr::new(*ip, server.port);
+            self.stun_urls.push((address, server.url.clone()));
+            self.transport.ice.add_stun_server(now.monotonic, address);
+        }
+    }
+
+    pub(super) fn add_turn_server(&mut self, now: Now, server: TurnServer, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            self.server_failed(&server.url, None, None);
+        }
+        let addresses = addresses.to_vec();
+        self.transport
+            .add_turn_server(now.monotonic, server, addresses);
+    }
+
+    /// A STUN server did not answer, refused, or has a name without an address.
+    pub(super) fn server_failed(
+        &mut self,
+        url: &str,
+        local: Option<SocketAddr>,
+        refusal: Option<(u16, String)>,
+    ) {
+        // W3C webrtc-pc §4.8.3: silence is told once for each server.
+        if refusal.is_none() && !self.silent_urls.insert(url.to_owned()) {
+            return;
+        }
+        let (error_code, error_text) = refusal.unwrap_or_else(|| {
+            let text = match local {
+                Some(_) => "the server does not answer",
+                None => "the server's name has no address",
+            };
+            (701, text.to_owned())
+        });
+        self.events
+            .push_back(Event::IceCandidateError(IceCandidateError {
+                address: local.map(|local| local.ip()),
+                port: local.map(|local| local.port()),
+                url: url.to_owned(),
+                error_code,
+                error_text,
+            }));
+    }
+
+    /// Asks for the sockets and streams that relays need, and notes when all have answered.
+    pub(super) fn settle_relays(&mut self, now: Now) {
+        for wanted in self.transport.relays.take_wanted() {
+            let id = SocketId(self.socket_ids);
+            self.socket_ids += 1;
+            match wanted {
+                Wanted::Socket { relay, ip } => {
+                    self.sockets.push(Socket {
+                        id,
+                        ip,
+                        local: None,
+                        relay: Some(relay),
+                    });
+                    self.requests.push_back(Request::Bind { socket: id, ip });
+                }
+                Wanted::Stream {
+                    relay,
+                    local,
+                    remote,
+                    security,
+                } => {
+                    self.streams.push(id);
+                    self.transport.name_stream(relay, id);
+                    self.requests.push_back(Request::Open {
+                        socket: id,
+                        local,
+                        remote,
+                        security,
+                    });
+                }
+                Wanted::Close(id) => {
+                    self.streams.retain(|own| *own != id);
+                    self.requests.push_back(Request::Close { socket: id });
+                }
+            }
+        }
+        self.note_bases(now);
+    }
+
+    /// Something happened to a stream that was asked for; bytes are decrypted in place.
+    pub fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
+        if matches!(event, StreamEvent::Closed) {
+            self.streams.retain(|own| *own != socket);
+        }
+        if self.transport.handle_stream(now, socket, event) {
+            self.settle(now);
+        }
+    }
+
+    /// The URL of the server that a local candidate is from, and how its relay is reached.
+    pub(super) fn origin(
+        &self,
+        candidate: &ice::Candidate,
+    ) -> (Option<String>, Option<ice::RelayProtocol>) {
+        let Some(server) = candidate.server else {
+            return (None, None);
+        };
+        let relay = self.transport.relays.server_at(server);
+        if candidate.kind == ice::Kind::Relayed {
+            return relay.map(|own| (own.url.clone(), own.protocol)).unzip();
+        }
+        let stun = self.stun_urls.iter().find(|(known, _)| *known == server);
+        let url = stun.map(|(_, url)| url.clone());
+        (url.or_else(|| relay.map(|own| own.url.clone())), None)
+    }
+}
