@@ -94,7 +94,6 @@ impl Transport {
         Self {
             // The descriptions say the role before the first check goes out.
             ice: Agent::new(ice, ice::Role::Controlled, random.fork()),
-            relays: Relays::new(random.fork()),
             relay_only: false,
             delayed: None,
             dtls: Connection::new(settings, certificate, now),
@@ -116,6 +115,7 @@ impl Transport {
                 },
                 random.fork(),
             ),
+            relays: Relays::new(random.fork()),
             data_accepted: false,
             scratch: Vec::new(),
             farewell: VecDeque::new(),
