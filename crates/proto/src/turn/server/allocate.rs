@@ -26,16 +26,29 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Of attributes that are there more than once the first counts (RFC 8489 §14).
     fn of(asked: &Asked<'_>) -> Self {
         let mut wanted = Self::default();
         for attribute in asked.message.attributes() {
             match attribute {
-                Attribute::RequestedTransport(number) => wanted.transport = Some(number),
-                Attribute::RequestedAddressFamily(family) => wanted.family = Some(family),
-                Attribute::AdditionalAddressFamily(family) => wanted.additional = Some(family),
-                Attribute::EvenPort { reserve_next } => wanted.even = Some(reserve_next),
-                Attribute::ReservationToken(token) => wanted.token = Some(*token),
-                Attribute::Lifetime(seconds) => wanted.lifetime = Some(seconds),
+                Attribute::RequestedTransport(number) => {
+                    wanted.transport.get_or_insert(number);
+                }
+                Attribute::RequestedAddressFamily(family) => {
+                    wanted.family.get_or_insert(family);
+                }
+                Attribute::AdditionalAddressFamily(family) => {
+                    wanted.additional.get_or_insert(family);
+                }
+                Attribute::EvenPort { reserve_next } => {
+                    wanted.even.get_or_insert(reserve_next);
+                }
+                Attribute::ReservationToken(token) => {
+                    wanted.token.get_or_insert(*token);
+                }
+                Attribute::Lifetime(seconds) => {
+                    wanted.lifetime.get_or_insert(seconds);
+                }
                 _ => {}
             }
         }

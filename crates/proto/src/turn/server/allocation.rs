@@ -1,5 +1,6 @@
 //! What the server keeps for a client: relayed addresses, permissions, channels.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -157,14 +158,20 @@ impl Allocation {
         self.channels.retain(|channel| channel.ends > now);
     }
 
-    /// Whether so many of `ips` as have no permission yet still find room.
-    pub(super) fn has_room(&self, ips: &[IpAddr], channel: bool) -> bool {
-        let new = ips.iter().filter(|ip| {
-            let mut permissions = self.permissions.iter();
-            !permissions.any(|permission| permission.ip == **ip)
-        });
-        self.permissions.len() + new.count() <= PERMISSIONS_MAX
-            && self.channels.len() + usize::from(channel) <= CHANNELS_MAX
+    /// Whether those of `ips` that have no permission yet still find room, and `channel` if it is
+    /// a new one.
+    pub(super) fn has_room(&self, ips: &[IpAddr], channel: Option<ChannelNumber>) -> bool {
+        let new: BTreeSet<IpAddr> = ips
+            .iter()
+            .filter(|ip| {
+                let mut permissions = self.permissions.iter();
+                !permissions.any(|permission| permission.ip == **ip)
+            })
+            .copied()
+            .collect();
+        let is_new = |number| !self.channels.iter().any(|own| own.number == number);
+        self.permissions.len() + new.len() <= PERMISSIONS_MAX
+            && self.channels.len() + usize::from(channel.is_some_and(is_new)) <= CHANNELS_MAX
     }
 
     pub(super) fn permit(&mut self, now: Instant, ip: IpAddr) {

@@ -29,7 +29,12 @@ const UNAUTHORIZED: ErrorCode<'static> = ErrorCode {
 
 /// Bytes of IP and UDP headers, which count in what an answer may be.
 const fn overhead(remote: SocketAddr) -> usize {
-    if remote.is_ipv4() { 28 } else { 48 }
+    // On a socket of both families an IPv4 address looks like one of IPv6.
+    if remote.ip().to_canonical().is_ipv4() {
+        28
+    } else {
+        48
+    }
 }
 
 /// What is due at a deadline.

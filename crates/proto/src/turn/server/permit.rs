@@ -61,7 +61,7 @@ impl Server {
         peers: Vec<IpAddr>,
         channel: Option<(ChannelNumber, SocketAddr)>,
     ) {
-        if let Err(error) = self.check_peers(now, id, &peers, channel.is_some()) {
+        if let Err(error) = self.check_peers(now, id, &peers, channel.map(|(number, _)| number)) {
             return self.refuse(&asked, error);
         }
         if self
@@ -91,7 +91,7 @@ impl Server {
         now: Now,
         id: u32,
         peers: &[IpAddr],
-        channel: bool,
+        channel: Option<ChannelNumber>,
     ) -> Result<(), ErrorCode<'static>> {
         let Some(allocation) = self.allocation_mut(id) else {
             return Err(ErrorCode::ALLOCATION_MISMATCH);

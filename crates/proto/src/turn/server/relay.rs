@@ -12,6 +12,11 @@ use super::ports::Holder;
 use crate::contract::{Destination, Ecn, Path, SocketId};
 use crate::time::Now;
 
+/// What may go at once, in bytes: a quarter of a second's, and one datagram at least.
+fn burst(rate: u64) -> u64 {
+    (rate / 4).max(65_535)
+}
+
 impl Server {
     #[inline]
     pub(super) fn handle_channel_data(
@@ -74,7 +79,7 @@ impl Server {
         }
         if rate > 0 {
             let upload = &mut allocation.upload;
-            if !upload.take(now.monotonic, rate, rate / 4, data.len() as u64) {
+            if !upload.take(now.monotonic, rate, burst(rate), data.len() as u64) {
                 self.traffic.over_quota += 1;
                 return;
             }
@@ -144,7 +149,7 @@ impl Server {
         };
         if rate > 0 {
             let download = &mut allocation.download;
-            if !download.take(now.monotonic, rate, rate / 4, data.len() as u64) {
+            if !download.take(now.monotonic, rate, burst(rate), data.len() as u64) {
                 self.traffic.over_quota += 1;
                 return;
             }

@@ -64,6 +64,8 @@ impl Server {
         let client = entry.client;
         let mut partial = std::mem::take(&mut entry.partial);
         let mut rest = bytes;
+        let began = !partial.is_empty();
+        let mut ended = false;
         // What began earlier is completed first, and only then is anything looked at in place.
         while !partial.is_empty() && !rest.is_empty() {
             let wanted = match frame_len(&partial) {
@@ -77,6 +79,7 @@ impl Server {
                 Ok(Some(len)) if len == partial.len() => {
                     self.handle_client(now, client, Ecn::NotEct, &partial);
                     partial.clear();
+                    ended = true;
                 }
                 Ok(None) => {}
                 Ok(Some(len)) if len <= self.frame_len_max(&client) => {}
@@ -92,6 +95,7 @@ impl Server {
                     let (frame, later) = rest.split_at(len);
                     self.handle_client(now, client, Ecn::NotEct, frame);
                     rest = later;
+                    ended = true;
                 }
                 Ok(_) => {
                     partial.extend_from_slice(rest);
@@ -107,7 +111,8 @@ impl Server {
             // An idle stream with an allocation holds no buffer.
             partial = Vec::new();
         }
-        if partial.is_empty() && self.clients.contains_key(&client.key) {
+        // Patience is with a message: with one that began now, or after one that ended.
+        if (ended || !began) && self.clients.contains_key(&client.key) {
             entry.waits_since = now.monotonic;
         }
         entry.partial = partial;

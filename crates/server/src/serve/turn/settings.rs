@@ -70,7 +70,7 @@ pub(crate) fn plan(
         total: settings.turn_total.unwrap_or(defaults.total),
         bytes_per_second: settings
             .turn_bandwidth
-            .map_or(defaults.bytes_per_second, |bits| bits / 8),
+            .map_or(defaults.bytes_per_second, |bits| bits.div_ceil(8)),
         ..defaults
     };
     let config = Config {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::turn::server::{LISTENERS_MAX, Quotas};
+use crate::turn::server::{CHANNELS_MAX, LISTENERS_MAX, Quotas};
 use twocan_wire::turn::{ChannelData, channel_data_header};
 
 const PEER: &str = "203.0.113.9:7000";
@@ -205,7 +205,7 @@ fn what_ends_closes_its_socket_and_late_datagrams_reach_nobody() {
 #[test]
 fn bandwidth_is_of_each_allocation_and_direction() {
     let quotas = Quotas {
-        bytes_per_second: 100_000,
+        bytes_per_second: 400_000,
         ..Quotas::default()
     };
     let mut lab = Lab::new(Config { quotas, ..config() });
@@ -214,20 +214,20 @@ fn bandwidth_is_of_each_allocation_and_direction() {
     assert_eq!(ann.permit(&mut lab, address(PEER)), None);
     let burst = |lab: &mut Lab| {
         lab.sent.clear();
-        for _ in 0..100 {
+        for _ in 0..200 {
             lab.datagram(0, ann.at, &send_indication(address(PEER), &[0; 1000]));
         }
         let there = lab.sent.len();
         lab.sent.clear();
-        for _ in 0..100 {
+        for _ in 0..200 {
             lab.datagram(LISTENERS_MAX, address(PEER), &[0; 1000]);
         }
         (there, lab.sent.len())
     };
-    assert_eq!(burst(&mut lab), (25, 25));
+    assert_eq!(burst(&mut lab), (100, 100));
     lab.now.monotonic += Duration::from_millis(100);
-    assert_eq!(burst(&mut lab), (10, 10));
-    assert_eq!(lab.server.traffic().over_quota, 150 + 180);
+    assert_eq!(burst(&mut lab), (40, 40));
+    assert_eq!(lab.server.traffic().over_quota, 200 + 320);
 }
 
 #[test]
@@ -257,4 +257,19 @@ fn trains_leave_in_one_batch() {
         batch.clear();
     }
     assert_eq!(sizes, [(4, 500), (1, 500)]);
+}
+
+#[test]
+fn the_last_channel_that_there_is_room_for_can_be_renewed() {
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    let peer = |index: usize| SocketAddr::from(([203, 0, 113, 9], 1000 + index as u16));
+    let number = |index: usize| 0x4000 + index as u16;
+    for index in 0..CHANNELS_MAX {
+        assert_eq!(ann.bind(&mut lab, number(index), peer(index)), None);
+    }
+    assert_eq!(ann.bind(&mut lab, number(0), peer(0)), None);
+    let more = ann.bind(&mut lab, number(CHANNELS_MAX), peer(CHANNELS_MAX));
+    assert_eq!(more, Some(508));
 }

@@ -136,10 +136,14 @@ fn who_allocates_nothing_or_never_ends_a_message_is_let_go() {
     allocate(&mut lab, StreamId(6), "192.0.2.1:5001", 100);
     allocate(&mut lab, StreamId(7), "192.0.2.1:5002", 100);
     lab.wait(20);
-    // A byte now and then does not keep a message open.
     say(&mut lab, StreamId(7), &[0x40]);
     lab.wait(9);
     assert_eq!(lab.server.stream_count(), 3);
+    lab.wait(1);
+    assert_eq!(lab.server.stream_count(), 2);
+    // A byte now and then does not keep a message open.
+    say(&mut lab, StreamId(7), &[0]);
+    lab.wait(29);
     lab.wait(1);
     assert_eq!(lab.server.stream_count(), 1);
     lab.wait(500);
@@ -181,4 +185,29 @@ fn streams_are_limited_by_address_and_in_all() {
         .collect();
     assert_eq!(refused, [2, 4]);
     assert_eq!(lab.server.stream_count(), 3);
+}
+
+#[test]
+fn a_busy_stream_is_not_idle_wherever_its_segments_end() {
+    let mut lab = Lab::new(config());
+    connect(&mut lab, STREAM, "192.0.2.1:5000");
+    allocate(&mut lab, STREAM, "192.0.2.1:5000", 100);
+    let frame = [0x40, 0, 0, 4, 1, 2, 3, 4];
+    // Half of a message is there whenever somebody looks, of another one each time.
+    say(&mut lab, STREAM, &frame[..4]);
+    for _ in 0..20 {
+        lab.wait(5);
+        let segment = [&frame[4..], &frame[..4]].concat();
+        assert_eq!(say(&mut lab, STREAM, &segment), b"");
+    }
+    say(&mut lab, STREAM, &frame[4..]);
+    // Quiet for long, then half a message: it has its time.
+    lab.wait(29);
+    lab.wait(29);
+    say(&mut lab, STREAM, &frame[..4]);
+    lab.wait(29);
+    assert_eq!(lab.server.stream_count(), 1);
+    lab.wait(29);
+    lab.wait(29);
+    assert_eq!(lab.server.stream_count(), 0);
 }
