@@ -148,6 +148,14 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
     let stun = listens.map(|listens| tracing::field::display(listens.udp));
     let turns = listens.and_then(|listens| listens.tls.map(tracing::field::display));
     tracing::info!(http = %http, stun, turns, page, "listening");
+    let relays = listens.is_some_and(|listens| !listens.udp.ip().is_loopback());
+    if relays && plan.secret.is_none() {
+        tracing::warn!(
+            "without a secret everybody who reaches this server can join, and so relay through it \
+             to any public address; set one (--secret, TWOCAN_SECRET), or limit what is relayed \
+             to (--turn-peer-relay false)"
+        );
+    }
     if http.ip().is_loopback() {
         tracing::info!(
             "reachable from this machine alone; to open it to the network set a secret \
