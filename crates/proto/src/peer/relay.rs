@@ -7,16 +7,17 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
+use super::outlet::{Outlet, destination};
 use super::transport::Transport;
 use super::{Event, IceCandidateError, TurnServer};
-use crate::contract::{Batch, Datagram, Destination, Ecn, Path, Security, SocketId};
+use crate::contract::{Datagram, Destination, Ecn, Path, Security, SocketId};
 use crate::ice::{RelayProtocol, Route};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
-use crate::turn::client::{self, Client, Envelope, Failure, Received, Settings};
+use crate::turn::client::{self, Client, Failure, Received, Settings};
 
-/// Allocations at a time: one for each pair of server and local address. Further ones are not
-/// asked for and counted.
+/// Allocations at a time: one for each pair of server and local address. Those that have ended make
+/// way; further ones are not asked for and counted.
 const RELAYS_MAX: usize = 16;
 
 /// Addresses of one server that are tried one after the other.
@@ -77,6 +78,15 @@ pub(super) enum Wanted {
     Close(SocketId),
 }
 
+impl Wanted {
+    fn is_for(&self, index: usize) -> bool {
+        match self {
+            Self::Socket { relay, .. } | Self::Stream { relay, .. } => *relay == index,
+            Self::Close(_) => false,
+        }
+    }
+}
+
 /// All relays of one peer.
 #[derive(Debug)]
 pub(super) struct Relays {
@@ -87,36 +97,6 @@ pub(super) struct Relays {
     next_socket: u32,
     random: Random,
     pub(super) wanted: Vec<Wanted>,
-}
-
-/// The way out for a datagram: where it really goes, and what is put around it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outlet {
-    pub(super) destination: Destination,
-    envelope: Option<Envelope>,
-}
-
-impl Outlet {
-    /// Straight to the remote end of a route.
-    pub(super) fn direct(Route { path, remote }: Route) -> Self {
-        Self {
-            destination: destination(path, remote),
-            envelope: None,
-        }
-    }
-
-    /// [`Batch::push`], wrapped where that is needed.
-    pub(super) fn push(
-        self,
-        batch: &mut Batch,
-        spill: &mut Vec<u8>,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
-        match self.envelope {
-            None => batch.push(self.destination, spill, write),
-            Some(envelope) => batch.push(self.destination, spill, |out| envelope.wrap(out, write)),
-        }
-    }
 }
 
 impl Relays {
@@ -184,6 +164,22 @@ impl Relays {
         let server = relay.server;
         let port = self.servers.get(server)?.settings.port;
         self.client(server, SocketAddr::new(ip, port))
+    }
+
+    /// Where another relay finds room: at the end, or in place of one that has ended and that
+    /// nothing of the driver's refers to.
+    fn place(&self) -> Option<usize> {
+        let len = self.relays.len();
+        let is_free = |(index, relay): &(usize, &Relay)| {
+            // The socket of one that has moved goes when its address does.
+            let has_socket = relay.has_moved && self.paths.contains(&relay.base);
+            let has_stream = matches!(relay.stream, Some(Some(_)));
+            let is_wanted = self.wanted.iter().any(|wanted| wanted.is_for(*index));
+            relay.is_over && relay.lent.is_empty() && !has_socket && !has_stream && !is_wanted
+        };
+        let ended = self.relays.iter().enumerate().find(is_free);
+        let free = ended.map(|(index, _)| index);
+        free.or_else(|| (len < RELAYS_MAX).then_some(len))
     }
 
     fn lend(&mut self, local: SocketAddr) -> Path {
@@ -331,10 +327,8 @@ impl Transport {
             return Some(Outlet::direct(route));
         };
         let envelope = relay.client.envelope(now, route.remote)?;
-        Some(Outlet {
-            destination: destination(relay.path, relay.client.server()),
-            envelope: Some(envelope),
-        })
+        let destination = destination(relay.path, relay.client.server());
+        Some(Outlet::wrapped(destination, envelope))
     }
 
     /// A route that data takes is worth a channel.
@@ -387,15 +381,14 @@ impl Transport {
         let Some(first) = untried.pop() else {
             return;
         };
-        if self.relays.relays.len() >= RELAYS_MAX {
-            return self.counters.count("peer.too_many_relays");
-        }
         let address = SocketAddr::new(first, known.settings.port);
+        let Some(index) = self.relays.place() else {
+            return self.counters.count("peer.too_many_relays");
+        };
         let Some(client) = self.relays.client(server, address) else {
             return;
         };
-        let index = self.relays.relays.len();
-        self.relays.relays.push(Relay {
+        let relay = Relay {
             server,
             path,
             base: path,
@@ -407,7 +400,14 @@ impl Transport {
             renewals: 0,
             has_moved: false,
             is_over: false,
-        });
+        };
+        match self.relays.relays.get_mut(index) {
+            None => self.relays.relays.push(relay),
+            Some(ended) => {
+                let ended = std::mem::replace(ended, relay);
+                self.counters.merge(ended.client.counters());
+            }
+        }
         self.begin_relay(now, index);
     }
 
@@ -569,12 +569,4 @@ pub(super) fn lent_of(relay: &Relay, peer: SocketAddr) -> Option<Path> {
     let mut lent = relay.lent.iter();
     let path = lent.find(|path| path.local.is_ipv4() == peer.is_ipv4());
     path.copied()
-}
-
-fn destination(path: Path, remote: SocketAddr) -> Destination {
-    Destination {
-        path,
-        remote,
-        ecn: Ecn::NotEct,
-    }
 }

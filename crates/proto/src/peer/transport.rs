@@ -7,8 +7,9 @@ use std::time::Instant;
 use twocan_wire::demux::{Protocol, classify};
 use twocan_wire::rtcp;
 
+use super::outlet::Outlet;
 use super::rate::RetransmissionRate;
-use super::relay::{Outlet, Relays};
+use super::relay::Relays;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
 use crate::congestion::{self, CongestionControl};
