@@ -150,6 +150,27 @@ impl Transport {
         }
     }
 
+    /// Takes what a peer sent to a relayed address.
+    pub(super) fn take_relayed(
+        &mut self,
+        now: Now,
+        path: Option<Path>,
+        peer: SocketAddr,
+        bytes: &mut [u8],
+    ) -> bool {
+        let Some(path) = path else {
+            self.counters.count("turn.data_of_other_family");
+            return false;
+        };
+        let inner = Datagram {
+            path,
+            remote: peer,
+            ecn: Ecn::NotEct,
+            bytes,
+        };
+        self.take_datagram(now, inner)
+    }
+
     /// Takes a datagram as it was when the peer sent it.
     pub(super) fn take_datagram(&mut self, now: Now, datagram: Datagram<'_>) -> bool {
         let Datagram {
