@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use twocan_proto::channel::{ChannelInit, ReadyState};
-use twocan_proto::ice::RelayProtocol;
-use twocan_proto::peer::{ConnectionState, Interfaces};
+use twocan_proto::ice::{Kind, RelayProtocol};
+use twocan_proto::peer::{ConnectionState, IceTransportPolicy, Interfaces};
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
 
@@ -98,5 +98,47 @@ fn a_call_follows_under_loss() {
             longest < Duration::from_millis(2_500),
             "seed {seed}: {longest:?}"
         );
+    }
+}
+
+#[test]
+fn a_host_that_moves_again_and_again_keeps_its_relays() {
+    for policy in [IceTransportPolicy::All, IceTransportPolicy::Relay] {
+        let setting = Setting {
+            nats: [Some(NatConfig::PORT_RESTRICTED), None],
+            turn: &[RelayProtocol::Udp, RelayProtocol::Tcp],
+            adjust: match policy {
+                IceTransportPolicy::All => |_| {},
+                IceTransportPolicy::Relay => {
+                    |config| config.ice_transport_policy = IceTransportPolicy::Relay
+                }
+            },
+            ..Setting::default()
+        };
+        let (mut call, _) = Call::with_channel(1, &setting, ChannelInit::default());
+        let mut old = call.world.ip(call.hosts[0]);
+        // Two relays each time: many more in all than there may be at a time.
+        for last in 100..120 {
+            let IpAddr::V4(v4) = old else {
+                unreachable!("the world has IPv4")
+            };
+            let [a, b, c, _] = v4.octets();
+            let new = IpAddr::from([a, b, c, last]);
+            let interfaces = Interfaces {
+                added: vec![new],
+                removed: vec![old],
+            };
+            call.with(0, |peer, now| peer.handle_interfaces(now, &interfaces));
+            old = new;
+            call.run_for(Duration::from_secs(2));
+            let relayed = |own: &twocan_proto::peer::LocalCandidateStats| own.kind == Kind::Relayed;
+            let candidates = call.peer(0).local_candidates();
+            let relayed = candidates.iter().filter(|own| relayed(own)).count();
+            let counters = call.explain();
+            assert_eq!(relayed, 2, "{policy:?}, {last}: {candidates:?}, {counters}");
+            let state = call.peer(0).connection_state();
+            assert_eq!(state, ConnectionState::Connected, "{last}: {counters}");
+        }
+        assert_eq!(call.peer(0).counters().get("peer.too_many_relays"), 0);
     }
 }

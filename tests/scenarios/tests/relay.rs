@@ -214,3 +214,95 @@ fn a_server_that_does_not_answer_is_named_and_the_call_goes_on_without_it() {
     });
     assert_eq!(errors.collect::<Vec<_>>(), [(701, "turn:192.0.2.99")]);
 }
+
+/// The URL and the protocol of each relayed candidate that a peer told of.
+fn relayed(call: &Call, index: usize) -> Vec<(String, Option<RelayProtocol>)> {
+    let told = call.events[index].iter().filter_map(|event| match event {
+        Event::IceCandidate(own) if own.candidate.contains("typ relay") => {
+            Some((own.url.clone()?, own.relay_protocol))
+        }
+        _ => None,
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    told
+}
+
+fn gathered(setting: &Setting) -> Call {
+    let mut call = Call::new(1, setting);
+    let made = call.with(0, |peer, _| {
+        peer.create_data_channel(ChannelInit::default())
+    });
+    made.unwrap();
+    call.offer(0);
+    assert!(call.run_until(Duration::from_secs(3), Call::is_connected));
+    call.run_for(Duration::from_secs(1));
+    call
+}
+
+#[test]
+fn relays_of_one_server_over_two_protocols_are_told_apart() {
+    const REVERSED: &[RelayProtocol] = &[RelayProtocol::Tcp, RelayProtocol::Udp];
+    for turn in [BOTH, REVERSED] {
+        let call = gathered(&Setting {
+            turn,
+            ..Setting::default()
+        });
+        for index in 0..2 {
+            let url = |protocol: &str| format!("turn:192.0.2.2:3478?{protocol}");
+            let expected = [
+                (url("tcp"), Some(RelayProtocol::Tcp)),
+                (url("udp"), Some(RelayProtocol::Udp)),
+            ];
+            assert_eq!(relayed(&call, index), expected, "{}", call.explain());
+            // A client that is not connected yet takes no answer that is another's.
+            let counters = call.peer(index).counters();
+            assert_eq!(counters.get("turn.answer_without_request"), 0);
+        }
+    }
+}
+
+#[test]
+fn two_urls_of_one_server_are_one_relay_and_two_users_are_two() {
+    let twice = Setting {
+        adjust: |config| {
+            let mut again = config.turn_servers[0].clone();
+            again.url = "turn:again".to_owned();
+            config.turn_servers.push(again);
+        },
+        turn: &[RelayProtocol::Udp],
+        ..Setting::default()
+    };
+    let call = gathered(&twice);
+    assert_eq!(call.world.turn_server().unwrap().allocation_count(), 2);
+    for index in 0..2 {
+        let url = "turn:192.0.2.2:3478?udp".to_owned();
+        let expected = [(url, Some(RelayProtocol::Udp))];
+        assert_eq!(relayed(&call, index), expected, "{}", call.explain());
+        let counters = call.peer(index).counters();
+        assert_eq!(counters.get("peer.relay_asked_already"), 1);
+    }
+    // Whom the server does not know is not in the way of whom it knows.
+    let stranger = Setting {
+        adjust: |config| {
+            let mut stranger = config.turn_servers[0].clone();
+            stranger.url = "turn:stranger".to_owned();
+            stranger.account.password = "guess".to_owned();
+            config.turn_servers.insert(0, stranger);
+        },
+        ..twice
+    };
+    let call = gathered(&stranger);
+    for index in 0..2 {
+        let url = "turn:192.0.2.2:3478?udp".to_owned();
+        let expected = [(url, Some(RelayProtocol::Udp))];
+        assert_eq!(relayed(&call, index), expected, "{}", call.explain());
+        let errors = call.events[index].iter().filter_map(|event| match event {
+            Event::IceCandidateError(error) => Some((error.error_code, error.url.as_str())),
+            _ => None,
+        });
+        assert_eq!(errors.collect::<Vec<_>>(), [(401, "turn:stranger")]);
+        let counters = call.peer(index).counters();
+        assert_eq!(counters.get("turn.answer_without_request"), 0);
+    }
+}

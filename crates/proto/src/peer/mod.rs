@@ -13,6 +13,7 @@ mod data;
 mod describe;
 mod machine;
 mod media;
+mod outlet;
 mod parameters;
 mod rate;
 mod relay;

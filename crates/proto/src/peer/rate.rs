@@ -6,8 +6,8 @@ use twocan_wire::ids::Mid;
 use twocan_wire::units::Bitrate;
 
 use super::machine::Peer;
+use super::outlet::Outlet;
 use super::parameters::{EncodingParameters, Priority};
-use super::relay::Outlet;
 use super::transport::Transport;
 use crate::congestion::{Claim, Layer, PacketKey, Turn, Waiting, share, stack};
 use crate::contract::Batch;

@@ -7,16 +7,17 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
+use super::outlet::{Outlet, destination};
 use super::transport::Transport;
 use super::{Event, IceCandidateError, TurnServer};
-use crate::contract::{Batch, Datagram, Destination, Ecn, Path, Security, SocketId};
+use crate::contract::{Datagram, Destination, Path, Security, SocketId};
 use crate::ice::{RelayProtocol, Route};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
-use crate::turn::client::{self, Client, Envelope, Failure, Received, Settings};
+use crate::turn::client::{self, Client, Failure, Received, Settings};
 
-/// Allocations at a time: one for each pair of server and local address. Further ones are not
-/// asked for and counted.
+/// Allocations at a time: one for each pair of server and local address. Those that have ended make
+/// way; further ones are not asked for and counted.
 const RELAYS_MAX: usize = 16;
 
 /// Addresses of one server that are tried one after the other.
@@ -53,12 +54,22 @@ pub(super) struct Relay {
     /// The relayed addresses, one of each family.
     lent: Vec<Path>,
     renewals: u32,
-    /// It was asked from a second port, because the first was taken there.
+    /// It is asked from a second port, because the first is taken there.
     has_moved: bool,
+    /// That port is not there yet.
+    is_waiting: bool,
     /// It has ended, and nothing more is tried.
     is_over: bool,
     /// The beginning of a message, of which the rest has not arrived on the stream.
     pub(super) partial: Vec<u8>,
+}
+
+impl Relay {
+    /// Whether datagrams on this path are its own.
+    fn is_at(&self, path: Path, server: SocketAddr) -> bool {
+        let is_there = !self.is_over && !self.is_waiting && self.stream.is_none();
+        is_there && self.path == path && self.client.server() == server
+    }
 }
 
 /// What a relay needs of the driver.
@@ -77,6 +88,15 @@ pub(super) enum Wanted {
     Close(SocketId),
 }
 
+impl Wanted {
+    fn is_for(&self, index: usize) -> bool {
+        match self {
+            Self::Socket { relay, .. } | Self::Stream { relay, .. } => *relay == index,
+            Self::Close(_) => false,
+        }
+    }
+}
+
 /// All relays of one peer.
 #[derive(Debug)]
 pub(super) struct Relays {
@@ -87,36 +107,6 @@ pub(super) struct Relays {
     next_socket: u32,
     random: Random,
     pub(super) wanted: Vec<Wanted>,
-}
-
-/// The way out for a datagram: where it really goes, and what is put around it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outlet {
-    pub(super) destination: Destination,
-    envelope: Option<Envelope>,
-}
-
-impl Outlet {
-    /// Straight to the remote end of a route.
-    pub(super) fn direct(Route { path, remote }: Route) -> Self {
-        Self {
-            destination: destination(path, remote),
-            envelope: None,
-        }
-    }
-
-    /// [`Batch::push`], wrapped where that is needed.
-    pub(super) fn push(
-        self,
-        batch: &mut Batch,
-        spill: &mut Vec<u8>,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
-        match self.envelope {
-            None => batch.push(self.destination, spill, write),
-            Some(envelope) => batch.push(self.destination, spill, |out| envelope.wrap(out, write)),
-        }
-    }
 }
 
 impl Relays {
@@ -142,13 +132,40 @@ impl Relays {
         self.relays.iter().any(|relay| relay.client.is_releasing())
     }
 
-    /// How the server at `address` is reached, and its URL.
+    /// The server that lent a relayed address.
+    pub(super) fn lender(&self, address: SocketAddr) -> Option<&TurnServer> {
+        let has_lent = |own: &&Relay| own.lent.iter().any(|path| path.local == address);
+        let relay = self.relays.iter().find(has_lent)?;
+        Some(&self.servers.get(relay.server)?.settings)
+    }
+
+    /// The server at `address` that is reached by datagrams: others say nothing of our address.
     pub(super) fn server_at(&self, address: SocketAddr) -> Option<&TurnServer> {
-        let relay = self
-            .relays
-            .iter()
-            .find(|own| own.client.server() == address);
-        relay.and_then(|relay| Some(&self.servers.get(relay.server)?.settings))
+        let relays = self.relays.iter();
+        let mut servers = relays
+            .filter(|own| own.client.server() == address)
+            .filter_map(|own| Some(&self.servers.get(own.server)?.settings));
+        servers.find(|own| own.protocol == RelayProtocol::Udp)
+    }
+
+    /// Whether a relay is asked already as this one would be: the server could not tell them apart.
+    fn is_taken(&self, index: usize) -> bool {
+        let Some(relay) = self.relays.get(index) else {
+            return false;
+        };
+        let (path, server) = (relay.path, relay.client.server());
+        let mut others = self.relays.iter().enumerate();
+        others.any(|(other, own)| other != index && own.is_at(path, server))
+    }
+
+    /// Has a relay asked from a socket of its own.
+    fn move_out(&mut self, index: usize) {
+        if let Some(relay) = self.relays.get_mut(index) {
+            relay.has_moved = true;
+            relay.is_waiting = true;
+            let ip = relay.base.local.ip();
+            self.wanted.push(Wanted::Socket { relay: index, ip });
+        }
     }
 
     /// What is needed of the driver.
@@ -184,6 +201,22 @@ impl Relays {
         let server = relay.server;
         let port = self.servers.get(server)?.settings.port;
         self.client(server, SocketAddr::new(ip, port))
+    }
+
+    /// Where another relay finds room: at the end, or in place of one that has ended and that
+    /// nothing of the driver's refers to.
+    fn place(&self) -> Option<usize> {
+        let len = self.relays.len();
+        let is_free = |(index, relay): &(usize, &Relay)| {
+            // The socket of one that has moved goes when its address does.
+            let has_socket = relay.has_moved && self.paths.contains(&relay.base);
+            let has_stream = matches!(relay.stream, Some(Some(_)));
+            let is_wanted = self.wanted.iter().any(|wanted| wanted.is_for(*index));
+            relay.is_over && relay.lent.is_empty() && !has_socket && !has_stream && !is_wanted
+        };
+        let ended = self.relays.iter().enumerate().find(is_free);
+        let free = ended.map(|(index, _)| index);
+        free.or_else(|| (len < RELAYS_MAX).then_some(len))
     }
 
     fn lend(&mut self, local: SocketAddr) -> Path {
@@ -241,6 +274,7 @@ impl Transport {
     pub(super) fn move_relay(&mut self, now: Instant, index: usize, path: Path) {
         if let Some(relay) = self.relays.relays.get_mut(index) {
             relay.path = path;
+            relay.is_waiting = false;
             relay.client.start(now);
         }
     }
@@ -252,11 +286,8 @@ impl Transport {
         datagram: Datagram<'a>,
     ) -> Result<bool, Datagram<'a>> {
         let Datagram { path, remote, .. } = datagram;
-        let relay =
-            self.relays.relays.iter_mut().find(|relay| {
-                relay.path == path && relay.client.server() == remote && !relay.is_over
-            });
-        let Some(relay) = relay else {
+        let mut relays = self.relays.relays.iter_mut();
+        let Some(relay) = relays.find(|own| own.is_at(path, remote)) else {
             return Err(datagram);
         };
         match relay.client.handle(now.monotonic, datagram.bytes) {
@@ -270,27 +301,6 @@ impl Transport {
                 Ok(self.take_relayed(now, lent, peer, bytes))
             }
         }
-    }
-
-    /// Takes what a peer sent to a relayed address.
-    pub(super) fn take_relayed(
-        &mut self,
-        now: Now,
-        path: Option<Path>,
-        peer: SocketAddr,
-        bytes: &mut [u8],
-    ) -> bool {
-        let Some(path) = path else {
-            self.counters.count("turn.data_of_other_family");
-            return false;
-        };
-        let inner = Datagram {
-            path,
-            remote: peer,
-            ecn: Ecn::NotEct,
-            bytes,
-        };
-        self.take_datagram(now, inner)
     }
 
     pub(super) fn relays_timeout(&mut self, now: Instant) {
@@ -331,10 +341,8 @@ impl Transport {
             return Some(Outlet::direct(route));
         };
         let envelope = relay.client.envelope(now, route.remote)?;
-        Some(Outlet {
-            destination: destination(relay.path, relay.client.server()),
-            envelope: Some(envelope),
-        })
+        let destination = destination(relay.path, relay.client.server());
+        Some(Outlet::wrapped(destination, envelope))
     }
 
     /// A route that data takes is worth a channel.
@@ -362,8 +370,8 @@ impl Transport {
     /// Takes what a relay says to its client; all else is too late.
     pub(super) fn handle_after_close(&mut self, now: Instant, datagram: Datagram<'_>) {
         let mut relays = self.relays.relays.iter_mut();
-        let from = (datagram.path, datagram.remote);
-        if let Some(relay) = relays.find(|own| (own.path, own.client.server()) == from) {
+        let (path, remote) = (datagram.path, datagram.remote);
+        if let Some(relay) = relays.find(|own| own.is_at(path, remote)) {
             relay.client.handle(now, datagram.bytes);
         }
     }
@@ -387,15 +395,24 @@ impl Transport {
         let Some(first) = untried.pop() else {
             return;
         };
-        if self.relays.relays.len() >= RELAYS_MAX {
-            return self.counters.count("peer.too_many_relays");
-        }
         let address = SocketAddr::new(first, known.settings.port);
+        // Two URLs of one server, for the same user: a second relay there is of no use.
+        let same = |own: &Relay| {
+            let other = self.relays.servers.get(own.server);
+            let is_same = |other: &Server| other.settings.account == known.settings.account;
+            own.is_at(path, address) && other.is_some_and(is_same)
+        };
+        let is_udp = known.settings.protocol == RelayProtocol::Udp;
+        if is_udp && self.relays.relays.iter().any(same) {
+            return self.counters.count("peer.relay_asked_already");
+        }
+        let Some(index) = self.relays.place() else {
+            return self.counters.count("peer.too_many_relays");
+        };
         let Some(client) = self.relays.client(server, address) else {
             return;
         };
-        let index = self.relays.relays.len();
-        self.relays.relays.push(Relay {
+        let relay = Relay {
             server,
             path,
             base: path,
@@ -406,8 +423,16 @@ impl Transport {
             lent: Vec::new(),
             renewals: 0,
             has_moved: false,
+            is_waiting: false,
             is_over: false,
-        });
+        };
+        match self.relays.relays.get_mut(index) {
+            None => self.relays.relays.push(relay),
+            Some(ended) => {
+                let ended = std::mem::replace(ended, relay);
+                self.counters.merge(ended.client.counters());
+            }
+        }
         self.begin_relay(now, index);
     }
 
@@ -450,15 +475,12 @@ impl Transport {
         // RFC 8656 §7.4: the port is taken, so another is used; once, since chance does not
         // repeat itself.
         if failure.code() == 437 && !relay.has_moved && relay.stream.is_none() {
-            relay.has_moved = true;
             let address = relay.client.server();
             let client = self.relays.client(server, address);
             if let (Some(client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
                 relay.client = client;
-                let ip = local.ip();
-                self.relays.wanted.push(Wanted::Socket { relay: index, ip });
             }
-            return;
+            return self.relays.move_out(index);
         }
         if let Some(client) = self.relays.next_client(index) {
             if let Some(relay) = self.relays.relays.get_mut(index) {
@@ -520,13 +542,16 @@ impl Transport {
     /// Asks for the allocation: at once, or when the stream is there.
     fn begin_relay(&mut self, now: Instant, index: usize) {
         self.close_stream(index);
+        let is_taken = self.relays.is_taken(index);
         let Some(relay) = self.relays.relays.get_mut(index) else {
             return;
         };
+        relay.is_waiting = false;
         let Some(server) = self.relays.servers.get(relay.server) else {
             return;
         };
         let security = match server.settings.protocol {
+            RelayProtocol::Udp if is_taken => return self.relays.move_out(index),
             RelayProtocol::Udp => return relay.client.start(now),
             RelayProtocol::Tcp => Security::Tcp,
             RelayProtocol::Tls => Security::Tls {
@@ -569,12 +594,4 @@ pub(super) fn lent_of(relay: &Relay, peer: SocketAddr) -> Option<Path> {
     let mut lent = relay.lent.iter();
     let path = lent.find(|path| path.local.is_ipv4() == peer.is_ipv4());
     path.copied()
-}
-
-fn destination(path: Path, remote: SocketAddr) -> Destination {
-    Destination {
-        path,
-        remote,
-        ecn: Ecn::NotEct,
-    }
 }

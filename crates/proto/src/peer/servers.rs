@@ -143,12 +143,16 @@ impl Peer {
         let Some(server) = candidate.server else {
             return (None, None);
         };
-        let relay = self.transport.relays.server_at(server);
+        let relays = &self.transport.relays;
         if candidate.kind == ice::Kind::Relayed {
-            return relay.map(|own| (own.url.clone(), own.protocol)).unzip();
+            let lender = relays.lender(candidate.address);
+            return lender.map(|own| (own.url.clone(), own.protocol)).unzip();
         }
         let stun = self.stun_urls.iter().find(|(known, _)| *known == server);
         let url = stun.map(|(_, url)| url.clone());
-        (url.or_else(|| relay.map(|own| own.url.clone())), None)
+        (
+            url.or_else(|| relays.server_at(server).map(|own| own.url.clone())),
+            None,
+        )
     }
 }

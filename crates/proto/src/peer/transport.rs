@@ -7,8 +7,9 @@ use std::time::Instant;
 use twocan_wire::demux::{Protocol, classify};
 use twocan_wire::rtcp;
 
+use super::outlet::Outlet;
 use super::rate::RetransmissionRate;
-use super::relay::{Outlet, Relays};
+use super::relay::Relays;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
 use crate::congestion::{self, CongestionControl};
@@ -147,6 +148,27 @@ impl Transport {
             Err(_) if self.relay_only => self.drop("peer.not_from_relay"),
             Err(datagram) => self.take_datagram(now, datagram),
         }
+    }
+
+    /// Takes what a peer sent to a relayed address.
+    pub(super) fn take_relayed(
+        &mut self,
+        now: Now,
+        path: Option<Path>,
+        peer: SocketAddr,
+        bytes: &mut [u8],
+    ) -> bool {
+        let Some(path) = path else {
+            self.counters.count("turn.data_of_other_family");
+            return false;
+        };
+        let inner = Datagram {
+            path,
+            remote: peer,
+            ecn: Ecn::NotEct,
+            bytes,
+        };
+        self.take_datagram(now, inner)
     }
 
     /// Takes a datagram as it was when the peer sent it.

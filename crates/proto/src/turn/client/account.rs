@@ -12,7 +12,7 @@ use crate::turn::{LongTermKey, SecurityFeatures, userhash};
 const TEXT_LEN_MAX: usize = 763;
 
 /// A user's name and password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// At most 508 bytes.
     pub username: String,

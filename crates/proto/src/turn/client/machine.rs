@@ -69,6 +69,8 @@ struct Transaction {
     bytes: Vec<u8>,
     /// Whether it carries credentials: then its answer must too.
     authenticated: bool,
+    /// The challenge that its nonce is from, by number.
+    challenge: u32,
     attempts: u32,
     wait: Duration,
     due_at: Instant,
@@ -98,6 +100,8 @@ pub struct Client {
     pub(super) challenge: Option<Challenge>,
     /// Challenges since the last success.
     pub(super) challenges: u32,
+    /// The number of the present challenge; 0 is none.
+    challenge_number: u32,
     transactions: BTreeMap<TransactionId, Transaction>,
     refresh_at: Option<Instant>,
     expires_at: Option<Instant>,
@@ -119,6 +123,7 @@ impl Client {
             state: State::Waiting,
             challenge: None,
             challenges: 0,
+            challenge_number: 0,
             transactions: BTreeMap::new(),
             refresh_at: None,
             expires_at: None,
@@ -383,6 +388,7 @@ impl Client {
             operation,
             bytes,
             authenticated,
+            challenge: self.challenge_number,
             attempts: 1,
             wait,
             due_at: now + wait,
@@ -436,6 +442,10 @@ impl Client {
         let Some(transaction) = self.transactions.remove(&message.transaction) else {
             return;
         };
+        // Several requests were under way with a nonce that has been replaced since: one challenge.
+        if stale && transaction.challenge != self.challenge_number {
+            return self.begin(now, transaction.operation);
+        }
         self.challenges += 1;
         // Credentials that were refused once are refused again.
         let refused = transaction.authenticated && !stale;
@@ -444,6 +454,7 @@ impl Client {
             return self.refused(now, transaction.operation, message);
         }
         self.challenge = Some(challenge);
+        self.challenge_number = self.challenge_number.wrapping_add(1);
         self.begin(now, transaction.operation);
     }
 

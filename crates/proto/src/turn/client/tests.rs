@@ -257,6 +257,44 @@ fn a_stale_nonce_is_replaced_and_wrong_credentials_are_the_end() {
 }
 
 #[test]
+fn a_nonce_that_ages_under_many_requests_is_one_challenge() {
+    let mut bench = Bench::new(false);
+    bench.allocate();
+    let peers = (1..=8_u8).map(|last| SocketAddr::from(([203, 0, 113, last], 6000)));
+    for peer in peers {
+        bench.client.envelope(bench.now, peer).unwrap();
+    }
+    let asked: Vec<_> = (0..8)
+        .map(|_| bench.signed(Method::CREATE_PERMISSION))
+        .collect();
+    let peer = |bytes: &[u8]| Message::parse(bytes).unwrap().peer_address();
+    let mut again = Vec::new();
+    for request in &asked {
+        bench.challenge(request, ErrorCode::STALE_NONCE, "two");
+        let repeated = bench.signed(Method::CREATE_PERMISSION);
+        assert!(has(&repeated, Attribute::Nonce("two")));
+        assert_eq!(peer(&repeated), peer(request));
+        again.push(repeated);
+    }
+    // The new one may be too old as well, but not for ever.
+    let mut request = again.remove(0);
+    for _ in 0..2 {
+        bench.challenge(&request, ErrorCode::STALE_NONCE, "three");
+        request = bench.signed(Method::CREATE_PERMISSION);
+    }
+    bench.challenge(&request, ErrorCode::STALE_NONCE, "three");
+    assert_eq!(bench.client.poll_transmit(), None);
+    assert_eq!(bench.client.counters().get("turn.credentials_refused"), 1);
+    for request in &again {
+        bench.challenge(request, ErrorCode::STALE_NONCE, "three");
+        let request = bench.signed(Method::CREATE_PERMISSION);
+        bench.answer(&request, Class::Success, &[]);
+    }
+    assert_eq!(bench.client.counters().get("turn.credentials_refused"), 1);
+    assert_eq!(bench.client.counters().get("turn.peer_refused"), 1);
+}
+
+#[test]
 fn a_silent_server_is_asked_eight_times_and_then_given_up() {
     let mut bench = Bench::new(false);
     let first = bench.request(Method::ALLOCATE);
