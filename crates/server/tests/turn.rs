@@ -234,6 +234,34 @@ fn turn_is_there_through_the_tls_of_openssl() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn who_keeps_handshakes_open_keeps_nobody_else_out() {
+    let server = serve(&["--tls-self-signed", "--turn-tls", "127.0.0.1:0"]);
+    let at = server.turns.unwrap();
+    // Below the patience of the server, which would make room again.
+    let soon = Duration::from_secs(5);
+    let mut silent: Vec<_> = (0..300).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let last = silent.last_mut().unwrap();
+    last.set_read_timeout(Some(soon)).unwrap();
+    assert_eq!(last.read(&mut [0; 16]).unwrap(), 0, "closed at once");
+    // Another address: what is no TLS gets an alert, and so was looked at.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let answered = runtime.block_on(tokio::time::timeout(soon, async {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = socket.connect(at).await.unwrap();
+        other.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        other.read(&mut [0; 16]).await.unwrap()
+    }));
+    assert!(answered.unwrap() > 0);
+}
+
+#[test]
 fn coturns_stun_client_learns_its_address() {
     if !installed() {
         return;
