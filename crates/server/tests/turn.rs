@@ -27,7 +27,7 @@ impl Drop for Program {
 }
 
 struct Server {
-    _program: Program,
+    program: Program,
     http: SocketAddr,
     stun: SocketAddr,
     turns: Option<SocketAddr>,
@@ -35,7 +35,12 @@ struct Server {
 
 /// Starts `twocan serve` on loopback.
 fn serve(arguments: &[&str]) -> Server {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_twocan"))
+    serve_by(Command::new(env!("CARGO_BIN_EXE_twocan")), arguments)
+}
+
+/// The same by a command that becomes the program.
+fn serve_by(mut command: Command, arguments: &[&str]) -> Server {
+    let mut child = command
         .args(["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"])
         .args(["--log-format", "json"])
         .args(arguments)
@@ -53,7 +58,7 @@ fn serve(arguments: &[&str]) -> Server {
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
     Server {
-        _program: Program(child),
+        program: Program(child),
         http: address("http").unwrap(),
         stun: address("stun").unwrap(),
         turns: address("turns"),
@@ -259,6 +264,23 @@ fn who_keeps_handshakes_open_keeps_nobody_else_out() {
         other.read(&mut [0; 16]).await.unwrap()
     }));
     assert!(answered.unwrap() > 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn as_many_files_may_be_open_as_the_system_allows() {
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_twocan");
+    shell.args(["-c", "ulimit -S -n 300; exec \"$0\" \"$@\"", program]);
+    let server = serve_by(shell, &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.program.0.id()));
+    let limits = limits.unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_ne!(words[3], "300");
+    assert_eq!(words[3], words[4], "soft and hard");
 }
 
 #[test]

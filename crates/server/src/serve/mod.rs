@@ -1,6 +1,7 @@
 //! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
 
 mod credentials;
+mod descriptors;
 mod hall;
 mod http;
 mod pages;
@@ -66,6 +67,10 @@ pub(crate) struct Shared {
 pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     let plan = settings.plan()?;
     set_up_logs(plan.log_format, &plan.log);
+    let descriptors = descriptors::raise();
+    if let (Some(turn), Some(most)) = (&plan.turn, descriptors) {
+        turn.warn_of_few_descriptors(most);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -112,6 +112,31 @@ fn ports(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 impl TurnPlan {
+    /// Says so where `most` descriptors are fewer than what the quotas promise.
+    pub(crate) fn warn_of_few_descriptors(&self, most: u64) {
+        let wanted = self.descriptors();
+        if most < wanted {
+            tracing::warn!(
+                most,
+                wanted,
+                "fewer files may be open than there may be relayed ports and connections: raise \
+                 the limit (ulimit -n, LimitNOFILE) or lower --turn-total"
+            );
+        }
+    }
+
+    /// Relayed ports, two for an allocation of both families, and connections.
+    fn descriptors(&self) -> u64 {
+        let Quotas { total, streams, .. } = self.config.quotas;
+        let ports = if self.relays {
+            total.saturating_mul(2)
+        } else {
+            0
+        };
+        let streams = if self.tcp { streams } else { 0 };
+        ports.saturating_add(streams) as u64
+    }
+
     /// The machine's configuration for a listener at `listen`, with the secret of time-limited
     /// credentials.
     pub(super) fn config(&self, listen: SocketAddr, secret: Option<String>) -> io::Result<Config> {
@@ -248,5 +273,13 @@ mod tests {
             ..Settings::default()
         });
         assert_eq!(config.relays, []);
+        let descriptors = |settings: Settings| planned(&settings).unwrap().unwrap().descriptors();
+        assert_eq!(descriptors(Settings::default()), 30_000);
+        let no_turn = Some(true);
+        let settings = Settings {
+            no_turn,
+            ..Settings::default()
+        };
+        assert_eq!(descriptors(settings), 0);
     }
 }
