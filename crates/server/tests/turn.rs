@@ -67,9 +67,13 @@ fn serve_by(mut command: Command, arguments: &[&str]) -> Server {
 
 /// The answer to a GET, header and all.
 fn get(address: SocketAddr, path: &str) -> String {
+    get_with(address, path, "Host: localhost")
+}
+
+/// The same with the header lines given.
+fn get_with(address: SocketAddr, path: &str, lines: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: turn.example.org:1\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -313,4 +317,31 @@ fn credentials_are_made_for_other_applications() {
     // Loopback alone, and nobody else's server: there is none to name.
     let server = serve(&[]);
     assert!(get(server.http, "/api/v1/turn").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn credentials_are_for_the_operator_and_not_for_who_comes_through_a_proxy_of_this_machine() {
+    let arguments = ["--turn-secret", "north", "--turn-url", "turn:t.example.org"];
+    let is = |server: &Server, lines: &str, code: u16| {
+        let answer = get_with(server.http, "/api/v1/turn", lines);
+        let expected = format!("HTTP/1.1 {code} ");
+        assert!(answer.starts_with(&expected), "{lines}: {answer}");
+    };
+    let server = serve(&arguments);
+    for lines in ["Host: localhost:8080", "Host: 127.0.0.1", "Host: [::1]:1"] {
+        is(&server, lines, 200);
+    }
+    for lines in [
+        "Host: meet.example.org",
+        "Host: localhost\r\nX-Forwarded-For: 192.0.2.1",
+        "Host: localhost\r\nX-Forwarded-Proto: https",
+        "Host: localhost\r\nForwarded: for=192.0.2.1",
+        "Host: localhost\r\nVia: 1.1 proxy",
+    ] {
+        is(&server, lines, 403);
+    }
+    let server = serve(&[&arguments[..], &["--secret", "s3"]].concat());
+    is(&server, "Host: localhost", 403);
+    is(&server, "Host: localhost\r\nAuthorization: Bearer no", 403);
+    is(&server, "Host: a.example\r\nAuthorization: Bearer s3", 200);
 }
