@@ -17,6 +17,7 @@ use twocan_proto::random::Random;
 use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
 
 use super::ready::{Ready, SocketWaker};
+use super::streams::Outgoing;
 use super::{Sockets, streams};
 
 /// Receptions of one socket before the next one has its turn.
@@ -36,7 +37,7 @@ pub(super) enum Input {
         stream: StreamId,
         path: Path,
         remote: std::net::SocketAddr,
-        to: mpsc::Sender<Vec<u8>>,
+        to: Outgoing,
     },
     Bytes(StreamId, Vec<u8>),
     Closed(StreamId),
@@ -54,7 +55,7 @@ struct Driver {
     sockets: HashMap<u32, Bound>,
     ready: Arc<Ready>,
     woken: Vec<u32>,
-    streams: HashMap<StreamId, mpsc::Sender<Vec<u8>>>,
+    streams: HashMap<StreamId, Outgoing>,
     batch: Batch,
     dropped: u64,
     allocations: watch::Sender<usize>,
@@ -237,8 +238,9 @@ impl Driver {
             }
             Event::Close { socket } => _ = self.sockets.remove(&socket.0),
             Event::Send { stream, bytes } => {
-                let sent = self.streams.get(&stream).map(|to| to.try_send(bytes));
-                self.dropped += u64::from(!matches!(sent, Some(Ok(()))));
+                let to = self.streams.get(&stream);
+                let is_sent = to.is_some_and(|to| to.send(bytes));
+                self.dropped += u64::from(!is_sent);
             }
             // The stream's task ends when nobody can write to it.
             Event::Disconnect { stream } => _ = self.streams.remove(&stream),

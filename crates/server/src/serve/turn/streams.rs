@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that wait for a client that reads slowly; more are dropped, as datagrams may be.
 const OUTGOING_MAX: usize = 128;
 
+/// Their bytes; more are dropped.
+const OUTGOING_LEN_MAX: usize = 256 * 1024;
+
 /// Bytes read at once.
 const READ_LEN: usize = 8 * 1024;
 
@@ -40,6 +43,37 @@ const READ_LEN: usize = 8 * 1024;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
+
+/// The way to a stream's client.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    messages: mpsc::Sender<Vec<u8>>,
+    /// Bytes that are not written yet.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Outgoing {
+    fn new() -> (Self, mpsc::Receiver<Vec<u8>>) {
+        let (messages, received) = mpsc::channel(OUTGOING_MAX);
+        let waiting = Arc::default();
+        (Self { messages, waiting }, received)
+    }
+
+    /// Hands a message to the stream's task; says whether there was room.
+    pub(super) fn send(&self, message: Vec<u8>) -> bool {
+        let len = message.len();
+        // Nobody else adds: what is free now is free below.
+        if self.waiting.load(Ordering::Relaxed) + len > OUTGOING_LEN_MAX {
+            return false;
+        }
+        self.waiting.fetch_add(len, Ordering::Relaxed);
+        let is_sent = self.messages.try_send(message).is_ok();
+        if !is_sent {
+            self.waiting.fetch_sub(len, Ordering::Relaxed);
+        }
+        is_sent
+    }
+}
 
 /// Accepts until the process ends.
 pub(super) async fn accept(
@@ -154,7 +188,8 @@ async fn carry(
 ) {
     let Ok(local) = local else { return };
     let id = StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed));
-    let (sender, mut outgoing) = mpsc::channel(OUTGOING_MAX);
+    let (sender, mut outgoing) = Outgoing::new();
+    let waiting = sender.waiting.clone();
     let path = Path {
         socket: SocketId(1),
         local,
@@ -193,6 +228,7 @@ async fn carry(
                 if !matches!(written.await, Ok(Ok(()))) {
                     break;
                 }
+                waiting.fetch_sub(message.len(), Ordering::Relaxed);
             }
         }
     }
@@ -203,6 +239,29 @@ async fn carry(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_slow_reader_is_bounded_in_bytes() {
+        let (near, mut far) = tokio::io::duplex(1000);
+        let (to, mut inputs) = mpsc::channel(8);
+        let at: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        tokio::spawn(carry(near, Ok(at), at, to));
+        let Some(Input::Connected { to: outgoing, .. }) = inputs.recv().await else {
+            panic!("a stream begins by saying so");
+        };
+        let message = vec![7; 60_000];
+        let taken = (0..100).filter(|_| outgoing.send(message.clone())).count();
+        assert_eq!(taken, OUTGOING_LEN_MAX / message.len());
+        // While it is being written it still counts.
+        let mut read = vec![0; taken * message.len()];
+        far.read_exact(&mut read[..1]).await.unwrap();
+        assert!(!outgoing.send(message.clone()));
+        far.read_exact(&mut read[1..]).await.unwrap();
+        while outgoing.waiting.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(outgoing.send(message));
+    }
 
     #[test]
     fn handshakes_are_bounded_by_address_and_in_all() {
