@@ -345,3 +345,17 @@ fn credentials_are_for_the_operator_and_not_for_who_comes_through_a_proxy_of_thi
     is(&server, "Host: localhost\r\nAuthorization: Bearer no", 403);
     is(&server, "Host: a.example\r\nAuthorization: Bearer s3", 200);
 }
+
+#[test]
+fn the_flag_of_a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_twocan"))
+        .args(["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"])
+        .args(["--tls-self-signed", "--turn-tls", &at])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--turn-tls") && said.contains(&at), "{said}");
+}

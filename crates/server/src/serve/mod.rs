@@ -36,7 +36,7 @@ pub(crate) enum ServeError {
     /// A port is taken, or may not be bound.
     #[error("cannot bind {what} to {address}; choose another address with --{what}")]
     Bind {
-        /// `http` or `stun`.
+        /// The flag: `http`, `stun` or `turn-tls`.
         what: &'static str,
         /// The address.
         address: SocketAddr,
@@ -52,6 +52,16 @@ pub(crate) enum ServeError {
     /// Metrics were set up twice.
     #[error("cannot set up metrics")]
     Metrics,
+}
+
+impl ServeError {
+    fn bind(what: &'static str, address: SocketAddr, source: std::io::Error) -> Self {
+        Self::Bind {
+            what,
+            address,
+            source,
+        }
+    }
 }
 
 /// What request handlers share.
@@ -84,22 +94,14 @@ async fn serve(mut plan: Plan) -> Result<(), ServeError> {
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|_| ServeError::Metrics)?;
-    let bind = |what, address, source| ServeError::Bind {
-        what,
-        address,
-        source,
-    };
-    let listener =
-        std::net::TcpListener::bind(plan.http).map_err(|source| bind("http", plan.http, source))?;
+    let listener = std::net::TcpListener::bind(plan.http)
+        .map_err(|source| ServeError::bind("http", plan.http, source))?;
     listener.set_nonblocking(true)?;
     let http = listener.local_addr()?;
     let tls = tls::load(&plan).await.map_err(ServeError::Tls)?;
     let turn = match &plan.turn {
         None => None,
-        Some(wanted) => {
-            let started = turn::start(wanted, Some(secret), tls.clone());
-            Some(started.map_err(|source| bind("stun", wanted.listen, source))?)
-        }
+        Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
     };
     let hall = hall::start(&plan);
     let secure = tls.is_some();
