@@ -17,6 +17,7 @@ use twocan_proto::random::Random;
 use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
 
 use super::ready::{Ready, SocketWaker};
+use super::settings::own_addresses;
 use super::streams::Outgoing;
 use super::{Sockets, streams};
 
@@ -25,6 +26,9 @@ const RECEPTIONS_MAX: usize = 4;
 
 /// How often numbers are handed to the metrics.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
+
+/// How often this machine's addresses are listed, which are not relayed to.
+const LIST_EVERY: Duration = Duration::from_secs(5);
 
 /// The UDP listener; streams come by the one after it.
 const LISTENER: SocketId = SocketId(0);
@@ -69,6 +73,7 @@ pub(super) async fn run(
     mut inputs: mpsc::Receiver<Input>,
     allocations: watch::Sender<usize>,
 ) -> io::Result<()> {
+    let relays = !config.relays.is_empty();
     let mut driver = Driver {
         server: Server::new(config, Random::new(clock::seed()), clock::now()),
         sockets: HashMap::new(),
@@ -88,6 +93,8 @@ pub(super) async fn run(
     }
     let mut measure = tokio::time::interval(MEASURE_EVERY);
     measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut list = tokio::time::interval(LIST_EVERY);
+    list.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = driver.settle();
     let far = || tokio::time::Instant::now() + Duration::from_secs(86_400);
     let mut timer = pin!(tokio::time::sleep_until(
@@ -104,6 +111,11 @@ pub(super) async fn run(
             },
             () = &mut timer => driver.server.handle_timeout(clock::now()),
             _ = measure.tick() => driver.measure(),
+            _ = list.tick(), if relays => match own_addresses() {
+                Ok(own) => driver.server.set_own_addresses(own),
+                // Those known stay.
+                Err(error) => tracing::debug!(%error, "listing this machine's addresses"),
+            },
         }
         let next = driver.settle();
         if next != deadline || timer.is_elapsed() {
