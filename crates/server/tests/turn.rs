@@ -27,7 +27,7 @@ impl Drop for Program {
 }
 
 struct Server {
-    _program: Program,
+    program: Program,
     http: SocketAddr,
     stun: SocketAddr,
     turns: Option<SocketAddr>,
@@ -35,7 +35,12 @@ struct Server {
 
 /// Starts `twocan serve` on loopback.
 fn serve(arguments: &[&str]) -> Server {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_twocan"))
+    serve_by(Command::new(env!("CARGO_BIN_EXE_twocan")), arguments)
+}
+
+/// The same by a command that becomes the program.
+fn serve_by(mut command: Command, arguments: &[&str]) -> Server {
+    let mut child = command
         .args(["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"])
         .args(["--log-format", "json"])
         .args(arguments)
@@ -53,7 +58,7 @@ fn serve(arguments: &[&str]) -> Server {
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
     Server {
-        _program: Program(child),
+        program: Program(child),
         http: address("http").unwrap(),
         stun: address("stun").unwrap(),
         turns: address("turns"),
@@ -62,9 +67,13 @@ fn serve(arguments: &[&str]) -> Server {
 
 /// The answer to a GET, header and all.
 fn get(address: SocketAddr, path: &str) -> String {
+    get_with(address, path, "Host: localhost")
+}
+
+/// The same with the header lines given.
+fn get_with(address: SocketAddr, path: &str, lines: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: turn.example.org:1\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -234,6 +243,51 @@ fn turn_is_there_through_the_tls_of_openssl() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn who_keeps_handshakes_open_keeps_nobody_else_out() {
+    let server = serve(&["--tls-self-signed", "--turn-tls", "127.0.0.1:0"]);
+    let at = server.turns.unwrap();
+    // Below the patience of the server, which would make room again.
+    let soon = Duration::from_secs(5);
+    let mut silent: Vec<_> = (0..300).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let last = silent.last_mut().unwrap();
+    last.set_read_timeout(Some(soon)).unwrap();
+    assert_eq!(last.read(&mut [0; 16]).unwrap(), 0, "closed at once");
+    // Another address: what is no TLS gets an alert, and so was looked at.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let answered = runtime.block_on(tokio::time::timeout(soon, async {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = socket.connect(at).await.unwrap();
+        other.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        other.read(&mut [0; 16]).await.unwrap()
+    }));
+    assert!(answered.unwrap() > 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn as_many_files_may_be_open_as_the_system_allows() {
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_twocan");
+    shell.args(["-c", "ulimit -S -n 300; exec \"$0\" \"$@\"", program]);
+    let server = serve_by(shell, &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.program.0.id()));
+    let limits = limits.unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_ne!(words[3], "300");
+    assert_eq!(words[3], words[4], "soft and hard");
+}
+
+#[test]
 fn coturns_stun_client_learns_its_address() {
     if !installed() {
         return;
@@ -263,4 +317,45 @@ fn credentials_are_made_for_other_applications() {
     // Loopback alone, and nobody else's server: there is none to name.
     let server = serve(&[]);
     assert!(get(server.http, "/api/v1/turn").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn credentials_are_for_the_operator_and_not_for_who_comes_through_a_proxy_of_this_machine() {
+    let arguments = ["--turn-secret", "north", "--turn-url", "turn:t.example.org"];
+    let is = |server: &Server, lines: &str, code: u16| {
+        let answer = get_with(server.http, "/api/v1/turn", lines);
+        let expected = format!("HTTP/1.1 {code} ");
+        assert!(answer.starts_with(&expected), "{lines}: {answer}");
+    };
+    let server = serve(&arguments);
+    for lines in ["Host: localhost:8080", "Host: 127.0.0.1", "Host: [::1]:1"] {
+        is(&server, lines, 200);
+    }
+    for lines in [
+        "Host: meet.example.org",
+        "Host: localhost\r\nX-Forwarded-For: 192.0.2.1",
+        "Host: localhost\r\nX-Forwarded-Proto: https",
+        "Host: localhost\r\nForwarded: for=192.0.2.1",
+        "Host: localhost\r\nVia: 1.1 proxy",
+    ] {
+        is(&server, lines, 403);
+    }
+    let server = serve(&[&arguments[..], &["--secret", "s3"]].concat());
+    is(&server, "Host: localhost", 403);
+    is(&server, "Host: localhost\r\nAuthorization: Bearer no", 403);
+    is(&server, "Host: a.example\r\nAuthorization: Bearer s3", 200);
+}
+
+#[test]
+fn the_flag_of_a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_twocan"))
+        .args(["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"])
+        .args(["--tls-self-signed", "--turn-tls", &at])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--turn-tls") && said.contains(&at), "{said}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use twocan_io::clock;
@@ -35,15 +35,17 @@ struct Credentials {
     uris: Vec<String>,
 }
 
-/// To this machine, or to who shows the secret.
+/// To who shows the secret; where there is none, to this machine.
 pub(crate) async fn turn(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     Query(wanted): Query<Wanted>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    if !http::is_operator(&shared, remote, &headers) {
-        let why = "credentials are for this machine, or with the secret as bearer token\n";
+    if !http::may_have_credentials(&shared, remote, &headers, &uri) {
+        let why = "credentials need the secret as bearer token; without a secret they are for this \
+                   machine, by a name of loopback and without a proxy\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
     let servers = &shared.plan.hall.ice_servers;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -59,9 +59,49 @@ async fn metrics(
 }
 
 /// Whether the request is of this machine, or shows the secret as bearer token.
-pub(crate) fn is_operator(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> bool {
+fn is_operator(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> bool {
     let client = client_ip(shared, remote, headers);
     client.is_some_and(is_loopback) || signaling::bearer_is_right(shared, headers)
+}
+
+/// Whether credentials are made for the request: it shows the secret, or, where there is none, it
+/// is of this machine beyond doubt. A proxy on this machine that nobody named makes everybody look
+/// local, and so does a name of another site's that leads here.
+pub(crate) fn may_have_credentials(
+    shared: &Shared,
+    remote: SocketAddr,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> bool {
+    if shared.plan.secret.is_some() {
+        return signaling::bearer_is_right(shared, headers);
+    }
+    let proxied = is_trusted_proxy(shared, remote);
+    let client = client_ip(shared, remote, headers);
+    // HTTP/2 has the name in the address of the request.
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let host = signaling::client_host(headers, proxied).or(authority);
+    client.is_some_and(is_loopback)
+        && (proxied || !is_forwarded(headers))
+        && host.is_some_and(is_of_this_machine)
+}
+
+/// Whether a proxy says that it passed the request on.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    })
+}
+
+/// Whether a host, port included or not, is a name of loopback.
+fn is_of_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let ip = name.trim_matches(['[', ']']).parse();
+    name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(is_loopback)
 }
 
 /// A WebSocket to a room, a file of the page, or the page of the room.
@@ -127,6 +167,29 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_loopback_are_this_machine() {
+        for host in [
+            "localhost",
+            "LocalHost:8080",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:8080",
+        ] {
+            assert!(is_of_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "example.org",
+            "localhost.example.org:1",
+            "192.0.2.1",
+            "[2001:db8::1]:80",
+        ] {
+            assert!(!is_of_this_machine(host), "{host}");
+        }
+    }
 
     #[test]
     fn proxies_write_addresses_with_and_without_a_port() {

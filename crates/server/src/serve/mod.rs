@@ -1,6 +1,7 @@
 //! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
 
 mod credentials;
+mod descriptors;
 mod hall;
 mod http;
 mod pages;
@@ -35,7 +36,7 @@ pub(crate) enum ServeError {
     /// A port is taken, or may not be bound.
     #[error("cannot bind {what} to {address}; choose another address with --{what}")]
     Bind {
-        /// `http` or `stun`.
+        /// The flag: `http`, `stun` or `turn-tls`.
         what: &'static str,
         /// The address.
         address: SocketAddr,
@@ -53,6 +54,16 @@ pub(crate) enum ServeError {
     Metrics,
 }
 
+impl ServeError {
+    fn bind(what: &'static str, address: SocketAddr, source: std::io::Error) -> Self {
+        Self::Bind {
+            what,
+            address,
+            source,
+        }
+    }
+}
+
 /// What request handlers share.
 pub(crate) struct Shared {
     plan: Plan,
@@ -66,6 +77,10 @@ pub(crate) struct Shared {
 pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     let plan = settings.plan()?;
     set_up_logs(plan.log_format, &plan.log);
+    let descriptors = descriptors::raise();
+    if let (Some(turn), Some(most)) = (&plan.turn, descriptors) {
+        turn.warn_of_few_descriptors(most);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -79,22 +94,14 @@ async fn serve(mut plan: Plan) -> Result<(), ServeError> {
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|_| ServeError::Metrics)?;
-    let bind = |what, address, source| ServeError::Bind {
-        what,
-        address,
-        source,
-    };
-    let listener =
-        std::net::TcpListener::bind(plan.http).map_err(|source| bind("http", plan.http, source))?;
+    let listener = std::net::TcpListener::bind(plan.http)
+        .map_err(|source| ServeError::bind("http", plan.http, source))?;
     listener.set_nonblocking(true)?;
     let http = listener.local_addr()?;
     let tls = tls::load(&plan).await.map_err(ServeError::Tls)?;
     let turn = match &plan.turn {
         None => None,
-        Some(wanted) => {
-            let started = turn::start(wanted, Some(secret), tls.clone());
-            Some(started.map_err(|source| bind("stun", wanted.listen, source))?)
-        }
+        Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
     };
     let hall = hall::start(&plan);
     let secure = tls.is_some();

@@ -313,8 +313,18 @@ pub(crate) enum SettingsError {
     #[error("--turn-realm has 1 to 32 bytes")]
     TurnRealm,
     /// Not one for each.
-    #[error("--turn-external-ip is given once for each --turn-relay-ip, of the same family")]
-    ExternalIps,
+    #[error(
+        "--turn-external-ip is given once for each relay address of its family, or not at all; \
+         {family}: {externals} for {relays}; name relay addresses by --turn-relay-ip"
+    )]
+    ExternalIps {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// How many external addresses there are.
+        externals: usize,
+        /// How many relay addresses.
+        relays: usize,
+    },
 }
 
 /// Where the certificate comes from.

@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::Server;
+
 /// A range of addresses: `192.0.2.0/24`, `2001:db8::/32`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
@@ -112,6 +114,14 @@ impl AddressPolicy {
         let inside = |ip: Ipv4Addr| self.own.contains(&IpAddr::V4(ip));
         self.own.contains(&ip)
             || matches!(ip, IpAddr::V6(ip) if inner(ip).into_iter().flatten().any(inside))
+    }
+}
+
+impl Server {
+    /// Addresses of this machine come and go; `own` takes the place of those known
+    /// ([`AddressPolicy::own`]). It counts for permissions and channels from now on.
+    pub fn set_own_addresses(&mut self, own: Vec<IpAddr>) {
+        self.config.policy.own = own;
     }
 }
 

@@ -105,6 +105,10 @@ pub struct Quotas {
     pub streams: usize,
     /// Streams of one address; more are closed. Default 1,000.
     pub streams_per_address: usize,
+    /// Streams in all on which nothing has been allocated yet; more are closed. Default 2,000.
+    pub unproven_streams: usize,
+    /// The same of one address, or one /64 of IPv6. Default 64.
+    pub unproven_streams_per_address: usize,
 }
 
 impl Default for Quotas {
@@ -117,6 +121,8 @@ impl Default for Quotas {
             unproven_per_second: 200,
             streams: 10_000,
             streams_per_address: 1000,
+            unproven_streams: 2000,
+            unproven_streams_per_address: 64,
         }
     }
 }

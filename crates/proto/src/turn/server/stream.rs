@@ -16,6 +16,8 @@ use crate::time::Now;
 #[derive(Debug)]
 pub(super) struct Stream {
     client: Client,
+    /// Whether there never was an allocation.
+    is_unproven: bool,
     /// The beginning of a message whose end is missing.
     partial: Vec<u8>,
     /// Since when it is missing; for a stream without an allocation, since when there is none.
@@ -32,13 +34,18 @@ impl Server {
         remote: std::net::SocketAddr,
     ) {
         let quotas = &self.config.quotas;
-        let per_address = Quotas {
+        let of_address = |per_address| Quotas {
             per_user: usize::MAX,
-            per_address: quotas.streams_per_address,
+            per_address,
             ..Quotas::default()
         };
+        let all = of_address(quotas.streams_per_address);
+        let unproven = of_address(quotas.unproven_streams_per_address);
+        let holders = &self.unproven_stream_holders;
         if self.streams.len() >= quotas.streams
-            || !self.stream_holders.admits(&per_address, "", remote.ip())
+            || holders.total() >= quotas.unproven_streams
+            || !self.stream_holders.admits(&all, "", remote.ip())
+            || !holders.admits(&unproven, "", remote.ip())
         {
             self.counters.count("turn.too_many_streams");
             return self.events.push_back(Event::Disconnect { stream });
@@ -46,8 +53,10 @@ impl Server {
         let key = ClientKey::Stream(stream);
         let client = Client { key, path, remote };
         self.stream_holders.add("", remote.ip());
+        self.unproven_stream_holders.add("", remote.ip());
         let opened = Stream {
             client,
+            is_unproven: true,
             partial: Vec::new(),
             waits_since: now.monotonic,
         };
@@ -111,9 +120,14 @@ impl Server {
             // An idle stream with an allocation holds no buffer.
             partial = Vec::new();
         }
+        let is_allocated = self.clients.contains_key(&client.key);
         // Patience is with a message: with one that began now, or after one that ended.
-        if (ended || !began) && self.clients.contains_key(&client.key) {
+        if (ended || !began) && is_allocated {
             entry.waits_since = now.monotonic;
+        }
+        if is_allocated && entry.is_unproven {
+            entry.is_unproven = false;
+            self.unproven_stream_holders.remove("", client.remote.ip());
         }
         entry.partial = partial;
     }
@@ -132,6 +146,10 @@ impl Server {
             return;
         };
         self.stream_holders.remove("", gone.client.remote.ip());
+        if gone.is_unproven {
+            self.unproven_stream_holders
+                .remove("", gone.client.remote.ip());
+        }
         if let Some(id) = self.clients.get(&gone.client.key).copied() {
             self.release(id);
         }

@@ -17,6 +17,8 @@ use twocan_proto::random::Random;
 use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
 
 use super::ready::{Ready, SocketWaker};
+use super::settings::own_addresses;
+use super::streams::Outgoing;
 use super::{Sockets, streams};
 
 /// Receptions of one socket before the next one has its turn.
@@ -24,6 +26,9 @@ const RECEPTIONS_MAX: usize = 4;
 
 /// How often numbers are handed to the metrics.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
+
+/// How often this machine's addresses are listed, which are not relayed to.
+const LIST_EVERY: Duration = Duration::from_secs(5);
 
 /// The UDP listener; streams come by the one after it.
 const LISTENER: SocketId = SocketId(0);
@@ -36,7 +41,7 @@ pub(super) enum Input {
         stream: StreamId,
         path: Path,
         remote: std::net::SocketAddr,
-        to: mpsc::Sender<Vec<u8>>,
+        to: Outgoing,
     },
     Bytes(StreamId, Vec<u8>),
     Closed(StreamId),
@@ -54,7 +59,7 @@ struct Driver {
     sockets: HashMap<u32, Bound>,
     ready: Arc<Ready>,
     woken: Vec<u32>,
-    streams: HashMap<StreamId, mpsc::Sender<Vec<u8>>>,
+    streams: HashMap<StreamId, Outgoing>,
     batch: Batch,
     dropped: u64,
     allocations: watch::Sender<usize>,
@@ -68,6 +73,7 @@ pub(super) async fn run(
     mut inputs: mpsc::Receiver<Input>,
     allocations: watch::Sender<usize>,
 ) -> io::Result<()> {
+    let relays = !config.relays.is_empty();
     let mut driver = Driver {
         server: Server::new(config, Random::new(clock::seed()), clock::now()),
         sockets: HashMap::new(),
@@ -87,6 +93,8 @@ pub(super) async fn run(
     }
     let mut measure = tokio::time::interval(MEASURE_EVERY);
     measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut list = tokio::time::interval(LIST_EVERY);
+    list.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline = driver.settle();
     let far = || tokio::time::Instant::now() + Duration::from_secs(86_400);
     let mut timer = pin!(tokio::time::sleep_until(
@@ -103,6 +111,11 @@ pub(super) async fn run(
             },
             () = &mut timer => driver.server.handle_timeout(clock::now()),
             _ = measure.tick() => driver.measure(),
+            _ = list.tick(), if relays => match own_addresses() {
+                Ok(own) => driver.server.set_own_addresses(own),
+                // Those known stay.
+                Err(error) => tracing::debug!(%error, "listing this machine's addresses"),
+            },
         }
         let next = driver.settle();
         if next != deadline || timer.is_elapsed() {
@@ -237,8 +250,9 @@ impl Driver {
             }
             Event::Close { socket } => _ = self.sockets.remove(&socket.0),
             Event::Send { stream, bytes } => {
-                let sent = self.streams.get(&stream).map(|to| to.try_send(bytes));
-                self.dropped += u64::from(!matches!(sent, Some(Ok(()))));
+                let to = self.streams.get(&stream);
+                let is_sent = to.is_some_and(|to| to.send(bytes));
+                self.dropped += u64::from(!is_sent);
             }
             // The stream's task ends when nobody can write to it.
             Event::Disconnect { stream } => _ = self.streams.remove(&stream),

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use twocan_proto::turn::server::Config;
 use twocan_room::OwnUrls;
 
+use super::ServeError;
 pub(crate) use settings::{TurnPlan, plan};
 
 /// What streams have to say and waits; they stop reading when it is full.
@@ -67,11 +68,12 @@ pub(crate) fn start(
     plan: &TurnPlan,
     secret: Option<String>,
     tls: Option<RustlsConfig>,
-) -> io::Result<Turn> {
-    let mut sockets = bind(plan)?;
+) -> Result<Turn, ServeError> {
+    let mut sockets = bind(plan).map_err(|source| ServeError::bind("stun", plan.listen, source))?;
     let udp = sockets.udp.local_addr()?;
     if let (Some(address), Some(config)) = (plan.tls, tls) {
-        let listener = std::net::TcpListener::bind(address)?;
+        let listener = std::net::TcpListener::bind(address)
+            .map_err(|source| ServeError::bind("turn-tls", address, source))?;
         listener.set_nonblocking(true)?;
         sockets.tls = Some((listener, config));
     }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use twocan_io::interfaces;
 use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
 
+use super::super::ServeError;
 use super::super::settings::{Settings, SettingsError, Tls};
 
 /// Port of TURN over TLS (RFC 8656 §20).
@@ -49,12 +50,8 @@ pub(crate) fn plan(
         })
         .collect::<Result<_, _>>()?;
     let (relay_ips, external_ips) = (&settings.turn_relay_ips, &settings.turn_external_ips);
-    let pairs = relay_ips.iter().zip(external_ips);
-    if !external_ips.is_empty() && !relay_ips.is_empty() {
-        let same = |(relay, external): (&IpAddr, &IpAddr)| relay.is_ipv4() == external.is_ipv4();
-        if relay_ips.len() != external_ips.len() || !pairs.into_iter().all(same) {
-            return Err(SettingsError::ExternalIps);
-        }
+    if !relay_ips.is_empty() {
+        relay_addresses(relay_ips, external_ips)?;
     }
     let realm = settings
         .turn_realm
@@ -112,9 +109,38 @@ fn ports(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 impl TurnPlan {
+    /// Says so where `most` descriptors are fewer than what the quotas promise.
+    pub(crate) fn warn_of_few_descriptors(&self, most: u64) {
+        let wanted = self.descriptors();
+        if most < wanted {
+            tracing::warn!(
+                most,
+                wanted,
+                "fewer files may be open than there may be relayed ports and connections: raise \
+                 the limit (ulimit -n, LimitNOFILE) or lower --turn-total"
+            );
+        }
+    }
+
+    /// Relayed ports, two for an allocation of both families, and connections.
+    fn descriptors(&self) -> u64 {
+        let Quotas { total, streams, .. } = self.config.quotas;
+        let ports = if self.relays {
+            total.saturating_mul(2)
+        } else {
+            0
+        };
+        let streams = if self.tcp { streams } else { 0 };
+        ports.saturating_add(streams) as u64
+    }
+
     /// The machine's configuration for a listener at `listen`, with the secret of time-limited
     /// credentials.
-    pub(super) fn config(&self, listen: SocketAddr, secret: Option<String>) -> io::Result<Config> {
+    pub(super) fn config(
+        &self,
+        listen: SocketAddr,
+        secret: Option<String>,
+    ) -> Result<Config, ServeError> {
         let mut config = self.config.clone();
         config.secrets.extend(secret);
         if !self.relays {
@@ -125,20 +151,49 @@ impl TurnPlan {
             ([], ip) => vec![ip],
             (named, _) => named.to_vec(),
         };
-        let external = |(place, bind): (usize, IpAddr)| RelayAddress {
-            bind,
-            external: match self.external_ips.get(place) {
-                Some(external) if external.is_ipv4() == bind.is_ipv4() => *external,
-                _ => bind,
-            },
-        };
-        config.relays = binds.into_iter().enumerate().map(external).collect();
-        config.policy.own = interfaces::list(&interfaces::Filter {
-            loopback: true,
-            ..interfaces::Filter::default()
-        })?;
+        config.relays = relay_addresses(&binds, &self.external_ips)?;
+        config.policy.own = own_addresses()?;
         Ok(config)
     }
+}
+
+/// This machine's addresses, loopback included.
+pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    interfaces::list(&interfaces::Filter {
+        loopback: true,
+        ..interfaces::Filter::default()
+    })
+}
+
+/// The addresses of relays with what peers see of them: in each family none is translated, or all
+/// are, in the order given.
+fn relay_addresses(
+    binds: &[IpAddr],
+    externals: &[IpAddr],
+) -> Result<Vec<RelayAddress>, SettingsError> {
+    let family = |ips: &[IpAddr], is_ipv4: bool| -> Vec<IpAddr> {
+        let of_family = ips.iter().filter(|ip| ip.is_ipv4() == is_ipv4);
+        of_family.copied().collect()
+    };
+    let mut relays = Vec::new();
+    for is_ipv4 in [true, false] {
+        let (binds, externals) = (family(binds, is_ipv4), family(externals, is_ipv4));
+        if !externals.is_empty() && externals.len() != binds.len() {
+            return Err(SettingsError::ExternalIps {
+                family: if is_ipv4 { "IPv4" } else { "IPv6" },
+                externals: externals.len(),
+                relays: binds.len(),
+            });
+        }
+        let seen = if externals.is_empty() {
+            binds.clone()
+        } else {
+            externals
+        };
+        let pairs = binds.into_iter().zip(seen);
+        relays.extend(pairs.map(|(bind, external)| RelayAddress { bind, external }));
+    }
+    Ok(relays)
 }
 
 /// The addresses by which this machine reaches the internet, IPv4 first; nothing is sent. Loopback
@@ -213,6 +268,7 @@ mod tests {
         for (relay, external) in [
             (&["10.0.0.1", "10.0.0.2"][..], &["192.0.2.1"][..]),
             (&["10.0.0.1"], &["2001:db8::1"]),
+            (&["fd00::1"], &["2001:db8::1", "192.0.2.1"]),
         ] {
             let settings = Settings {
                 turn_relay_ips: ips(relay),
@@ -221,6 +277,38 @@ mod tests {
             };
             assert!(refused(settings).contains("--turn-external-ip"));
         }
+    }
+
+    #[test]
+    fn external_addresses_are_those_of_their_family() {
+        let ips = |list: &[&str]| -> Vec<IpAddr> {
+            list.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let made = |externals: &[&str]| {
+            let relays =
+                relay_addresses(&ips(&["10.0.0.1", "fd00::1", "10.0.0.2"]), &ips(externals));
+            let external = |relay: &RelayAddress| relay.external.to_string();
+            relays.map(|relays| relays.iter().map(external).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(made(&[]).unwrap(), "10.0.0.1 10.0.0.2 fd00::1");
+        assert_eq!(
+            made(&["2001:db8::1"]).unwrap(),
+            "10.0.0.1 10.0.0.2 2001:db8::1"
+        );
+        assert_eq!(
+            made(&["2001:db8::1", "192.0.2.1", "192.0.2.2"]).unwrap(),
+            "192.0.2.1 192.0.2.2 2001:db8::1"
+        );
+        assert!(made(&["192.0.2.1"]).is_err());
+        // Where no relay is named, as the listener is.
+        let settings = Settings {
+            turn_external_ips: ips(&["2001:db8::1"]),
+            ..Settings::default()
+        };
+        let plan = planned(&settings).unwrap().unwrap();
+        let error = plan.config("198.51.100.7:3478".parse().unwrap(), None);
+        let said = error.unwrap_err().to_string();
+        assert!(said.contains("IPv6: 1 for 0"), "{said}");
     }
 
     #[test]
@@ -248,5 +336,13 @@ mod tests {
             ..Settings::default()
         });
         assert_eq!(config.relays, []);
+        let descriptors = |settings: Settings| planned(&settings).unwrap().unwrap().descriptors();
+        assert_eq!(descriptors(Settings::default()), 30_000);
+        let no_turn = Some(true);
+        let settings = Settings {
+            no_turn,
+            ..Settings::default()
+        };
+        assert_eq!(descriptors(settings), 0);
     }
 }

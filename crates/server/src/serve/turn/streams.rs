@@ -1,15 +1,16 @@
 //! Clients on TCP and TLS: one task each, which carries bytes and knows nothing of them.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use twocan_proto::contract::{Path, SocketId};
@@ -20,14 +21,20 @@ use super::driver::Input;
 /// How long a TLS handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// TLS handshakes at a time; more wait to be accepted.
-const HANDSHAKES_MAX: usize = 256;
+/// TLS handshakes at a time; more are closed.
+const HANDSHAKES_MAX: usize = 512;
+
+/// TLS handshakes at a time of one address, or one /64 of IPv6; more are closed.
+const HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
 
 /// How long a client may take to read what is sent to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Messages that wait for a client that reads slowly; more are dropped, as datagrams may be.
 const OUTGOING_MAX: usize = 128;
+
+/// Their bytes; more are dropped.
+const OUTGOING_LEN_MAX: usize = 256 * 1024;
 
 /// Bytes read at once.
 const READ_LEN: usize = 8 * 1024;
@@ -36,6 +43,37 @@ const READ_LEN: usize = 8 * 1024;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
+
+/// The way to a stream's client.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    messages: mpsc::Sender<Vec<u8>>,
+    /// Bytes that are not written yet.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Outgoing {
+    fn new() -> (Self, mpsc::Receiver<Vec<u8>>) {
+        let (messages, received) = mpsc::channel(OUTGOING_MAX);
+        let waiting = Arc::default();
+        (Self { messages, waiting }, received)
+    }
+
+    /// Hands a message to the stream's task; says whether there was room.
+    pub(super) fn send(&self, message: Vec<u8>) -> bool {
+        let len = message.len();
+        // Nobody else adds: what is free now is free below.
+        if self.waiting.load(Ordering::Relaxed) + len > OUTGOING_LEN_MAX {
+            return false;
+        }
+        self.waiting.fetch_add(len, Ordering::Relaxed);
+        let is_sent = self.messages.try_send(message).is_ok();
+        if !is_sent {
+            self.waiting.fetch_sub(len, Ordering::Relaxed);
+        }
+        is_sent
+    }
+}
 
 /// Accepts until the process ends.
 pub(super) async fn accept(
@@ -47,7 +85,7 @@ pub(super) async fn accept(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "no TURN over TCP"),
     };
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Arc::new(Handshakes::default());
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -61,8 +99,13 @@ pub(super) async fn accept(
             tokio::spawn(plain(stream, remote, to.clone()));
             continue;
         };
-        let Ok(permit) = handshakes.clone().acquire_owned().await else {
-            return;
+        // Nobody waits here: one who keeps handshakes open would make all others wait.
+        let Some(permit) = handshakes.admit(remote.ip()) else {
+            metrics::counter!(
+                "twocan_turn_requests_total", "outcome" => "turn.too_many_handshakes"
+            )
+            .increment(1);
+            continue;
         };
         let acceptor = acceptor(tls);
         let to = to.clone();
@@ -79,6 +122,47 @@ pub(super) async fn accept(
                 Err(_) => tracing::debug!("a TURN client takes too long for TLS"),
             }
         });
+    }
+}
+
+/// The TLS handshakes that are going on, by address.
+#[derive(Debug, Default)]
+struct Handshakes(Mutex<HashMap<IpAddr, usize>>);
+
+/// One handshake; dropped when it is over.
+#[derive(Debug)]
+struct Handshake {
+    of: IpAddr,
+    all: Arc<Handshakes>,
+}
+
+impl Handshakes {
+    fn admit(self: &Arc<Self>, remote: IpAddr) -> Option<Handshake> {
+        let of = match remote.to_canonical() {
+            // A /64 is one customer's.
+            IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),
+            ip => ip,
+        };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more entries than handshakes: each has one at least.
+        let total: usize = counts.values().sum();
+        let of_address = counts.get(&of).copied().unwrap_or(0);
+        if total >= HANDSHAKES_MAX || of_address >= HANDSHAKES_PER_ADDRESS_MAX {
+            return None;
+        }
+        counts.insert(of, of_address + 1);
+        let all = self.clone();
+        Some(Handshake { of, all })
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let mut counts = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.of) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => _ = counts.remove(&self.of),
+        }
     }
 }
 
@@ -104,7 +188,8 @@ async fn carry(
 ) {
     let Ok(local) = local else { return };
     let id = StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed));
-    let (sender, mut outgoing) = mpsc::channel(OUTGOING_MAX);
+    let (sender, mut outgoing) = Outgoing::new();
+    let waiting = sender.waiting.clone();
     let path = Path {
         socket: SocketId(1),
         local,
@@ -143,9 +228,56 @@ async fn carry(
                 if !matches!(written.await, Ok(Ok(()))) {
                     break;
                 }
+                waiting.fetch_sub(message.len(), Ordering::Relaxed);
             }
         }
     }
     let _ = to.send(Input::Closed(id)).await;
     let _ = timeout(WRITE_PATIENCE, stream.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_slow_reader_is_bounded_in_bytes() {
+        let (near, mut far) = tokio::io::duplex(1000);
+        let (to, mut inputs) = mpsc::channel(8);
+        let at: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        tokio::spawn(carry(near, Ok(at), at, to));
+        let Some(Input::Connected { to: outgoing, .. }) = inputs.recv().await else {
+            panic!("a stream begins by saying so");
+        };
+        let message = vec![7; 60_000];
+        let taken = (0..100).filter(|_| outgoing.send(message.clone())).count();
+        assert_eq!(taken, OUTGOING_LEN_MAX / message.len());
+        // While it is being written it still counts.
+        let mut read = vec![0; taken * message.len()];
+        far.read_exact(&mut read[..1]).await.unwrap();
+        assert!(!outgoing.send(message.clone()));
+        far.read_exact(&mut read[1..]).await.unwrap();
+        while outgoing.waiting.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(outgoing.send(message));
+    }
+
+    #[test]
+    fn handshakes_are_bounded_by_address_and_in_all() {
+        let handshakes = Arc::new(Handshakes::default());
+        let admit = |ip: &str| handshakes.admit(ip.parse().unwrap());
+        let mut held: Vec<_> = (0..HANDSHAKES_PER_ADDRESS_MAX)
+            .map(|host| admit(&format!("2001:db8::{host}")).unwrap())
+            .collect();
+        assert!(admit("2001:db8::ffff:1").is_none(), "the /64 has enough");
+        drop(held.pop());
+        held.push(admit("2001:db8::ffff:1").unwrap());
+        for host in 0..HANDSHAKES_MAX - held.len() {
+            held.push(admit(&format!("192.0.{}.{}", host / 256, host % 256)).unwrap());
+        }
+        assert!(admit("198.51.100.1").is_none(), "there are enough");
+        held.clear();
+        assert!(handshakes.0.lock().unwrap().is_empty());
+    }
 }

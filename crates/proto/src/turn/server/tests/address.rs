@@ -221,6 +221,10 @@ fn the_machine_itself_is_refused_and_what_is_named_is_allowed() {
         let expected = if allowed { None } else { Some(403) };
         assert_eq!(ann.permit(&mut lab, peer), expected, "{ip}");
     }
+    let peer = address("203.0.113.51:1");
+    lab.server.set_own_addresses(vec![peer.ip()]);
+    assert_eq!(ann.permit(&mut lab, peer), Some(403));
+    assert_eq!(ann.permit(&mut lab, address("203.0.113.50:1")), None);
     config.policy.allowed_only = true;
     let mut lab = Lab::new(config);
     let mut ann = Client::ann("192.0.2.1:5000");

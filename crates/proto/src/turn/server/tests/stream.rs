@@ -211,3 +211,34 @@ fn a_busy_stream_is_not_idle_wherever_its_segments_end() {
     lab.wait(29);
     assert_eq!(lab.server.stream_count(), 0);
 }
+
+#[test]
+fn who_only_connects_takes_no_place_of_those_who_allocate() {
+    let quotas = Quotas {
+        unproven_streams: 3,
+        unproven_streams_per_address: 2,
+        ..Quotas::default()
+    };
+    let mut lab = Lab::new(Config { quotas, ..config() });
+    let open = |lab: &mut Lab, id: u64, ip: &str| {
+        let before = lab.server.stream_count();
+        connect(lab, StreamId(id), &format!("{ip}:{id}"));
+        lab.server.stream_count() > before
+    };
+    assert!(open(&mut lab, 1, "192.0.2.1"));
+    assert!(open(&mut lab, 2, "192.0.2.1"));
+    assert!(!open(&mut lab, 3, "192.0.2.1"), "two of an address");
+    allocate(&mut lab, StreamId(2), "192.0.2.1:2", 100);
+    assert!(open(&mut lab, 4, "192.0.2.1"), "one of them allocated");
+    assert!(!open(&mut lab, 5, "192.0.2.1"));
+    assert!(open(&mut lab, 6, "192.0.2.2"));
+    assert!(!open(&mut lab, 7, "192.0.2.3"), "three in all");
+    lab.server.handle_stream_closed(StreamId(4));
+    assert!(open(&mut lab, 8, "192.0.2.3"));
+    // The one that allocated gives back no place that it did not hold.
+    lab.server.handle_stream_closed(StreamId(2));
+    assert!(!open(&mut lab, 9, "192.0.2.3"));
+    lab.wait(30);
+    assert_eq!(lab.server.stream_count(), 0);
+    assert!(open(&mut lab, 10, "192.0.2.3"));
+}
