@@ -19,6 +19,12 @@ use twocan_proto::contract::{Batch, Security, StreamEvent};
 /// An attempt to connect that takes longer is given up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// A stream whose other end takes nothing for so long is given up.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is left when the writer is dropped may take so long to get out.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
 /// Bytes that wait for the stream; what would go beyond is dropped. At 5 Mbit/s a fifth of a
 /// second, behind what the kernel holds.
 const QUEUE_LEN_MAX: usize = 128 * 1024;
@@ -70,7 +76,8 @@ pub struct Target {
     pub security: Security,
 }
 
-/// The writing end of a stream. The stream ends when this is dropped and what was written is out.
+/// The writing end of a stream. The stream ends when this is dropped and what was written is out, or
+/// 3 s later.
 #[derive(Debug)]
 pub struct Writer(Arc<Queue>);
 
@@ -78,6 +85,8 @@ pub struct Writer(Arc<Queue>);
 struct Queue {
     bytes: Mutex<Waiting>,
     changed: Notify,
+    /// The writer is dropped.
+    over: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +114,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.0.lock().is_over = true;
         self.0.changed.notify_one();
+        self.0.over.notify_one();
     }
 }
 
@@ -142,7 +152,7 @@ async fn run(
     queue: &Queue,
     each: &mut impl FnMut(StreamEvent<'_>),
 ) -> io::Result<()> {
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "not connected in time");
+    let late = || late("not connected in time");
     let connecting = tokio::time::timeout(CONNECT_WITHIN, connect(target));
     let stream = connecting.await.map_err(|_| late())??;
     let local = stream.local_addr()?;
@@ -199,8 +209,7 @@ async fn carry(
                 (std::mem::take(&mut waiting.bytes), waiting.is_over)
             };
             if !bytes.is_empty() {
-                writer.write_all(&bytes).await?;
-                writer.flush().await?;
+                write_out(&mut writer, &bytes).await?;
             } else if is_over {
                 let _ = writer.shutdown().await;
                 return Ok(());
@@ -209,8 +218,101 @@ async fn carry(
             }
         }
     };
+    let leave = async {
+        queue.over.notified().await;
+        tokio::time::sleep(CLOSE_WITHIN).await;
+        Err(late("not written in time before the end"))
+    };
     tokio::select! {
         done = read => done,
         done = write => done,
+        done = leave => done,
+    }
+}
+
+/// Writes all, as long as the other end takes some of it now and then.
+async fn write_out(writer: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+    let stuck = |_| late("the other end takes nothing");
+    while !bytes.is_empty() {
+        let writing = tokio::time::timeout(WRITE_WITHIN, writer.write(bytes));
+        let len = writing.await.map_err(stuck)??;
+        if len == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(len..).unwrap_or_default();
+    }
+    let flushing = tokio::time::timeout(WRITE_WITHIN, writer.flush());
+    flushing.await.map_err(stuck)?
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::DuplexStream;
+    use tokio::time::Instant;
+
+    /// A stream to an other end that holds 64 bytes, and how it ends and after how long.
+    fn carried(
+        queue: &Arc<Queue>,
+    ) -> (
+        DuplexStream,
+        impl Future<Output = (io::Result<()>, u64)> + use<>,
+    ) {
+        let (near, far) = tokio::io::duplex(64);
+        let queue = Arc::clone(queue);
+        let carrying = async move {
+            let begun = Instant::now();
+            let result = carry(near, &queue, &mut |_| {}).await;
+            (result, begun.elapsed().as_secs())
+        };
+        (far, carrying)
+    }
+
+    fn is_late(result: &io::Result<()>) -> bool {
+        matches!(result, Err(error) if error.kind() == io::ErrorKind::TimedOut)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_takes_nothing_is_given_up() {
+        let queue = Arc::new(Queue::default());
+        let (_far, carrying) = carried(&queue);
+        queue.lock().bytes = vec![0; 1000];
+        let (result, seconds) = carrying.await;
+        assert!(is_late(&result) && seconds == 10, "{result:?}, {seconds} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_does_not_hold_a_stream_that_is_over() {
+        let queue = Arc::new(Queue::default());
+        let (_far, carrying) = carried(&queue);
+        queue.lock().bytes = vec![0; 1000];
+        let carrying = tokio::spawn(carrying);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(Writer(queue));
+        let (result, seconds) = carrying.await.unwrap();
+        assert!(is_late(&result) && seconds == 5, "{result:?}, {seconds} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_end_gets_everything() {
+        let queue = Arc::new(Queue::default());
+        let (mut far, carrying) = carried(&queue);
+        queue.lock().bytes = vec![7; 640];
+        let carrying = tokio::spawn(carrying);
+        let mut taken = Vec::new();
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let mut some = [0; 64];
+            far.read_exact(&mut some).await.unwrap();
+            taken.extend(some);
+        }
+        assert_eq!(taken, [7; 640]);
+        drop(Writer(queue));
+        let (result, seconds) = carrying.await.unwrap();
+        assert!(result.is_ok() && seconds == 60, "{result:?}, {seconds} s");
     }
 }
