@@ -97,9 +97,9 @@ class Side {
  * RESULT of both. Green means that both said ok, that the offerer had every message back, that with a `codec` both
  * counted media, with `simulcast` the answerer all three streams, and no side received another codec, and that our own
  * process ended with exit code 0. `rewrite` changes descriptions on their way, `must(name, result)` says what else a side
- * lacks.
+ * lacks; `exchanged` is called once both have the other's description.
  */
-export async function runPair(offerer, answerer, { pings, codec, simulcast, deadlineMs, rewrite = (line) => line, must = () => null }) {
+export async function runPair(offerer, answerer, { pings, codec, simulcast, deadlineMs, rewrite = (line) => line, must = () => null, exchanged = () => {} }) {
   const start = performance.now();
   const sides = [new Side(offerer.name, offerer.command), new Side(answerer.name, answerer.command)];
   const [offer, answer] = sides;
@@ -111,7 +111,9 @@ export async function runPair(offerer, answerer, { pings, codec, simulcast, dead
     if (first === null) return;
     answer.give(rewrite(first));
     const second = await answer.description;
-    if (second !== null) offer.give(rewrite(second));
+    if (second === null) return;
+    offer.give(rewrite(second));
+    exchanged();
   };
   const bothDone = Promise.all(sides.map((side) => side.done));
   const graceMs = (failed) => [offerer, answerer].some((each, index) => each.ours && sides[index] !== failed) ? AFTER_FAILURE_OURS_MS : AFTER_FAILURE_MS;

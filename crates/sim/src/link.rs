@@ -126,8 +126,9 @@ impl Link {
         })
     }
 
-    /// When `bytes`, offered at `now`, arrive: not at all, once or twice. May damage them.
-    pub(crate) fn carry(
+    /// When `bytes`, a UDP payload offered at `now`, arrive: not at all, once or twice. May damage
+    /// them.
+    pub fn carry(
         &mut self,
         now: Instant,
         bytes: &mut [u8],

@@ -105,6 +105,7 @@ export class Peer {
     try {
       Object.assign(result, await this.stack.transport(this.pc));
       if (this.options.media) Object.assign(result, await this.stack.media(this.pc));
+      if (this.window) result.window = this.window;
       for (const name of Object.keys(this.before ?? {})) result.repair[name] -= this.before[name];
     } catch (error) {
       result.stats_err = String(error.message ?? error);
@@ -167,13 +168,26 @@ export class Peer {
 
   async work() {
     await this.finished;
-    while (this.options.media && !enough(await this.stack.media(this.pc))) {
+    const { role, oneWay, window } = this.options;
+    const receives = this.options.media && !(oneWay && role === 'offer');
+    if (window) await this.watchWindow(window);
+    while (receives && !enough(await this.stack.media(this.pc))) {
       await new Promise((resolve) => setTimeout(resolve, 150));
     }
     if (!this.options.repair) return;
     await new Promise((resolve) => setTimeout(resolve, REPAIR_BEGIN_MS));
     this.before = (await this.stack.media(this.pc)).repair;
     await new Promise((resolve) => setTimeout(resolve, REPAIR_COUNT_MS));
+  }
+
+  /** What came between two moments after the channel opened. */
+  async watchWindow({ from, to }) {
+    await new Promise((resolve) => setTimeout(resolve, from * 1000));
+    const [before, start] = [await windowByStats(this.pc), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, (to - from) * 1000));
+    const after = await windowByStats(this.pc);
+    this.window = { seconds: (performance.now() - start) / 1000 };
+    for (const [kind, counts] of Object.entries(after)) this.window[kind] = Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, value - before[kind][name]]));
   }
 
   states() {
@@ -212,6 +226,27 @@ export async function mediaByStats(pc) {
       found.video.size = stat.frameWidth ? `${stat.frameWidth}x${stat.frameHeight}` : undefined;
     }
     if (kind === 'audio' && stat.totalSamplesReceived !== undefined) found.audio.samples = stat.totalSamplesReceived;
+  }
+  return found;
+}
+
+/** What has been received so far, in the same words as ours has it. */
+async function windowByStats(pc) {
+  const found = {
+    video: { bytes: 0, frames_decoded: 0, freezes: 0, frozen_seconds: 0, key_frames: 0, packets_lost: 0 },
+    audio: { packets: 0, packets_lost: 0 },
+  };
+  for (const stat of (await pc.getStats()).values()) {
+    if (stat.type !== 'inbound-rtp') continue;
+    const own = found[stat.kind];
+    own.packets_lost += stat.packetsLost;
+    if (stat.kind === 'audio') own.packets += stat.packetsReceived;
+    if (stat.kind !== 'video') continue;
+    own.bytes += stat.bytesReceived;
+    own.frames_decoded += stat.framesDecoded;
+    own.freezes += stat.freezeCount ?? 0;
+    own.frozen_seconds += stat.totalFreezesDuration ?? 0;
+    own.key_frames += stat.keyFramesDecoded ?? 0;
   }
   return found;
 }

@@ -9,7 +9,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use twocan::{EncodedFrame, EncodingParameters, Kind, PeerConnection, RtpReceiver, RtpTransceiver};
 
 use super::clip::{Clip, clip};
+use super::ladder::{self, Ladder, LadderError};
 use super::result::Outcome;
+use super::window::Window;
+use super::{Arguments, Side};
 
 /// The streams of a simulcast, the lowest quality first.
 pub(super) const RIDS: [&str; 3] = ["q", "h", "f"];
@@ -23,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames of one kind.
 pub(super) struct Counted {
     kind: Kind,
-    since: Instant,
     counts: watch::Receiver<Counts>,
 }
 
@@ -57,34 +59,111 @@ pub(super) fn encoding(rid: &str) -> EncodingParameters {
     }
 }
 
-/// Starts to send and count on every transceiver.
-pub(super) fn start(peer: &PeerConnection) -> Vec<Counted> {
-    peer.transceivers()
-        .into_iter()
-        .filter_map(|transceiver| {
-            let kind = transceiver.kind()?;
-            let (count, counts) = watch::channel(Counts::default());
-            tokio::spawn(send(transceiver.clone()));
-            tokio::spawn(receive(transceiver.receiver(), kind, count));
-            let since = Instant::now();
-            Some(Counted {
-                kind,
-                since,
-                counts,
-            })
-        })
-        .collect()
+/// What of media this side does.
+pub(super) struct Plan {
+    sends: bool,
+    receives: bool,
+    ladder: Option<Ladder>,
+    /// Three streams are expected of a peer that is told to send them.
+    simulcast: bool,
+    at_least: Duration,
+    window_from: Option<Duration>,
+}
+
+/// Media under way.
+pub(super) struct Flows {
+    since: Instant,
+    simulcast: bool,
+    at_least: Duration,
+    window_from: Option<Duration>,
+    counted: Vec<Counted>,
+}
+
+impl Plan {
+    /// `None` without media.
+    pub(super) fn new(arguments: &Arguments) -> Result<Option<Self>, LadderError> {
+        if !arguments.media {
+            return Ok(None);
+        }
+        let offers = arguments.side == Side::Offer;
+        let ladder = arguments.ladder.as_deref().map(Ladder::open).transpose()?;
+        Ok(Some(Self {
+            sends: offers || !arguments.one_way,
+            receives: !offers || !arguments.one_way,
+            ladder,
+            simulcast: arguments.simulcast && !offers,
+            at_least: Duration::from_secs(arguments.media_seconds),
+            window_from: arguments.media_from.map(Duration::from_secs),
+        }))
+    }
+
+    /// Starts to send and to count on every transceiver.
+    pub(super) fn start(self, peer: &PeerConnection) -> Flows {
+        let Self {
+            sends,
+            receives,
+            mut ladder,
+            ..
+        } = self;
+        let mut counted = Vec::new();
+        for transceiver in peer.transceivers() {
+            let Some(kind) = transceiver.kind() else {
+                continue;
+            };
+            if sends {
+                match (kind, ladder.take()) {
+                    (Kind::Video, Some(ladder)) => {
+                        tokio::spawn(ladder::send(transceiver.clone(), ladder));
+                    }
+                    (_, other) => {
+                        ladder = other;
+                        tokio::spawn(send(transceiver.clone()));
+                    }
+                }
+            }
+            if receives {
+                let (count, counts) = watch::channel(Counts::default());
+                tokio::spawn(receive(transceiver.receiver(), kind, count));
+                counted.push(Counted { kind, counts });
+            }
+        }
+        Flows {
+            since: Instant::now(),
+            simulcast: self.simulcast,
+            at_least: self.at_least,
+            window_from: self.window_from,
+            counted,
+        }
+    }
+}
+
+impl Flows {
+    /// Waits for enough of everything, and for as long as was asked for, and notes it.
+    pub(super) async fn finish(self, peer: &PeerConnection, outcome: &mut Outcome) {
+        let window = async {
+            let from = self.window_from?;
+            tokio::time::sleep_until(self.since + from).await;
+            let window = Window::open(peer);
+            tokio::time::sleep_until(self.since + self.at_least).await;
+            Some(window.close(peer))
+        };
+        let counted = async {
+            for counted in self.counted {
+                counted.finish(self.simulcast, outcome).await;
+            }
+        };
+        let (window, ()) = tokio::join!(window, counted);
+        tokio::time::sleep_until(self.since + self.at_least).await;
+        if let Some(window) = window {
+            outcome.set("window", window);
+        }
+    }
 }
 
 impl Counted {
-    /// Waits for enough frames, of each stream of a simulcast where one is expected, `at_least` so
-    /// long since the start, and notes them.
-    pub(super) async fn finish(
-        mut self,
-        simulcast: bool,
-        at_least: Duration,
-        outcome: &mut Outcome,
-    ) {
+    /// Waits for enough frames, of each stream of a simulcast where one is expected, and notes
+    /// them.
+    async fn finish(mut self, simulcast: bool, outcome: &mut Outcome) {
         let (name, enough) = match self.kind {
             Kind::Audio => ("audio", ENOUGH.1),
             Kind::Video => ("video", ENOUGH.0),
@@ -94,7 +173,6 @@ impl Counted {
             .counts
             .wait_for(|counts| counts.are_enough(enough, simulcast));
         let in_time = matches!(timeout(PATIENCE, arrived).await, Ok(Ok(_)));
-        tokio::time::sleep_until(self.since + at_least).await;
         let counts = self.counts.borrow().clone();
         if !in_time {
             outcome.fail(&format!(

@@ -9,9 +9,12 @@
 
 mod clip;
 mod data;
+mod ladder;
 mod media;
 mod result;
+mod window;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -52,6 +55,17 @@ pub(crate) struct Arguments {
     /// With media, how long it is sent and counted at least.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "media")]
     media_seconds: u64,
+    /// With media: only the offerer sends it.
+    #[arg(long, requires = "media")]
+    one_way: bool,
+    /// With media: what came in the time from then on, and until `--media-seconds` are over, is
+    /// told as `window`.
+    #[arg(long, value_name = "SECONDS", requires = "media_seconds")]
+    media_from: Option<u64>,
+    /// With media: send the clips of this folder as pictures, at the rate that the path carries:
+    /// IVF files of VP8 at 30 pictures a second, which are the same scene at many rates.
+    #[arg(long, value_name = "DIR", requires = "media")]
+    ladder: Option<PathBuf>,
     /// With media: take a simulcast of the streams `q`, `h` and `f` as answerer, and offer to send
     /// one as offerer.
     #[arg(long, requires = "media")]
@@ -84,6 +98,9 @@ pub(crate) enum PeerError {
     /// The library refused.
     #[error(transparent)]
     Twocan(#[from] twocan::Error),
+    /// The clips of `--ladder` are no ladder.
+    #[error(transparent)]
+    Ladder(#[from] ladder::LadderError),
     /// Standard input or output failed.
     #[error("cannot read or write descriptions")]
     Io(#[from] std::io::Error),
@@ -126,6 +143,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), PeerError> {
 }
 
 async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
+    let plan = media::Plan::new(arguments)?;
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let mut configuration = Configuration {
         loopback_candidates: arguments.loopback,
@@ -147,7 +165,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     outcome.described();
     let longer = arguments.bulk.unwrap_or(0) + arguments.media_seconds;
     let limit = TIME_MAX + Duration::from_secs(longer);
-    let work = work(arguments, &peer, channel, &mut outcome);
+    let work = work(arguments, plan, &peer, channel, &mut outcome);
     if tokio::time::timeout(limit, work).await.is_err() {
         outcome.fail("not done in time");
     }
@@ -168,13 +186,17 @@ async fn offer(
 ) -> Result<DataChannel, PeerError> {
     let channel = peer.create_data_channel("echo", DataChannelInit::default())?;
     if arguments.media {
-        peer.add_transceiver(Kind::Audio, Direction::SendRecv, &["clip"])?;
+        let direction = match arguments.one_way {
+            true => Direction::SendOnly,
+            false => Direction::SendRecv,
+        };
+        peer.add_transceiver(Kind::Audio, direction, &["clip"])?;
         let send_encodings = match arguments.simulcast {
             true => media::RIDS.map(media::encoding).to_vec(),
             false => Vec::new(),
         };
         let video = TransceiverInit {
-            direction: Direction::SendRecv,
+            direction,
             streams: vec!["clip".to_owned()],
             send_encodings,
         };
@@ -194,7 +216,7 @@ async fn answer(
 ) -> Result<(), PeerError> {
     let description = read(input).await?;
     peer.set_remote_description(description)?;
-    if arguments.media {
+    if arguments.media && !arguments.one_way {
         for transceiver in peer.transceivers() {
             if let Some(kind) = transceiver.kind() {
                 peer.add_track(kind, &["clip"])?;
@@ -211,15 +233,12 @@ const CAUSE_WAIT: Duration = Duration::from_millis(200);
 /// Does this side's part, until it is done or fails.
 async fn work(
     arguments: &Arguments,
+    plan: Option<media::Plan>,
     peer: &PeerConnection,
     channel: Option<DataChannel>,
     outcome: &mut Outcome,
 ) {
-    let frames = if arguments.media {
-        media::start(peer)
-    } else {
-        Vec::new()
-    };
+    let media = plan.map(|plan| plan.start(peer));
     let (announced, mut announcements) = tokio::sync::mpsc::channel(4);
     let (failed, mut failures) = tokio::sync::mpsc::channel(4);
     tokio::spawn(watch(peer.clone(), announced, failed));
@@ -239,11 +258,8 @@ async fn work(
             (Side::Answer, None) => data::echo(&channel, arguments.pings, outcome).await?,
             (Side::Answer, Some(seconds)) => data::count(&channel, seconds, outcome).await?,
         }
-        // Three streams are expected of a peer that is told to send them.
-        let simulcast = arguments.simulcast && arguments.side == Side::Answer;
-        for counted in frames {
-            let at_least = Duration::from_secs(arguments.media_seconds);
-            counted.finish(simulcast, at_least, outcome).await;
+        if let Some(media) = media {
+            media.finish(peer, outcome).await;
         }
         Ok::<(), String>(())
     };
