@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use twocan_proto::negotiate::{Kind, TransceiverId};
 use twocan_wire::sdp::Direction;
-use twocan_wire::units::Bitrate;
 
 use super::encoder::Encoder;
-use super::{SOUND_LEN, ticks};
+use super::{Plan, SOUND_LEN, ticks};
 use crate::Call;
 
 /// What a caller sends, and when it was there, by times of capture.
@@ -30,7 +29,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(call: &mut Call, caller: usize, rate_max: Option<Bitrate>) -> Self {
+    pub(super) fn new(call: &mut Call, caller: usize, plan: &Plan) -> Self {
         let mut add = |kind| {
             let added = call.with(caller, |peer, _| {
                 peer.add_transceiver(kind, Direction::SendOnly, &["s"])
@@ -41,7 +40,7 @@ impl Flow {
             caller,
             audio: add(Kind::Audio),
             video: add(Kind::Video),
-            encoder: Encoder::new(rate_max),
+            encoder: Encoder::new(plan.rate_max, plan.key_frame_every),
             captured: BTreeMap::new(),
             said: BTreeMap::new(),
             bytes: 0,

@@ -46,6 +46,8 @@ pub struct Plan {
     pub bulk: bool,
     /// No picture takes more than this, whatever the path carries.
     pub rate_max: Option<Bitrate>,
+    /// Pictures from one key frame to the next that nobody asked for.
+    pub key_frame_every: Option<u32>,
     /// What else is to be different about each peer.
     pub adjust: fn(&mut Config),
 }
@@ -60,6 +62,7 @@ impl Plan {
             flows: 1,
             bulk: false,
             rate_max: None,
+            key_frame_every: None,
             adjust: |_| {},
         }
     }
@@ -115,7 +118,7 @@ impl Scene {
         };
         let mut call = Call::new(plan.seed, &setting);
         let flows: Vec<Flow> = (0..plan.flows)
-            .map(|pair| Flow::new(&mut call, 2 * pair, plan.rate_max))
+            .map(|pair| Flow::new(&mut call, 2 * pair, plan))
             .collect();
         let bulk = plan.bulk.then(|| {
             let caller = 2 * plan.flows;

@@ -219,6 +219,19 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "steady, a key frame every second",
+        special: nothing,
+        measure: |rig| {
+            let mut scene = Scene::new(&Plan {
+                key_frame_every: Some(30),
+                ..rig.plan(100)
+            });
+            scene.limit(Bitrate::kbps(2000), Duration::from_millis(300));
+            scene.run(BEFORE);
+            measure(&mut scene, 100)
+        },
+    },
+    Row {
         name: "fall from 3 to 0.5 Mbit/s, RTT 50 ms",
         special: |seconds| format!("target below 0.55 after {}", took(seconds)),
         measure: fall,

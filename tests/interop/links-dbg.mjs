@@ -1,0 +1,203 @@
+#!/usr/bin/env node
+// One-way calls over bad links between real ends, in network namespaces: browsers among themselves as the reference,
+// ours to them and they to ours. Needs root.
+//
+//   node tests/interop/links.mjs --ours target/debug/twocan --lab target/debug/twocan-lab [--browsers chromium,firefox]
+//        [--links steady,...] [--repeat N] [--table FILE] [--json FILE]
+//
+// Ends with `N rows, N behind the reference, N failed` alone on the last line; exit code 0 when no run failed.
+import { writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PEERS, notRunnable } from './catalog.mjs';
+import { Link } from './link.mjs';
+import { runPair, stopAll } from './pair.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** Figures are taken in this part of a call, in seconds after the descriptions were exchanged; events come at its beginning. */
+const FROM_S = 10;
+const TO_S = 40;
+/** How long browsers may take to start, and peers to say what they saw. */
+const BEYOND_MS = 45_000;
+const PINGS = 2;
+
+const HALF = { delay_ms: 50 };
+const STEADY = { ...HALF, rate_kbps: 2_000, queue_ms: 300 };
+const at = (s, right) => ({ s, change: { right } });
+
+/** `right` is the way of the media, `left` the way back; `events` change it. The links of docs/media.md, as far as they can be had here. */
+export const LINKS = {
+  'steady': { name: 'steady', right: STEADY, left: HALF },
+  'fall': { name: 'fall from 3 to 0.5 Mbit/s, RTT 50 ms', right: { delay_ms: 25, rate_kbps: 3_000, queue_ms: 300 }, left: { delay_ms: 25 }, events: [at(FROM_S, { delay_ms: 25, rate_kbps: 500, queue_ms: 300 })] },
+  'back': { name: 'from 0.5 to 3 Mbit/s, RTT 50 ms', right: { delay_ms: 25, rate_kbps: 500, queue_ms: 300 }, left: { delay_ms: 25 }, events: [at(FROM_S, { delay_ms: 25, rate_kbps: 3_000, queue_ms: 300 })] },
+  'narrow': { name: '500 kbit/s', right: { ...STEADY, rate_kbps: 500 }, left: HALF },
+  'loss5': { name: '5 % lost', right: { ...STEADY, loss_per_mille: 50 }, left: HALF },
+  'loss10': { name: '10 % lost', right: { ...STEADY, loss_per_mille: 100 }, left: HALF },
+  'loss20': { name: '20 % lost', right: { ...STEADY, loss_per_mille: 200 }, left: HALF },
+  'bursts': { name: '5 % lost in bursts', right: { ...STEADY, loss_per_mille: 50, bursts: true }, left: HALF },
+  'far': { name: 'RTT 400 ms', right: { ...STEADY, delay_ms: 200 }, left: { delay_ms: 200 } },
+  'jitter': { name: 'jitter of 30 ms', right: { ...STEADY, jitter_ms: 30 }, left: HALF },
+  'deep': { name: 'queue of 1 s', right: { ...STEADY, queue_ms: 1_000 }, left: HALF },
+  'shallow': { name: 'queue of 50 ms', right: { ...STEADY, queue_ms: 50 }, left: HALF },
+  'back-loss': { name: 'the way back loses 20 %', right: STEADY, left: { ...HALF, loss_per_mille: 200 } },
+  'blackout': { name: '4 s without any link', right: STEADY, left: HALF, events: [{ s: FROM_S, change: { right: { ...STEADY, blackout: true }, left: { ...HALF, blackout: true } } }, { s: FROM_S + 4, change: { right: STEADY, left: HALF } }] },
+};
+
+/** What may differ from the reference without being behind it: one run is not another. */
+const TOLERANCE = { use: 0.05, frames: 0.05, freezes: 2 };
+
+const options = parse(process.argv.slice(2));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
+
+const results = [];
+for (const browser of options.browsers) {
+  const reason = notRunnable(browser);
+  if (reason) {
+    console.log(`NOT RUN: ${browser}: ${reason}`);
+    continue;
+  }
+  for (const key of options.links) {
+    for (const [from, to] of (process.env.ONLY ? [process.env.ONLY.split(',')] : [[browser, browser], ['ours', browser], [browser, 'ours']])) {
+      const result = { browser, key, from, to, runs: [] };
+      for (let round = 0; round < options.repeat; round++) result.runs.push(await runOnce(LINKS[key], from, to, round + 1));
+      result.middle = middle(result.runs.filter((run) => run.ok));
+      results.push(result);
+      console.log(line(result));
+    }
+  }
+}
+const rows = compared(results);
+const table = markdown(rows);
+console.log(`\n${table}`);
+if (options.table) writeFileSync(options.table, table);
+if (options.json) writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
+const failed = results.filter((result) => result.runs.some((run) => !run.ok)).length;
+console.log(`${rows.length} rows, ${rows.filter((row) => row.behind.length > 0).length} behind the reference, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
+
+async function runOnce(conditions, from, to, seed) {
+  const link = await Link.open(options.lab, seed);
+  try {
+    link.change({ right: conditions.right, left: conditions.left });
+    let start = null;
+    const timers = [];
+    const exchanged = () => {
+      start = performance.now();
+      for (const event of conditions.events ?? []) timers.push(setTimeout(() => link.change(event.change), event.s * 1000));
+    };
+    const run = await runPair(side(from, 'offer', link.prefix('left')), side(to, 'answer', link.prefix('right')), {
+      pings: PINGS, codec: null, exchanged, deadlineMs: TO_S * 1000 + BEYOND_MS,
+      must: (name, result) => result.window ? null : 'nothing said about the window',
+    });
+    timers.forEach(clearTimeout);
+    if (!run.ok) return { ok: false, why: run.why };
+    return { ok: true, ...figures(link.reports, start, run.answer.window) };
+  } finally {
+    await link.close();
+  }
+}
+
+function side(name, role, prefix) {
+  const words = [role, '--media', '--one-way', '--pings', String(PINGS), '--media-from', String(FROM_S), '--media-seconds', String(TO_S)];
+  if (name === 'ours') return { name, ours: true, command: [...prefix, options.ours, 'peer', ...words, ...(role === 'offer' ? ['--ladder', resolve(here, 'ladder')] : [])] };
+  return { name, ours: false, command: [...prefix, ...PEERS[name].command, ...words, '--timeout', String(TO_S + 30)] };
+}
+
+/** What the link carried in the window, and what the receiver made of it. */
+function figures(reports, start, { seconds, video, audio }) {
+  const within = reports.filter(({ at }) => at >= start + FROM_S * 1000 && at <= start + TO_S * 1000);
+  const [first, last] = [within[0].right, within.at(-1).right];
+  const waits = within.map(({ right }) => right.queue_ms).sort((a, b) => a - b);
+  return {
+    kbps: ((last.bytes - first.bytes) * 8) / (TO_S - FROM_S) / 1000,
+    queue: waits[Math.floor(waits.length * 0.95)],
+    frames: video.frames_decoded / seconds,
+    freezes: (video.freezes * 60) / seconds,
+    frozen: video.frozen_seconds / seconds,
+    audioLost: audio.packets_lost / Math.max(1, audio.packets + audio.packets_lost),
+  };
+}
+
+/** Of each figure the median. */
+function middle(runs) {
+  if (runs.length === 0) return null;
+  const names = Object.keys(runs[0]).filter((name) => name !== 'ok');
+  return Object.fromEntries(names.map((name) => [name, runs.map((run) => run[name]).sort((a, b) => a - b)[runs.length >> 1]]));
+}
+
+/** Capacity in the window, in kbit/s: events change it at its beginning, or not at all. */
+function capacity({ right, events }) {
+  const last = events?.at(-1).change.right ?? right;
+  return last.rate_kbps;
+}
+
+function compared(results) {
+  const rows = [];
+  for (const result of results) {
+    if (result.from === result.to || !result.middle) continue;
+    const reference = results.find((other) => other.key === result.key && other.browser === result.browser && other.from === other.to)?.middle;
+    const { use, frames, freezes } = TOLERANCE;
+    const behind = !reference ? ['no reference'] : [
+      ...(result.middle.kbps < reference.kbps * (1 - use) ? ['use'] : []),
+      ...(result.middle.frames < reference.frames * (1 - frames) ? ['frames'] : []),
+      ...(result.middle.freezes > reference.freezes + freezes ? ['freezes'] : []),
+    ];
+    rows.push({ ...result, reference, behind });
+  }
+  return rows;
+}
+
+function percent(value) {
+  return `${Math.round(value * 100)} %`;
+}
+
+function cells({ key }, own) {
+  if (!own) return ['-', '-', '-', '-', '-'];
+  return [percent(own.kbps / capacity(LINKS[key])), `${own.queue.toFixed(0)} ms`, own.frames.toFixed(1), own.freezes.toFixed(1), percent(own.frozen)];
+}
+
+function line(result) {
+  const head = `${LINKS[result.key].name}: ${result.from} > ${result.to}`.padEnd(60);
+  const bad = result.runs.find((run) => !run.ok);
+  const [use, queue, frames, freezes, frozen] = cells(result, result.middle);
+  return `${head} use ${use}, queue ${queue}, ${frames} pictures/s, ${freezes} freezes/min, frozen ${frozen}${bad ? `  FAILED: ${bad.why}` : ''}`;
+}
+
+function markdown(rows) {
+  const lines = ['| link | call | in use | queue | pictures/s | freezes/min | frozen | behind in |', '|---|---|---|---|---|---|---|---|'];
+  let named = '';
+  for (const row of rows) {
+    const name = `${LINKS[row.key].name} ${row.browser}`;
+    if (name !== named) lines.push(`| ${LINKS[row.key].name} | ${row.browser} > ${row.browser} | ${cells(row, row.reference).join(' | ')} | |`);
+    named = name;
+    lines.push(`| | ${row.from} > ${row.to} | ${cells(row, row.middle).join(' | ')} | ${row.behind.join(', ')} |`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function parse(words) {
+  const options = { ours: null, lab: null, browsers: ['chromium'], links: Object.keys(LINKS), repeat: 1, table: null, json: null };
+  const usage = (why) => {
+    console.error(`${why}\nusage: links.mjs --ours TWOCAN --lab TWOCAN-LAB [--browsers chromium,firefox] [--links ${Object.keys(LINKS).join(',')}] [--repeat N] [--table FILE] [--json FILE]`);
+    process.exit(2);
+  };
+  const list = (text, allowed, name) => {
+    const chosen = String(text ?? '').split(',');
+    const unknown = chosen.find((each) => !allowed.includes(each));
+    return unknown === undefined ? chosen : usage(`${name}: ${unknown} is none of ${allowed.join(', ')}`);
+  };
+  for (let at = 0; at < words.length; at++) {
+    const value = () => words[++at] ?? usage(`${words[at - 1]} needs a value`);
+    if (words[at] === '--ours') options.ours = resolve(value());
+    else if (words[at] === '--lab') options.lab = resolve(value());
+    else if (words[at] === '--browsers') options.browsers = list(value(), ['chromium', 'firefox'], '--browsers');
+    else if (words[at] === '--links') options.links = list(value(), Object.keys(LINKS), '--links');
+    else if (words[at] === '--repeat') options.repeat = Math.max(1, Number(value()) || usage('--repeat needs a number'));
+    else if (words[at] === '--table') options.table = value();
+    else if (words[at] === '--json') options.json = value();
+    else usage(`unknown argument ${words[at]}`);
+  }
+  if (!options.ours || !options.lab) usage('--ours and --lab are needed');
+  return options;
+}
