@@ -30,6 +30,13 @@ const FULL: f64 = 0.9;
 /// If it then carries less than this part of the mean, the mean is out of date.
 const CHANGED: f64 = 0.7;
 
+/// The newest arrivals, in ms, that show what a burst was: a key frame is no longer at what pacing
+/// makes of it.
+const BURST: f64 = 60.0;
+/// How long a burst is remembered, in ms: the slope of the delay tells of it until its queue has
+/// drained, and a little longer.
+const REMEMBERED: f64 = 500.0;
+
 #[derive(Debug)]
 pub(super) struct AcknowledgedRate {
     /// In kbit/s, as are the deviations.
@@ -39,7 +46,6 @@ pub(super) struct AcknowledgedRate {
     window: f64,
     last: Option<RemoteTime>,
     recent: VecDeque<(RemoteTime, Instant, usize)>,
-    recent_len: usize,
 }
 
 impl Default for AcknowledgedRate {
@@ -51,7 +57,6 @@ impl Default for AcknowledgedRate {
             window: 0.0,
             last: None,
             recent: VecDeque::new(),
-            recent_len: 0,
         }
     }
 }
@@ -70,13 +75,20 @@ impl AcknowledgedRate {
     /// The rate in bit/s at which packets arrived lately, if the link was full: the mean follows
     /// a sudden change within a second only, which is too late to spare a queue.
     pub(super) fn full_rate(&mut self) -> Option<f64> {
-        let (first, last) = (self.recent.front()?, self.recent.back()?);
+        let last = self.recent.back()?;
+        let is_recent =
+            |packet: &&(RemoteTime, Instant, usize)| last.0.ms_since(packet.0) <= RECENT;
+        let recent = self.recent.iter().rev().take_while(is_recent);
+        let (mut count, mut len, mut first) = (0, 0, last);
+        for packet in recent {
+            (count, len, first) = (count + 1, len + packet.2, packet);
+        }
         let received_for = last.0.ms_since(first.0);
         let sent_for = ms_between(first.1, last.1);
-        if self.recent.len() < RECENT_PACKETS_MIN || received_for < RECENT_MIN {
+        if count < RECENT_PACKETS_MIN || received_for < RECENT_MIN {
             return None;
         }
-        let rate = (self.recent_len - first.2) as f64 * 8000.0 / received_for;
+        let rate = (len - first.2) as f64 * 8000.0 / received_for;
         if sent_for > FULL * received_for {
             return None;
         }
@@ -84,6 +96,42 @@ impl AcknowledgedRate {
             self.expect_change();
         }
         Some(rate)
+    }
+
+    /// The rates in bit/s at which the fastest burst among the newest packets was sent and arrived.
+    pub(super) fn burst_rates(&self) -> Option<(f64, f64)> {
+        let mut fastest: Option<(f64, f64)> = None;
+        let mut len = 0;
+        let mut from = 0;
+        for (to, last) in self.recent.iter().enumerate() {
+            len += last.2;
+            // The first packet of a window only says when it began.
+            while let Some(first) = self.recent.get(from) {
+                let next = self.recent.get(from + 1);
+                let is_enough = |next: &(RemoteTime, Instant, usize)| {
+                    to - from > RECENT_PACKETS_MIN && last.0.ms_since(next.0) >= BURST
+                };
+                if !next.is_some_and(is_enough) {
+                    break;
+                }
+                len -= first.2;
+                from += 1;
+            }
+            let Some(first) = self.recent.get(from) else {
+                break;
+            };
+            let received_for = last.0.ms_since(first.0);
+            if to - from < RECENT_PACKETS_MIN || received_for < BURST {
+                continue;
+            }
+            let bits = (len - first.2) as f64 * 8000.0;
+            let sent_for = ms_between(first.1, last.1).max(1.0);
+            let rates = (bits / sent_for, bits / received_for);
+            if fastest.is_none_or(|fastest| rates.0 > fastest.0) {
+                fastest = Some(rates);
+            }
+        }
+        fastest
     }
 
     /// Takes the next packet by arrival.
@@ -128,13 +176,11 @@ impl AcknowledgedRate {
 
     fn push_recent(&mut self, received: RemoteTime, sent: Instant, len: usize) {
         self.recent.push_back((received, sent, len));
-        self.recent_len += len;
-        while let Some((at, _, oldest)) = self.recent.front() {
-            let is_recent = received.ms_since(*at) <= RECENT;
+        while let Some((at, ..)) = self.recent.front() {
+            let is_recent = received.ms_since(*at) <= REMEMBERED;
             if is_recent && self.recent.len() <= RECENT_PACKETS_MAX {
                 break;
             }
-            self.recent_len -= oldest;
             self.recent.pop_front();
         }
     }
@@ -216,6 +262,31 @@ mod tests {
         let before = rate.rate();
         rate.bridge(RemoteTime(0), &[(origin, 1250)], false);
         assert_eq!(rate.rate(), before);
+    }
+
+    #[test]
+    fn a_burst_is_found_among_the_newest_packets() {
+        let origin = instant();
+        let mut rate = AcknowledgedRate::default();
+        run(&mut rate, origin, 0, 10);
+        let (sent, received) = rate.burst_rates().unwrap();
+        assert!((sent - 1e6).abs() < 2e5 && (received - 1e6).abs() < 2e5);
+        // Twenty packets at 5 Mbit/s, which the link carries at 2.
+        for number in 0..20 {
+            let sent = origin + Duration::from_millis(1000 + 2 * number);
+            rate.push(
+                RemoteTime(1_000_000 + 5_000 * number as i64),
+                sent,
+                1250,
+                false,
+            );
+        }
+        let (sent, received) = rate.burst_rates().unwrap();
+        assert!((sent - 5e6).abs() < 1e5, "{sent}");
+        assert!((received - 2e6).abs() < 1e5, "{received}");
+        run(&mut rate, origin, 1100, 10);
+        let (sent, _) = rate.burst_rates().unwrap();
+        assert!(sent < 1.5e6, "remembered for too long: {sent}");
     }
 
     #[test]

@@ -22,6 +22,10 @@ use crate::time::Deadline;
 /// Media goes at this multiple of the target, so that a frame does not take its whole interval.
 const PACING: f64 = 2.5;
 
+/// What is sent at more than this multiple of the target is a burst: the pictures of a constant
+/// rate alone, at [`PACING`], seem up to 1.3 times as much over a short time.
+const BURST_SENT: f64 = 1.5;
+
 /// Probes go up to this rate where the application states no maximum, in bit/s.
 const PROBE_MAX: f64 = 5e6;
 
@@ -399,6 +403,7 @@ impl CongestionControl {
         if usage == Usage::Over {
             let full = self.acknowledged.full_rate();
             let arrives = acknowledged.map(|mean| full.map_or(mean, |full| full.min(mean)));
+            let arrives = arrives.map(|arrives| arrives.max(self.burst_arrived()));
             match arrives {
                 Some(arrives) if self.aimd.may_decrease(now, rtt, arrives) => {
                     self.aimd.update(now, usage, Some(arrives), rtt);
@@ -421,6 +426,15 @@ impl CongestionControl {
             None => {
                 self.aimd.update(now, usage, acknowledged, rtt);
             }
+        }
+    }
+
+    /// At which rate packets arrive that went much faster than the target: a large frame, whose
+    /// queue tells of the link at that rate, and not at the target.
+    fn burst_arrived(&self) -> f64 {
+        match self.acknowledged.burst_rates() {
+            Some((sent, received)) if sent > BURST_SENT * self.target => received,
+            _ => 0.0,
         }
     }
 
