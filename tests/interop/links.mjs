@@ -3,7 +3,7 @@
 // ours to them and they to ours. Needs root.
 //
 //   node tests/interop/links.mjs --ours target/debug/twocan --lab target/debug/twocan-lab [--browsers chromium,firefox]
-//        [--links steady,...] [--repeat N] [--table FILE] [--json FILE]
+//        [--links steady,...] [--repeat N] [--page FILE] [--json FILE]
 //
 // Ends with `N rows, N behind the reference, N failed` alone on the last line; exit code 0 when no run failed.
 import { writeFileSync } from 'node:fs';
@@ -47,6 +47,21 @@ export const LINKS = {
 /** What may differ from the reference without being behind it: one run is not another. */
 const TOLERANCE = { use: 0.05, frames: 0.05, freezes: 2 };
 
+const PAGE = `# Calls over bad links, with browsers
+
+One-way calls between two network namespaces, whose packets pass a link of the simulator: \`cargo xtask links\` writes
+this page. The source obeys the target rate: ours switches between clips of one scene at 15 rates (\`tests/interop/ladder\`),
+a browser encodes a noisy canvas of the same size, at most at the same 3 Mbit/s; both send Opus as well. VP8, 640x360, 30
+pictures a second. A link of 2 Mbit/s, a round trip of 100 ms and a queue of 300 ms, but for what a row says; what changes
+changes at ${FROM_S} s, and figures are of the time from ${FROM_S} s to ${TO_S} s after the descriptions were exchanged.
+
+- *in use*: the part of the link's capacity that is taken, headers included.
+- *queue*: the waiting time at the link that 95 of 100 moments do not exceed.
+- *pictures/s*, *freezes/min*, *frozen*: \`framesDecoded\`, \`freezeCount\` and \`totalFreezesDuration\` of webrtc-stats at the
+  receiver. Ours decodes nothing: it counts what could be decoded, as it comes.
+- *behind in*: where the row is behind the browser among itself, by more than 5 % or two freezes a minute.
+`;
+
 const options = parse(process.argv.slice(2));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
 
@@ -70,7 +85,7 @@ for (const browser of options.browsers) {
 const rows = compared(results);
 const table = markdown(rows);
 console.log(`\n${table}`);
-if (options.table) writeFileSync(options.table, table);
+if (options.page) writeFileSync(options.page, `${PAGE}\n${table}\nRuns of each: ${options.repeat}; the figures are medians.\n`);
 if (options.json) writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
 const failed = results.filter((result) => result.runs.some((run) => !run.ok)).length;
 console.log(`${rows.length} rows, ${rows.filter((row) => row.behind.length > 0).length} behind the reference, ${failed} failed`);
@@ -177,9 +192,9 @@ function markdown(rows) {
 }
 
 function parse(words) {
-  const options = { ours: null, lab: null, browsers: ['chromium'], links: Object.keys(LINKS), repeat: 1, table: null, json: null };
+  const options = { ours: null, lab: null, browsers: ['chromium'], links: Object.keys(LINKS), repeat: 1, page: null, json: null };
   const usage = (why) => {
-    console.error(`${why}\nusage: links.mjs --ours TWOCAN --lab TWOCAN-LAB [--browsers chromium,firefox] [--links ${Object.keys(LINKS).join(',')}] [--repeat N] [--table FILE] [--json FILE]`);
+    console.error(`${why}\nusage: links.mjs --ours TWOCAN --lab TWOCAN-LAB [--browsers chromium,firefox] [--links ${Object.keys(LINKS).join(',')}] [--repeat N] [--page FILE] [--json FILE]`);
     process.exit(2);
   };
   const list = (text, allowed, name) => {
@@ -194,7 +209,7 @@ function parse(words) {
     else if (words[at] === '--browsers') options.browsers = list(value(), ['chromium', 'firefox'], '--browsers');
     else if (words[at] === '--links') options.links = list(value(), Object.keys(LINKS), '--links');
     else if (words[at] === '--repeat') options.repeat = Math.max(1, Number(value()) || usage('--repeat needs a number'));
-    else if (words[at] === '--table') options.table = value();
+    else if (words[at] === '--page') options.page = value();
     else if (words[at] === '--json') options.json = value();
     else usage(`unknown argument ${words[at]}`);
   }

@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `media`, `interop`, `fuzz`.
+//! Developer commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `media`, `interop`, `links`, `nats`,
+//! `fuzz`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 
@@ -21,6 +22,10 @@ cargo xtask COMMAND
   bench [NAME…]    ours beside its peers, as ratios in one run
   media [SEEDS]    docs/media.md: calls over links of many kinds, simulated
   interop [ARG…]   the interop matrix (tests/interop/run.mjs) against this build
+  links [ARG…]     docs/links.md: one-way calls over bad links between real ends, browsers' own as
+                   the reference (tests/interop/links.mjs; Linux, root)
+  nats [ARG…]      docs/nats.md: every peer through address translators of the kernel
+                   (tests/interop/nats.mjs; Linux, root)
   fuzz [SECONDS]   every fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
 ";
 
@@ -38,6 +43,8 @@ fn main() -> ExitCode {
         "bench" => suite::bench(&root, rest),
         "media" => suite::media(&root, rest),
         "interop" => suite::interop(&root, rest),
+        "links" => suite::links(&root, rest),
+        "nats" => suite::nats(&root, rest),
         "fuzz" => suite::fuzz(&root, rest),
         _ => {
             print!("{HELP}");

@@ -101,6 +101,33 @@ pub(crate) fn interop(root: &Path, rest: &[String]) -> bool {
     matrix(root, true, &rest) == Outcome::Passed
 }
 
+/// Writes the page about links between real ends.
+pub(crate) fn links(root: &Path, rest: &[String]) -> bool {
+    let packages = ["build", "-p", "twocan-server", "-p", "twocan-lab"];
+    let lab = root.join("target/debug/twocan-lab");
+    let lab = lab.to_string_lossy();
+    let own = ["--lab", &lab, "--page", "docs/links.md"];
+    real_ends(root, &packages, "tests/interop/links.mjs", &own, rest)
+}
+
+/// Writes the page about translators of the kernel.
+pub(crate) fn nats(root: &Path, rest: &[String]) -> bool {
+    let packages = ["build", "-p", "twocan-server"];
+    let own = ["--page", "docs/nats.md"];
+    real_ends(root, &packages, "tests/interop/nats.mjs", &own, rest)
+}
+
+fn real_ends(root: &Path, build: &[&str], script: &str, own: &[&str], rest: &[String]) -> bool {
+    if run(root, "cargo", build) != Outcome::Passed || !tools::interop(root, &["full"]) {
+        return false;
+    }
+    let ours = binary(root).to_string_lossy().into_owned();
+    let mut arguments = vec![script, "--ours", ours.as_str()];
+    arguments.extend_from_slice(own);
+    arguments.extend(rest.iter().map(String::as_str));
+    run(root, "node", &arguments) == Outcome::Passed
+}
+
 /// Every fuzz target for some seconds.
 pub(crate) fn fuzz(root: &Path, rest: &[String]) -> bool {
     let seconds = rest

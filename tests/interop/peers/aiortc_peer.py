@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from av import VideoFrame
 
@@ -44,11 +45,17 @@ class MovingStripes(VideoStreamTrack):
         return frame
 
 
+def ice_server(text):
+    """The form that ours has, turn:USER:PASSWORD@HOST, in the W3C's."""
+    scheme, user, password, host = re.fullmatch(r"(\w+):(?:([^:@]*):([^@]*)@)?(.*)", text).groups()
+    return RTCIceServer(urls=f"{scheme}:{host}", username=user, credential=password)
+
+
 class Peer:
     def __init__(self, options):
         self.options = options
         # Without a configuration aiortc asks a public STUN server.
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[ice_server(text) for text in options.ice_server]))
         self.frames = {"audio": 0, "video": 0}
         self.size = None
         self.echoed = 0

@@ -20,6 +20,7 @@ def parse_options():
     parser.add_argument("--media", action="store_true")
     parser.add_argument("--video", choices=["vp8", "h264"], default="vp8")
     parser.add_argument("--pings", type=int, default=200)
+    parser.add_argument("--ice-server", action="append", default=[])
     parser.add_argument("--timeout", type=float, default=40)
     return parser.parse_args()
 

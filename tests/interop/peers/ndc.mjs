@@ -7,7 +7,7 @@ main(async (options) => {
   const { RTCPeerConnection } = load('node-datachannel/polyfill');
   if (options.media) throw new Error('node-datachannel: media is not supported by this peer');
   return new Peer({
-    connection: () => new RTCPeerConnection({ iceServers: [] }),
+    connection: () => new RTCPeerConnection({ iceServers: options.iceServers }),
     transport: (pc) => {
       const pair = pc.sctp?.transport?.iceTransport?.getSelectedCandidatePair?.();
       const candidate = (from) => from && { address: from.address, port: from.port, type: from.type, protocol: from.protocol };

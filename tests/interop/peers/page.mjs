@@ -41,7 +41,7 @@ async function addOneWay(pc, { role }) {
 }
 
 const stack = {
-  connection: () => new RTCPeerConnection({ iceServers: [] }),
+  connection: (options) => new RTCPeerConnection({ iceServers: options.iceServers }),
   async addMedia(pc, options) {
     if (options.oneWay) return addOneWay(pc, options);
     const simulcast = options.simulcast && options.role === 'offer';

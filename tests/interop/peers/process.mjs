@@ -1,7 +1,7 @@
 // One peer as one process, for the stacks that run in Node and for the browsers driven from it.
 //
 //   PEER offer|answer [--media] [--simulcast] [--video vp8|h264] [--repair ulpfec|flexfec|red|ccfb] [--pings N] [--timeout SECONDS]
-//        [--one-way] [--media-from SECONDS --media-seconds SECONDS]
+//        [--ice-server URL]... [--one-way] [--media-from SECONDS --media-seconds SECONDS]
 //
 // Its description is one JSON line on stdout, the other side's one JSON line on stdin, then `RESULT {json}`. After
 // that it keeps echoing and sending media until stdin ends (or for HOLD_MS), so that the other side can finish too.
@@ -23,9 +23,9 @@ export const tools = resolve(process.env.TWOCAN_TOOLS ?? resolve(here, '../../..
 export const load = createRequire(resolve(tools, 'package.json'));
 
 export function parseOptions(words) {
-  const options = { role: words[0], media: false, simulcast: false, video: 'vp8', repair: null, oneWay: false, window: null, pings: 200, timeoutMs: 40_000 };
+  const options = { role: words[0], media: false, simulcast: false, video: 'vp8', repair: null, oneWay: false, window: null, iceServers: [], pings: 200, timeoutMs: 40_000 };
   const usage = (why) => {
-    console.error(`${why}\nusage: offer|answer [--media] [--simulcast] [--video vp8|h264] [--pings N] [--timeout SECONDS] [--one-way] [--media-from SECONDS --media-seconds SECONDS]`);
+    console.error(`${why}\nusage: offer|answer [--media] [--simulcast] [--video vp8|h264] [--pings N] [--timeout SECONDS] [--ice-server URL] [--one-way] [--media-from SECONDS --media-seconds SECONDS]`);
     process.exit(2);
   };
   const number = (text, name) => (Number(text) > 0 ? Number(text) : usage(`${name} needs a number above zero`));
@@ -35,6 +35,7 @@ export function parseOptions(words) {
     else if (words[at] === '--simulcast') options.simulcast = true;
     else if (words[at] === '--video' && ['vp8', 'h264'].includes(words[at + 1])) options.video = words[++at];
     else if (words[at] === '--repair' && ['ulpfec', 'flexfec', 'red', 'ccfb'].includes(words[at + 1])) options.repair = words[++at];
+    else if (words[at] === '--ice-server') options.iceServers.push(iceServer(words[++at] ?? usage('--ice-server needs a URL')));
     else if (words[at] === '--one-way') options.oneWay = true;
     else if (words[at] === '--media-from') options.window = { ...options.window, from: number(words[++at], '--media-from') };
     else if (words[at] === '--media-seconds') options.window = { ...options.window, to: number(words[++at], '--media-seconds') };
@@ -43,6 +44,12 @@ export function parseOptions(words) {
     else usage(`unknown argument ${words[at]}`);
   }
   return options;
+}
+
+/** The form that ours has, `turn:USER:PASSWORD@HOST…`, in the W3C's. */
+function iceServer(text) {
+  const [, scheme, username, credential, host] = /^(\w+):(?:([^:@]*):([^@]*)@)?(.*)$/.exec(text);
+  return username === undefined ? { urls: text } : { urls: `${scheme}:${host}`, username, credential };
 }
 
 /** Runs the peer that `make(options)` gives: `offer`, `answer(remote)`, `accept(remote)`, `run`, `close`. */

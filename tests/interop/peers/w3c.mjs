@@ -47,7 +47,7 @@ function median(values) {
 export class Peer {
   /**
    * `stack` is what differs between implementations:
-   * `connection()` makes an RTCPeerConnection; `gatheringMs` bounds the wait for candidates;
+   * `connection(options)` makes an RTCPeerConnection; `gatheringMs` bounds the wait for candidates;
    * `addMedia(pc)` starts sending (absent: data only); `media(pc)` and `transport(pc)` report, see below.
    */
   constructor(stack, options) {
@@ -58,7 +58,7 @@ export class Peer {
     this.error = null;
     this.openMs = null;
     this.roundTrips = [];
-    this.pc = stack.connection();
+    this.pc = stack.connection(options);
     // A `let`-free promise pair: `failed` rejects from callbacks, `run` races it.
     this.failed = new Promise((_, reject) => { this.fail = (why) => reject(new Error(why)); });
     this.failed.catch(() => {});

@@ -46,7 +46,7 @@ main(async (options) => {
   return new Peer({
     // Its gathering takes 5 s to be complete, but host candidates are there at once.
     gatheringMs: 300,
-    connection: () => new RTCPeerConnection({ iceServers: [], codecs: { audio: [useOPUS()], video: [useVP8()] } }),
+    connection: () => new RTCPeerConnection({ iceServers: options.iceServers, codecs: { audio: [useOPUS()], video: [useVP8()] } }),
     addMedia(pc) {
       const audio = new MediaStreamTrack({ kind: 'audio' });
       const video = new MediaStreamTrack({ kind: 'video' });

@@ -35,7 +35,7 @@ main(async (options) => {
   };
 
   return new Peer({
-    connection: () => new wrtc.RTCPeerConnection({ iceServers: [], sdpSemantics: 'unified-plan' }),
+    connection: () => new wrtc.RTCPeerConnection({ iceServers: options.iceServers, sdpSemantics: 'unified-plan' }),
     addMedia(pc) {
       const stream = new wrtc.MediaStream();
       const audio = new RTCAudioSource();

@@ -83,11 +83,28 @@ type result struct {
 	Video  *counts  `json:"video,omitempty"`
 }
 
+// As ours has them on its command line.
+type iceServers []webrtc.ICEServer
+
+func (s *iceServers) String() string { return fmt.Sprint(len(*s)) }
+
+func (s *iceServers) Set(text string) error {
+	server := webrtc.ICEServer{URLs: []string{text}}
+	scheme, rest, _ := strings.Cut(text, ":")
+	if user, host, found := strings.Cut(rest, "@"); found {
+		name, password, _ := strings.Cut(user, ":")
+		server = webrtc.ICEServer{URLs: []string{scheme + ":" + host}, Username: name, Credential: password}
+	}
+	*s = append(*s, server)
+	return nil
+}
+
 type peer struct {
-	role  string
-	pings int
-	media bool
-	pc    *webrtc.PeerConnection
+	servers []webrtc.ICEServer
+	role    string
+	pings   int
+	media   bool
+	pc      *webrtc.PeerConnection
 	// One word when the test is over: nil, or why it failed. Later words are dropped.
 	over        chan error
 	remoteSetAt time.Time
@@ -112,9 +129,11 @@ func main() {
 	pings := flags.Int("pings", 200, "messages")
 	timeout := flags.Float64("timeout", 40, "seconds")
 	video := flags.String("video", "vp8", "vp8 only")
+	servers := iceServers{}
+	flags.Var(&servers, "ice-server", "stun:HOST or turn:USER:PASSWORD@HOST; may be repeated")
 	_ = flags.Parse(os.Args[2:])
 
-	p := &peer{role: os.Args[1], pings: *pings, media: *withMedia, over: make(chan error, 1), received: map[string]*counts{"audio": {}, "video": {}}}
+	p := &peer{role: os.Args[1], servers: servers, pings: *pings, media: *withMedia, over: make(chan error, 1), received: map[string]*counts{"audio": {}, "video": {}}}
 	lines := bufio.NewReader(os.Stdin)
 	err := error(nil)
 	if *video != "vp8" {
@@ -160,7 +179,7 @@ func (p *peer) connect(lines *bufio.Reader) error {
 	if err := codecs.RegisterDefaultCodecs(); err != nil {
 		return err
 	}
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(engine), webrtc.WithMediaEngine(codecs)).NewPeerConnection(webrtc.Configuration{})
+	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(engine), webrtc.WithMediaEngine(codecs)).NewPeerConnection(webrtc.Configuration{ICEServers: p.servers})
 	if err != nil {
 		return err
 	}
