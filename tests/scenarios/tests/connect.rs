@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use twocan_proto::channel::ChannelInit;
 use twocan_proto::negotiate::Kind;
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
@@ -18,6 +19,44 @@ fn connects(name: &str, setting: &Setting, limit: Duration) {
         call.offer(0);
         let connected = call.run_until(limit, Call::is_connected);
         assert!(connected, "{name}, seed {seed}, {}", call.explain());
+    }
+}
+
+#[test]
+fn a_lite_agent_in_the_open_is_reached_by_everybody_whoever_offers() {
+    let nats = [
+        None,
+        Some(NatConfig::FULL_CONE),
+        Some(NatConfig::PORT_RESTRICTED),
+        Some(NatConfig::SYMMETRIC),
+        // By TCP, on which it listens.
+        Some(NatConfig::BLOCKED),
+    ];
+    for nat in nats {
+        for offerer in [0, 1] {
+            for seed in seeds() {
+                let setting = Setting {
+                    nats: [nat, None],
+                    adjust_callee: |config| config.ice.lite = true,
+                    ..Setting::default()
+                };
+                let mut call = Call::new(seed, &setting);
+                call.with(offerer, |peer, _| {
+                    peer.create_data_channel(ChannelInit::default())
+                })
+                .unwrap();
+                call.offer(offerer);
+                let connected = call.run_until(Duration::from_secs(10), Call::is_connected);
+                assert!(connected, "seed {seed}, {nat:?}: {}", call.explain());
+                // Longer than consent lasts without the other side's checks.
+                call.run_for(Duration::from_secs(40));
+                assert!(
+                    call.is_connected(),
+                    "seed {seed}, {nat:?}: {}",
+                    call.explain()
+                );
+            }
+        }
     }
 }
 
