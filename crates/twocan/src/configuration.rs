@@ -20,6 +20,9 @@ pub struct Configuration {
     /// `iceTransportPolicy`: with `Relay` nothing but TURN servers is used, and the other side learns
     /// none of our own addresses. Default all.
     pub ice_transport_policy: IceTransportPolicy,
+    /// `iceCandidatePoolSize`: with any but 0, addresses are gathered before the first local
+    /// description, which then has them at once. Default 0.
+    pub ice_candidate_pool_size: u8,
     /// Our certificate. Default: a fresh one, valid for 30 days.
     pub certificate: Option<Certificate>,
     /// Also gather loopback addresses. Default no: browsers ignore them.

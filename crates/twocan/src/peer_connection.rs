@@ -118,6 +118,7 @@ impl PeerConnection {
         config.stun_servers = servers.stun;
         config.turn_servers = servers.turn;
         config.ice_transport_policy = configuration.ice_transport_policy;
+        config.ice_candidate_pool_size = configuration.ice_candidate_pool_size;
         config.ice_transports = configuration.ice_transports;
         config.ice.lite = configuration.ice_lite;
         config.ice.external_addresses = configuration.external_addresses;

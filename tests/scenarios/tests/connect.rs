@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use twocan_proto::channel::ChannelInit;
+use twocan_proto::ice::GatheringState;
 use twocan_proto::negotiate::Kind;
+use twocan_proto::peer::Event;
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
 use twocan_wire::sdp::Direction;
@@ -114,5 +116,47 @@ fn through_every_pair_of_translators_that_allows_it() {
             let name = format!("{caller:?} and {callee:?}");
             connects(&name, &setting, Duration::from_secs(8));
         }
+    }
+}
+
+#[test]
+fn a_pool_has_candidates_ready_and_tells_them_with_the_description() {
+    for (size, expected) in [(0, false), (3, true)] {
+        let setting = Setting {
+            nats: [Some(NatConfig::PORT_RESTRICTED), None],
+            stun: true,
+            adjust: match size {
+                0 => |_| {},
+                _ => |config| config.ice_candidate_pool_size = 3,
+            },
+            ..Setting::default()
+        };
+        let mut call = Call::new(1, &setting);
+        call.with(0, |peer, _| {
+            peer.create_data_channel(ChannelInit::default())
+        })
+        .unwrap();
+        call.run_for(Duration::from_secs(1));
+        let told = |call: &Call| {
+            let mut events = call.events[0].iter();
+            events
+                .any(|event| matches!(event, Event::IceCandidate(_) | Event::IceGatheringState(_)))
+        };
+        assert!(!told(&call));
+        assert_eq!(call.peer(0).ice_gathering_state(), GatheringState::New);
+        call.offer(0);
+        let offer = call.peer(0).local_description().unwrap().sdp;
+        let has = ["typ host", "typ srflx", "a=end-of-candidates"].map(|own| offer.contains(own));
+        // A host has its own addresses as soon as it asks for them.
+        assert_eq!(has, [true, expected, expected], "{offer}");
+        assert!(told(&call));
+        let connected = call.run_until(Duration::from_secs(5), Call::is_connected);
+        assert!(connected, "{}", call.explain());
+        let states = call.events[0].iter().filter_map(|event| match event {
+            Event::IceGatheringState(state) => Some(*state),
+            _ => None,
+        });
+        let all = [GatheringState::Gathering, GatheringState::Complete];
+        assert_eq!(states.collect::<Vec<_>>(), all);
     }
 }

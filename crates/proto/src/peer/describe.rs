@@ -153,6 +153,7 @@ impl Peer {
         self.apply(now, before, plan);
         if kind != SdpType::Rollback {
             self.gather(now);
+            self.empty_pool(now);
         }
         self.settle(now);
         Ok(())

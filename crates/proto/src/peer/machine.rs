@@ -78,6 +78,9 @@ pub struct Peer {
     pub(super) streams: Vec<SocketId>,
     pub(super) socket_ids: u32,
     pub(super) gathering: bool,
+    /// Gathered before a local description, and told with it (`iceCandidatePoolSize`).
+    pub(super) pooled: Vec<ice::Event>,
+    pub(super) pools: bool,
     lookups: Vec<(String, Wanted)>,
     pub(super) requests: VecDeque<Request>,
     pub(super) events: VecDeque<Event>,
@@ -146,6 +149,8 @@ impl Peer {
             streams: Vec::new(),
             socket_ids: 0,
             gathering: false,
+            pooled: Vec::new(),
+            pools: config.ice_candidate_pool_size > 0,
             lookups: Vec::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
@@ -183,6 +188,8 @@ impl Peer {
         }
         if self.gathering {
             self.bind_interfaces();
+        } else if self.pools && !self.interfaces.is_empty() {
+            self.gather(now);
         }
         self.settle(now);
     }
@@ -334,7 +341,11 @@ impl Peer {
 
     /// `iceGatheringState`.
     pub fn ice_gathering_state(&self) -> ice::GatheringState {
-        self.transport.ice.gathering_state()
+        match self.pools {
+            // What is pooled belongs to no transport yet.
+            true => ice::GatheringState::New,
+            false => self.transport.ice.gathering_state(),
+        }
     }
 
     /// What was dropped or refused in all parts, by reason.
@@ -360,35 +371,8 @@ impl Peer {
         self.transport.settle(now);
         self.settle_relays(now);
         while let Some(event) = self.transport.ice.poll_event() {
-            match event {
-                ice::Event::LocalCandidate(candidate) => self.signal_candidate(&candidate),
-                ice::Event::Gathering(state) => {
-                    if state == ice::GatheringState::Complete {
-                        self.signal_end_of_candidates();
-                    }
-                    self.events.push_back(Event::IceGatheringState(state));
-                }
-                ice::Event::ServerFailed {
-                    local,
-                    server,
-                    refusal,
-                } => {
-                    let known = self.stun_urls.iter().find(|(known, _)| *known == server);
-                    if let Some(url) = known.map(|(_, url)| url.clone()) {
-                        self.server_failed(&url, Some(local), refusal);
-                    }
-                }
-                ice::Event::State(state) => {
-                    self.events.push_back(Event::IceConnectionState(state));
-                    if state == ice::State::Failed {
-                        self.events.push_back(Event::Failed(PeerFailure::Ice));
-                    }
-                }
-                ice::Event::Route(route) => {
-                    tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
-                }
-                ice::Event::Open(wanted) => self.open_tcp(now, wanted),
-                ice::Event::Close(path) => self.close_tcp(path),
+            if let Some(event) = self.pool(event) {
+                self.take_ice_event(now, event);
             }
         }
         self.settle_tcp();
@@ -398,6 +382,39 @@ impl Peer {
         }
         self.update_connection_state();
         self.check_negotiation_needed();
+    }
+
+    pub(super) fn take_ice_event(&mut self, now: Now, event: ice::Event) {
+        match event {
+            ice::Event::LocalCandidate(candidate) => self.signal_candidate(&candidate),
+            ice::Event::Gathering(state) => {
+                if state == ice::GatheringState::Complete {
+                    self.signal_end_of_candidates();
+                }
+                self.events.push_back(Event::IceGatheringState(state));
+            }
+            ice::Event::ServerFailed {
+                local,
+                server,
+                refusal,
+            } => {
+                let known = self.stun_urls.iter().find(|(known, _)| *known == server);
+                if let Some(url) = known.map(|(_, url)| url.clone()) {
+                    self.server_failed(&url, Some(local), refusal);
+                }
+            }
+            ice::Event::State(state) => {
+                self.events.push_back(Event::IceConnectionState(state));
+                if state == ice::State::Failed {
+                    self.events.push_back(Event::Failed(PeerFailure::Ice));
+                }
+            }
+            ice::Event::Route(route) => {
+                tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
+            }
+            ice::Event::Open(wanted) => self.open_tcp(now, wanted),
+            ice::Event::Close(path) => self.close_tcp(path),
+        }
     }
 
     /// W3C webrtc-pc §4.7.3: said once, until a negotiation has settled it.

@@ -61,6 +61,10 @@ pub struct Config {
     pub turn_servers: Vec<TurnServer>,
     /// Which candidates are used. Default all.
     pub ice_transport_policy: IceTransportPolicy,
+    /// `iceCandidatePoolSize`: with any but 0, addresses are gathered before the first local
+    /// description, and told with it. All sections share one transport, so one is gathered for. Default
+    /// 0.
+    pub ice_candidate_pool_size: u8,
     /// Over which protocols checks and data go. Default both.
     pub ice_transports: IceTransports,
     /// Audio codecs, the preferred one first.
@@ -90,6 +94,7 @@ impl Config {
             stun_servers: Vec::new(),
             turn_servers: Vec::new(),
             ice_transport_policy: IceTransportPolicy::All,
+            ice_candidate_pool_size: 0,
             ice_transports: IceTransports::default(),
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),

@@ -76,6 +76,9 @@ impl Outcome {
                 "retransmitted_packets_received": received(|own| own.retransmitted_packets_received),
             }),
         );
+        let pairs = stats.candidate_pairs.iter();
+        let checks: u64 = pairs.map(|pair| pair.checks.requests_sent).sum();
+        self.set("checks_sent", checks);
         let route = stats.transport.selected_route;
         self.set(
             "pair",
