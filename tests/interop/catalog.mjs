@@ -41,13 +41,13 @@ function gstreamer() {
 }
 
 /**
- * `media`: audio and video both ways. `repair`: what it repairs losses by, with `--repair`. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
+ * `media`: audio and video both ways. `repair`: what it repairs losses by, with `--repair`. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `tcp`: connects to candidates over TCP. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
  * `quick`: in the quick set. `race`: a fault of the peer's own that comes and goes, recognised by what the *peer* says;
  * such a run is done again and counted in the table. `known`: a fault that is expected until it is mended, recognised by what our side says.
  */
 export const PEERS = {
-  chromium: { command: node('chromium.mjs'), media: ['vp8', 'h264'], repair: ['ulpfec', 'flexfec', 'red', 'ccfb'], loopback: true, simulcast: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
-  firefox: { command: node('firefox.mjs'), media: ['vp8'], loopback: false, simulcast: true, quick: true, checks: [program(firefox, 'browsers'), npm('puppeteer-core')] },
+  chromium: { command: node('chromium.mjs'), media: ['vp8', 'h264'], repair: ['ulpfec', 'flexfec', 'red', 'ccfb'], loopback: true, simulcast: true, tcp: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
+  firefox: { command: node('firefox.mjs'), media: ['vp8'], loopback: false, simulcast: true, tcp: true, quick: true, checks: [program(firefox, 'browsers'), npm('puppeteer-core')] },
   aiortc: { command: [aiortcPython, script('aiortc_peer.py')], media: ['vp8', 'h264'], loopback: false, quick: true, checks: [program(aiortcPython, 'pypi')] },
   werift: { command: node('werift.mjs'), media: ['vp8'], loopback: false, quick: true, checks: [npm('werift')] },
   ndc: {
@@ -56,7 +56,7 @@ export const PEERS = {
     // machine, with libwebrtc and with itself too. libdatachannel drops its ICE transport and then asks for it.
     race: /Got a remote candidate without ICE transport/,
   },
-  wrtc: { command: node('wrtc.mjs'), media: ['vp8'], loopback: true, quick: true, checks: [npm('@roamhq/wrtc')] },
+  wrtc: { command: node('wrtc.mjs'), media: ['vp8'], loopback: true, tcp: true, quick: true, checks: [npm('@roamhq/wrtc')] },
   pion3: { command: [pion3], media: ['vp8'], loopback: true, quick: false, checks: [program(pion3, 'pion3')] },
   gst: {
     command: [DEBIAN_PYTHON, script('gst_peer.py')], media: ['vp8'], loopback: false, quick: false, checks: [gstreamer],

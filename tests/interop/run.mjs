@@ -22,6 +22,10 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --repair-only      these rows only
   --relay            rows through coturn as well: ours uses nothing but the relay (needs root and coturn)
   --relay-only       these rows only
+  --tcp              rows over TCP as well, where the peer can: ours has no UDP, and listens
+  --tcp-only         these rows only
+  --lite             rows as ICE-lite as well: ours sends no checks
+  --lite-only        these rows only
   --video CODEC      vp8 or h264: media rows with this codec only
   --pings N          messages per run (default 200, 50 with --quick)
   --repeat N         every row N times; it is green only when all of them are
@@ -79,7 +83,7 @@ console.log(`${count('pass')} passed, ${count('FAIL')} failed, ${count('NOT RUN'
 process.exit(count('FAIL') > 0 ? 1 : 0);
 
 function matrixRows() {
-  const own = options.kinds.filter(isRelay).map((kind) => ({ offerer: 'ours', answerer: 'ours', kind }));
+  const own = options.kinds.filter((kind) => isRelay(kind) || isTcp(kind)).map((kind) => ({ offerer: 'ours', answerer: 'ours', kind }));
   return [...own, ...options.peers.flatMap((name) => options.kinds.flatMap((kind) => [
     { offerer: 'ours', answerer: name, kind },
     { offerer: name, answerer: 'ours', kind },
@@ -97,14 +101,16 @@ function pairRows() {
 function possible({ offerer, answerer, kind }) {
   if (kind === SIMULCAST) return [offerer, answerer].includes('ours') && [offerer, answerer].some((name) => PEERS[name]?.simulcast);
   const others = [offerer, answerer].filter((name) => name !== 'ours').map((name) => PEERS[name]);
+  if (isTcp(kind) && !others.every((peer) => peer.tcp)) return false;
   if (isRepair(kind)) return others.every((peer) => peer.repair?.includes(repairOf(kind)));
   return codecOf(kind) === null || others.every((peer) => peer.media.includes(codecOf(kind)));
 }
 
-/** A kind is `data`, `media` and the video codec that the peer is told to insist on, media with three qualities, `repair` and by what, or `relay`, how it is reached, and with media the codec. */
+/** A kind is `data`, `media` and the video codec that the peer is told to insist on, media with three qualities, `repair` and by what, `relay` and how it is reached, or `tcp`, the last two with media and the codec, or `lite`. */
 function codecOf(kind) {
   if (isRelay(kind)) return kind.split(' ')[2] ?? null;
-  return kind === 'data' ? null : isRepair(kind) || kind === SIMULCAST ? 'vp8' : kind.replace('media ', '');
+  if (isTcp(kind)) return kind.split(' ')[1] ?? null;
+  return kind === 'data' || kind === 'lite' ? null : isRepair(kind) || kind === SIMULCAST ? 'vp8' : kind.replace('media ', '');
 }
 
 function isRepair(kind) {
@@ -113,6 +119,26 @@ function isRepair(kind) {
 
 function isRelay(kind) {
   return kind.startsWith('relay ');
+}
+
+function isTcp(kind) {
+  return kind.split(' ')[0] === 'tcp';
+}
+
+/** What ours must say of a row over TCP. */
+function overTcp(name, { pair }) {
+  return name !== 'ours' || pair?.local?.protocol === 'tcp' ? null : `the local candidate is of ${pair?.local?.protocol}`;
+}
+
+/** What ours must say of itself as a lite agent. */
+function asLite(name, { checks_sent }) {
+  return name !== 'ours' || checks_sent === 0 ? null : `${checks_sent} checks sent`;
+}
+
+/** Nothing is left but what goes over TCP. */
+function withoutUdp(line) {
+  const description = JSON.parse(line);
+  return JSON.stringify({ ...description, sdp: description.sdp.replace(/a=candidate:\S+ \d+ udp .*\r\n/gi, '') });
 }
 
 /** What ours must say of a row of relays. */
@@ -163,12 +189,12 @@ async function runRow(row) {
   if (repair && lossy.why) return { ...row, state: 'NOT RUN', why: lossy.why };
   const simulcast = row.kind === SIMULCAST;
   const pings = repair ? REPAIR_PINGS : options.pings;
-  const make = (name, role) => side(name, role, { codec, simulcast, repair, relay, pings });
+  const make = (name, role) => side(name, role, { codec, simulcast, repair, relay, tcp: isTcp(row.kind), lite: row.kind === 'lite', pings });
   const runs = [];
   let retries = 0;
   while (runs.length < options.repeat) {
     const run = await runPair(make(row.offerer, 'offer'), make(row.answerer, 'answer'), {
-      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}), ...(relay ? { must: throughRelay } : {}),
+      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}), ...(relay ? { must: throughRelay } : {}), ...(row.kind === 'lite' ? { must: asLite } : {}), ...(isTcp(row.kind) ? { rewrite: withoutUdp, must: overTcp } : {}),
     });
     if (peersOwnRace(row, run) && retries < RACE_RETRIES_MAX * options.repeat) retries += 1;
     else runs.push(run);
@@ -178,13 +204,13 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs, retries };
 }
 
-function side(name, role, { codec, simulcast, repair, relay, pings }) {
+function side(name, role, { codec, simulcast, repair, relay, tcp, lite, pings }) {
   const words = [role, ...(codec ? ['--media'] : []), ...(simulcast ? ['--simulcast'] : []), '--pings', String(pings)];
   const { prefix, loopbackOnly } = repair ? lossy : relay ? relayed : network;
   if (name === 'ours') {
     const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
     const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS), ...(['flexfec', 'ccfb'].includes(repair) ? [`--${repair}`] : [])] : [];
-    const through = relay ? ['--relay-only', '--ice-server', relayed.servers[relay]] : [];
+    const through = relay ? ['--relay-only', '--ice-server', relayed.servers[relay]] : tcp ? ['--no-udp'] : lite ? ['--ice-lite'] : [];
     const env = relay ? ['env', ...relayed.env] : [];
     return { name, ours: true, command: [...prefix, ...env, options.ours, 'peer', ...words, ...seconds, ...through, ...loopback] };
   }
@@ -256,7 +282,7 @@ function parse(words) {
   const peer = (name) => PEERS[name] || name === 'ours' ? name : usage(`no peer ${name}`);
   words = [...words];
   let named = false;
-  let [data, media, repair, relay] = [true, false, false, false];
+  let [data, media, repair, relay, tcp, lite] = [true, false, false, false, false, false];
   while (words.length > 0) {
     const word = words.shift();
     if (word === '--ours') options.ours = resolve(next(word));
@@ -269,6 +295,10 @@ function parse(words) {
     else if (word === '--repair-only') [data, repair] = [false, true];
     else if (word === '--relay') relay = true;
     else if (word === '--relay-only') [data, relay] = [false, true];
+    else if (word === '--tcp') tcp = true;
+    else if (word === '--tcp-only') [data, tcp] = [false, true];
+    else if (word === '--lite') lite = true;
+    else if (word === '--lite-only') [data, lite] = [false, true];
     else if (word === '--video') { options.video = next(word); if (!['vp8', 'h264'].includes(options.video)) usage('--video is vp8 or h264'); }
     else if (word === '--pings') options.pings = number(word);
     else if (word === '--repeat') options.repeat = number(word);
@@ -286,6 +316,8 @@ function parse(words) {
     ...(media ? codecs.map((codec) => `media ${codec}`) : []),
     ...(media && !options.video ? [SIMULCAST] : []),
     ...(relay ? ['udp', 'tcp', 'tls'].flatMap((by) => [`relay ${by}`, `relay ${by} vp8`]) : []),
+    ...(tcp ? ['tcp', 'tcp vp8'] : []),
+    ...(lite ? ['lite'] : []),
     ...(repair ? REPAIRS.map((by) => `repair ${by}`) : []),
   ];
   options.pings ??= options.quick ? 50 : 200;

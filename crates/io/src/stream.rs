@@ -1,17 +1,19 @@
-//! Streams to relays: TCP, and TLS over it.
+//! Streams: TCP, and TLS over it, to relays; TCP to and from peers.
 //!
 //! A task holds the stream. What is written goes through a bounded queue, and what finds no room
 //! there is dropped, as a datagram would be: nobody waits for a slow stream.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use twocan_proto::contract::{Batch, Security, StreamEvent};
@@ -31,6 +33,9 @@ const QUEUE_LEN_MAX: usize = 128 * 1024;
 
 /// Read at a time.
 const READ_LEN: usize = 16 * 1024;
+
+/// Streams that the kernel completes before they are accepted.
+const BACKLOG: u32 = 16;
 
 /// RFC 7443: what TURN calls itself to a server that speaks more than one protocol.
 const ALPN: &[u8] = b"stun.turn";
@@ -146,6 +151,90 @@ where
     writer
 }
 
+/// Takes a stream that a [`Listener`] accepted, as [`open`] does one of its own: it is connected.
+/// Needs a tokio runtime.
+pub fn carry_accepted(
+    stream: TcpStream,
+    mut each: impl FnMut(StreamEvent<'_>) + Send + 'static,
+) -> Writer {
+    let queue = Arc::new(Queue::default());
+    let writer = Writer(Arc::clone(&queue));
+    tokio::spawn(async move {
+        if let Err(error) = carry(stream, &queue, &mut each).await {
+            tracing::debug!(%error, "accepted stream");
+        }
+        if !queue.lock().is_over {
+            queue.lock().is_over = true;
+            each(StreamEvent::Closed);
+        }
+    });
+    writer
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on the first free port of a range, or on any. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's for the last port, when none is free.
+    pub fn bind(ip: IpAddr, ports: Option<RangeInclusive<u16>>) -> io::Result<Self> {
+        let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
+        for port in ports.unwrap_or(0..=0) {
+            match Self::bind_to(SocketAddr::new(ip, port)) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    fn bind_to(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket_for(address.ip())?;
+        // Streams of a connection before may still linger on the port. On Windows the option has
+        // another meaning.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let local = listener.local_addr()?;
+        Ok(Self { listener, local })
+    }
+
+    /// The address it listens on.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The next stream, with its ends: ours, and the other.
+    ///
+    /// # Errors
+    /// The system's; of a stream that is gone already, or of files that have run out.
+    pub fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpStream, SocketAddr, SocketAddr)>> {
+        self.listener.poll_accept(context).map(|accepted| {
+            let (stream, remote) = accepted?;
+            stream.set_nodelay(true)?;
+            let local = stream.local_addr()?;
+            Ok((stream, local, remote))
+        })
+    }
+}
+
+fn socket_for(ip: IpAddr) -> io::Result<TcpSocket> {
+    match ip {
+        IpAddr::V4(_) => TcpSocket::new_v4(),
+        IpAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
 async fn run(
     target: &Target,
     trust: impl FnOnce() -> io::Result<Trust>,
@@ -173,10 +262,7 @@ async fn run(
 }
 
 async fn connect(target: &Target) -> io::Result<TcpStream> {
-    let socket = match target.local {
-        IpAddr::V4(_) => TcpSocket::new_v4()?,
-        IpAddr::V6(_) => TcpSocket::new_v6()?,
-    };
+    let socket = socket_for(target.local)?;
     socket.bind(SocketAddr::new(target.local, 0))?;
     let stream = socket.connect(target.remote).await?;
     stream.set_nodelay(true)?;

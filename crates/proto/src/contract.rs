@@ -58,6 +58,14 @@ pub enum Request {
         /// The local address.
         ip: IpAddr,
     },
+    /// Listen for streams on `ip`, any port, and report it by `handle_bound`, and each stream that
+    /// comes by `handle_accepted`, which names it or wants it closed.
+    Listen {
+        /// The name the socket is to have.
+        socket: SocketId,
+        /// The local address.
+        ip: IpAddr,
+    },
     /// Open a stream from any port of `local` to `remote`, and report it by `handle_stream`.
     ///
     /// A batch whose path has this socket is written to it, all datagrams one after the other, or

@@ -1,7 +1,7 @@
 //! Servers that help to connect, as they are named on the command line.
 
 use clap::Args;
-use twocan::{Configuration, IceServer, IceTransportPolicy};
+use twocan::{Configuration, IceServer, IceTransportPolicy, IceTransports};
 
 /// How to reach the other side.
 #[derive(Debug, Clone, Default, Args)]
@@ -14,6 +14,15 @@ pub(crate) struct IceArguments {
     /// Connect by TURN servers alone, so that the other side learns none of our addresses
     #[arg(long)]
     relay_only: bool,
+    /// Connect over TCP alone, without STUN and TURN servers
+    #[arg(long, conflicts_with_all = ["relay_only", "no_tcp"])]
+    no_udp: bool,
+    /// Be an ICE-lite agent: the other side checks
+    #[arg(long, conflicts_with = "relay_only")]
+    ice_lite: bool,
+    /// Connect over UDP alone, or through relays
+    #[arg(long)]
+    no_tcp: bool,
 }
 
 impl IceArguments {
@@ -23,6 +32,12 @@ impl IceArguments {
         if self.relay_only {
             configuration.ice_transport_policy = IceTransportPolicy::Relay;
         }
+        configuration.ice_lite |= self.ice_lite;
+        configuration.ice_transports = match (self.no_udp, self.no_tcp) {
+            (true, _) => IceTransports::Tcp,
+            (false, true) => IceTransports::Udp,
+            (false, false) => configuration.ice_transports,
+        };
     }
 }
 

@@ -6,6 +6,7 @@
 //! same run, which [`World::trace`] proves.
 #![forbid(unsafe_code)]
 
+mod between;
 mod certificates;
 mod cryptography;
 mod link;

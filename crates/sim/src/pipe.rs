@@ -53,7 +53,7 @@ impl Pipe {
     }
 }
 
-fn arrival(
+pub(crate) fn arrival(
     now: Instant,
     link: &mut Link,
     random: &mut Random,
@@ -125,7 +125,7 @@ impl<N: Node> World<N> {
         self.settle(host);
     }
 
-    /// Opens a stream: to the server, since no host listens.
+    /// Opens a stream: to the server, or to a host that listens.
     pub(crate) fn open(
         &mut self,
         host: HostId,
@@ -133,10 +133,8 @@ impl<N: Node> World<N> {
         local: IpAddr,
         remote: SocketAddr,
     ) {
-        let now = self.now();
         if !self.relay.as_ref().is_some_and(|own| own.has(remote)) {
-            let node = &mut self.hosts[host.0].node;
-            return node.handle_stream(now, socket, StreamEvent::Closed);
+            return self.open_between(host, socket, local, remote);
         }
         self.pipe_count += 1;
         let id = StreamId(self.pipe_count);

@@ -13,6 +13,7 @@ use twocan_proto::stun_server::StunServer;
 use twocan_proto::time::{Deadline, Now};
 use twocan_proto::turn::server::{Server, StreamId};
 
+use crate::between::{Between, BetweenId, Parcel};
 use crate::link::{Link, LinkConfig};
 use crate::nat::{Nat, NatConfig};
 use crate::pipe::Pipe;
@@ -26,7 +27,18 @@ pub trait Node {
     fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr);
     /// A datagram arrived.
     fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>);
-    /// Something happened to a stream it asked for.
+    /// A stream from `remote` came to a socket of its that listens; answers the stream's name, or
+    /// refuses it.
+    fn handle_accepted(
+        &mut self,
+        _now: Now,
+        _listener: SocketId,
+        _local: SocketAddr,
+        _remote: SocketAddr,
+    ) -> Option<SocketId> {
+        None
+    }
+    /// Something happened to a stream.
     fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>);
     /// Its deadline has come.
     fn handle_timeout(&mut self, now: Now);
@@ -59,8 +71,9 @@ pub struct Site {
 pub(crate) struct Host<N> {
     pub(crate) node: N,
     pub(crate) site: SiteId,
-    ip: IpAddr,
+    pub(crate) ip: IpAddr,
     sockets: BTreeMap<SocketId, SocketAddr>,
+    pub(crate) listeners: BTreeMap<SocketId, SocketAddr>,
     next_port: u16,
     deadline: Option<Deadline>,
 }
@@ -90,6 +103,8 @@ pub(crate) enum Stage {
     Down(StreamId),
     /// The server learns that a stream has ended.
     Ended(StreamId),
+    /// Something of a stream between two hosts arrives.
+    Between(BetweenId, Parcel),
 }
 
 /// The whole of a simulation.
@@ -108,6 +123,8 @@ pub struct World<N: Node> {
     pub(crate) relay: Option<Relay>,
     pub(crate) pipes: BTreeMap<StreamId, Pipe>,
     pub(crate) pipe_count: u64,
+    pub(crate) between: BTreeMap<BetweenId, Between>,
+    pub(crate) between_count: u64,
     events: Vec<(HostId, N::Event)>,
     trace: DefaultHasher,
     batch: Batch,
@@ -120,7 +137,7 @@ const WALLCLOCK_START: Duration = Duration::from_secs(1_735_689_600);
 const POLLS_MAX: usize = 1_000_000;
 
 /// Delay between hosts of one site.
-const LAN_DELAY: Duration = Duration::from_micros(200);
+pub(crate) const LAN_DELAY: Duration = Duration::from_micros(200);
 
 impl<N: Node> World<N> {
     /// An empty world.
@@ -143,6 +160,8 @@ impl<N: Node> World<N> {
             relay: None,
             pipes: BTreeMap::new(),
             pipe_count: 0,
+            between: BTreeMap::new(),
+            between_count: 0,
             events: Vec::new(),
             trace: DefaultHasher::new(),
             batch: Batch::new(),
@@ -176,6 +195,7 @@ impl<N: Node> World<N> {
             site,
             ip,
             sockets: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             next_port: 4000 + 100 * id as u16,
             deadline: None,
         });
@@ -359,6 +379,7 @@ impl<N: Node> World<N> {
             Stage::Down(id) => self.on_pipe(id, Some(flight.bytes)),
             Stage::Up(id) => self.at_relay(|relay, now| relay.received(now, id, &flight.bytes)),
             Stage::Ended(id) => self.at_relay(|relay, now| relay.closed(now, id)),
+            Stage::Between(id, parcel) => self.between_arrives(id, parcel, flight.bytes),
             Stage::Host => {
                 let host = self
                     .hosts
@@ -471,7 +492,16 @@ impl<N: Node> World<N> {
             }
             Request::Close { socket } => {
                 self.hosts[host.0].sockets.remove(&socket);
+                self.hosts[host.0].listeners.remove(&socket);
                 self.close_pipe(host, socket);
+                self.close_between(host, socket);
+            }
+            Request::Listen { socket, ip } => {
+                let machine = &mut self.hosts[host.0];
+                let local = SocketAddr::new(ip, machine.next_port);
+                machine.next_port += 1;
+                machine.listeners.insert(socket, local);
+                machine.node.handle_bound(now, socket, local);
             }
             Request::Open {
                 socket,
@@ -501,6 +531,11 @@ impl<N: Node> World<N> {
             let elapsed = self.now - self.started;
             (elapsed, host.0, local, destination.remote, batch.bytes()).hash(&mut self.trace);
             return self.up(id, Stage::Up(id), batch.bytes().to_vec());
+        }
+        if let Some((id, end)) = self.between_of(host, destination.path.socket) {
+            let elapsed = self.now - self.started;
+            (elapsed, host.0, local, destination.remote, batch.bytes()).hash(&mut self.trace);
+            return self.send_between(id, Parcel::Bytes(1 - end), batch.bytes().to_vec());
         }
         for bytes in batch.iter() {
             let elapsed = self.now - self.started;

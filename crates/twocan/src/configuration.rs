@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_proto::dtls;
-use twocan_proto::peer::IceTransportPolicy;
+use twocan_proto::peer::{IceTransportPolicy, IceTransports};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -20,18 +20,30 @@ pub struct Configuration {
     /// `iceTransportPolicy`: with `Relay` nothing but TURN servers is used, and the other side learns
     /// none of our own addresses. Default all.
     pub ice_transport_policy: IceTransportPolicy,
+    /// `iceCandidatePoolSize`: with any but 0, addresses are gathered before the first local
+    /// description, which then has them at once. Default 0.
+    pub ice_candidate_pool_size: u8,
     /// Our certificate. Default: a fresh one, valid for 30 days.
     pub certificate: Option<Certificate>,
     /// Also gather loopback addresses. Default no: browsers ignore them.
     pub loopback_candidates: bool,
     /// The interfaces that are used, by name. Default all. Not in the standard.
     pub interfaces: Option<Vec<String>>,
-    /// UDP ports that are bound, the first free one of them. Default any. Not in the standard.
+    /// Over which transport protocols ICE goes. Default UDP, and TCP (RFC 6544) where no UDP passes.
+    /// Not in the standard.
+    pub ice_transports: IceTransports,
+    /// Ports that are bound, the first free one of them, for UDP and for TCP each. Default any. Not
+    /// in the standard.
     pub ports: Option<RangeInclusive<u16>>,
     /// What our addresses are to others, behind a translator that gives each of them one of its
     /// own for good (NAT 1:1): our address, and the other, of the same family. Host candidates
     /// then have the other. Default none. Not in the standard.
     pub external_addresses: Vec<(IpAddr, IpAddr)>,
+    /// Whether to be an ICE-lite agent (RFC 8445 §2.5), for a host that everybody reaches at its own
+    /// addresses: it has host candidates alone, sends no checks, answers those of the other side
+    /// and follows its choice. Another lite agent is refused by `InvalidAccessError`. Default no. Not
+    /// in the standard.
+    pub ice_lite: bool,
     /// Largest data channel message that we take, in bytes; 0 is no limit of ours. Default
     /// 262,144.
     pub max_message_size: Option<u64>,

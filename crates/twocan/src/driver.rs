@@ -4,14 +4,15 @@
 //! The machine is behind one lock, taken briefly and never across an `.await`.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
 use twocan_io::interfaces::{self, Filter};
-use twocan_io::stream::{self, Target, Writer};
+use twocan_io::stream::{self, Listener, Target, Writer};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
 use twocan_proto::contract::{
@@ -26,6 +27,12 @@ use crate::state::Shared;
 /// connections of the process look together.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Accepting goes on so long after the system refused: it may have no more files.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// A stream that a peer opened, and its ends: ours, and the other.
+type Accepted = std::io::Result<(TcpStream, SocketAddr, SocketAddr)>;
+
 /// Batches sent before the sockets are looked at again, so that a bulk sender hears its
 /// acknowledgements.
 const BATCHES_PER_TURN: usize = 4;
@@ -35,7 +42,11 @@ pub(crate) struct Driver {
     environment: Environment,
     /// A few.
     sockets: Vec<(SocketId, Socket)>,
-    /// To relays; mostly none.
+    /// Where peers connect to; a few.
+    listeners: Vec<(SocketId, Listener)>,
+    /// When streams are accepted again, after the system refused.
+    accept_at: Instant,
+    /// To relays and peers; mostly none.
     streams: Vec<(SocketId, Writer)>,
     filter: Filter,
     ports: Option<RangeInclusive<u16>>,
@@ -79,6 +90,8 @@ impl Driver {
             shared,
             environment,
             sockets: Vec::new(),
+            listeners: Vec::new(),
+            accept_at: Instant::now(),
             streams: Vec::new(),
             filter,
             ports,
@@ -189,18 +202,43 @@ impl Driver {
 
     /// Opens a stream, whose task tells the machine what happens to it.
     fn open(&mut self, socket: SocketId, target: Target) {
-        let shared = Arc::downgrade(&self.shared);
         let environment = self.environment.clone();
-        let each = move |event: StreamEvent<'_>| {
+        let each = self.tell(socket);
+        let writer = stream::open(target, move || environment.trust(), each);
+        self.streams.push((socket, writer));
+    }
+
+    /// What tells the machine of a stream.
+    fn tell(&self, socket: SocketId) -> impl FnMut(StreamEvent<'_>) + Send + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move |event| {
             if let Some(shared) = shared.upgrade() {
                 let mut state = shared.lock();
                 state.peer.handle_stream(clock::now(), socket, event);
                 drop(state);
                 shared.wake.notify_one();
             }
+        }
+    }
+
+    /// Asks the machine about a stream that a peer opened, and takes it.
+    fn accept(&mut self, listener: SocketId, accepted: Accepted) {
+        let (stream, local, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "accepting");
+                self.accept_at = Instant::now() + ACCEPT_AGAIN_AFTER;
+                return;
+            }
         };
-        let writer = stream::open(target, move || environment.trust(), each);
-        self.streams.push((socket, writer));
+        let now = clock::now();
+        let mut state = self.shared.lock();
+        let name = state.peer.handle_accepted(now, listener, local, remote);
+        drop(state);
+        if let Some(socket) = name {
+            let writer = stream::carry_accepted(stream, self.tell(socket));
+            self.streams.push((socket, writer));
+        }
     }
 
     fn serve(&mut self, request: Request) {
@@ -222,7 +260,23 @@ impl Driver {
                         .handle_bind_failed(clock::now(), socket);
                 }
             },
+            Request::Listen { socket, ip } => {
+                let listener = Listener::bind(ip, self.ports.clone());
+                let now = clock::now();
+                let mut state = self.shared.lock();
+                match listener {
+                    Ok(listener) => {
+                        state.peer.handle_bound(now, socket, listener.local());
+                        self.listeners.push((socket, listener));
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, %ip, "cannot listen");
+                        state.peer.handle_bind_failed(now, socket);
+                    }
+                }
+            }
             Request::Close { socket } => {
+                self.listeners.retain(|(id, _)| *id != socket);
                 self.sockets.retain(|(id, _)| *id != socket);
                 self.streams.retain(|(id, _)| *id != socket);
             }
@@ -261,6 +315,9 @@ impl Driver {
     /// Waits for the first of everything, and tells the machine.
     async fn input(&mut self, deadline: Option<Instant>) {
         let wake_at = deadline.map_or(self.look_at, |deadline| deadline.min(self.look_at));
+        let accepts = self.accept_at <= Instant::now();
+        let listeners = &self.listeners;
+        let mut accepted = None;
         let timer = tokio::time::sleep_until(wake_at.into());
         let shared = &self.shared;
         let sockets = &self.sockets;
@@ -294,6 +351,13 @@ impl Driver {
                     Poll::Pending => {}
                 }
             }
+            for (id, listener) in listeners.iter().filter(|_| accepts && !any) {
+                if let Poll::Ready(stream) = listener.poll_accept(context) {
+                    accepted = Some((*id, stream));
+                    any = true;
+                    break;
+                }
+            }
             if any { Poll::Ready(()) } else { Poll::Pending }
         });
         tokio::select! {
@@ -307,6 +371,9 @@ impl Driver {
                     state.peer.handle_timeout(now);
                 }
             }
+        }
+        if let Some((listener, stream)) = accepted {
+            self.accept(listener, stream);
         }
     }
 }

@@ -62,14 +62,14 @@ pub use transceiver::{Codec, RtpTransceiver, TrackEvent};
 
 pub use twocan_proto::ice::{
     GatheringState as IceGatheringState, Kind as IceCandidateType, RelayProtocol,
-    State as IceConnectionState,
+    State as IceConnectionState, TcpType as IceTcpCandidateType,
 };
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
 pub use twocan_proto::peer::{
     CodecParameters, ConnectionState, EncodingParameters, EncodingTarget,
-    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, LocalCandidateStats,
-    ParametersError, PeerFailure, Priority as EncodingPriority, RtcpParameters, RtpSendParameters,
-    TransceiverInit,
+    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransports,
+    LocalCandidateStats, ParametersError, PeerFailure, Priority as EncodingPriority,
+    RtcpParameters, RtpSendParameters, TransceiverInit,
 };
 pub use twocan_proto::rtp::{InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use twocan_proto::wire::sdp::Direction;

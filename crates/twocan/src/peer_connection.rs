@@ -118,6 +118,9 @@ impl PeerConnection {
         config.stun_servers = servers.stun;
         config.turn_servers = servers.turn;
         config.ice_transport_policy = configuration.ice_transport_policy;
+        config.ice_candidate_pool_size = configuration.ice_candidate_pool_size;
+        config.ice_transports = configuration.ice_transports;
+        config.ice.lite = configuration.ice_lite;
         config.ice.external_addresses = configuration.external_addresses;
         config.offer_flexfec = configuration.offer_flexfec;
         config.offer_congestion_feedback = configuration.offer_congestion_feedback;

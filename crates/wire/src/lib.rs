@@ -30,6 +30,7 @@ pub mod candidate;
 pub mod dcep;
 pub mod demux;
 pub mod fec;
+pub mod framing;
 pub mod ids;
 pub mod payload;
 pub mod reader;

@@ -32,6 +32,8 @@ pub struct Setting {
     pub pairs: usize,
     /// What else is to be different about each peer.
     pub adjust: fn(&mut Config),
+    /// And about the callees.
+    pub adjust_callee: fn(&mut Config),
     /// Whether a simulcast that is offered is taken.
     pub receive_simulcast: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Setting {
             signaling: Duration::from_millis(30),
             pairs: 1,
             adjust: |_| {},
+            adjust_callee: |_| {},
             receive_simulcast: false,
         }
     }
@@ -107,6 +110,9 @@ impl Call {
             });
             config.turn_servers = servers.collect();
             (setting.adjust)(&mut config);
+            if index % 2 == 1 {
+                (setting.adjust_callee)(&mut config);
+            }
             config.receive_simulcast = setting.receive_simulcast;
             let mut secret = [index as u8; 32];
             secret[8..16].copy_from_slice(&seed.to_le_bytes());

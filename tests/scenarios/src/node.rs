@@ -25,6 +25,16 @@ impl Node for PeerNode {
         self.peer.handle_datagram(now, datagram);
     }
 
+    fn handle_accepted(
+        &mut self,
+        now: Now,
+        listener: SocketId,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<SocketId> {
+        self.peer.handle_accepted(now, listener, local, remote)
+    }
+
     fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
         self.peer.handle_stream(now, socket, event);
     }

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use twocan_wire::stun::TransactionId;
 
-use super::candidate::{local_preference, pair_priority, priority};
+use super::candidate::{local_preference, priority};
 use super::check::Transaction;
 use super::gather::Gatherer;
 use super::pair::{Pair, PairId};
 use super::request::EarlyCheck;
+use super::tcp::Stream;
 use super::{
     Candidate, Config, Credentials, Event, GatheringState, Kind, PairState, PairStats, Role, Route,
-    State,
+    State, TcpType,
 };
 use crate::contract::Path;
 use crate::counters::Counters;
@@ -22,7 +23,7 @@ use crate::time::Deadline;
 
 /// Local addresses used, relayed ones among them; later ones are ignored and counted. A machine
 /// with more than this gains nothing from checking them all.
-const BASES_MAX: usize = 32;
+const BASES_MAX: usize = 40;
 
 /// Remote candidates kept per generation; later ones are ignored and counted. A peer can name
 /// thousands for free.
@@ -48,12 +49,14 @@ pub struct Transmit {
 }
 
 /// A local socket, which is a host candidate and the base of reflexive ones, or an address that a
-/// relay lent us.
+/// relay lent us, or from which streams are opened.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
     pub(super) path: Path,
     /// Host or relayed.
     pub(super) kind: Kind,
+    /// Who connects, where it is of TCP.
+    pub(super) tcp: Option<TcpType>,
     pub(super) local_preference: u16,
     pub(super) foundation: String,
     /// Its socket or relay is still there.
@@ -75,9 +78,14 @@ pub struct Agent {
     /// Of the generation before a restart: the peer's consent checks are still answered.
     pub(super) local_previous: Option<Credentials>,
     pub(super) remote: Option<Credentials>,
-    pub(super) remote_lite: bool,
+    /// The peer follows the last of several nominations.
+    pub(super) renominates: bool,
+    /// Nominations of ours so far.
+    pub(super) nominations: u32,
     pub(super) remote_end_of_candidates: bool,
     pub(super) bases: Vec<Base>,
+    /// Over TCP, opened by either side.
+    pub(super) streams: Vec<Stream>,
     pub(super) locals: Vec<Candidate>,
     pub(super) remotes: Vec<Candidate>,
     /// Best first.
@@ -125,9 +133,11 @@ impl Agent {
             local_next: None,
             local_previous: None,
             remote: None,
-            remote_lite: false,
+            renominates: false,
+            nominations: 0,
             remote_end_of_candidates: false,
             bases: Vec::new(),
+            streams: Vec::new(),
             locals: Vec::new(),
             remotes: Vec::new(),
             pairs: Vec::new(),
@@ -160,14 +170,15 @@ impl Agent {
     /// Takes a bound socket as a host candidate.
     pub fn add_base(&mut self, now: Instant, path: Path) {
         let preference = local_preference(path.local.ip(), self.bases.len());
-        let Some(index) = self.push_base(path, Kind::Host, preference) else {
+        let Some(index) = self.push_base(path, Kind::Host, None, preference) else {
             return;
         };
         self.add_local(Candidate {
             kind: Kind::Host,
             address: self.shown(path.local),
+            tcp: None,
             related: None,
-            priority: priority(Kind::Host, preference),
+            priority: priority(Kind::Host, None, preference),
             foundation: self.bases[index].foundation.clone(),
             server: None,
         });
@@ -180,6 +191,7 @@ impl Agent {
         &mut self,
         path: Path,
         kind: Kind,
+        tcp: Option<TcpType>,
         local_preference: u16,
     ) -> Option<usize> {
         if self.bases.iter().any(|base| base.path == path) {
@@ -193,6 +205,7 @@ impl Agent {
         self.bases.push(Base {
             path,
             kind,
+            tcp,
             local_preference,
             // One base, one foundation: distinct addresses never fail together here.
             foundation: format!("{}", index + 1),
@@ -205,16 +218,10 @@ impl Agent {
     }
 
     /// An address of ours as others see it, where that is known beforehand.
-    fn shown(&self, local: SocketAddr) -> SocketAddr {
+    pub(super) fn shown(&self, local: SocketAddr) -> SocketAddr {
         let mut all = self.config.external_addresses.iter();
         let other = all.find(|(own, other)| *own == local.ip() && own.is_ipv4() == other.is_ipv4());
         other.map_or(local, |(_, other)| SocketAddr::new(*other, local.port()))
-    }
-
-    pub(super) fn pair_base(&mut self, base: usize) {
-        for remote in 0..self.remotes.len() {
-            self.add_pair(base, remote);
-        }
     }
 
     /// Forgets a socket that is gone, and all pairs that used it.
@@ -272,7 +279,10 @@ impl Agent {
     ///
     /// With credentials other than the present ones a new generation begins: remote candidates
     /// and pairs are dropped, and the present route is kept until a new pair is valid.
-    pub fn set_remote(&mut self, now: Instant, remote: Credentials, lite: bool) {
+    ///
+    /// `renominates` says that the peer follows the last of several nominations, whatever the
+    /// priorities (draft-thatcher-ice-renomination).
+    pub fn set_remote(&mut self, now: Instant, remote: Credentials, renominates: bool) {
         let changed = self.remote.as_ref().is_some_and(|current| {
             current.username_fragment != remote.username_fragment
                 || current.password != remote.password
@@ -282,7 +292,7 @@ impl Agent {
             self.begin_generation();
         }
         self.remote = Some(remote);
-        self.remote_lite = lite;
+        self.renominates = renominates;
         self.first_check_at.get_or_insert(now);
         for early in early {
             self.trigger_from_request(early);
@@ -295,8 +305,12 @@ impl Agent {
         let known = self
             .remotes
             .iter()
-            .position(|known| known.address == candidate.address);
-        if let Some(index) = known {
+            .position(|known| known.is_at(candidate.address, candidate.tcp.is_some()));
+        if candidate.tcp == Some(TcpType::Active) {
+            // Whoever connects comes from another port than it told, and is known by its check.
+        } else if candidate.tcp == Some(TcpType::SimultaneousOpen) {
+            self.counters.count("ice.simultaneous_open");
+        } else if let Some(index) = known {
             // A peer-reflexive one gets its real name (RFC 8838 §11.4).
             if self.remotes[index].kind == Kind::PeerReflexive {
                 self.remotes[index] = candidate;
@@ -443,91 +457,16 @@ impl Agent {
     }
 
     pub(super) fn add_local(&mut self, candidate: Candidate) {
-        let known = self
-            .locals
-            .iter()
-            .any(|local| local.address == candidate.address && local.related == candidate.related);
+        let known = self.locals.iter().any(|local| {
+            local.is_at(candidate.address, candidate.tcp.is_some())
+                && local.related == candidate.related
+        });
         if !known {
             self.locals.push(candidate.clone());
             if candidate.kind != Kind::PeerReflexive {
                 self.events.push_back(Event::LocalCandidate(candidate));
             }
         }
-    }
-
-    pub(super) fn pair(&self, id: PairId) -> Option<&Pair> {
-        self.pairs.iter().find(|pair| pair.id == id)
-    }
-
-    pub(super) fn pair_mut(&mut self, id: PairId) -> Option<&mut Pair> {
-        self.pairs.iter_mut().find(|pair| pair.id == id)
-    }
-
-    pub(super) fn pair_on(&self, route: Route) -> Option<PairId> {
-        self.pairs
-            .iter()
-            .find(|pair| pair.route == route)
-            .map(|pair| pair.id)
-    }
-
-    /// Pairs a base with a remote candidate, if their families and scopes agree.
-    pub(super) fn add_pair(&mut self, base: usize, remote: usize) -> Option<PairId> {
-        let path = self.bases[base].path;
-        let address = self.remotes[remote].address;
-        let reachable = self.bases[base].is_there
-            && path.local.is_ipv4() == address.is_ipv4()
-            && path.local.ip().is_loopback() == address.ip().is_loopback();
-        let route = Route {
-            path,
-            remote: address,
-        };
-        if !reachable || self.pair_on(route).is_some() {
-            return self.pair_on(route);
-        }
-        let id = PairId(self.pair_ids);
-        self.pair_ids += 1;
-        self.pairs.push(Pair {
-            id,
-            base,
-            remote,
-            route,
-            priority: self.priority_of(base, remote),
-            state: PairState::Frozen,
-            nominated: false,
-            nominate_on_success: false,
-            retries: 0,
-            heard_at: None,
-            answered_at: None,
-            stats: PairStats::default(),
-        });
-        self.pairs
-            .sort_by_key(|pair| std::cmp::Reverse(pair.priority));
-        while self.pairs.len() > PAIRS_MAX {
-            let unused = self
-                .pairs
-                .iter()
-                .rposition(|pair| matches!(pair.state, PairState::Frozen | PairState::Failed));
-            let dropped = self.pairs.remove(unused.unwrap_or(self.pairs.len() - 1));
-            self.transactions
-                .retain(|_, transaction| transaction.pair != Some(dropped.id));
-            self.counters.count("ice.too_many_pairs");
-        }
-        self.pair(id).map(|pair| pair.id)
-    }
-
-    /// Whether a relay of either side is in between.
-    pub(super) fn is_relayed(&self, pair: &Pair) -> bool {
-        self.bases[pair.base].kind == Kind::Relayed
-            || self.remotes[pair.remote].kind == Kind::Relayed
-    }
-
-    pub(super) fn refresh_priorities(&mut self) {
-        for index in 0..self.pairs.len() {
-            let (base, remote) = (self.pairs[index].base, self.pairs[index].remote);
-            self.pairs[index].priority = self.priority_of(base, remote);
-        }
-        self.pairs
-            .sort_by_key(|pair| std::cmp::Reverse(pair.priority));
     }
 
     pub(super) fn change_role(&mut self, role: Role) {
@@ -559,16 +498,6 @@ impl Agent {
         if self.gathering != gathering {
             self.gathering = gathering;
             self.events.push_back(Event::Gathering(gathering));
-        }
-    }
-
-    fn priority_of(&self, base: usize, remote: usize) -> u64 {
-        let base = &self.bases[base];
-        let local = priority(base.kind, base.local_preference);
-        let remote = self.remotes[remote].priority;
-        match self.role {
-            Role::Controlling => pair_priority(local, remote),
-            Role::Controlled => pair_priority(remote, local),
         }
     }
 

@@ -107,19 +107,24 @@ impl Agent {
         let (Some(remote), Some(pair)) = (&self.remote, self.pair(id)) else {
             return;
         };
-        let route = pair.route;
+        if self.config.lite {
+            return;
+        }
+        let (route, nomination) = (pair.route, pair.nomination);
         let username = format!(
             "{}:{}",
             remote.username_fragment, self.local.username_fragment
         );
         let key = remote.key.clone();
-        let preference = self.bases[pair.base].local_preference;
+        let base = &self.bases[pair.base];
+        let (tcp, preference) = (base.tcp, base.local_preference);
         let transaction = self.transaction_id();
         let mut bytes = Vec::with_capacity(128);
         let mut builder = Builder::new(&mut bytes, Class::Request, Method::BINDING, transaction);
         builder.attribute(Attribute::Username(&username));
         builder.attribute(Attribute::Priority(priority(
             Kind::PeerReflexive,
+            tcp,
             preference,
         )));
         builder.attribute(match self.role {
@@ -129,6 +134,9 @@ impl Agent {
         let selected = self.selected == Some(id) && self.role == Role::Controlling;
         if purpose == Purpose::Nominate || selected {
             builder.attribute(Attribute::UseCandidate);
+            if nomination > 0 {
+                builder.attribute(Attribute::Nomination(nomination));
+            }
         }
         builder.finish_with_integrity(|parts| key.sign(parts));
         if let Some(pair) = self.pair_mut(id) {
@@ -213,15 +221,17 @@ impl Agent {
         let Some(address) = message.mapped_address() else {
             return;
         };
-        if self.locals.iter().any(|local| local.address == address) {
+        let base = &self.bases[base];
+        let is_tcp = base.tcp.is_some();
+        if self.locals.iter().any(|own| own.is_at(address, is_tcp)) {
             return;
         }
-        let base = &self.bases[base];
         let candidate = Candidate {
             kind: Kind::PeerReflexive,
             address,
+            tcp: base.tcp,
             related: Some(base.path.local),
-            priority: priority(Kind::PeerReflexive, base.local_preference),
+            priority: priority(Kind::PeerReflexive, base.tcp, base.local_preference),
             foundation: format!("p{}", base.foundation),
             server: None,
         };
@@ -337,10 +347,10 @@ impl Agent {
                 .any(|pair| pair.id == *id && pair.state == PairState::Waiting)
         });
         let ordinary = || {
-            self.pairs
-                .iter()
-                .find(|pair| pair.state == PairState::Waiting)
-                .map(|pair| pair.id)
+            let mut waiting = self.pairs.iter();
+            let next =
+                waiting.find(|own| own.state == PairState::Waiting && !self.is_held(now, own));
+            next.map(|pair| pair.id)
         };
         let Some(id) = triggered.or_else(ordinary) else {
             return;
@@ -349,19 +359,27 @@ impl Agent {
             pair.state = PairState::InProgress;
         }
         self.last_check_at = Some(now);
-        self.send_request(now, id, Purpose::Check);
+        if !self.wants_stream(id) {
+            self.send_request(now, id, Purpose::Check);
+        }
     }
 
     /// When the next check may be sent; `None` when none is waiting.
     pub(super) fn next_check_at(&self, now: Instant) -> Option<Instant> {
-        let waiting = self
-            .pairs
-            .iter()
-            .any(|pair| pair.state == PairState::Waiting);
+        let waiting = || {
+            let pairs = self.pairs.iter();
+            pairs.filter(|pair| pair.state == PairState::Waiting)
+        };
+        let held = self.held_until(now);
+        let from = match waiting().any(|pair| !self.is_held(now, pair)) {
+            true => now,
+            false => held.filter(|_| waiting().next().is_some())?,
+        };
         let interval = self.config.check_interval;
         // An ICE-lite peer is checked as any other; it only never checks back.
-        (waiting && self.remote.is_some())
-            .then(|| self.last_check_at.map_or(now, |last| last + interval))
+        self.remote.as_ref()?;
+        let paced = self.last_check_at.map(|last| last + interval);
+        Some(paced.map_or(from, |paced| paced.max(from)))
     }
 
     /// RFC 8445 §6.1.2.6: of each foundation one pair is checked at a time, until one succeeds.
@@ -395,6 +413,13 @@ impl Agent {
                 .map(|pair| pair.id)
         {
             self.nominating = Some(best);
+            if self.renominates {
+                self.nominations = self.nominations.saturating_add(1);
+                let nomination = self.nominations;
+                if let Some(pair) = self.pair_mut(best) {
+                    pair.nomination = nomination;
+                }
+            }
             self.send_request(now, best, Purpose::Nominate);
         }
     }
@@ -407,12 +432,10 @@ impl Agent {
         let first_valid_at = self.first_valid_at?;
         let best = self.pairs.iter().position(|pair| pair.is_valid())?;
         if let Some(selected) = self.selected {
-            // A direct way that was found late is worth leaving a relay for.
+            // A better kind of way that was found late is worth leaving the other for.
             let best = &self.pairs[best];
-            let relayed = self
-                .pair(selected)
-                .is_some_and(|pair| self.is_relayed(pair));
-            let better = best.id != selected && relayed && !self.is_relayed(best);
+            let selected = self.pair(selected);
+            let better = selected.is_some_and(|own| self.rank(best) > self.rank(own));
             return better.then_some(first_valid_at);
         }
         let better_to_come = self.pairs[..best].iter().any(|pair| {

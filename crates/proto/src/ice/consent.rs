@@ -20,7 +20,7 @@ const MOVE_LASTS: Duration = Duration::from_secs(10);
 
 /// Between two rounds of checks of direct pairs that failed, and how many rounds there are.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-const RETRIES_MAX: u8 = 5;
+pub(super) const RETRIES_MAX: u8 = 5;
 
 /// RFC 7675 §5.1: 5 s, times 0.8 to 1.2.
 const CONSENT_CHECK_EVERY_MS: (u32, u32) = (4_000, 6_000);
@@ -53,18 +53,23 @@ impl Agent {
     pub(super) fn settle(&mut self, now: Instant) {
         self.resolve_doubt(now);
         self.retry_direct(now);
+        self.skip_streams();
         self.unfreeze();
         self.send_checks(now);
         self.consider_nomination(now);
         self.update_gathering();
         self.update_route(now);
         self.update_state(now);
+        self.drop_streams();
         self.deadline = self.next_deadline(now);
     }
 
     /// The peer has an address that it did not have before: it may have moved, and the
     /// selected pair may lead to nobody. It is asked.
     pub(super) fn doubt_selected(&mut self, now: Instant) {
+        if self.config.lite {
+            return;
+        }
         let Some(id) = self.selected.filter(|_| self.doubt.is_none()) else {
             return;
         };
@@ -120,19 +125,18 @@ impl Agent {
         Some(since + if now < since + early { early } else { late })
     }
 
-    /// While a relay carries the data, direct pairs that failed are tried again: much may have
-    /// been lost, and both sides must try for a translator to let either through.
+    /// While a relay or a stream carries the data, better pairs that failed are tried again: much
+    /// may have been lost, and both sides must try for a translator to let either through.
     fn retry_direct(&mut self, now: Instant) {
         let route = self.route.and_then(|route| self.pair_on(route));
-        let relayed = route.and_then(|id| self.pair(id));
-        let relayed = relayed.is_some_and(|pair| self.is_relayed(pair));
+        let rank = route.and_then(|id| Some(self.rank(self.pair(id)?)));
         let is_retried = |agent: &Self, pair: &Pair| {
             pair.state == PairState::Failed
                 && pair.retries < RETRIES_MAX
-                && !agent.is_relayed(pair)
+                && rank.is_some_and(|rank| agent.rank(pair) > rank)
                 && agent.bases[pair.base].is_there
         };
-        let any = relayed && self.pairs.iter().any(|pair| is_retried(self, pair));
+        let any = self.pairs.iter().any(|pair| is_retried(self, pair));
         match self.retry_at {
             _ if !any => self.retry_at = None,
             None => self.retry_at = Some(now + RETRY_AFTER),
@@ -193,7 +197,7 @@ impl Agent {
 
     fn update_state(&mut self, now: Instant) {
         let valid = self.pairs.iter().any(|pair| pair.is_valid());
-        let pending = self.pairs.iter().any(|pair| pair.is_pending());
+        let pending = !self.config.lite && self.pairs.iter().any(|pair| pair.is_pending());
         if valid {
             self.lost_at = None;
         }

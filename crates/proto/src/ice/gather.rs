@@ -46,14 +46,15 @@ impl Agent {
     ) {
         let preference = local_preference(path.local.ip(), self.bases.len());
         let preference = preference.saturating_add(protocol.preference());
-        let Some(index) = self.push_base(path, Kind::Relayed, preference) else {
+        let Some(index) = self.push_base(path, Kind::Relayed, None, preference) else {
             return;
         };
         self.add_local(Candidate {
             kind: Kind::Relayed,
             address: path.local,
+            tcp: None,
             related,
-            priority: priority(Kind::Relayed, preference),
+            priority: priority(Kind::Relayed, None, preference),
             foundation: self.bases[index].foundation.clone(),
             server: Some(server),
         });
@@ -97,7 +98,7 @@ impl Agent {
         let path = self.bases[base].path;
         let reachable = path.local.is_ipv4() == server.is_ipv4()
             && path.local.ip().is_loopback() == server.ip().is_loopback();
-        if !reachable || self.bases[base].kind == Kind::Relayed {
+        if !reachable || self.bases[base].kind == Kind::Relayed || self.bases[base].tcp.is_some() {
             return;
         }
         let id = self.transaction_id();
@@ -146,15 +147,16 @@ impl Agent {
     fn reflect(&mut self, base: usize, address: SocketAddr, server: SocketAddr) {
         let base = &self.bases[base];
         let local = base.path.local;
-        let known = |own: &Candidate| own.kind == Kind::Host && own.address == address;
+        let known = |own: &Candidate| own.kind == Kind::Host && own.is_at(address, false);
         if address == local || self.locals.iter().any(known) {
             return;
         }
         let candidate = Candidate {
             kind: Kind::ServerReflexive,
             address,
+            tcp: None,
             related: Some(local),
-            priority: priority(Kind::ServerReflexive, base.local_preference),
+            priority: priority(Kind::ServerReflexive, None, base.local_preference),
             foundation: format!("s{}", base.foundation),
             server: Some(server),
         };

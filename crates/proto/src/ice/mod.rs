@@ -13,6 +13,9 @@
 //!    and sending stops ([`consent`]).
 //! 6. A restart changes the credentials; the old path carries data until the new one is valid.
 //!
+//! Over TCP ([`tcp`]) each stream is a path of its own, with one remote address. Who listens waits
+//! for checks on the streams it accepts; who connects does so when the pair's turn has come.
+//!
 //! Names are not resolved here: `peer` does that and adds addresses.
 
 mod agent;
@@ -20,8 +23,10 @@ mod candidate;
 mod check;
 mod consent;
 mod gather;
+mod lite;
 mod pair;
 mod request;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +34,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use agent::{Agent, Transmit};
-pub use candidate::{Candidate, Kind, RelayProtocol};
+pub use candidate::{Candidate, Kind, RelayProtocol, TcpType};
 pub use pair::{PairState, PairStats};
 
 use crate::contract::Path;
@@ -130,6 +135,10 @@ pub struct Config {
     /// What addresses of ours are to others, behind a translator that gives each one of its own:
     /// ours, and the other, of the same family. Host candidates then have the other. Default none.
     pub external_addresses: Vec<(IpAddr, IpAddr)>,
+    /// Whether we are a lite agent (RFC 8445 §2.5), for a host that everybody reaches at its own
+    /// addresses: it sends no checks, answers those of the peer and follows its nominations.
+    /// Default no.
+    pub lite: bool,
 }
 
 impl Default for Config {
@@ -141,6 +150,7 @@ impl Default for Config {
             patience: Duration::from_millis(39_500),
             disconnected_after: Duration::from_secs(8),
             external_addresses: Vec::new(),
+            lite: false,
         }
     }
 }
@@ -165,6 +175,11 @@ pub enum Event {
     State(State),
     /// Data goes this way from here on.
     Route(Route),
+    /// A stream is wanted from any port of the local address ([`Agent::stream_opened`],
+    /// [`Agent::stream_failed`]).
+    Open(Route),
+    /// A stream is of no more use.
+    Close(Path),
 }
 
 /// A way to the peer.

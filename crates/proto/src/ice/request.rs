@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method};
 
 use super::agent::Agent;
-use super::pair::PairId;
-use super::{Candidate, Credentials, Kind, PairState, Role, Route};
+use super::pair::{Pair, PairId};
+use super::{Candidate, Credentials, Kind, PairState, Role, Route, TcpType};
 use crate::contract::Path;
 
 /// Checks kept that arrive before the peer's credentials; later ones are dropped, the peer
@@ -25,10 +25,12 @@ const MOVED_AFTER: Duration = Duration::from_secs(2);
 /// An authenticated check of the peer's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EarlyCheck {
-    at: Instant,
+    pub(super) at: Instant,
     route: Route,
     priority: u32,
-    use_candidate: bool,
+    pub(super) use_candidate: bool,
+    /// As the peer numbers it.
+    nomination: u32,
 }
 
 /// Which of our credentials a check used.
@@ -78,11 +80,17 @@ impl Agent {
             route,
             priority: 0,
             use_candidate: false,
+            nomination: 0,
         };
         for attribute in message.attributes() {
             match attribute {
                 Attribute::Priority(priority) => check.priority = priority,
                 Attribute::UseCandidate => check.use_candidate = true,
+                // The draft has it alone nominate as well.
+                Attribute::Nomination(number) => {
+                    check.use_candidate |= number > 0;
+                    check.nomination = number;
+                }
                 _ => {}
             }
         }
@@ -134,7 +142,7 @@ impl Agent {
                     (theirs, self.tie_breaker >= theirs)
                 }
                 (Role::Controlled, Attribute::IceControlled(theirs)) => {
-                    (theirs, self.tie_breaker < theirs)
+                    (theirs, self.keeps_role() || self.tie_breaker < theirs)
                 }
                 _ => continue,
             };
@@ -200,20 +208,17 @@ impl Agent {
 
     /// Learns what a check of the peer's says, and checks back (RFC 8445 §7.3.1.3 to §7.3.1.5).
     pub(super) fn trigger_from_request(&mut self, check: EarlyCheck) {
-        let Some(base) = self
-            .bases
-            .iter()
-            .position(|base| base.path == check.route.path)
-        else {
+        let Some(base) = self.base_of(check.route.path) else {
             return;
         };
+        let is_tcp = self.bases[base].tcp.is_some();
         let known = self
             .remotes
             .iter()
-            .position(|candidate| candidate.address == check.route.remote);
+            .position(|candidate| candidate.is_at(check.route.remote, is_tcp));
         let remote = match known {
             Some(remote) => remote,
-            None => match self.learn_remote(check) {
+            None => match self.learn_remote(check, is_tcp) {
                 Some(remote) => {
                     self.doubt_selected(check.at);
                     remote
@@ -221,10 +226,10 @@ impl Agent {
                 None => return,
             },
         };
-        let Some(id) = self.add_pair(base, remote) else {
+        let Some(id) = self.add_pair_on(base, check.route.path, remote) else {
             return;
         };
-        let controlled = self.role == Role::Controlled;
+        let (controlled, is_lite) = (self.role == Role::Controlled, self.config.lite);
         let recent = self
             .last_check_at
             .is_some_and(|last| last + RECHECK_AFTER > check.at);
@@ -234,6 +239,12 @@ impl Agent {
         pair.heard_at = Some(check.at);
         pair.stats.requests_received += 1;
         let nominated = check.use_candidate && controlled;
+        if nominated {
+            pair.nomination = pair.nomination.max(check.nomination);
+        }
+        if is_lite {
+            return self.take_check_as_lite(id, check);
+        }
         match pair.state {
             PairState::Succeeded => {
                 pair.nominated |= nominated;
@@ -261,10 +272,12 @@ impl Agent {
     }
 
     /// RFC 8445 §7.3.1.3.
-    fn learn_remote(&mut self, check: EarlyCheck) -> Option<usize> {
+    fn learn_remote(&mut self, check: EarlyCheck, is_tcp: bool) -> Option<usize> {
         let candidate = Candidate {
             kind: Kind::PeerReflexive,
             address: check.route.remote,
+            // Of a stream that we opened, the other end is known.
+            tcp: is_tcp.then_some(TcpType::Active),
             related: None,
             priority: check.priority,
             foundation: format!("r{}", self.remotes.len()),
@@ -282,11 +295,18 @@ impl Agent {
 
     /// Selects the nominated pair (RFC 8445 §8.1.1, §8.1.2).
     pub(super) fn select(&mut self, now: Instant) {
-        let best = self
+        let nominated = |pair: &&Pair| pair.nominated && pair.is_valid();
+        // The greatest number, and of the highest priority among equals: pairs are in that order.
+        let numbers = self
             .pairs
             .iter()
-            .find(|pair| pair.nominated && pair.is_valid());
-        let Some(best) = best.map(|pair| pair.id) else {
+            .filter(nominated)
+            .map(|own| own.nomination);
+        let Some(latest) = numbers.max() else {
+            return;
+        };
+        let mut latest = self.pairs.iter().filter(|own| own.nomination == latest);
+        let Some(best) = latest.find(nominated).map(|pair| pair.id) else {
             return;
         };
         let quiet = self

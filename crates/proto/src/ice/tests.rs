@@ -18,6 +18,12 @@ struct Net {
     random: Random,
     loss_percent: u32,
     dead: bool,
+    /// Nothing reaches this address.
+    blocked: Option<SocketAddr>,
+    /// The first agent nominates with each of its checks (RFC 5245 §8.1.1.2).
+    is_aggressive: bool,
+    /// Of the nominations that went out.
+    numbers: Vec<u32>,
     events: [Vec<Event>; 2],
 }
 
@@ -51,6 +57,9 @@ impl Net {
             random,
             loss_percent: 0,
             dead: false,
+            blocked: None,
+            is_aggressive: false,
+            numbers: Vec::new(),
             events: [Vec::new(), Vec::new()],
         }
     }
@@ -82,10 +91,18 @@ impl Net {
         for index in 0..2 {
             while let Some(transmit) = self.agents[index].poll_transmit() {
                 self.sent += 1;
+                self.numbers.extend(number_of(&transmit.bytes));
                 if self.dead || self.random.below(100) < self.loss_percent {
                     continue;
                 }
                 let to = transmit.route.remote;
+                if self.blocked == Some(to) {
+                    continue;
+                }
+                let bytes = match self.is_aggressive && index == 0 {
+                    true => nominating(&transmit.bytes, &self.agents[1].local),
+                    false => transmit.bytes,
+                };
                 let Some(socket) = (0..4).find(|socket| path(1 - index, *socket).local == to)
                 else {
                     continue;
@@ -94,10 +111,8 @@ impl Net {
                     path: path(1 - index, socket),
                     remote: transmit.route.path.local,
                 };
-                self.wire.insert(
-                    (self.now + ONE_WAY, self.sent),
-                    (1 - index, route, transmit.bytes),
-                );
+                self.wire
+                    .insert((self.now + ONE_WAY, self.sent), (1 - index, route, bytes));
             }
             while let Some(event) = self.agents[index].poll_event() {
                 self.events[index].push(event);
@@ -147,6 +162,74 @@ impl Net {
     fn states(&self) -> [State; 2] {
         [self.agents[0].state(), self.agents[1].state()]
     }
+}
+
+fn number_of(bytes: &[u8]) -> Option<u32> {
+    use twocan_wire::stun::{Attribute, Message};
+    let message = Message::parse(bytes).unwrap();
+    message.attributes().find_map(|own| match own {
+        Attribute::Nomination(number) => Some(number),
+        _ => None,
+    })
+}
+
+/// A request with USE-CANDIDATE, whatever it had; anything else as it is.
+fn nominating(bytes: &[u8], of: &Credentials) -> Vec<u8> {
+    use twocan_wire::stun::{Attribute, Builder, Class, Message};
+    let message = Message::parse(bytes).unwrap();
+    if message.class != Class::Request {
+        return bytes.to_vec();
+    }
+    let mut changed = Vec::new();
+    let mut builder = Builder::new(
+        &mut changed,
+        message.class,
+        message.method,
+        message.transaction,
+    );
+    for attribute in message.attributes() {
+        if matches!(
+            attribute,
+            Attribute::Username(_) | Attribute::Priority(_) | Attribute::IceControlling(_)
+        ) {
+            builder.attribute(attribute);
+        }
+    }
+    builder.attribute(Attribute::UseCandidate);
+    builder.finish_with_integrity(|parts| of.key.sign(parts));
+    changed
+}
+
+/// Two agents with two addresses each, which know of each other.
+fn with_two_addresses(seed: u8, configs: [Config; 2], roles: [Role; 2]) -> Net {
+    let mut net = Net::new(seed, roles);
+    for (index, config) in configs.into_iter().enumerate() {
+        net.agents[index] = Agent::new(config, roles[index], net.random.fork());
+        for socket in 0..2 {
+            net.agents[index].add_base(net.now, path(index, socket));
+        }
+        net.agents[index].end_of_bases(net.now);
+    }
+    net.introduce();
+    net.trickle();
+    net
+}
+
+fn lite() -> Config {
+    Config {
+        lite: true,
+        ..Config::default()
+    }
+}
+
+/// The priority of the pair that an agent has selected, and the highest of its valid ones.
+fn selected(agent: &Agent) -> (Option<u64>, Option<u64>) {
+    let best = agent.pairs.iter().find(|pair| pair.is_valid());
+    let selected = agent.selected.and_then(|id| agent.pair(id));
+    (
+        selected.map(|pair| pair.priority),
+        best.map(|pair| pair.priority),
+    )
 }
 
 fn connected(agents: &[Agent; 2]) -> bool {
@@ -341,6 +424,7 @@ fn remote_candidates_are_bounded() {
         let candidate = Candidate {
             kind: Kind::Host,
             address: SocketAddr::new([10, 9, 9, 9].into(), port),
+            tcp: None,
             related: None,
             priority: 1,
             foundation: "x".into(),
@@ -361,7 +445,7 @@ fn remote_candidates_are_bounded() {
 fn the_priorities_are_those_of_the_formula() {
     use super::candidate::{pair_priority, priority};
     assert_eq!(
-        priority(Kind::Host, 65535),
+        priority(Kind::Host, None, 65535),
         (126 << 24) + (65535 << 8) + 255
     );
     assert_eq!(pair_priority(1, 2), (1 << 32) + 4);
@@ -431,4 +515,136 @@ fn a_host_behind_a_static_translator_tells_its_other_address() {
     assert_eq!(told(&agent), [(Kind::Host, other)]);
     agent.remove_base(now, local);
     assert_eq!(told(&agent), []);
+}
+
+#[test]
+fn a_peer_that_nominates_with_each_check_ends_on_the_best_valid_pair() {
+    for seed in 0..20 {
+        let configs = [Config::default(), Config::default()];
+        let roles = [Role::Controlling, Role::Controlled];
+        let mut net = with_two_addresses(seed, configs, roles);
+        net.is_aggressive = true;
+        // The best pair is late, so that others are nominated first.
+        net.blocked = Some(path(1, 0).local);
+        net.run_until(Duration::from_secs(1), |_| false);
+        let early = net.agents[1].route().unwrap();
+        assert_eq!(early.path, path(1, 1), "seed {seed}");
+        net.blocked = None;
+        net.run_until(Duration::from_secs(1), |_| false);
+        let (selected, best) = selected(&net.agents[1]);
+        assert!(selected.is_some() && selected == best, "seed {seed}");
+        assert_eq!(net.agents[1].route().unwrap().path, path(1, 0));
+    }
+}
+
+#[test]
+fn a_lite_agent_sends_no_checks_and_follows_the_full_one() {
+    for seed in 0..20 {
+        for roles in [
+            [Role::Controlling, Role::Controlled],
+            // The full agent errs, and is told.
+            [Role::Controlled; 2],
+        ] {
+            let mut net = with_two_addresses(seed, [Config::default(), lite()], roles);
+            net.loss_percent = 20;
+            net.run_until(Duration::from_secs(20), connected);
+            assert_eq!(net.states(), [State::Completed; 2], "seed {seed}");
+            assert_eq!(net.agents[1].role(), Role::Controlled);
+            let [theirs, ours] = [0, 1].map(|index| net.agents[index].route().unwrap());
+            assert_eq!(
+                (theirs.remote, theirs.path.local),
+                (ours.path.local, ours.remote)
+            );
+            // The full agent's checks of consent keep the call alive, and nothing else.
+            net.loss_percent = 0;
+            net.run_until(Duration::from_secs(10), |_| false);
+            net.run_until(Duration::from_secs(90), |_| false);
+            assert_eq!(net.states(), [State::Completed; 2], "seed {seed}");
+            let sent = net.agents[1].pairs().map(|(.., stats)| stats.requests_sent);
+            assert_eq!(sent.sum::<u64>(), 0);
+            net.dead = true;
+            let silent_at = net.now;
+            net.run_until(Duration::from_secs(60), |agents| {
+                agents[1].route().is_none()
+            });
+            let lasted = net.now - silent_at;
+            assert!(lasted <= Duration::from_secs(30), "{lasted:?}");
+            assert_eq!(net.agents[1].state(), State::Failed);
+        }
+    }
+}
+
+#[test]
+fn a_lite_agent_follows_a_peer_that_nominates_with_each_check() {
+    for seed in 0..20 {
+        let configs = [Config::default(), lite()];
+        let roles = [Role::Controlling, Role::Controlled];
+        let mut net = with_two_addresses(seed, configs, roles);
+        net.is_aggressive = true;
+        net.blocked = Some(path(1, 0).local);
+        net.run_until(Duration::from_secs(1), |_| false);
+        assert_eq!(net.agents[1].route().unwrap().path, path(1, 1));
+        net.blocked = None;
+        net.run_until(Duration::from_secs(1), |_| false);
+        let (selected, best) = selected(&net.agents[1]);
+        assert!(selected.is_some() && selected == best, "seed {seed}");
+        assert_eq!(net.agents[1].route().unwrap().path, path(1, 0));
+    }
+}
+
+#[test]
+fn the_last_of_numbered_nominations_counts_and_without_numbers_the_highest_priority() {
+    use twocan_wire::stun::{Attribute, Builder, Class, Method, TransactionId};
+    for (numbers, expected) in [
+        ([2, 1], 0),
+        ([1, 2], 1),
+        ([0, 0], 0),
+        ([7, 0], 0),
+        ([0, 7], 1),
+    ] {
+        let configs = [Config::default(), Config::default()];
+        let roles = [Role::Controlling, Role::Controlled];
+        let mut net = with_two_addresses(1, configs, roles);
+        // Nothing of the first agent's own nomination.
+        net.agents[0].role = Role::Controlled;
+        let (theirs, ours) = (&net.agents[0].local, &net.agents[1].local);
+        let username = format!("{}:{}", ours.username_fragment, theirs.username_fragment);
+        let key = ours.key.clone();
+        for (socket, number) in numbers.into_iter().enumerate() {
+            let mut bytes = Vec::new();
+            let id = TransactionId([socket as u8; 12]);
+            let mut builder = Builder::new(&mut bytes, Class::Request, Method::BINDING, id);
+            builder.attribute(Attribute::Username(&username));
+            builder.attribute(Attribute::Priority(1));
+            builder.attribute(Attribute::IceControlling(7));
+            builder.attribute(Attribute::UseCandidate);
+            if number > 0 {
+                builder.attribute(Attribute::Nomination(number));
+            }
+            builder.finish_with_integrity(|parts| key.sign(parts));
+            let at = path(1, socket as u32);
+            net.agents[1].handle_stun(net.now, at, path(0, socket as u32).local, &bytes);
+        }
+        net.run_until(Duration::from_millis(500), |_| false);
+        let route = net.agents[1].route().unwrap();
+        assert_eq!(route.path, path(1, expected), "{numbers:?}");
+    }
+}
+
+#[test]
+fn nominations_are_numbered_where_the_peer_asks_for_it() {
+    for renominates in [false, true] {
+        let mut net = Net::new(1, [Role::Controlling, Role::Controlled]);
+        net.bind();
+        let credentials = net.agents[1].local_credentials().clone();
+        net.agents[0].set_remote(net.now, credentials, renominates);
+        let credentials = net.agents[0].local_credentials().clone();
+        net.agents[1].set_remote(net.now, credentials, false);
+        net.trickle();
+        net.run_until(Duration::from_secs(2), connected);
+        let numbers = &net.numbers;
+        assert_eq!(numbers.is_empty(), !renominates, "{numbers:?}");
+        assert!(numbers.iter().all(|number| *number == 1), "{numbers:?}");
+        assert_eq!(net.states(), [State::Completed; 2]);
+    }
 }

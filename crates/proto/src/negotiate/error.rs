@@ -95,6 +95,9 @@ pub enum AccessReason {
     /// RTP and RTCP must share a transport.
     #[error("section {0} was accepted without rtcp-mux")]
     NoRtcpMux(usize),
+    /// Of two lite agents none checks, and nothing may be sent where nothing was checked (RFC 7675).
+    #[error("both ends are ICE-lite; one must be a full agent")]
+    BothLite,
     /// All sections must share a transport.
     #[error("section {0} was accepted outside of the BUNDLE group")]
     NotBundled(usize),

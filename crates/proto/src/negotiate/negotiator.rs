@@ -32,8 +32,10 @@ pub struct Config {
     pub fingerprints: Vec<Fingerprint>,
     /// The canonical name of our sources, the same for the life of the connection.
     pub cname: String,
-    /// Options we state in `a=ice-options`. Default `ice2` and `trickle`.
+    /// Options we state in `a=ice-options`. Default `ice2`, `trickle` and `renomination`.
     pub ice_options: Vec<String>,
+    /// Whether we are an ICE-lite agent (RFC 8839 §5.3). Default no.
+    pub ice_lite: bool,
     /// The largest message that we take, in bytes; 0 for no limit. Default 262144, as Chromium.
     pub max_message_size: u64,
     /// Our SCTP port. Default 5000.
@@ -75,7 +77,8 @@ impl Config {
             ],
             fingerprints,
             cname,
-            ice_options: vec!["ice2".into(), "trickle".into()],
+            ice_options: vec!["ice2".into(), "trickle".into(), "renomination".into()],
+            ice_lite: false,
             max_message_size: 262_144,
             sctp_port: 5000,
             receive_simulcast: false,

@@ -58,6 +58,8 @@ pub struct RemoteIce {
     pub lite: bool,
     /// Whether it can take and send candidates after the description.
     pub trickle: bool,
+    /// Whether it follows the last of several nominations (draft-thatcher-ice-renomination).
+    pub renomination: bool,
     /// Whether its credentials are others than those agreed before: an ICE restart.
     pub restarted: bool,
     /// The candidates for component 1 in the description.

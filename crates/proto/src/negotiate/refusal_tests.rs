@@ -1,5 +1,7 @@
 //! What is refused and why, legacy forms, and candidates.
 
+use std::sync::Arc;
+
 use twocan_wire::sdp::Description;
 
 use super::tests::{answer, answer_of, error_of, ice, negotiator, offer_of};
@@ -211,4 +213,26 @@ fn remote_candidates_are_checked_against_the_description() {
         matches!(later, RemoteCandidate::Candidate(_)),
         "the bundle is agreed"
     );
+}
+
+#[test]
+fn of_two_ends_one_is_a_full_agent() {
+    let mut lite = [1, 2].map(|seed| {
+        let mut own = negotiator(seed);
+        Arc::make_mut(&mut own.config).ice_lite = true;
+        own.want_data();
+        own
+    });
+    let offer = lite[0].create_offer(&ice("a")).unwrap();
+    assert!(offer.contains("\r\na=ice-lite\r\n"), "{offer}");
+    let error = error_of(lite[1].set_remote_description(SdpType::Offer, &offer));
+    let reason = AccessReason::BothLite;
+    assert_eq!(error, NegotiateError::InvalidAccess(reason));
+    assert_eq!(lite[1].signaling_state(), SignalingState::Stable);
+    // The full one controls, whoever offers.
+    let (plan, text) = answer(&mut negotiator(3), &offer);
+    assert_eq!(plan.ice.role, IceRole::Controlling);
+    lite[0].set_local_description(SdpType::Offer, "").unwrap();
+    let plan = lite[0].set_remote_description(SdpType::Answer, &text.to_string());
+    assert_eq!(plan.unwrap().ice.role, IceRole::Controlled);
 }

@@ -72,6 +72,9 @@ impl Negotiator {
             sdp: sdp.into(),
         });
         check_mids(&applied.terms)?;
+        if self.config.ice_lite && applied.terms.ice_lite {
+            return Err(NegotiateError::InvalidAccess(AccessReason::BothLite));
+        }
         self.created = None;
         match kind {
             SdpType::Offer => {

@@ -62,6 +62,9 @@ impl Negotiator {
             };
             lines.push(Attribute::Group(group).into());
         }
+        if self.config.ice_lite {
+            lines.push(Attribute::IceLite.into());
+        }
         lines.push(Attribute::ExtmapAllowMixed.into());
         lines.push(Attribute::other("msid-semantic", "WMS *").into());
         Description {

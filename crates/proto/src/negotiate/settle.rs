@@ -232,7 +232,11 @@ impl Negotiator {
         });
         IcePlan {
             // RFC 8445 §6.1.1: facing a lite agent, the full agent controls.
-            role: if lite { IceRole::Controlling } else { role },
+            role: match (self.config.ice_lite, lite) {
+                (true, _) => IceRole::Controlled,
+                (false, true) => IceRole::Controlling,
+                (false, false) => role,
+            },
             local,
             remote,
         }
@@ -304,6 +308,7 @@ fn remote_ice(
         parameters,
         lite: remote.terms.ice_lite,
         trickle: section.trickle,
+        renomination: section.renomination,
         candidates: section
             .candidates
             .iter()

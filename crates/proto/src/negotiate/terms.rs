@@ -40,6 +40,8 @@ pub(super) struct Section {
     pub(super) simulcast: Option<Simulcast>,
     pub(super) ice: Option<IceParameters>,
     pub(super) trickle: bool,
+    /// `a=ice-options:renomination`.
+    pub(super) renomination: bool,
     pub(super) candidates: Vec<Candidate>,
     pub(super) end_of_candidates: bool,
     pub(super) fingerprints: Vec<Fingerprint>,
@@ -139,6 +141,7 @@ fn section(description: &Description, media: &Media) -> Section {
         simulcast: None,
         ice: None,
         trickle: false,
+        renomination: false,
         candidates: Vec::new(),
         end_of_candidates: false,
         fingerprints: Vec::new(),
@@ -201,7 +204,8 @@ impl Section {
             Attribute::IceUfrag(ufrag) => reading.ufrag = Some(ufrag),
             Attribute::IcePwd(pwd) => reading.pwd = Some(pwd),
             Attribute::IceOptions(options) => {
-                self.trickle = options.iter().any(|option| option == "trickle");
+                let has = |name: &str| options.iter().any(|option| option == name);
+                (self.trickle, self.renomination) = (has("trickle"), has("renomination"));
             }
             Attribute::Fingerprint(fingerprint) => {
                 if !reading.own_fingerprints {

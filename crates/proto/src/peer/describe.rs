@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use twocan_wire::candidate::{Candidate, CandidateAddress, CandidateKind, CandidateTransport};
+use twocan_wire::candidate::{
+    Candidate, CandidateAddress, CandidateKind, CandidateTransport as Protocol,
+};
 use twocan_wire::sdp::Direction;
 
 use super::machine::{Peer, Wanted};
@@ -151,6 +153,7 @@ impl Peer {
         self.apply(now, before, plan);
         if kind != SdpType::Rollback {
             self.gather(now);
+            self.empty_pool(now);
         }
         self.settle(now);
         Ok(())
@@ -246,7 +249,8 @@ impl Peer {
                 remote.parameters.username_fragment.clone(),
                 remote.parameters.password.clone(),
             );
-            self.transport.ice.set_remote(at, credentials, remote.lite);
+            let ice = &mut self.transport.ice;
+            ice.set_remote(at, credentials, remote.renomination);
             for candidate in remote.candidates.clone() {
                 self.take_candidate(now, RemoteCandidate::Candidate(candidate));
             }
@@ -300,7 +304,13 @@ impl Peer {
             }
             RemoteCandidate::NotOurs => return,
         };
-        if candidate.component != 1 || candidate.transport != CandidateTransport::Udp {
+        let is_known = match candidate.transport {
+            Protocol::Udp => true,
+            // RFC 6544 §4.5: one that does not say who connects is none.
+            Protocol::Tcp => candidate.tcp_type.is_some(),
+            Protocol::Other(_) => false,
+        };
+        if candidate.component != 1 || !is_known {
             return self.counters.count("peer.candidate_of_other_transport");
         }
         match &candidate.address {
@@ -356,7 +366,10 @@ pub(super) fn to_wire(candidate: &ice::Candidate) -> Candidate {
     Candidate {
         foundation: candidate.foundation.clone(),
         component: 1,
-        transport: CandidateTransport::Udp,
+        transport: match candidate.tcp {
+            None => Protocol::Udp,
+            Some(_) => Protocol::Tcp,
+        },
         priority: candidate.priority,
         address: CandidateAddress::Ip(candidate.address.ip()),
         port: candidate.address.port(),
@@ -370,7 +383,7 @@ pub(super) fn to_wire(candidate: &ice::Candidate) -> Candidate {
             .related
             .map(|related| CandidateAddress::Ip(related.ip())),
         related_port: candidate.related.map(|related| related.port()),
-        tcp_type: None,
+        tcp_type: candidate.tcp,
         extensions: Vec::new(),
     }
 }
@@ -391,6 +404,9 @@ pub(super) fn from_wire(candidate: &Candidate, ip: IpAddr) -> Option<ice::Candid
     Some(ice::Candidate {
         kind,
         address: SocketAddr::new(ip, candidate.port),
+        tcp: candidate
+            .tcp_type
+            .filter(|_| candidate.transport == Protocol::Tcp),
         related,
         priority: candidate.priority,
         foundation: candidate.foundation.clone(),

@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::parameters::Sender;
+use super::tcp::Listener;
 use super::transport::Transport;
 use super::{
-    Config, ConnectionState, Event, IceTransportPolicy, Interfaces, LocalCandidate, PeerFailure,
-    StunServer, TurnServer,
+    Config, ConnectionState, Event, IceTransportPolicy, IceTransports, Interfaces, LocalCandidate,
+    PeerFailure, StunServer, TurnServer,
 };
 use crate::contract::{Batch, Datagram, Lookup, Output, Path, Request, SocketId};
 use crate::counters::Counters;
@@ -68,12 +69,18 @@ pub struct Peer {
     /// The STUN servers that were asked, and whether their silence was told.
     pub(super) stun_urls: Vec<(SocketAddr, String)>,
     pub(super) silent_urls: BTreeSet<String>,
-    interfaces: Vec<IpAddr>,
+    pub(super) interfaces: Vec<IpAddr>,
+    pub(super) ice_transports: IceTransports,
+    pub(super) ice_transport_policy: IceTransportPolicy,
+    pub(super) listeners: Vec<Listener>,
     pub(super) sockets: Vec<Socket>,
-    /// Streams to relays.
+    /// Streams to relays, and those of ICE.
     pub(super) streams: Vec<SocketId>,
     pub(super) socket_ids: u32,
     pub(super) gathering: bool,
+    /// Gathered before a local description, and told with it (`iceCandidatePoolSize`).
+    pub(super) pooled: Vec<ice::Event>,
+    pub(super) pools: bool,
     lookups: Vec<(String, Wanted)>,
     pub(super) requests: VecDeque<Request>,
     pub(super) events: VecDeque<Event>,
@@ -97,8 +104,10 @@ impl Peer {
         terms.video_codecs = config.video_codecs;
         terms.offer_flexfec = config.offer_flexfec;
         terms.offer_congestion_feedback = config.offer_congestion_feedback;
+        terms.ice_lite = config.ice.lite;
         terms.max_message_size = config.max_message_size;
         terms.receive_simulcast = config.receive_simulcast;
+        let is_lite = config.ice.lite;
         let mut transport = Transport::new(
             now.monotonic,
             config.ice,
@@ -119,15 +128,29 @@ impl Peer {
             packets: BTreeSet::new(),
             senders: BTreeMap::new(),
             target_news: false,
-            stun_servers: config.stun_servers,
-            turn_servers: config.turn_servers,
+            // A lite agent has host candidates alone (RFC 8445 §5.2).
+            stun_servers: if is_lite {
+                Vec::new()
+            } else {
+                config.stun_servers
+            },
+            turn_servers: if is_lite {
+                Vec::new()
+            } else {
+                config.turn_servers
+            },
             stun_urls: Vec::new(),
             silent_urls: BTreeSet::new(),
             interfaces: Vec::new(),
+            ice_transports: config.ice_transports,
+            ice_transport_policy: config.ice_transport_policy,
+            listeners: Vec::new(),
             sockets: Vec::new(),
             streams: Vec::new(),
             socket_ids: 0,
             gathering: false,
+            pooled: Vec::new(),
+            pools: config.ice_candidate_pool_size > 0,
             lookups: Vec::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
@@ -147,6 +170,7 @@ impl Peer {
         }
         for ip in &interfaces.removed {
             self.interfaces.retain(|known| known != ip);
+            self.remove_listener(now, *ip);
             let gone: Vec<Socket> = self
                 .sockets
                 .iter()
@@ -164,6 +188,8 @@ impl Peer {
         }
         if self.gathering {
             self.bind_interfaces();
+        } else if self.pools && !self.interfaces.is_empty() {
+            self.gather(now);
         }
         self.settle(now);
     }
@@ -171,7 +197,7 @@ impl Peer {
     /// A socket that was asked for is bound.
     pub fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr) {
         let Some(entry) = self.sockets.iter_mut().find(|entry| entry.id == socket) else {
-            return;
+            return self.listener_bound(now, socket, Some(local));
         };
         entry.local = Some(local);
         match entry.relay {
@@ -193,6 +219,7 @@ impl Peer {
             self.transport.relay_unreachable(now.monotonic, relay);
         }
         self.sockets.retain(|entry| entry.id != socket);
+        self.listener_bound(now, socket, None);
         self.note_bases(now);
         self.settle(now);
     }
@@ -251,7 +278,8 @@ impl Peer {
         }
         if self.is_finished() {
             let ids = self.sockets.drain(..).map(|socket| socket.id);
-            let ids = ids.chain(self.streams.drain(..));
+            let ids = ids.chain(self.streams.drain(..)).collect::<Vec<_>>();
+            let ids = ids.into_iter().chain(self.take_listeners());
             let close = ids.map(|socket| Request::Close { socket });
             self.requests.extend(close);
         }
@@ -313,7 +341,11 @@ impl Peer {
 
     /// `iceGatheringState`.
     pub fn ice_gathering_state(&self) -> ice::GatheringState {
-        self.transport.ice.gathering_state()
+        match self.pools {
+            // What is pooled belongs to no transport yet.
+            true => ice::GatheringState::New,
+            false => self.transport.ice.gathering_state(),
+        }
     }
 
     /// What was dropped or refused in all parts, by reason.
@@ -339,41 +371,50 @@ impl Peer {
         self.transport.settle(now);
         self.settle_relays(now);
         while let Some(event) = self.transport.ice.poll_event() {
-            match event {
-                ice::Event::LocalCandidate(candidate) => self.signal_candidate(&candidate),
-                ice::Event::Gathering(state) => {
-                    if state == ice::GatheringState::Complete {
-                        self.signal_end_of_candidates();
-                    }
-                    self.events.push_back(Event::IceGatheringState(state));
-                }
-                ice::Event::ServerFailed {
-                    local,
-                    server,
-                    refusal,
-                } => {
-                    let known = self.stun_urls.iter().find(|(known, _)| *known == server);
-                    if let Some(url) = known.map(|(_, url)| url.clone()) {
-                        self.server_failed(&url, Some(local), refusal);
-                    }
-                }
-                ice::Event::State(state) => {
-                    self.events.push_back(Event::IceConnectionState(state));
-                    if state == ice::State::Failed {
-                        self.events.push_back(Event::Failed(PeerFailure::Ice));
-                    }
-                }
-                ice::Event::Route(route) => {
-                    tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
-                }
+            if let Some(event) = self.pool(event) {
+                self.take_ice_event(now, event);
             }
         }
+        self.settle_tcp();
         self.transport.settle(now);
         while let Some(event) = self.transport.events.pop_front() {
             self.events.push_back(event);
         }
         self.update_connection_state();
         self.check_negotiation_needed();
+    }
+
+    pub(super) fn take_ice_event(&mut self, now: Now, event: ice::Event) {
+        match event {
+            ice::Event::LocalCandidate(candidate) => self.signal_candidate(&candidate),
+            ice::Event::Gathering(state) => {
+                if state == ice::GatheringState::Complete {
+                    self.signal_end_of_candidates();
+                }
+                self.events.push_back(Event::IceGatheringState(state));
+            }
+            ice::Event::ServerFailed {
+                local,
+                server,
+                refusal,
+            } => {
+                let known = self.stun_urls.iter().find(|(known, _)| *known == server);
+                if let Some(url) = known.map(|(_, url)| url.clone()) {
+                    self.server_failed(&url, Some(local), refusal);
+                }
+            }
+            ice::Event::State(state) => {
+                self.events.push_back(Event::IceConnectionState(state));
+                if state == ice::State::Failed {
+                    self.events.push_back(Event::Failed(PeerFailure::Ice));
+                }
+            }
+            ice::Event::Route(route) => {
+                tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
+            }
+            ice::Event::Open(wanted) => self.open_tcp(now, wanted),
+            ice::Event::Close(path) => self.close_tcp(path),
+        }
     }
 
     /// W3C webrtc-pc §4.7.3: said once, until a negotiation has settled it.
@@ -386,6 +427,21 @@ impl Peer {
     }
 
     pub(super) fn bind_interfaces(&mut self) {
+        self.bind_udp();
+        self.bind_listeners();
+    }
+
+    /// Names a socket or stream.
+    pub(super) fn next_socket(&mut self) -> SocketId {
+        let id = SocketId(self.socket_ids);
+        self.socket_ids += 1;
+        id
+    }
+
+    fn bind_udp(&mut self) {
+        if self.ice_transports == IceTransports::Tcp {
+            return;
+        }
         for ip in &self.interfaces {
             if self.sockets.iter().any(|socket| socket.ip == *ip) {
                 continue;
@@ -412,6 +468,7 @@ impl Peer {
     /// Tells ICE when all sockets are bound and all servers known.
     pub(super) fn note_bases(&mut self, now: Now) {
         let binding = self.sockets.iter().any(|socket| socket.local.is_none());
+        let binding = binding || self.is_binding_listeners();
         let resolving = self
             .lookups
             .iter()

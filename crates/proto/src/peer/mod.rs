@@ -20,6 +20,7 @@ mod relay;
 mod servers;
 mod stats;
 mod stream;
+mod tcp;
 mod transport;
 
 use std::net::IpAddr;
@@ -60,6 +61,12 @@ pub struct Config {
     pub turn_servers: Vec<TurnServer>,
     /// Which candidates are used. Default all.
     pub ice_transport_policy: IceTransportPolicy,
+    /// `iceCandidatePoolSize`: with any but 0, addresses are gathered before the first local
+    /// description, and told with it. All sections share one transport, so one is gathered for. Default
+    /// 0.
+    pub ice_candidate_pool_size: u8,
+    /// Over which protocols checks and data go. Default both.
+    pub ice_transports: IceTransports,
     /// Audio codecs, the preferred one first.
     pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first.
@@ -87,6 +94,8 @@ impl Config {
             stun_servers: Vec::new(),
             turn_servers: Vec::new(),
             ice_transport_policy: IceTransportPolicy::All,
+            ice_candidate_pool_size: 0,
+            ice_transports: IceTransports::default(),
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
             offer_flexfec: false,
@@ -132,6 +141,19 @@ pub enum IceTransportPolicy {
     All,
     /// Relayed ones alone: the peer learns none of our own addresses.
     Relay,
+}
+
+/// Over which transport protocols candidates of ours are gathered. Not in the standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IceTransports {
+    /// UDP, and TCP (RFC 6544) where no UDP passes: streams are opened to those who listen, and
+    /// accepted. UDP is preferred.
+    #[default]
+    UdpAndTcp,
+    /// UDP alone, and whatever leads to relays.
+    Udp,
+    /// TCP alone, without STUN and TURN servers.
+    Tcp,
 }
 
 /// `RTCPeerConnectionState` (W3C webrtc-pc §4.3.3).

@@ -2,15 +2,27 @@
 
 use std::net::SocketAddr;
 
+use twocan_wire::framing;
+
 use crate::contract::{Batch, Destination, Ecn, Path};
 use crate::ice::Route;
 use crate::turn::client::Envelope;
+
+/// What is put around a datagram.
+#[derive(Debug, Clone, Copy)]
+enum Wrapping {
+    Nothing,
+    /// What a relay needs to pass it on.
+    Envelope(Envelope),
+    /// Its length, on a stream.
+    Frame,
+}
 
 /// The way out for a datagram: where it really goes, and what is put around it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outlet {
     pub(super) destination: Destination,
-    envelope: Option<Envelope>,
+    wrapping: Wrapping,
 }
 
 impl Outlet {
@@ -18,7 +30,15 @@ impl Outlet {
     pub(super) fn direct(Route { path, remote }: Route) -> Self {
         Self {
             destination: destination(path, remote),
-            envelope: None,
+            wrapping: Wrapping::Nothing,
+        }
+    }
+
+    /// The same on a stream.
+    pub(super) fn framed(Route { path, remote }: Route) -> Self {
+        Self {
+            destination: destination(path, remote),
+            wrapping: Wrapping::Frame,
         }
     }
 
@@ -26,7 +46,7 @@ impl Outlet {
     pub(super) fn wrapped(destination: Destination, envelope: Envelope) -> Self {
         Self {
             destination,
-            envelope: Some(envelope),
+            wrapping: Wrapping::Envelope(envelope),
         }
     }
 
@@ -37,9 +57,13 @@ impl Outlet {
         spill: &mut Vec<u8>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        match self.envelope {
-            None => batch.push(self.destination, spill, write),
-            Some(envelope) => batch.push(self.destination, spill, |out| envelope.wrap(out, write)),
+        let destination = self.destination;
+        match self.wrapping {
+            Wrapping::Nothing => batch.push(destination, spill, write),
+            Wrapping::Envelope(envelope) => {
+                batch.push(destination, spill, |out| envelope.wrap(out, write))
+            }
+            Wrapping::Frame => batch.push(destination, spill, |out| framing::push(out, write)),
         }
     }
 }

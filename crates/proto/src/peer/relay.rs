@@ -338,7 +338,7 @@ impl Transport {
     /// The way out for a route; `None` where its relay does not take it.
     pub(super) fn outlet(&mut self, now: Instant, route: Route) -> Option<Outlet> {
         let Some(relay) = self.relay_of(route.path) else {
-            return Some(Outlet::direct(route));
+            return Some(self.tcp.outlet(route));
         };
         let envelope = relay.client.envelope(now, route.remote)?;
         let destination = destination(relay.path, relay.client.server());

@@ -38,6 +38,29 @@ impl Peer {
         self.note_bases(now);
     }
 
+    /// Keeps what is gathered before there is a description to tell it for.
+    pub(super) fn pool(&mut self, event: ice::Event) -> Option<ice::Event> {
+        let is_told = matches!(
+            event,
+            ice::Event::LocalCandidate(_)
+                | ice::Event::Gathering(_)
+                | ice::Event::ServerFailed { .. }
+        );
+        if !(is_told && self.pools) {
+            return Some(event);
+        }
+        self.pooled.push(event);
+        None
+    }
+
+    /// Tells what was gathered beforehand: there is a description.
+    pub(super) fn empty_pool(&mut self, now: Now) {
+        self.pools = false;
+        for event in std::mem::take(&mut self.pooled) {
+            self.take_ice_event(now, event);
+        }
+    }
+
     pub(super) fn add_stun_server(&mut self, now: Now, server: &StunServer, addresses: &[IpAddr]) {
         if addresses.is_empty() {
             self.server_failed(&server.url, None, None);

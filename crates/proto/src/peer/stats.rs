@@ -6,7 +6,7 @@ use twocan_wire::ids::Rid;
 
 use super::machine::Peer;
 use crate::dtls::Version;
-use crate::ice::{Candidate, Kind, PairState, PairStats, RelayProtocol, Route};
+use crate::ice::{Candidate, Kind, PairState, PairStats, RelayProtocol, Route, TcpType};
 use crate::keying::SrtpProfile;
 use crate::rtp::{InboundStats, OutboundStats, TransportFeedbackStats};
 
@@ -17,6 +17,8 @@ pub struct LocalCandidateStats {
     pub kind: Kind,
     /// `address` and `port`.
     pub address: SocketAddr,
+    /// `protocol` is `tcp` and this `tcpType`, else `udp`.
+    pub tcp: Option<TcpType>,
     /// `relatedAddress` and `relatedPort`.
     pub related: Option<SocketAddr>,
     /// `priority`.
@@ -38,6 +40,7 @@ impl Peer {
             LocalCandidateStats {
                 kind: own.kind,
                 address: own.address,
+                tcp: own.tcp,
                 related: own.related,
                 priority: own.priority,
                 foundation: own.foundation.clone(),

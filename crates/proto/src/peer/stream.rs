@@ -26,7 +26,7 @@ impl Transport {
         event: StreamEvent<'_>,
     ) -> bool {
         let Some(index) = self.relay_on(socket) else {
-            return false;
+            return self.handle_tcp(now, socket, event);
         };
         match event {
             StreamEvent::Connected { local } => {

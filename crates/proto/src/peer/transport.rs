@@ -10,6 +10,7 @@ use twocan_wire::rtcp;
 use super::outlet::Outlet;
 use super::rate::RetransmissionRate;
 use super::relay::Relays;
+use super::tcp::Streams;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
 use crate::congestion::{self, CongestionControl};
@@ -49,6 +50,8 @@ enum Security {
 pub(super) struct Transport {
     pub(super) ice: Agent,
     pub(super) relays: Relays,
+    /// Over which ICE goes, besides sockets and relays.
+    pub(super) tcp: Streams,
     /// Nothing but relays is used (`iceTransportPolicy`).
     pub(super) relay_only: bool,
     /// A check that waits for the permission it needs to be on its way.
@@ -117,6 +120,7 @@ impl Transport {
                 random.fork(),
             ),
             relays: Relays::new(random.fork()),
+            tcp: Streams::default(),
             data_accepted: false,
             scratch: Vec::new(),
             farewell: VecDeque::new(),
@@ -218,6 +222,7 @@ impl Transport {
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
         self.relays_timeout(now.monotonic);
+        self.tcp_timeout(now.monotonic);
         self.ice.handle_timeout(now.monotonic);
         self.dtls.handle_timeout(now.monotonic);
         self.rtp.handle_timeout(now);
@@ -390,6 +395,7 @@ impl Transport {
         let media = media.filter(|_| self.has_keys());
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
         let transport = Deadline::earlier(transport, self.relays.deadline());
+        let transport = Deadline::earlier(transport, self.tcp.deadline());
         let data = self
             .channels
             .poll_timeout()

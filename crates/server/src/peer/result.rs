@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use twocan::{IceCandidateType, PeerConnection};
+use twocan::{
+    CandidatePairStats, IceCandidateType, IceTcpCandidateType, LocalCandidateStats, PeerConnection,
+};
 
 /// What is known so far.
 pub(crate) struct Outcome {
@@ -74,17 +76,26 @@ impl Outcome {
                 "retransmitted_packets_received": received(|own| own.retransmitted_packets_received),
             }),
         );
+        let pairs = stats.candidate_pairs.iter();
+        let checks: u64 = pairs.map(|pair| pair.checks.requests_sent).sum();
+        self.set("checks_sent", checks);
         let route = stats.transport.selected_route;
         self.set(
             "pair",
             route.map(|(local, remote)| {
                 let ours = stats.local_candidates.iter();
-                let mut ours = ours.filter(|own| own.address == local);
                 let mut pairs = stats.candidate_pairs.iter();
-                let pair = pairs.find(|pair| pair.selected);
+                let is_used =
+                    |own: &&CandidatePairStats| (own.local, own.remote.address) == (local, remote);
+                let pair = pairs.find(is_used);
+                let tcp = pair.and_then(|pair| pair.remote.tcp);
+                let is_ours = |own: &&LocalCandidateStats| {
+                    own.address == local && own.tcp.is_some() == tcp.is_some()
+                };
+                let mut ours = ours.filter(is_ours);
                 json!({
-                    "local": candidate(local, ours.next().map(|own| own.kind)),
-                    "remote": candidate(remote, pair.map(|pair| pair.remote.kind)),
+                    "local": candidate(local, tcp, ours.next().map(|own| own.kind)),
+                    "remote": candidate(remote, tcp, pair.map(|pair| pair.remote.kind)),
                 })
             }),
         );
@@ -104,7 +115,11 @@ impl Outcome {
     }
 }
 
-fn candidate(address: SocketAddr, kind: Option<IceCandidateType>) -> Value {
+fn candidate(
+    address: SocketAddr,
+    tcp: Option<IceTcpCandidateType>,
+    kind: Option<IceCandidateType>,
+) -> Value {
     json!({
         "address": address.ip().to_string(),
         "port": address.port(),
@@ -114,7 +129,7 @@ fn candidate(address: SocketAddr, kind: Option<IceCandidateType>) -> Value {
             IceCandidateType::PeerReflexive => "prflx",
             IceCandidateType::Relayed => "relay",
         }),
-        "protocol": "udp",
+        "protocol": if tcp.is_some() { "tcp" } else { "udp" },
     })
 }
 

@@ -39,6 +39,8 @@ pub enum Attribute<'a> {
     Priority(u32),
     /// 0x0025 (RFC 8445 §7.1.2).
     UseCandidate,
+    /// 0xc001: the later of two nominations is the greater (draft-thatcher-ice-renomination).
+    Nomination(u32),
     /// 0x8029: tie-breaker (RFC 8445 §7.1.3).
     IceControlled(u64),
     /// 0x802a: tie-breaker (RFC 8445 §7.1.3).
@@ -249,6 +251,7 @@ impl<'a> Attribute<'a> {
             0x8028 => Self::Fingerprint(number()?),
             0x8029 => Self::IceControlled(number64()?),
             0x802a => Self::IceControlling(number64()?),
+            0xc001 => Self::Nomination(number()?),
             _ => return Self::parse_relaying(kind, value, transaction).ok_or(bad),
         })
     }
@@ -327,6 +330,7 @@ impl<'a> Attribute<'a> {
             Self::Fingerprint(_) => 0x8028,
             Self::IceControlled(_) => 0x8029,
             Self::IceControlling(_) => 0x802a,
+            Self::Nomination(_) => 0xc001,
             Self::ChangeRequest { .. } => 0x0003,
             Self::ChannelNumber(_) => 0x000c,
             Self::Lifetime(_) => 0x000d,
@@ -383,6 +387,7 @@ impl<'a> Attribute<'a> {
                 write_error_code(out, error.family.0, error.error);
             }
             Self::Priority(value)
+            | Self::Nomination(value)
             | Self::Fingerprint(value)
             | Self::Lifetime(value)
             | Self::ConnectionId(value) => out.extend_from_slice(&value.to_be_bytes()),

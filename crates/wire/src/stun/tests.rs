@@ -192,6 +192,7 @@ proptest! {
         let sent = [
             Attribute::Username(&username),
             Attribute::Priority(priority),
+            Attribute::Nomination(priority),
             Attribute::IceControlling(tie),
             Attribute::UseCandidate,
             Attribute::XorMappedAddress(address),
