@@ -51,6 +51,10 @@ pub struct Configuration {
     /// whole transport. They carry marks of congestion (ECN) and spare eight bytes in each packet.
     /// What the other side offers of it is accepted in any case. Default no.
     pub offer_congestion_feedback: bool,
+    /// Whether decisions and states are written down, for
+    /// [`PeerConnection::next_log_entry`](crate::PeerConnection::next_log_entry). Default no. Not in
+    /// the standard.
+    pub event_log: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

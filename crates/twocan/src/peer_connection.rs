@@ -7,8 +7,8 @@ use twocan_io::interfaces::Filter;
 use twocan_proto::ice::{self, RelayProtocol};
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
-    self, ConnectionState, Description, IceCandidateError, LocalCandidate, Peer, PeerFailure,
-    RemoteCandidateInit, TransceiverInit,
+    self, ConnectionState, Description, IceCandidateError, LocalCandidate, LogEntry, Peer,
+    PeerFailure, RemoteCandidateInit, TransceiverInit,
 };
 use twocan_proto::random::Random;
 use twocan_proto::wire::sdp::Direction;
@@ -129,6 +129,7 @@ impl PeerConnection {
             config.max_message_size = max;
         }
         config.receive_simulcast = configuration.receive_simulcast;
+        config.event_log = configuration.event_log;
         let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
         let shared = Shared::new(machine);
         let filter = Filter {
@@ -160,6 +161,21 @@ impl PeerConnection {
         });
         let pending = pending.await?;
         Some(self.to_event(pending))
+    }
+
+    /// The next entry of the event log: what was decided and why, and how things stand, for pictures
+    /// of a call. Its `Display` is a line of JSON. `None` unless [`Configuration::event_log`] is
+    /// set, and once the connection is closed and all was told. While 4096 entries wait, further
+    /// ones are left out and counted.
+    pub async fn next_log_entry(&self) -> Option<LogEntry> {
+        let entry = self
+            .owner
+            .shared
+            .until(|state| match state.peer.poll_log() {
+                Some(entry) => Some(Some(entry)),
+                None => (state.finished || !state.peer.keeps_log()).then_some(None),
+            });
+        entry.await
     }
 
     /// `createDataChannel`.

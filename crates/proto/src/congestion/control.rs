@@ -10,7 +10,7 @@ use super::acknowledged::AcknowledgedRate;
 use super::aimd::Aimd;
 use super::alr::ApplicationLimited;
 use super::arrival::InterArrival;
-use super::decision::Decision;
+use super::decision::{Bound, Decision, Decisions};
 use super::loss::{Known, LossBased, LossState};
 use super::pacer::{Pacer, Turn, Waiting};
 use super::probe::{Cause, Probe, ProbeControl, ProbeEstimate, Situation};
@@ -63,8 +63,8 @@ pub struct CongestionControl {
     sent: SentPackets,
     pacer: Pacer,
     arrivals: InterArrival,
-    trendline: Trendline,
-    acknowledged: AcknowledgedRate,
+    pub(super) trendline: Trendline,
+    pub(super) acknowledged: AcknowledgedRate,
     aimd: Aimd,
     loss: LossBased,
     limited: ApplicationLimited,
@@ -77,7 +77,7 @@ pub struct CongestionControl {
     probes: ProbeControl,
     probe_estimate: ProbeEstimate,
     remb: Option<f64>,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
     last_sent: Option<Instant>,
     last_feedback: Option<Instant>,
     /// The target while feedback stays away, and since when.
@@ -87,7 +87,8 @@ pub struct CongestionControl {
     told: Option<(f64, Instant)>,
     news: bool,
     process_at: Option<Instant>,
-    counters: Counters,
+    pub(super) decisions: Decisions,
+    pub(super) counters: Counters,
 }
 
 impl CongestionControl {
@@ -127,6 +128,7 @@ impl CongestionControl {
             told: None,
             news: false,
             process_at: None,
+            decisions: Decisions::default(),
             counters: Counters::default(),
         }
     }
@@ -160,6 +162,8 @@ impl CongestionControl {
         fresh.sent = std::mem::take(&mut self.sent);
         fresh.sent.settle_all();
         fresh.counters = std::mem::take(&mut self.counters);
+        fresh.decisions = std::mem::take(&mut self.decisions);
+        fresh.decisions.note(now, || Decision::Route);
         fresh.resting = self.resting;
         fresh.resting_since = self.resting_since;
         fresh.told = self.told;
@@ -174,11 +178,6 @@ impl CongestionControl {
     pub fn target(&self) -> Option<Bitrate> {
         let known = self.has_feedback || self.remb.is_some();
         known.then_some(Bitrate::bps(self.target as u64))
-    }
-
-    /// The round-trip time that feedback shows, once there is any.
-    pub fn round_trip_time(&self) -> Option<Duration> {
-        self.rtt
     }
 
     /// Who may send a packet now.
@@ -213,7 +212,7 @@ impl CongestionControl {
         if turn != Turn::Audio {
             let situation = self.situation(now);
             let probes = self.probes.start(&situation);
-            self.send_probes(probes);
+            self.send_probes(now, probes);
         }
         self.process_at.get_or_insert(now + PROCESS_INTERVAL);
     }
@@ -244,6 +243,13 @@ impl CongestionControl {
             return;
         }
         self.bridge(&results);
+        self.decisions.note(now, || Decision::Feedback {
+            packets: results.len(),
+            missing: results
+                .iter()
+                .filter(|own| own.received_at.is_none())
+                .count(),
+        });
         self.handle_results(now, &results);
     }
 
@@ -281,7 +287,7 @@ impl CongestionControl {
             max: self.max.unwrap_or(RATE_MAX),
         };
         if self.loss.update(results, &known) {
-            Decision::log(|| Decision::Loss {
+            self.decisions.note(now, || Decision::Loss {
                 share: self.loss.average_loss(),
                 rate: self.loss.rate().unwrap_or(known.delay_based),
                 limits: self.loss.state() != LossState::Unlimited,
@@ -294,7 +300,7 @@ impl CongestionControl {
     pub fn handle_receiver_estimate(&mut self, now: Instant, estimate: Bitrate) {
         let rate = (estimate.as_bps() as f64).min(RATE_MAX);
         if self.remb != Some(rate) {
-            Decision::log(|| Decision::Receiver { rate });
+            self.decisions.note(now, || Decision::Receiver { rate });
             self.remb = Some(rate);
             self.update_target(now);
         }
@@ -310,7 +316,7 @@ impl CongestionControl {
         self.back_off(now);
         let situation = self.situation(now);
         let probes = self.probes.handle_timeout(&situation);
-        self.send_probes(probes);
+        self.send_probes(now, probes);
         self.update_target(now);
     }
 
@@ -337,11 +343,6 @@ impl CongestionControl {
         self.news = false;
         self.told = Some((self.target, now));
         Some(target)
-    }
-
-    /// What was dropped, by reason.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     fn handle_arrived(&mut self, now: Instant, arrived: &[(RemoteTime, PacketResult)]) {
@@ -378,7 +379,7 @@ impl CongestionControl {
         }
         self.follow_delay(now, probed);
         if before != self.trendline.usage() {
-            Decision::log(|| Decision::Delay {
+            self.decisions.note(now, || Decision::Delay {
                 usage: self.trendline.usage(),
                 rate: self.aimd.rate(),
             });
@@ -386,7 +387,7 @@ impl CongestionControl {
         if recovered && self.trendline.usage() != Usage::Over {
             let situation = self.situation(now);
             let probes = self.probes.handle_recovery(&situation);
-            self.send_probes(probes);
+            self.send_probes(now, probes);
         }
     }
 
@@ -415,7 +416,8 @@ impl CongestionControl {
             Some(probed) => {
                 let floor = acknowledged.map_or(0.0, |arrives| PROBE_FLOOR * arrives);
                 let found = probed.max(floor.min(rate));
-                Decision::log(|| Decision::Probed { rate: found });
+                self.decisions
+                    .note(now, || Decision::Probed { rate: found });
                 self.aimd.set_rate(now, found);
             }
             None => {
@@ -457,7 +459,7 @@ impl CongestionControl {
             .is_none_or(|(_, at)| now.saturating_duration_since(at) >= RTT_BACKOFF_INTERVAL);
         if again {
             let rate = (RTT_BACKOFF * self.target).max(self.min);
-            Decision::log(|| Decision::Silence { rate });
+            self.decisions.note(now, || Decision::Silence { rate });
             self.backoff = Some((rate, now));
         }
     }
@@ -468,7 +470,7 @@ impl CongestionControl {
             return;
         }
         self.was_limited = limited;
-        Decision::log(|| Decision::Limited(limited));
+        self.decisions.note(now, || Decision::Limited(limited));
         if !limited {
             self.acknowledged.expect_change();
             self.probes.note_limited_until(now);
@@ -514,9 +516,9 @@ impl CongestionControl {
         }
     }
 
-    fn send_probes(&mut self, probes: Vec<Probe>) {
+    fn send_probes(&mut self, now: Instant, probes: Vec<Probe>) {
         for probe in probes {
-            Decision::log(|| Decision::Probe {
+            self.decisions.note(now, || Decision::Probe {
                 id: probe.info.id,
                 rate: probe.rate,
             });
@@ -524,36 +526,50 @@ impl CongestionControl {
         }
     }
 
-    fn update_target(&mut self, now: Instant) {
-        let mut target = match self.has_feedback {
+    /// The least of what all allow, but not below the minimum.
+    fn bounded(&self) -> (f64, Bound) {
+        let delay_based = match self.has_feedback {
             true => self.aimd.rate(),
             false => RATE_MAX,
         };
         let bounds = [
-            self.loss.rate(),
-            self.backoff.map(|(rate, _)| rate),
-            self.remb,
-            self.max,
+            (self.loss.rate(), Bound::Loss),
+            (self.backoff.map(|(rate, _)| rate), Bound::Silence),
+            (self.remb, Bound::Receiver),
+            (self.max, Bound::Maximum),
         ];
-        for bound in bounds.into_iter().flatten() {
-            target = target.min(bound);
+        let mut least = (delay_based, Bound::Delay);
+        for (rate, bound) in bounds {
+            if let Some(rate) = rate.filter(|rate| *rate < least.0) {
+                least = (rate, bound);
+            }
         }
-        target = target.max(self.min);
+        match least {
+            (rate, _) if rate < self.min => (self.min, Bound::Minimum),
+            least => least,
+        }
+    }
+
+    fn update_target(&mut self, now: Instant) {
+        let (target, bound) = self.bounded();
         if target == self.target {
             return;
         }
         self.target = target;
         self.news = true;
-        Decision::log(|| Decision::Target {
+        self.decisions.note(now, || Decision::Target {
             rate: target,
+            bound,
             acknowledged: self.acknowledged.rate(),
+            delay_based: self.aimd.rate(),
+            loss_based: self.loss.rate(),
         });
         self.limited.set_estimate(target);
         if self.has_feedback {
             self.pacer.set_rate(Some(PACING * target));
             let situation = self.situation(now);
             let probes = self.probes.set_estimate(&situation, target);
-            self.send_probes(probes);
+            self.send_probes(now, probes);
         }
     }
 }

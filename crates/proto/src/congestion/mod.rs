@@ -21,6 +21,7 @@ mod arrival;
 mod control;
 mod decision;
 mod loss;
+mod observed;
 mod pacer;
 mod probe;
 mod sent;
@@ -33,6 +34,7 @@ mod tests;
 use twocan_wire::units::Bitrate;
 
 pub use control::CongestionControl;
+pub use decision::{Bound, Decision};
 pub use pacer::{Turn, Waiting};
 pub use sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
 pub use share::{Claim, Layer, share, stack};
