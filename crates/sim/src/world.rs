@@ -431,9 +431,11 @@ impl<N: Node> World<N> {
             flight.to = internal;
         }
         flight.stage = Stage::Host;
-        let arrivals = site
-            .downlink
-            .carry(self.now, &mut flight.bytes, &mut self.random);
+        let arrivals = site.downlink.carry(
+            self.now,
+            (&mut flight.bytes, &mut flight.ecn),
+            &mut self.random,
+        );
         self.launch_all(arrivals, flight);
     }
 
@@ -531,9 +533,11 @@ impl<N: Node> World<N> {
                     continue;
                 }
             }
-            let arrivals = site
-                .uplink
-                .carry(self.now, &mut flight.bytes, &mut self.random);
+            let arrivals = site.uplink.carry(
+                self.now,
+                (&mut flight.bytes, &mut flight.ecn),
+                &mut self.random,
+            );
             self.launch_all(arrivals, flight);
         }
     }

@@ -120,7 +120,9 @@ impl PeerConnection {
         config.ice_transport_policy = configuration.ice_transport_policy;
         config.ice.external_addresses = configuration.external_addresses;
         config.offer_flexfec = configuration.offer_flexfec;
-        config.offer_congestion_feedback = configuration.offer_congestion_feedback;
+        config.offer_congestion_feedback =
+            configuration.offer_congestion_feedback || configuration.l4s;
+        config.congestion.l4s = configuration.l4s;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");

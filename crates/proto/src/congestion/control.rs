@@ -12,6 +12,7 @@ use super::alr::ApplicationLimited;
 use super::arrival::InterArrival;
 use super::decision::{Bound, Decision, Decisions};
 use super::loss::{Known, LossBased, LossState};
+use super::marks::Marks;
 use super::pacer::{Pacer, Turn, Waiting};
 use super::probe::{Cause, Probe, ProbeControl, ProbeEstimate, Situation};
 use super::sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
@@ -21,6 +22,9 @@ use crate::time::Deadline;
 
 /// Media goes at this multiple of the target, so that a frame does not take its whole interval.
 const PACING: f64 = 2.5;
+
+/// Under L4S, where a frame that goes at once would be marked for the queue that it makes.
+const PACING_EVEN: f64 = 1.1;
 
 /// Probes go up to this rate where the application states no maximum, in bit/s.
 const PROBE_MAX: f64 = 5e6;
@@ -38,7 +42,7 @@ const RTT_BACKOFF: f64 = 0.8;
 const RTT_BACKOFF_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The round-trip time taken for granted until one is measured.
-const RTT_DEFAULT: Duration = Duration::from_millis(200);
+pub(super) const RTT_DEFAULT: Duration = Duration::from_millis(200);
 
 /// A probe is not believed to be below this part of what arrives.
 const PROBE_FLOOR: f64 = 0.85;
@@ -62,11 +66,14 @@ pub struct CongestionControl {
     has_feedback: bool,
     sent: SentPackets,
     pacer: Pacer,
+    /// Media goes at this multiple of the target.
+    pacing: f64,
     arrivals: InterArrival,
     pub(super) trendline: Trendline,
     pub(super) acknowledged: AcknowledgedRate,
-    aimd: Aimd,
+    pub(super) aimd: Aimd,
     loss: LossBased,
+    pub(super) marks: Option<Marks>,
     limited: ApplicationLimited,
     was_limited: bool,
     /// How many streams rest for lack of rate, and since when any does.
@@ -82,7 +89,7 @@ pub struct CongestionControl {
     last_feedback: Option<Instant>,
     /// The target while feedback stays away, and since when.
     backoff: Option<(f64, Instant)>,
-    target: f64,
+    pub(super) target: f64,
     /// The target last told, and when.
     told: Option<(f64, Instant)>,
     news: bool,
@@ -106,12 +113,14 @@ impl CongestionControl {
             max,
             has_feedback: false,
             sent: SentPackets::default(),
-            pacer: Pacer::default(),
+            pacer: Pacer::new(config.l4s),
+            pacing: if config.l4s { PACING_EVEN } else { PACING },
             arrivals: InterArrival::default(),
             trendline: Trendline::default(),
             acknowledged: AcknowledgedRate::default(),
             aimd: Aimd::new(start, min),
             loss: LossBased::default(),
+            marks: config.l4s.then(Marks::default),
             limited,
             was_limited: false,
             resting: 0,
@@ -138,7 +147,7 @@ impl CongestionControl {
         if self.has_feedback != has_feedback {
             self.has_feedback = has_feedback;
             self.pacer
-                .set_rate(has_feedback.then_some(PACING * self.target));
+                .set_rate(has_feedback.then_some(self.pacing * self.target));
         }
     }
 
@@ -157,6 +166,7 @@ impl CongestionControl {
             start: self.start,
             min: Bitrate::bps(self.min as u64),
             max: self.max.map(|max| Bitrate::bps(max as u64)),
+            l4s: self.marks.is_some(),
         };
         let mut fresh = Self::new(&config);
         fresh.sent = std::mem::take(&mut self.sent);
@@ -225,22 +235,25 @@ impl CongestionControl {
 
     /// A report on streams came (RFC 8888).
     pub fn handle_congestion_feedback(&mut self, now: Instant, feedback: &CongestionFeedback) {
+        let marked = self.sent.count_marked(feedback);
         let report = self.sent.stream_arrivals(feedback);
-        self.handle_report(now, report);
+        let arrived = self.handle_report(now, report);
+        self.handle_marks(now, arrived, marked);
     }
 
-    /// Packets by name, each with its arrival, or `None` for missing ones.
+    /// Packets by name, each with its arrival, or `None` for missing ones. Answers how many of them
+    /// are news and arrived.
     fn handle_report(
         &mut self,
         now: Instant,
         report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
-    ) {
+    ) -> u64 {
         let (results, unknown) = self.sent.resolve(report);
         if unknown > 0 {
             self.counters.add("congestion.unknown_packet", unknown);
         }
         if results.is_empty() {
-            return;
+            return 0;
         }
         self.bridge(&results);
         self.decisions.note(now, || Decision::Feedback {
@@ -251,6 +264,8 @@ impl CongestionControl {
                 .count(),
         });
         self.handle_results(now, &results);
+        let arrived = results.iter().filter(|own| own.received_at.is_some());
+        arrived.count() as u64
     }
 
     /// Packets whose report was lost are taken to have arrived evenly since those before them:
@@ -550,7 +565,7 @@ impl CongestionControl {
         }
     }
 
-    fn update_target(&mut self, now: Instant) {
+    pub(super) fn update_target(&mut self, now: Instant) {
         let (target, bound) = self.bounded();
         if target == self.target {
             return;
@@ -566,7 +581,7 @@ impl CongestionControl {
         });
         self.limited.set_estimate(target);
         if self.has_feedback {
-            self.pacer.set_rate(Some(PACING * target));
+            self.pacer.set_rate(Some(self.pacing * target));
             let situation = self.situation(now);
             let probes = self.probes.set_estimate(&situation, target);
             self.send_probes(now, probes);

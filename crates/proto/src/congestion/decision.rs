@@ -68,6 +68,13 @@ pub enum Decision {
         /// Whether it is below what the delay allows, or not yet done with rising.
         limits: bool,
     },
+    /// Marks of congestion lower the rate.
+    Marks {
+        /// The part of the packets that is marked, 0 to 1, as a mean over round trips.
+        share: f64,
+        /// The delay-based rate from here on.
+        rate: f64,
+    },
     /// A probe is to be sent.
     Probe {
         /// Its number.
@@ -165,6 +172,10 @@ impl fmt::Display for Decision {
                 let share = share * 100.0;
                 let does = if limits { "limits" } else { "allows" };
                 write!(f, "loss: {share:.1} %, {does} {:.0} kbit/s", kbps(rate))
+            }
+            Self::Marks { share, rate } => {
+                let share = share * 100.0;
+                write!(f, "{share:.1} % are marked: {:.0} kbit/s", kbps(rate))
             }
             Self::Probe { id, rate } => write!(f, "probe {id} at {:.0} kbit/s", kbps(rate)),
             Self::Probed { rate } => write!(f, "probe found {:.0} kbit/s", kbps(rate)),

@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// Offer reports of arrivals as RFC 8888 has them
     #[arg(long)]
     ccfb: bool,
+    /// Take part in L4S: send media as ECT(1) where marks of congestion are reported
+    #[arg(long)]
+    l4s: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -143,6 +146,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
         receive_simulcast: arguments.simulcast,
         offer_flexfec: arguments.flexfec,
         offer_congestion_feedback: arguments.ccfb,
+        l4s: arguments.l4s,
         event_log: arguments.event_log.is_some(),
         ..Configuration::default()
     };

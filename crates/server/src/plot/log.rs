@@ -59,6 +59,9 @@ enum Event {
     Loss {
         share: f64,
     },
+    Marks {
+        share: f64,
+    },
     Probe {
         bps: f64,
     },
@@ -133,6 +136,7 @@ pub(super) struct Log {
     pub(super) received: Series,
     pub(super) reported_loss: Series,
     pub(super) average_loss: Series,
+    pub(super) marked: Series,
     pub(super) inbound_loss: Series,
     pub(super) rtt: Series,
     pub(super) trend: Series,
@@ -219,6 +223,7 @@ impl Log {
                 _ => {}
             },
             Event::Loss { share } => self.average_loss.push((t, share)),
+            Event::Marks { share } => self.marked.push((t, share)),
             Event::Probe { bps } => self.probes.push((t, bps)),
             Event::Probed { bps } => self.probed.push((t, bps)),
             Event::Target {
@@ -372,7 +377,7 @@ impl Line {
                 least_zero("packets", Some(*packets))?;
                 least_zero("missing", Some(*missing))
             }
-            Event::Loss { share } => least_zero("share", Some(*share)),
+            Event::Loss { share } | Event::Marks { share } => least_zero("share", Some(*share)),
             Event::Probe { bps } | Event::Probed { bps } | Event::Silence { bps } => {
                 least_zero("bps", Some(*bps))
             }

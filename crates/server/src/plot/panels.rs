@@ -148,7 +148,12 @@ fn rate(log: &Log) -> Built {
 
 fn loss(log: &Log) -> Built {
     const PERCENT: f64 = 100.0;
-    let seen = [&log.reported_loss, &log.average_loss, &log.inbound_loss];
+    let seen = [
+        &log.reported_loss,
+        &log.average_loss,
+        &log.inbound_loss,
+        &log.marked,
+    ];
     Built {
         title: "Loss",
         unit: "%",
@@ -166,6 +171,13 @@ fn loss(log: &Log) -> Built {
                 "its average",
                 Stroke::new(BLUE, 1.3),
                 &log.average_loss,
+                PERCENT,
+                true,
+            ),
+            curve(
+                "marked",
+                Stroke::dashed(ORANGE, 1.3),
+                &log.marked,
                 PERCENT,
                 true,
             ),

@@ -207,6 +207,10 @@ fn write_decision(f: &mut fmt::Formatter<'_>, decision: &Decision) -> fmt::Resul
             f,
             "\"event\":\"loss\",\"share\":{share:.4},\"bps\":{rate:.0},\"limits\":{limits}"
         ),
+        Decision::Marks { share, rate } => write!(
+            f,
+            "\"event\":\"marks\",\"share\":{share:.4},\"bps\":{rate:.0}"
+        ),
         Decision::Probe { id, rate } => {
             write!(f, "\"event\":\"probe\",\"id\":{id},\"bps\":{rate:.0}")
         }
