@@ -11,6 +11,7 @@ use twocan::rooms::{
     Room, RoomEvent,
 };
 
+use crate::event_log::{CannotLog, EventLog};
 use crate::ice::IceArguments;
 
 /// Joins a room and echoes, records or plays.
@@ -27,6 +28,9 @@ pub(crate) struct Settings {
     /// Accept a self-signed certificate from a server on this machine
     #[arg(long)]
     accept_self_signed: bool,
+    /// Write what every connection decides into this file, for `twocan plot`
+    #[arg(long, value_name = "FILE")]
+    event_log: Option<PathBuf>,
     #[command(flatten)]
     ice: IceArguments,
     #[command(flatten)]
@@ -62,6 +66,8 @@ pub(crate) enum Failed {
     Play(#[from] PlayError),
     #[error("the folder for the recordings")]
     Folder(#[source] std::io::Error),
+    #[error(transparent)]
+    Log(#[from] CannotLog),
     #[error("the runtime does not start")]
     Runtime(#[source] std::io::Error),
     #[error("the room is over: {0}")]
@@ -85,7 +91,12 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failed> {
 }
 
 async fn join(settings: Settings) -> Result<(), Failed> {
-    let mut configuration = Configuration::default();
+    let log = settings.event_log.as_deref().map(EventLog::create);
+    let log = log.transpose()?;
+    let mut configuration = Configuration {
+        event_log: log.is_some(),
+        ..Configuration::default()
+    };
     settings.ice.apply(&mut configuration);
     let options = |name: &str, publish: &[twocan::rooms::Source]| JoinOptions {
         configuration: configuration.clone(),
@@ -95,7 +106,7 @@ async fn join(settings: Settings) -> Result<(), Failed> {
         accept_self_signed: settings.accept_self_signed,
         ..JoinOptions::default()
     };
-    let mut watch = Watch::new();
+    let mut watch = Watch::new(log);
     if let Some(files) = settings.task.send {
         let play = PlayOptions {
             files,
@@ -144,14 +155,16 @@ async fn enter(url: &str, options: JoinOptions) -> Result<Room, JoinError> {
 /// Sees what happens until someone wants the program to end.
 struct Watch {
     closed: Option<CloseReason>,
+    log: Option<EventLog>,
     /// One for the whole run: a signal between two listeners would be lost.
     stop: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl Watch {
-    fn new() -> Self {
+    fn new(log: Option<EventLog>) -> Self {
         Self {
             closed: None,
+            log,
             stop: Box::pin(stop()),
         }
     }
@@ -165,8 +178,13 @@ impl Watch {
 
     fn see(&mut self, activity: &Activity) {
         say(&activity.to_string());
-        if let Activity::Room(RoomEvent::Closed(reason)) = activity {
-            self.closed = Some(reason.clone());
+        match (activity, &self.log) {
+            (Activity::Room(RoomEvent::Closed(reason)), _) => self.closed = Some(reason.clone()),
+            (Activity::Room(RoomEvent::PeerJoined(peer)), Some(log)) => {
+                let name = Some(peer.id().to_owned());
+                log.follow(peer.connection().clone(), name);
+            }
+            _ => {}
         }
     }
 }

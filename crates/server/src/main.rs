@@ -1,9 +1,11 @@
 //! The `twocan` binary.
 #![forbid(unsafe_code)]
 
+mod event_log;
 mod ice;
 mod join;
 mod peer;
+mod plot;
 mod serve;
 
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ enum Task {
     Join(Box<join::Settings>),
     /// Run one peer for interop and measuring: descriptions as JSON lines on stdin and stdout.
     Peer(peer::Arguments),
+    /// Draw an event log as SVG: rate, loss, delay and buffers over time.
+    Plot(plot::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(settings)) => serve::run(&settings).map_err(Into::into),
         Some(Task::Join(settings)) => join::run(*settings).map_err(Into::into),
         Some(Task::Peer(arguments)) => peer::run(&arguments).map_err(Into::into),
+        Some(Task::Plot(arguments)) => plot::run(&arguments).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use twocan_proto::contract::Ecn;
 use twocan_proto::random::Random;
 use twocan_wire::units::Bitrate;
 
@@ -41,6 +42,9 @@ pub struct LinkConfig {
     pub rate: Option<Bitrate>,
     /// Bytes that wait for capacity; more are dropped at the tail.
     pub queue_len: usize,
+    /// Packets that can be marked (ECT) and wait longer than this are marked (CE), as a shallow
+    /// L4S queue does (RFC 9332 §2.5.1.1). Default never.
+    pub mark_above: Option<Duration>,
     /// Loss.
     pub loss: Loss,
     /// Chance that a datagram arrives twice, in thousandths.
@@ -60,6 +64,7 @@ impl Default for LinkConfig {
             jitter: Duration::ZERO,
             rate: None,
             queue_len: 64 * 1024,
+            mark_above: None,
             loss: Loss::None,
             duplicate_per_mille: 0,
             reorder_per_mille: 0,
@@ -78,6 +83,8 @@ pub struct LinkStats {
     pub lost: u64,
     /// Dropped because the queue was full.
     pub queue_full: u64,
+    /// Marked.
+    pub marked: u64,
     /// Dropped because they were too long.
     pub too_long: u64,
     /// Delivered, duplicates included.
@@ -131,7 +138,7 @@ impl Link {
     pub fn carry(
         &mut self,
         now: Instant,
-        bytes: &mut [u8],
+        (bytes, ecn): (&mut [u8], &mut Ecn),
         random: &mut Random,
     ) -> [Option<Instant>; 2] {
         self.stats.offered += 1;
@@ -143,10 +150,16 @@ impl Link {
             self.stats.lost += 1;
             return [None, None];
         }
+        let waits = self.queue_delay(now);
         let Some(sent_at) = self.enqueue(now, bytes.len()) else {
             self.stats.queue_full += 1;
             return [None, None];
         };
+        let can_be_marked = matches!(ecn, Ecn::Ect0 | Ecn::Ect1);
+        if can_be_marked && self.config.mark_above.is_some_and(|most| waits > most) {
+            *ecn = Ecn::Ce;
+            self.stats.marked += 1;
+        }
         let chance = |random: &mut Random, per_mille| random.below(1000) < per_mille;
         if chance(random, self.config.damage_per_mille) && !bytes.is_empty() {
             let bit = random.below(bytes.len() as u32 * 8) as usize;

@@ -62,7 +62,7 @@ pub(crate) fn arrival(
     let mut sent_at = now;
     for _ in 0..ATTEMPTS_MAX {
         // The segment's length is not counted: streams here are slow.
-        if let [Some(at), _] = link.carry(sent_at, &mut [0], random) {
+        if let [Some(at), _] = link.carry(sent_at, (&mut [0], &mut Ecn::NotEct), random) {
             let at = after.map_or(at, |after| at.max(after));
             *after = Some(at);
             return at;

@@ -452,9 +452,11 @@ impl<N: Node> World<N> {
             flight.to = internal;
         }
         flight.stage = Stage::Host;
-        let arrivals = site
-            .downlink
-            .carry(self.now, &mut flight.bytes, &mut self.random);
+        let arrivals = site.downlink.carry(
+            self.now,
+            (&mut flight.bytes, &mut flight.ecn),
+            &mut self.random,
+        );
         self.launch_all(arrivals, flight);
     }
 
@@ -566,9 +568,11 @@ impl<N: Node> World<N> {
                     continue;
                 }
             }
-            let arrivals = site
-                .uplink
-                .carry(self.now, &mut flight.bytes, &mut self.random);
+            let arrivals = site.uplink.carry(
+                self.now,
+                (&mut flight.bytes, &mut flight.ecn),
+                &mut self.random,
+            );
             self.launch_all(arrivals, flight);
         }
     }

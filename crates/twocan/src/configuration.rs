@@ -63,6 +63,15 @@ pub struct Configuration {
     /// whole transport. They carry marks of congestion (ECN) and spare eight bytes in each packet.
     /// What the other side offers of it is accepted in any case. Default no.
     pub offer_congestion_feedback: bool,
+    /// Whether media takes part in L4S (RFC 9331): packets say so (ECT(1)) where the other side
+    /// reports marks of congestion, and the rate follows the part that is marked, so that queues
+    /// stay short where the network marks. Offers reports by RFC 8888 as well. Default no: what is
+    /// marked is new to many networks.
+    pub l4s: bool,
+    /// Whether decisions and states are written down, for
+    /// [`PeerConnection::next_log_entry`](crate::PeerConnection::next_log_entry). Default no. Not in
+    /// the standard.
+    pub event_log: bool,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

@@ -140,6 +140,9 @@ impl Driver {
                         if state.take_channel_events(&self.shared) {
                             continue;
                         }
+                        if state.peer.has_log() {
+                            self.shared.notify();
+                        }
                         if state.peer.is_finished() {
                             return Turn::Over;
                         }

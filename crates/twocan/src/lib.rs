@@ -67,9 +67,9 @@ pub use twocan_proto::ice::{
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
 pub use twocan_proto::peer::{
     CodecParameters, ConnectionState, EncodingParameters, EncodingTarget,
-    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransports,
-    LocalCandidateStats, ParametersError, PeerFailure, Priority as EncodingPriority,
-    RtcpParameters, RtpSendParameters, TransceiverInit,
+    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransports, KeyFrame,
+    LocalCandidateStats, LogEntry, LogEvent, ParametersError, PeerFailure,
+    Priority as EncodingPriority, RtcpParameters, RtpSendParameters, TransceiverInit,
 };
 pub use twocan_proto::rtp::{InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use twocan_proto::wire::sdp::Direction;

@@ -7,8 +7,8 @@ use twocan_io::interfaces::Filter;
 use twocan_proto::ice::{self, RelayProtocol};
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
-    self, ConnectionState, Description, IceCandidateError, LocalCandidate, Peer, PeerFailure,
-    RemoteCandidateInit, TransceiverInit,
+    self, ConnectionState, Description, IceCandidateError, LocalCandidate, LogEntry, Peer,
+    PeerFailure, RemoteCandidateInit, TransceiverInit,
 };
 use twocan_proto::random::Random;
 use twocan_proto::wire::sdp::Direction;
@@ -123,7 +123,9 @@ impl PeerConnection {
         config.ice.lite = configuration.ice_lite;
         config.ice.external_addresses = configuration.external_addresses;
         config.offer_flexfec = configuration.offer_flexfec;
-        config.offer_congestion_feedback = configuration.offer_congestion_feedback;
+        config.offer_congestion_feedback =
+            configuration.offer_congestion_feedback || configuration.l4s;
+        config.congestion.l4s = configuration.l4s;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");
@@ -132,6 +134,7 @@ impl PeerConnection {
             config.max_message_size = max;
         }
         config.receive_simulcast = configuration.receive_simulcast;
+        config.event_log = configuration.event_log;
         let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
         let shared = Shared::new(machine);
         let filter = Filter {
@@ -163,6 +166,21 @@ impl PeerConnection {
         });
         let pending = pending.await?;
         Some(self.to_event(pending))
+    }
+
+    /// The next entry of the event log: what was decided and why, and how things stand, for pictures
+    /// of a call. Its `Display` is a line of JSON. `None` unless [`Configuration::event_log`] is
+    /// set, and once the connection is closed and all was told. While 4096 entries wait, further
+    /// ones are left out and counted.
+    pub async fn next_log_entry(&self) -> Option<LogEntry> {
+        let entry = self
+            .owner
+            .shared
+            .until(|state| match state.peer.poll_log() {
+                Some(entry) => Some(Some(entry)),
+                None => (state.finished || !state.peer.keeps_log()).then_some(None),
+            });
+        entry.await
     }
 
     /// `createDataChannel`.

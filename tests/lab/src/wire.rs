@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tun_rs::SyncDevice;
+use twocan_proto::contract::Ecn;
 use twocan_proto::random::Random;
 use twocan_sim::Link;
 
@@ -113,7 +114,9 @@ impl Wire {
             }
             let State { link, random, .. } = &mut *state;
             let payload = packet.get_mut(HEADERS_LEN..).unwrap_or_default();
-            for arrival in link.carry(now, payload, random).into_iter().flatten() {
+            // Marks stay as they are: the lab's links drop.
+            let datagram = (payload, &mut Ecn::NotEct);
+            for arrival in link.carry(now, datagram, random).into_iter().flatten() {
                 state.count += 1;
                 let entry = Reverse((arrival, state.count, packet.to_vec()));
                 state.under_way.push(entry);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use twocan_proto::peer::Config;
 use twocan_scenarios::media::{Plan, Scene, Seen};
 use twocan_scenarios::seeds;
 use twocan_sim::Loss;
@@ -81,6 +82,42 @@ fn a_steady_link_is_used_as_well_with_reports_by_stream() {
         assert!(steady.used >= 0.88, "{}: {:.3}", scene.name, steady.used);
         let queue = steady.queue(95);
         assert!(queue < ms(50), "{}: {queue:?}", scene.name);
+    }
+}
+
+/// A link that marks what waits longer than 5 ms, with and without L4S.
+#[test]
+fn where_the_network_marks_the_queue_is_short_and_the_link_well_used() {
+    for seed in few_seeds() {
+        let plans: [fn(&mut Config); 2] = [
+            |config| config.offer_congestion_feedback = true,
+            |config| {
+                config.offer_congestion_feedback = true;
+                config.congestion.l4s = true;
+            },
+        ];
+        let both = plans.map(|adjust| {
+            let mut scene = Scene::new(&Plan {
+                adjust,
+                ..Plan::new("marking link", seed, ms(50))
+            });
+            scene.limit(Bitrate::kbps(4000), ms(300));
+            scene.link().config.mark_above = Some(ms(5));
+            let start = scene.run(seconds(10));
+            report(&scene, "first 10 s", &start);
+            let steady = scene.run(seconds(30));
+            report(&scene, "then 30 s", &steady);
+            (steady, scene.link().stats())
+        });
+        let [(plain, unmarked), (l4s, marked)] = both;
+        assert_eq!(unmarked.marked, 0, "what is not ECT is not marked");
+        assert!(marked.marked > 0 && marked.queue_full == 0, "{marked:?}");
+        assert!(l4s.used >= 0.78, "seed {seed}: {:.3}", l4s.used);
+        let queues = (l4s.queue(95), plain.queue(95));
+        assert!(
+            queues.0 < ms(15) && queues.0 < queues.1,
+            "seed {seed}: {queues:?}"
+        );
     }
 }
 

@@ -10,8 +10,9 @@ use super::acknowledged::AcknowledgedRate;
 use super::aimd::Aimd;
 use super::alr::ApplicationLimited;
 use super::arrival::InterArrival;
-use super::decision::Decision;
+use super::decision::{Bound, Decision, Decisions};
 use super::loss::{Known, LossBased, LossState};
+use super::marks::Marks;
 use super::pacer::{Pacer, Turn, Waiting};
 use super::probe::{Cause, Probe, ProbeControl, ProbeEstimate, Situation};
 use super::sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
@@ -21,6 +22,9 @@ use crate::time::Deadline;
 
 /// Media goes at this multiple of the target, so that a frame does not take its whole interval.
 const PACING: f64 = 2.5;
+
+/// Under L4S, where a frame that goes at once would be marked for the queue that it makes.
+const PACING_EVEN: f64 = 1.1;
 
 /// What is sent at more than this multiple of the target is a burst: the pictures of a constant
 /// rate alone, at [`PACING`], seem up to 1.3 times as much over a short time.
@@ -42,7 +46,7 @@ const RTT_BACKOFF: f64 = 0.8;
 const RTT_BACKOFF_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The round-trip time taken for granted until one is measured.
-const RTT_DEFAULT: Duration = Duration::from_millis(200);
+pub(super) const RTT_DEFAULT: Duration = Duration::from_millis(200);
 
 /// A probe is not believed to be below this part of what arrives.
 const PROBE_FLOOR: f64 = 0.85;
@@ -66,11 +70,14 @@ pub struct CongestionControl {
     has_feedback: bool,
     sent: SentPackets,
     pacer: Pacer,
+    /// Media goes at this multiple of the target.
+    pacing: f64,
     arrivals: InterArrival,
-    trendline: Trendline,
-    acknowledged: AcknowledgedRate,
-    aimd: Aimd,
+    pub(super) trendline: Trendline,
+    pub(super) acknowledged: AcknowledgedRate,
+    pub(super) aimd: Aimd,
     loss: LossBased,
+    pub(super) marks: Option<Marks>,
     limited: ApplicationLimited,
     was_limited: bool,
     /// How many streams rest for lack of rate, and since when any does.
@@ -81,17 +88,18 @@ pub struct CongestionControl {
     probes: ProbeControl,
     probe_estimate: ProbeEstimate,
     remb: Option<f64>,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
     last_sent: Option<Instant>,
     last_feedback: Option<Instant>,
     /// The target while feedback stays away, and since when.
     backoff: Option<(f64, Instant)>,
-    target: f64,
+    pub(super) target: f64,
     /// The target last told, and when.
     told: Option<(f64, Instant)>,
     news: bool,
     process_at: Option<Instant>,
-    counters: Counters,
+    pub(super) decisions: Decisions,
+    pub(super) counters: Counters,
 }
 
 impl CongestionControl {
@@ -109,12 +117,14 @@ impl CongestionControl {
             max,
             has_feedback: false,
             sent: SentPackets::default(),
-            pacer: Pacer::default(),
+            pacer: Pacer::new(config.l4s),
+            pacing: if config.l4s { PACING_EVEN } else { PACING },
             arrivals: InterArrival::default(),
             trendline: Trendline::default(),
             acknowledged: AcknowledgedRate::default(),
             aimd: Aimd::new(start, min),
             loss: LossBased::default(),
+            marks: config.l4s.then(Marks::default),
             limited,
             was_limited: false,
             resting: 0,
@@ -131,6 +141,7 @@ impl CongestionControl {
             told: None,
             news: false,
             process_at: None,
+            decisions: Decisions::default(),
             counters: Counters::default(),
         }
     }
@@ -140,7 +151,7 @@ impl CongestionControl {
         if self.has_feedback != has_feedback {
             self.has_feedback = has_feedback;
             self.pacer
-                .set_rate(has_feedback.then_some(PACING * self.target));
+                .set_rate(has_feedback.then_some(self.pacing * self.target));
         }
     }
 
@@ -159,11 +170,14 @@ impl CongestionControl {
             start: self.start,
             min: Bitrate::bps(self.min as u64),
             max: self.max.map(|max| Bitrate::bps(max as u64)),
+            l4s: self.marks.is_some(),
         };
         let mut fresh = Self::new(&config);
         fresh.sent = std::mem::take(&mut self.sent);
         fresh.sent.settle_all();
         fresh.counters = std::mem::take(&mut self.counters);
+        fresh.decisions = std::mem::take(&mut self.decisions);
+        fresh.decisions.note(now, || Decision::Route);
         fresh.resting = self.resting;
         fresh.resting_since = self.resting_since;
         fresh.told = self.told;
@@ -178,11 +192,6 @@ impl CongestionControl {
     pub fn target(&self) -> Option<Bitrate> {
         let known = self.has_feedback || self.remb.is_some();
         known.then_some(Bitrate::bps(self.target as u64))
-    }
-
-    /// The round-trip time that feedback shows, once there is any.
-    pub fn round_trip_time(&self) -> Option<Duration> {
-        self.rtt
     }
 
     /// Who may send a packet now.
@@ -217,7 +226,7 @@ impl CongestionControl {
         if turn != Turn::Audio {
             let situation = self.situation(now);
             let probes = self.probes.start(&situation);
-            self.send_probes(probes);
+            self.send_probes(now, probes);
         }
         self.process_at.get_or_insert(now + PROCESS_INTERVAL);
     }
@@ -230,25 +239,37 @@ impl CongestionControl {
 
     /// A report on streams came (RFC 8888).
     pub fn handle_congestion_feedback(&mut self, now: Instant, feedback: &CongestionFeedback) {
+        let marked = self.sent.count_marked(feedback);
         let report = self.sent.stream_arrivals(feedback);
-        self.handle_report(now, report);
+        let arrived = self.handle_report(now, report);
+        self.handle_marks(now, arrived, marked);
     }
 
-    /// Packets by name, each with its arrival, or `None` for missing ones.
+    /// Packets by name, each with its arrival, or `None` for missing ones. Answers how many of them
+    /// are news and arrived.
     fn handle_report(
         &mut self,
         now: Instant,
         report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
-    ) {
+    ) -> u64 {
         let (results, unknown) = self.sent.resolve(report);
         if unknown > 0 {
             self.counters.add("congestion.unknown_packet", unknown);
         }
         if results.is_empty() {
-            return;
+            return 0;
         }
         self.bridge(&results);
+        self.decisions.note(now, || Decision::Feedback {
+            packets: results.len(),
+            missing: results
+                .iter()
+                .filter(|own| own.received_at.is_none())
+                .count(),
+        });
         self.handle_results(now, &results);
+        let arrived = results.iter().filter(|own| own.received_at.is_some());
+        arrived.count() as u64
     }
 
     /// Packets whose report was lost are taken to have arrived evenly since those before them:
@@ -285,7 +306,7 @@ impl CongestionControl {
             max: self.max.unwrap_or(RATE_MAX),
         };
         if self.loss.update(results, &known) {
-            Decision::log(|| Decision::Loss {
+            self.decisions.note(now, || Decision::Loss {
                 share: self.loss.average_loss(),
                 rate: self.loss.rate().unwrap_or(known.delay_based),
                 limits: self.loss.state() != LossState::Unlimited,
@@ -298,7 +319,7 @@ impl CongestionControl {
     pub fn handle_receiver_estimate(&mut self, now: Instant, estimate: Bitrate) {
         let rate = (estimate.as_bps() as f64).min(RATE_MAX);
         if self.remb != Some(rate) {
-            Decision::log(|| Decision::Receiver { rate });
+            self.decisions.note(now, || Decision::Receiver { rate });
             self.remb = Some(rate);
             self.update_target(now);
         }
@@ -314,7 +335,7 @@ impl CongestionControl {
         self.back_off(now);
         let situation = self.situation(now);
         let probes = self.probes.handle_timeout(&situation);
-        self.send_probes(probes);
+        self.send_probes(now, probes);
         self.update_target(now);
     }
 
@@ -341,11 +362,6 @@ impl CongestionControl {
         self.news = false;
         self.told = Some((self.target, now));
         Some(target)
-    }
-
-    /// What was dropped, by reason.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     fn handle_arrived(&mut self, now: Instant, arrived: &[(RemoteTime, PacketResult)]) {
@@ -382,7 +398,7 @@ impl CongestionControl {
         }
         self.follow_delay(now, probed);
         if before != self.trendline.usage() {
-            Decision::log(|| Decision::Delay {
+            self.decisions.note(now, || Decision::Delay {
                 usage: self.trendline.usage(),
                 rate: self.aimd.rate(),
             });
@@ -390,7 +406,7 @@ impl CongestionControl {
         if recovered && self.trendline.usage() != Usage::Over {
             let situation = self.situation(now);
             let probes = self.probes.handle_recovery(&situation);
-            self.send_probes(probes);
+            self.send_probes(now, probes);
         }
     }
 
@@ -420,7 +436,8 @@ impl CongestionControl {
             Some(probed) => {
                 let floor = acknowledged.map_or(0.0, |arrives| PROBE_FLOOR * arrives);
                 let found = probed.max(floor.min(rate));
-                Decision::log(|| Decision::Probed { rate: found });
+                self.decisions
+                    .note(now, || Decision::Probed { rate: found });
                 self.aimd.set_rate(now, found);
             }
             None => {
@@ -471,7 +488,7 @@ impl CongestionControl {
             .is_none_or(|(_, at)| now.saturating_duration_since(at) >= RTT_BACKOFF_INTERVAL);
         if again {
             let rate = (RTT_BACKOFF * self.target).max(self.min);
-            Decision::log(|| Decision::Silence { rate });
+            self.decisions.note(now, || Decision::Silence { rate });
             self.backoff = Some((rate, now));
         }
     }
@@ -482,7 +499,7 @@ impl CongestionControl {
             return;
         }
         self.was_limited = limited;
-        Decision::log(|| Decision::Limited(limited));
+        self.decisions.note(now, || Decision::Limited(limited));
         if !limited {
             self.acknowledged.expect_change();
             self.probes.note_limited_until(now);
@@ -528,9 +545,9 @@ impl CongestionControl {
         }
     }
 
-    fn send_probes(&mut self, probes: Vec<Probe>) {
+    fn send_probes(&mut self, now: Instant, probes: Vec<Probe>) {
         for probe in probes {
-            Decision::log(|| Decision::Probe {
+            self.decisions.note(now, || Decision::Probe {
                 id: probe.info.id,
                 rate: probe.rate,
             });
@@ -538,36 +555,50 @@ impl CongestionControl {
         }
     }
 
-    fn update_target(&mut self, now: Instant) {
-        let mut target = match self.has_feedback {
+    /// The least of what all allow, but not below the minimum.
+    fn bounded(&self) -> (f64, Bound) {
+        let delay_based = match self.has_feedback {
             true => self.aimd.rate(),
             false => RATE_MAX,
         };
         let bounds = [
-            self.loss.rate(),
-            self.backoff.map(|(rate, _)| rate),
-            self.remb,
-            self.max,
+            (self.loss.rate(), Bound::Loss),
+            (self.backoff.map(|(rate, _)| rate), Bound::Silence),
+            (self.remb, Bound::Receiver),
+            (self.max, Bound::Maximum),
         ];
-        for bound in bounds.into_iter().flatten() {
-            target = target.min(bound);
+        let mut least = (delay_based, Bound::Delay);
+        for (rate, bound) in bounds {
+            if let Some(rate) = rate.filter(|rate| *rate < least.0) {
+                least = (rate, bound);
+            }
         }
-        target = target.max(self.min);
+        match least {
+            (rate, _) if rate < self.min => (self.min, Bound::Minimum),
+            least => least,
+        }
+    }
+
+    pub(super) fn update_target(&mut self, now: Instant) {
+        let (target, bound) = self.bounded();
         if target == self.target {
             return;
         }
         self.target = target;
         self.news = true;
-        Decision::log(|| Decision::Target {
+        self.decisions.note(now, || Decision::Target {
             rate: target,
+            bound,
             acknowledged: self.acknowledged.rate(),
+            delay_based: self.aimd.rate(),
+            loss_based: self.loss.rate(),
         });
         self.limited.set_estimate(target);
         if self.has_feedback {
-            self.pacer.set_rate(Some(PACING * target));
+            self.pacer.set_rate(Some(self.pacing * target));
             let situation = self.situation(now);
             let probes = self.probes.set_estimate(&situation, target);
-            self.send_probes(probes);
+            self.send_probes(now, probes);
         }
     }
 }

@@ -21,6 +21,8 @@ mod arrival;
 mod control;
 mod decision;
 mod loss;
+mod marks;
+mod observed;
 mod pacer;
 mod probe;
 mod sent;
@@ -33,6 +35,7 @@ mod tests;
 use twocan_wire::units::Bitrate;
 
 pub use control::CongestionControl;
+pub use decision::{Bound, Decision};
 pub use pacer::{Turn, Waiting};
 pub use sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
 pub use share::{Claim, Layer, share, stack};
@@ -47,6 +50,10 @@ pub struct Config {
     pub min: Bitrate,
     /// The target never exceeds this. Default none; probes then go up to 5 Mbit/s.
     pub max: Option<Bitrate>,
+    /// Whether the sender takes part in L4S (RFC 9331): where the peer reports marks (RFC 8888),
+    /// packets of media say so by ECT(1), the rate follows the part that is marked, and packets go
+    /// evenly. Default no.
+    pub l4s: bool,
 }
 
 impl Default for Config {
@@ -55,6 +62,7 @@ impl Default for Config {
             start: Bitrate::kbps(300),
             min: Bitrate::kbps(30),
             max: None,
+            l4s: false,
         }
     }
 }

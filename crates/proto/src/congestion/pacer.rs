@@ -10,6 +10,9 @@ use super::sent::ProbeInfo;
 /// goes together is one group to the receiver.
 const BURST: Duration = Duration::from_millis(5);
 
+/// Under L4S, where five milliseconds at once would be marked for the queue that they make.
+const BURST_EVEN: Duration = Duration::from_millis(1);
+
 /// No packet waits longer: the rate rises as far as that takes.
 const QUEUE_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,8 @@ struct Progress {
 pub(super) struct Pacer {
     /// In bit/s; `None` does not pace.
     rate: Option<f64>,
+    /// Whether packets go as evenly as timers allow.
+    is_even: bool,
     /// When all that was sent has gone at the rate.
     free_at: Option<Instant>,
     probes: VecDeque<Probe>,
@@ -74,6 +79,14 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
+    /// One that does not pace yet.
+    pub(super) fn new(is_even: bool) -> Self {
+        Self {
+            is_even,
+            ..Self::default()
+        }
+    }
+
     /// The rate in bit/s; `None` lets everything go at once.
     pub(super) fn set_rate(&mut self, rate: Option<f64>) {
         self.rate = rate;
@@ -108,7 +121,8 @@ impl Pacer {
                 media => media,
             };
         }
-        let is_free = self.rate.is_none() || self.free_at.is_none_or(|at| at <= now + BURST);
+        let burst = if self.is_even { BURST_EVEN } else { BURST };
+        let is_free = self.rate.is_none() || self.free_at.is_none_or(|at| at <= now + burst);
         if is_free { media } else { Turn::Nobody }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use twocan_wire::ids::Ssrc;
-use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
+use twocan_wire::rtcp::{CongestionFeedback, Ecn, TransportFeedback};
 use twocan_wire::seq::SeqNo16;
 
 /// Packets remembered; the oldest is forgotten for one more, and a late report on it is ignored.
@@ -253,6 +253,24 @@ impl SentPackets {
         arrivals.into_iter()
     }
 
+    /// How many packets a report on streams tells of as marked that were not known to have arrived.
+    pub(super) fn count_marked(&mut self, feedback: &CongestionFeedback) -> u64 {
+        let streams = feedback.streams.iter().flat_map(|stream| {
+            let arrivals = stream.arrivals();
+            arrivals.map(|(sequence, packet)| (PacketKey::Rtp(stream.ssrc, sequence), packet))
+        });
+        let mut marked = 0;
+        for (key, packet) in streams {
+            let is_marked = packet.is_some_and(|own| own.ecn == Ecn::CongestionExperienced);
+            let is_news = is_marked
+                && self
+                    .find(key)
+                    .is_some_and(|(_, own)| own.fate != Fate::Received);
+            marked += u64::from(is_news);
+        }
+        marked
+    }
+
     /// Reads transport-wide feedback as a report. Its clock wraps every 12 days.
     pub(super) fn arrivals(
         &mut self,
@@ -282,7 +300,7 @@ impl SentPackets {
 mod tests {
     use std::time::Duration;
 
-    use twocan_wire::rtcp::{ArrivalOffset, Ecn, PacketArrival, StreamArrivals};
+    use twocan_wire::rtcp::{ArrivalOffset, PacketArrival, StreamArrivals};
 
     use super::*;
     use crate::congestion::tests::instant;

@@ -37,6 +37,17 @@ pub enum Usage {
     Under,
 }
 
+impl Usage {
+    /// As logs have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Over => "over",
+            Self::Under => "under",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Trendline {
     /// Arrival time and smoothed delay of groups, in ms.
@@ -74,6 +85,18 @@ impl Trendline {
         self.usage
     }
 
+    /// What is held against the threshold.
+    pub(super) fn trend(&self) -> f64 {
+        match self.deltas {
+            0 | 1 => 0.0,
+            deltas => f64::from(deltas) * self.slope * GAIN,
+        }
+    }
+
+    pub(super) fn threshold(&self) -> f64 {
+        self.threshold
+    }
+
     /// Takes the next group.
     pub(super) fn push(&mut self, delta: Delta) {
         self.deltas = (self.deltas + 1).min(DELTAS_MAX);
@@ -97,7 +120,7 @@ impl Trendline {
     }
 
     fn detect(&mut self, before: f64, delta: Delta) {
-        let trend = f64::from(self.deltas) * self.slope * GAIN;
+        let trend = self.trend();
         if trend > self.threshold {
             // At the first sight, it has probably lasted half of the time since the group before.
             let lasted = self

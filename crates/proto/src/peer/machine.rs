@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::journal::Journal;
 use super::parameters::Sender;
 use super::tcp::Listener;
 use super::transport::Transport;
@@ -88,6 +89,8 @@ pub struct Peer {
     negotiation_needed: bool,
     pub(super) closed: bool,
     pub(super) counters: Counters,
+    /// Where the event log is on.
+    pub(super) journal: Option<Box<Journal>>,
 }
 
 impl Peer {
@@ -117,6 +120,9 @@ impl Peer {
             &config.congestion,
             random.fork(),
         );
+        if config.event_log {
+            transport.congestion.keep_decisions();
+        }
         transport.relay_only = config.ice_transport_policy == IceTransportPolicy::Relay;
         Self {
             negotiator: Negotiator::new(terms, random.fork()),
@@ -158,6 +164,7 @@ impl Peer {
             negotiation_needed: false,
             closed: false,
             counters: Counters::default(),
+            journal: config.event_log.then(|| Box::new(Journal::new(now))),
         }
     }
 
@@ -272,6 +279,12 @@ impl Peer {
 
     /// What the driver is to do next. Datagrams are written into `batch`, which must be empty.
     pub fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Event> {
+        let output = self.next_output(now, batch);
+        self.observe(now, &output, batch);
+        output
+    }
+
+    fn next_output(&mut self, now: Now, batch: &mut Batch) -> Output<Event> {
         // What tells the other side of the end goes out before the sockets are closed.
         if self.closed && self.transport.fill(now, batch) {
             return Output::Transmit;

@@ -11,6 +11,7 @@
 
 mod data;
 mod describe;
+mod journal;
 mod machine;
 mod media;
 mod outlet;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use twocan_wire::units::Bitrate;
 
+pub use journal::{Inbound, KeyFrame, LogEntry, LogEvent, Sample};
 pub use machine::Peer;
 pub use media::{NegotiatedMedia, SendFrameError};
 pub use parameters::{
@@ -82,6 +84,8 @@ pub struct Config {
     /// Whether a simulcast that the other side offers is accepted, each of its streams then arriving
     /// on its own, as a forwarder wants it. Default no: the other side then sends one stream.
     pub receive_simulcast: bool,
+    /// Whether decisions and states are written down, for [`Peer::poll_log`]. Default no.
+    pub event_log: bool,
 }
 
 impl Config {
@@ -103,6 +107,7 @@ impl Config {
             congestion: congestion::Config::default(),
             max_message_size: 262_144,
             receive_simulcast: false,
+            event_log: false,
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Relay {
     /// Addresses of the server not tried yet.
     untried: Vec<IpAddr>,
     /// The relayed addresses, one of each family.
-    lent: Vec<Path>,
+    pub(super) lent: Vec<Path>,
     renewals: u32,
     /// It is asked from a second port, because the first is taken there.
     has_moved: bool,

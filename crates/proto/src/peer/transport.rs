@@ -67,6 +67,8 @@ pub(super) struct Transport {
     pub(super) rtp: rtp::Session,
     pub(super) congestion: CongestionControl,
     pub(super) retransmissions: RetransmissionRate,
+    /// Whether packets of media are to take part in L4S.
+    l4s: bool,
     /// Where media goes, for as long as it does.
     media_route: Option<Route>,
     /// Answers to checks of the route in use, as far as they were looked at.
@@ -109,6 +111,7 @@ impl Transport {
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
             congestion: CongestionControl::new(congestion),
+            l4s: congestion.l4s,
             retransmissions: RetransmissionRate::default(),
             media_route: None,
             answers: 0,
@@ -313,7 +316,15 @@ impl Transport {
         let Some(outlet) = outlet.and_then(|route| self.outlet(now.monotonic, route)) else {
             return !batch.is_empty();
         };
-        while batch.has_room(outlet.destination, DATAGRAM_ROOM) {
+        loop {
+            // A batch has one mark: what needs another one waits for the next.
+            let outlet = match self.is_marked(now) {
+                true => outlet.with_l4s(),
+                false => outlet,
+            };
+            if !batch.has_room(outlet.destination, DATAGRAM_ROOM) {
+                break;
+            }
             let before = batch.segments();
             let joined = self.fill_one(now, outlet, batch);
             if !joined {
@@ -325,6 +336,17 @@ impl Transport {
             }
         }
         !batch.is_empty()
+    }
+
+    /// Whether the next datagram is one of media that takes part in L4S. Reports and all else do
+    /// not: nobody tells how they were marked (RFC 6679 §7.3.1).
+    fn is_marked(&mut self, now: Now) -> bool {
+        self.l4s
+            && self.rtp.has_mark_feedback()
+            && self.farewell.is_empty()
+            && !self.dtls.has_transmit()
+            && !self.rtcp_is_due(now)
+            && self.media_is_due(now)
     }
 
     /// Ends the association and DTLS; what tells the peer is sent by the next polls.

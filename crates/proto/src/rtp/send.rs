@@ -76,6 +76,8 @@ pub(super) struct SendStream {
     octet_count: u32,
     packet_count: u32,
     fir_sequence: Option<u8>,
+    /// Of the newest key frame that came as packets.
+    key_timestamp: Option<u32>,
     pub(super) stats: OutboundStats,
 }
 
@@ -105,6 +107,7 @@ impl SendStream {
             octet_count: 0,
             packet_count: 0,
             fir_sequence: None,
+            key_timestamp: None,
             stats: OutboundStats::new(mid.clone(), encoding.rid.clone(), encoding.ssrc),
         }
     }
@@ -162,6 +165,13 @@ impl SendStream {
         if newest.is_none_or(|newest| SeqNo32(packet.timestamp).is_after(newest)) {
             self.clock = Some((packet.timestamp, codec.clock_rate, now));
             self.stats.frames_sent += 1;
+        }
+        // Several packets of H.264 may each look like the beginning of one.
+        let counted = self.key_timestamp == Some(packet.timestamp);
+        let format = codec.format;
+        if format.is_video() && !counted && format.inspect(packet.payload).key_frame {
+            self.key_timestamp = Some(packet.timestamp);
+            self.stats.key_frames_sent += 1;
         }
         Ok(())
     }

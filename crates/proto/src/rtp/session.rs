@@ -395,6 +395,13 @@ impl Session {
         })
     }
 
+    /// Whether the remote side reports how packets were marked (RFC 8888), of all that we send.
+    pub fn has_mark_feedback(&self) -> bool {
+        let mut sending = self.media.iter().filter(|media| media.sends).peekable();
+        let reported = |media: &Media| media.codecs.iter().any(|codec| codec.ack_ccfb);
+        sending.peek().is_some() && sending.all(reported)
+    }
+
     /// What the remote side said about the path, in order.
     pub fn poll_feedback(&mut self) -> Option<Feedback> {
         self.feedback.pop_front()

@@ -45,6 +45,11 @@ impl SendStream {
         }
         let begins_picture = pushed?;
         let added = self.outbox.waiting_count() - waiting;
+        if begins_picture && codec.format.is_video() {
+            let mut payloads = self.outbox.newest().take(added);
+            let key_frame = payloads.any(|own| codec.format.inspect(&own.payload).key_frame);
+            self.stats.key_frames_sent += u64::from(key_frame);
+        }
         let path = PathQuality { loss, rtt };
         let protection = &mut self.protection;
         let count = protection.take_frame(&mut self.outbox, added, &codec, scheme, path);

@@ -37,6 +37,8 @@ pub struct OutboundStats {
     pub fec_bytes_sent: u64,
     /// `framesSent`.
     pub frames_sent: u64,
+    /// `keyFramesEncoded` counts at the encoder; these are those sent. None of sound.
+    pub key_frames_sent: u64,
     /// `nackCount`: NACK packets received.
     pub nack_count: u64,
     /// `pliCount`: PLI packets received.
@@ -156,6 +158,7 @@ impl OutboundStats {
             fec_packets_sent: 0,
             fec_bytes_sent: 0,
             frames_sent: 0,
+            key_frames_sent: 0,
             nack_count: 0,
             pli_count: 0,
             fir_count: 0,

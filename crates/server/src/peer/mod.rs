@@ -26,6 +26,7 @@ use twocan::{
     PeerConnectionEvent, SdpType, SessionDescription, TransceiverInit,
 };
 
+use crate::event_log::{CannotLog, EventLog};
 use crate::ice::IceArguments;
 use result::Outcome;
 
@@ -34,6 +35,9 @@ const TIME_MAX: Duration = Duration::from_secs(25);
 
 /// How long the peer goes on after its result.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// How long the event log is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Which side this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +80,9 @@ pub(crate) struct Arguments {
     /// Offer reports of arrivals as RFC 8888 has them
     #[arg(long)]
     ccfb: bool,
+    /// Take part in L4S: send media as ECT(1) where marks of congestion are reported
+    #[arg(long)]
+    l4s: bool,
     /// Messages that the offerer sends and expects back, text and binary in turn.
     #[arg(long, default_value_t = 200, value_name = "N")]
     pings: u32,
@@ -88,6 +95,9 @@ pub(crate) struct Arguments {
     /// Also gather loopback candidates.
     #[arg(long)]
     loopback: bool,
+    /// Write what the connection decides into this file, for `twocan plot`
+    #[arg(long, value_name = "FILE")]
+    event_log: Option<PathBuf>,
     #[command(flatten)]
     ice: IceArguments,
 }
@@ -104,6 +114,9 @@ pub(crate) enum PeerError {
     /// Standard input or output failed.
     #[error("cannot read or write descriptions")]
     Io(#[from] std::io::Error),
+    /// There is no place for the event log.
+    #[error(transparent)]
+    Log(#[from] CannotLog),
     /// The input ended, or was no description.
     #[error("expected a JSON line with type and sdp on standard input: {0}")]
     NoDescription(String),
@@ -150,10 +163,15 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
         receive_simulcast: arguments.simulcast,
         offer_flexfec: arguments.flexfec,
         offer_congestion_feedback: arguments.ccfb,
+        l4s: arguments.l4s,
+        event_log: arguments.event_log.is_some(),
         ..Configuration::default()
     };
     arguments.ice.apply(&mut configuration);
+    let log = arguments.event_log.as_deref().map(EventLog::create);
+    let log = log.transpose()?;
     let peer = PeerConnection::new(configuration)?;
+    let log = log.map(|log| log.follow(peer.clone(), None));
     let mut outcome = Outcome::new(peer.clone());
     let channel = match arguments.side {
         Side::Offer => Some(offer(arguments, &peer, &mut input).await?),
@@ -176,6 +194,10 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
     })
     .await;
     peer.close();
+    if let Some(log) = log {
+        // Until the connection has said its last words.
+        let _ = tokio::time::timeout(LAST_WORDS, log).await;
+    }
     Ok(ok)
 }
 

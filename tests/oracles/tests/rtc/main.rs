@@ -5,6 +5,7 @@ mod call;
 mod data;
 mod media;
 mod node;
+mod rate;
 mod simulcast;
 
 use std::time::Duration;

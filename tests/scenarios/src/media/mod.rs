@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use twocan_proto::channel::{ChannelId, ChannelInit};
 use twocan_proto::negotiate::Kind;
-use twocan_proto::peer::{Config, Event};
+use twocan_proto::peer::{Config, Event, LogEntry};
 use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame};
 use twocan_sim::{Link, LinkConfig, LinkStats};
 use twocan_wire::units::Bitrate;
@@ -215,6 +215,13 @@ impl Scene {
             }
             self.run(Duration::from_millis(50));
         }
+    }
+
+    /// What a peer has written down since it was last asked, where its plan says that it does.
+    pub fn take_log(&mut self, peer: usize) -> Vec<LogEntry> {
+        self.call.with(peer, |peer, _| {
+            std::iter::from_fn(|| peer.poll_log()).collect()
+        })
     }
 
     /// What the estimate of a flow's connection is, in bits per second.
