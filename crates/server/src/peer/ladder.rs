@@ -1,5 +1,6 @@
 //! A source that obeys the target rate without an encoder: one scene encoded at many rates, each in
-//! a file of its own, with key frames at the same places.
+//! a file of its own, with key frames at the same places. What a picture lacks of the target is
+//! filled up with bytes that no decoder reads, as encoders for constant rates do it.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -102,7 +103,7 @@ struct Position<'a> {
     ladder: &'a Ladder,
     rung: usize,
     frame: usize,
-    /// Bits that the target allowed and that were not sent, or the other way round.
+    /// Bytes that the target allowed and that were not sent, or the other way round.
     credit: i64,
 }
 
@@ -116,31 +117,31 @@ impl<'a> Position<'a> {
         }
     }
 
-    /// The next frame at a target in bits a second. Rates between two rungs are met on average,
-    /// by turns; a fall below the rung is followed at once.
-    fn next(&mut self, target: u64, key_frame_wanted: bool) -> &'a [u8] {
+    /// The next frame at a target in bits a second, and the bytes to fill it up with. A fall below
+    /// the rung is followed at once, a rise at the next key frame.
+    fn next(&mut self, target: u64, key_frame_wanted: bool) -> (&'a [u8], usize) {
         let ladder = self.ladder;
         let highest = ladder
             .rungs
             .partition_point(|rung| rung.bits_per_second <= target);
         let highest = highest.saturating_sub(1);
-        let at_key_frame = ladder.key_frames.get(self.frame).is_none_or(|key| *key);
-        if highest + 1 < self.rung || key_frame_wanted {
+        if highest < self.rung || key_frame_wanted {
             self.rung = highest;
             self.frame = 0;
-        } else if at_key_frame {
-            let above = usize::from(self.credit > 0 && highest + 1 < ladder.rungs.len());
-            self.rung = highest + above;
+        } else if ladder.key_frames.get(self.frame).is_none_or(|key| *key) {
+            self.rung = highest;
         }
         let rung = &ladder.rungs[self.rung];
         let frame = &rung.frames[self.frame];
         self.frame = (self.frame + 1) % rung.frames.len();
         // A second's worth at most either way: what was long ago is no debt.
-        let bound = i64::try_from(target).unwrap_or(i64::MAX);
-        let allowed = bound / i64::from(FRAMES_PER_SECOND);
-        self.credit += allowed - frame.len() as i64 * 8;
-        self.credit = self.credit.clamp(-bound, bound);
-        frame
+        let second = i64::try_from(target / 8).unwrap_or(i64::MAX);
+        let mean = second / i64::from(FRAMES_PER_SECOND);
+        self.credit += mean - frame.len() as i64;
+        // What a key frame took in advance is made up for; what is left is filled up at once.
+        let filler = self.credit.max(0);
+        self.credit = (self.credit - filler).max(-second);
+        (frame, usize::try_from(filler).unwrap_or(0))
     }
 }
 
@@ -155,6 +156,7 @@ pub(super) async fn send(transceiver: RtpTransceiver, ladder: Ladder) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut timestamp = 0u32;
     let mut key_frame_wanted = false;
+    let mut data = Vec::new();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -167,10 +169,15 @@ pub(super) async fn send(transceiver: RtpTransceiver, ladder: Ladder) {
             }
         }
         let target = sender.target_bitrate().map_or(0, |rate| rate.as_bps());
+        let (frame, filler) = position.next(target, std::mem::take(&mut key_frame_wanted));
+        data.clear();
+        data.extend_from_slice(frame);
+        // The last partition of a VP8 picture has what is left of its data (RFC 6386 §9.5).
+        data.resize(frame.len() + filler, 0);
         let frame = EncodedFrame {
             codec: "VP8",
             timestamp,
-            data: position.next(target, std::mem::take(&mut key_frame_wanted)),
+            data: &data,
             ..EncodedFrame::default()
         };
         if let Err(error) = sender.send_frame(frame) {
@@ -197,26 +204,43 @@ mod tests {
         }
     }
 
+    fn sent((frame, filler): (&[u8], usize)) -> usize {
+        frame.len() + filler
+    }
+
     #[test]
-    fn between_two_rungs_the_target_is_met_on_average() {
+    fn between_two_rungs_pictures_are_filled_up() {
         let ladder = ladder(&[100, 1000, 2000]);
         let mut position = Position::new(&ladder);
-        let target = 1300 * 240;
-        let sent: usize = (0..3000).map(|_| position.next(target, false).len()).sum();
-        assert!((1250..=1350).contains(&(sent / 3000)), "{}", sent / 3000);
+        for _ in 0..100 {
+            assert_eq!(position.next(1300 * 240, false), (&[0; 1000][..], 300));
+        }
+    }
+
+    #[test]
+    fn a_key_frame_is_made_up_for() {
+        let mut ladder = ladder(&[1000]);
+        ladder.rungs[0].frames[0].resize(3000, 0);
+        let mut position = Position::new(&ladder);
+        let lengths: Vec<usize> = (0..60)
+            .map(|_| sent(position.next(1100 * 240, false)))
+            .collect();
+        assert_eq!(lengths[..3], [3000, 1000, 1000]);
+        assert_eq!(lengths[40], 1100);
+        assert_eq!(lengths.iter().sum::<usize>(), 66_000);
     }
 
     #[test]
     fn a_fall_is_followed_at_once_and_a_rise_at_the_next_key_frame() {
         let ladder = ladder(&[100, 1000, 2000]);
         let mut position = Position::new(&ladder);
-        assert_eq!(position.next(2000 * 240, false).len(), 2000);
-        assert_eq!(position.next(150 * 240, false).len(), 100);
-        assert_eq!(position.next(2000 * 240, false).len(), 100);
+        assert_eq!(position.next(2000 * 240, false).0.len(), 2000);
+        assert_eq!(position.next(150 * 240, false).0.len(), 100);
+        assert_eq!(position.next(2000 * 240, false).0.len(), 100);
         for _ in 0..28 {
             position.next(2000 * 240, false);
         }
-        assert_eq!(position.next(2000 * 240, false).len(), 2000);
+        assert_eq!(position.next(2000 * 240, false).0.len(), 2000);
     }
 
     #[test]
@@ -225,7 +249,7 @@ mod tests {
         let ladder = Ladder::open(folder.as_ref()).unwrap();
         let rates: Vec<u64> = ladder.rungs.iter().map(|own| own.bits_per_second).collect();
         assert!(rates[0] <= 110_000 && rates[rates.len() - 1] >= 3_000_000);
-        // No step is so large that the time between two rungs could not be filled by turns.
+        // No step is so large that most of a picture would be filler.
         assert!(
             rates.windows(2).all(|two| two[1] * 2 < two[0] * 3),
             "{rates:?}"
