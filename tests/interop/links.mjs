@@ -50,7 +50,7 @@ const TOLERANCE = { use: 0.05, frames: 0.05, freezes: 2 };
 const PAGE = `# Calls over bad links, with browsers
 
 One-way calls between two network namespaces, whose packets pass a link of the simulator: \`cargo xtask links\` writes
-this page. The source obeys the target rate: ours switches between clips of one scene at 15 rates (\`tests/interop/ladder\`),
+this page. The source obeys the target rate: ours switches between clips of one scene at 16 rates (\`tests/interop/ladder\`) and fills pictures up to it,
 a browser encodes a noisy canvas of the same size, at most at the same 3 Mbit/s; both send Opus as well. VP8, 640x360, 30
 pictures a second. A link of 2 Mbit/s, a round trip of 100 ms and a queue of 300 ms, but for what a row says; what changes
 changes at ${FROM_S} s, and figures are of the time from ${FROM_S} s to ${TO_S} s after the descriptions were exchanged.
@@ -58,7 +58,8 @@ changes at ${FROM_S} s, and figures are of the time from ${FROM_S} s to ${TO_S} 
 - *in use*: the part of the link's capacity that is taken, headers included.
 - *queue*: the waiting time at the link that 95 of 100 moments do not exceed.
 - *pictures/s*, *freezes/min*, *frozen*: \`framesDecoded\`, \`freezeCount\` and \`totalFreezesDuration\` of webrtc-stats at the
-  receiver. Ours decodes nothing: it counts what could be decoded, as it comes.
+  receiver. Ours decodes nothing: it counts what could be decoded, as if it were shown 200 ms after the quickest picture.
+- *buffer*: \`jitterBufferDelay\` of a picture, that of ours being the 200 ms.
 - *behind in*: where the row is behind the browser among itself, by more than 5 % or two freezes a minute.
 `;
 
@@ -130,6 +131,7 @@ function figures(reports, start, { seconds, video, audio }) {
     frames: video.frames_decoded / seconds,
     freezes: (video.freezes * 60) / seconds,
     frozen: video.frozen_seconds / seconds,
+    buffer: video.buffered_seconds * 1000,
     audioLost: audio.packets_lost / Math.max(1, audio.packets + audio.packets_lost),
   };
 }
@@ -168,19 +170,19 @@ function percent(value) {
 }
 
 function cells({ key }, own) {
-  if (!own) return ['-', '-', '-', '-', '-'];
-  return [percent(own.kbps / capacity(LINKS[key])), `${own.queue.toFixed(0)} ms`, own.frames.toFixed(1), own.freezes.toFixed(1), percent(own.frozen)];
+  if (!own) return ['-', '-', '-', '-', '-', '-'];
+  return [percent(own.kbps / capacity(LINKS[key])), `${own.queue.toFixed(0)} ms`, own.frames.toFixed(1), own.freezes.toFixed(1), percent(own.frozen), `${own.buffer.toFixed(0)} ms`];
 }
 
 function line(result) {
   const head = `${LINKS[result.key].name}: ${result.from} > ${result.to}`.padEnd(60);
   const bad = result.runs.find((run) => !run.ok);
-  const [use, queue, frames, freezes, frozen] = cells(result, result.middle);
-  return `${head} use ${use}, queue ${queue}, ${frames} pictures/s, ${freezes} freezes/min, frozen ${frozen}${bad ? `  FAILED: ${bad.why}` : ''}`;
+  const [use, queue, frames, freezes, frozen, buffer] = cells(result, result.middle);
+  return `${head} use ${use}, queue ${queue}, ${frames} pictures/s, ${freezes} freezes/min, frozen ${frozen}, buffer ${buffer}${bad ? `  FAILED: ${bad.why}` : ''}`;
 }
 
 function markdown(rows) {
-  const lines = ['| link | call | in use | queue | pictures/s | freezes/min | frozen | behind in |', '|---|---|---|---|---|---|---|---|'];
+  const lines = ['| link | call | in use | queue | pictures/s | freezes/min | frozen | buffer | behind in |', '|---|---|---|---|---|---|---|---|---|'];
   let named = '';
   for (const row of rows) {
     const name = `${LINKS[row.key].name} ${row.browser}`;

@@ -188,6 +188,8 @@ export class Peer {
     const after = await windowByStats(this.pc);
     this.window = { seconds: (performance.now() - start) / 1000 };
     for (const [kind, counts] of Object.entries(after)) this.window[kind] = Object.fromEntries(Object.entries(counts).map(([name, value]) => [name, value - before[kind][name]]));
+    const { video } = this.window;
+    video.buffered_seconds = video.emitted > 0 ? video.buffered / video.emitted : 0;
   }
 
   states() {
@@ -233,7 +235,7 @@ export async function mediaByStats(pc) {
 /** What has been received so far, in the same words as ours has it. */
 async function windowByStats(pc) {
   const found = {
-    video: { bytes: 0, frames_decoded: 0, freezes: 0, frozen_seconds: 0, key_frames: 0, packets_lost: 0 },
+    video: { bytes: 0, frames_decoded: 0, freezes: 0, frozen_seconds: 0, buffered: 0, emitted: 0, key_frames: 0, packets_lost: 0 },
     audio: { packets: 0, packets_lost: 0 },
   };
   for (const stat of (await pc.getStats()).values()) {
@@ -245,6 +247,8 @@ async function windowByStats(pc) {
     own.bytes += stat.bytesReceived;
     own.frames_decoded += stat.framesDecoded;
     own.freezes += stat.freezeCount ?? 0;
+    own.buffered += stat.jitterBufferDelay ?? 0;
+    own.emitted += stat.jitterBufferEmittedCount ?? 0;
     own.frozen_seconds += stat.totalFreezesDuration ?? 0;
     own.key_frames += stat.keyFramesDecoded ?? 0;
   }

@@ -23,6 +23,9 @@ const ENOUGH: (u64, u64) = (20, 50);
 /// How long frames are waited for after the data is done.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Pictures whose times are kept: an hour of them.
+const PICTURES_MAX: usize = 30 * 3600;
+
 /// Frames of one kind.
 pub(super) struct Counted {
     kind: Kind,
@@ -37,6 +40,8 @@ struct Counts {
     codec: String,
     /// Decodable frames of each stream of a simulcast.
     streams: BTreeMap<String, u64>,
+    /// Decodable pictures: the RTP timestamp, and when they were there.
+    pictures: Vec<(u32, Instant)>,
 }
 
 impl Counts {
@@ -140,12 +145,15 @@ impl Plan {
 impl Flows {
     /// Waits for enough of everything, and for as long as was asked for, and notes it.
     pub(super) async fn finish(self, peer: &PeerConnection, outcome: &mut Outcome) {
+        let video = self.counted.iter().find(|own| own.kind == Kind::Video);
+        let pictures = video.map(|own| own.counts.clone());
         let window = async {
             let from = self.window_from?;
             tokio::time::sleep_until(self.since + from).await;
             let window = Window::open(peer);
             tokio::time::sleep_until(self.since + self.at_least).await;
-            Some(window.close(peer))
+            let pictures = pictures.map(|counts| counts.borrow().pictures.clone());
+            Some(window.close(peer, &pictures.unwrap_or_default()))
         };
         let counted = async {
             for counted in self.counted {
@@ -283,6 +291,9 @@ async fn receive(receiver: RtpReceiver, kind: Kind, count: watch::Sender<Counts>
         count.send_modify(|counts| {
             counts.frames += 1;
             counts.decodable += u64::from(whole);
+            if whole && kind == Kind::Video && counts.pictures.len() < PICTURES_MAX {
+                counts.pictures.push((frame.timestamp, Instant::now()));
+            }
             counts.lost += u64::from(frame.lost_before);
             counts.codec.clone_from(&frame.codec);
             if let Some(rid) = &frame.rid {
