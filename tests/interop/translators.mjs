@@ -9,6 +9,8 @@ const SIDES = {
   left: { inside: '10.1.0', outside: '203.0.113.2' },
   right: { inside: '10.2.0', outside: '203.0.113.3' },
 };
+/** Where everything goes that has no way, and is never heard of again, as on the real internet: nobody has this address. */
+const NOWHERE = { address: '203.0.113.254', hardware: '02:00:00:00:00:01' };
 const SERVER_START_MS = 8_000;
 
 /** What translators do, in the words of RFC 4787, and the rules of nftables that make it so. */
@@ -91,10 +93,15 @@ export class Translators {
       ip('-n', this.name(one), 'link', 'set', 'dev', oneName, 'up');
       ip('-n', this.name(other), 'link', 'set', 'dev', otherName, 'up');
     };
+    const nowhere = (part, device) => {
+      ip('-n', this.name(part), 'neigh', 'add', NOWHERE.address, 'lladdr', NOWHERE.hardware, 'dev', device, 'nud', 'permanent');
+      ip('-n', this.name(part), 'route', 'add', 'default', 'via', NOWHERE.address);
+    };
     add('internet');
     ip('-n', this.name('internet'), 'link', 'add', 'dev', 'net', 'type', 'bridge');
     ip('-n', this.name('internet'), 'addr', 'add', `${SERVER}/24`, 'dev', 'net');
     ip('-n', this.name('internet'), 'link', 'set', 'dev', 'net', 'up');
+    nowhere('internet', 'net');
     for (const [side, { inside: network, outside }] of Object.entries(SIDES)) {
       const router = `${side}-router`;
       add(side);
@@ -110,7 +117,7 @@ export class Translators {
       if (kinds[side] === 'none') ip('-n', this.name('internet'), 'route', 'add', `${network}.0/24`, 'via', outside);
       const other = side === 'left' ? 'right' : 'left';
       if (kinds[other] === 'none') ip('-n', this.name(router), 'route', 'add', `${SIDES[other].inside}.0/24`, 'via', SIDES[other].outside);
-      else ip('-n', this.name(router), 'route', 'add', 'unreachable', `${SIDES[other].inside}.0/24`);
+      nowhere(router, 'outside');
       const text = rules(kinds[side], SIDES[side]);
       if (text) execFileSync('ip', ['netns', 'exec', this.name(router), 'nft', '-f', '-'], { input: text, stdio: ['pipe', 'ignore', 'pipe'] });
     }
