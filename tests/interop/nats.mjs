@@ -15,6 +15,8 @@ const KINDS = Object.keys(TRANSLATORS);
 /** As many as there are kinds. libjuice, in `ndc`, reaches a relay by UDP alone. */
 const ORDER = ['chromium', 'aiortc', 'wrtc', 'pion3', 'ndc', 'firefox'];
 const ONLY_UDP = ['ndc'];
+/** aiortc asks the first TURN server of its configuration alone: it is told the one that it can reach. */
+const ONE_SERVER = ['aiortc'];
 const PINGS = 10;
 const DEADLINE_MS = 70_000;
 
@@ -68,9 +70,11 @@ async function runCell(cell) {
     // By turns, so that both roles are seen.
     const offers = (KINDS.indexOf(cell.left) + KINDS.indexOf(cell.right)) % 2 === 0;
     const media = PEERS[cell.peer].media.includes('vp8');
-    const words = (role) => [role, ...(media ? ['--media'] : []), '--pings', String(PINGS), ...Object.values(servers).flatMap((url) => ['--ice-server', url])];
-    const ours = (role) => ({ name: 'ours', ours: true, command: [...network.prefix('left'), options.ours, 'peer', ...words(role)] });
-    const theirs = (role) => ({ name: cell.peer, ours: false, command: [...network.prefix('right'), ...PEERS[cell.peer].command, ...words(role), '--timeout', '40'] });
+    const words = (role, urls) => [role, ...(media ? ['--media'] : []), '--pings', String(PINGS), ...urls.flatMap((url) => ['--ice-server', url])];
+    const all = Object.values(servers);
+    const known = cell.right === 'udp-blocked' && ONE_SERVER.includes(cell.peer) ? [servers.tcp] : all;
+    const ours = (role) => ({ name: 'ours', ours: true, command: [...network.prefix('left'), options.ours, 'peer', ...words(role, all)] });
+    const theirs = (role) => ({ name: cell.peer, ours: false, command: [...network.prefix('right'), ...PEERS[cell.peer].command, ...words(role, known), '--timeout', '40'] });
     const run = await runPair(...(offers ? [ours('offer'), theirs('answer')] : [theirs('offer'), ours('answer')]), { pings: PINGS, codec: media ? 'vp8' : null, deadlineMs: DEADLINE_MS });
     if (!run.ok) return { ...cell, state: 'FAIL', why: `${run.why}${options.verbose ? `\n${JSON.stringify(run.stderr, null, 1)}` : ''}` };
     const result = offers ? run.offer : run.answer;
