@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use twocan_proto::contract::{Ecn, SocketId, StreamEvent};
 
-use crate::pipe::arrival;
 use crate::world::{Flight, HostId, LAN_DELAY, Node, Stage, World};
 
 /// How long a driver waits for a stream that nobody answers.
@@ -58,6 +57,13 @@ pub(crate) struct Between {
     from: SocketAddr,
 }
 
+impl Between {
+    /// The host that something arrives at.
+    pub(crate) fn host(&self, what: Parcel) -> HostId {
+        self.ends[what.end()].host
+    }
+}
+
 impl<N: Node> World<N> {
     /// Opens a stream to a host; where nobody listens it fails in the end.
     pub(crate) fn open_between(
@@ -72,13 +78,14 @@ impl<N: Node> World<N> {
         let site = self.hosts[host.0].site;
         let port = 50_000 + self.between_count as u16;
         let target = self.hosts.iter().position(|other| {
-            let is_reachable = other.site == site || self.sites[other.site.0].nat.is_none();
+            let is_near = other.site == site || self.lets_out(site, remote);
+            let is_reachable = is_near && self.lets_in(site, other.site, remote.ip());
             is_reachable && other.listeners.values().any(|own| *own == remote)
         });
         let is_neighbour = target.is_some_and(|own| self.hosts[own].site == site);
         let seen = match is_neighbour {
             true => local,
-            false => self.sites[site.0].public,
+            false => self.shown(site, local, remote.ip()),
         };
         let end = |host, socket, local| End {
             host,
@@ -106,7 +113,7 @@ impl<N: Node> World<N> {
 
     /// Sends something on its way.
     pub(crate) fn send_between(&mut self, id: BetweenId, what: Parcel, bytes: Vec<u8>) {
-        let Some(between) = self.between.get_mut(&id) else {
+        let Some(mut between) = self.between.remove(&id) else {
             return;
         };
         let to = what.end();
@@ -116,18 +123,11 @@ impl<N: Node> World<N> {
             let at = self.now + LAN_DELAY;
             end.after.map_or(at, |after| at.max(after))
         } else {
-            let (mut before, random) = (None, &mut self.random);
-            let left = arrival(
-                self.now,
-                &mut self.sites[from.0].uplink,
-                random,
-                &mut before,
-            );
-            let down = &mut self.sites[to_site.0].downlink;
-            arrival(left, down, random, &mut end.after)
+            self.stream_arrival(Some(from), Some(to_site), &mut end.after)
         };
         end.after = Some(at);
         let flight = parcel(id, what, end.local, bytes);
+        self.between.insert(id, between);
         self.launch(at, flight);
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use twocan_proto::random::Random;
+
 /// On what a mapping or a filter depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Behaviour {
@@ -27,8 +29,12 @@ pub struct NatConfig {
     /// How long a mapping lives without outbound traffic (RFC 4787 §4.3: 2 minutes at least; many
     /// give 30 s).
     pub lifetime: Duration,
-    /// Whether UDP passes at all.
+    /// Whether UDP is kept from passing.
     pub is_blocked: bool,
+    /// Whether new public ports are drawn, rather than counted up.
+    pub random_ports: bool,
+    /// The one port to which streams may be opened; `None` is any.
+    pub only_port: Option<u16>,
 }
 
 impl NatConfig {
@@ -39,6 +45,8 @@ impl NatConfig {
             hairpin: false,
             lifetime: Duration::from_secs(30),
             is_blocked: false,
+            random_ports: false,
+            only_port: None,
         }
     }
 
@@ -65,6 +73,16 @@ impl NatConfig {
         Behaviour::AddressAndPortDependent,
         Behaviour::AddressAndPortDependent,
     );
+    /// The same, and no port can be foretold.
+    pub const SYMMETRIC_RANDOM: Self = Self {
+        random_ports: true,
+        ..Self::SYMMETRIC
+    };
+    /// Streams to port 443 pass and nothing else, as in networks that are for the web alone.
+    pub const ONLY_TCP_443: Self = Self {
+        only_port: Some(443),
+        ..Self::BLOCKED
+    };
 }
 
 #[derive(Debug)]
@@ -82,13 +100,16 @@ pub struct Nat {
     config: NatConfig,
     public: IpAddr,
     next_port: u16,
+    /// Draws ports, where they are drawn.
+    random: Option<Random>,
     mappings: BTreeMap<u16, Mapping>,
 }
 
 impl Nat {
-    /// A translator behind `public`.
-    pub fn new(config: NatConfig, public: IpAddr) -> Self {
+    /// A translator behind `public`, which draws its ports from the world's randomness.
+    pub(crate) fn new(config: NatConfig, public: IpAddr, random: &mut Random) -> Self {
         Self {
+            random: config.random_ports.then(|| random.fork()),
             config,
             public,
             next_port: 20_000,
@@ -104,6 +125,11 @@ impl Nat {
     /// Whether hosts behind it reach each other by public addresses.
     pub fn hairpins(&self) -> bool {
         self.config.hairpin
+    }
+
+    /// Whether a stream to this port may be opened.
+    pub(crate) fn admits(&self, port: u16) -> bool {
+        self.config.only_port.is_none_or(|only| only == port)
     }
 
     /// Gives every host new ports: what a reboot of the box does.
@@ -137,8 +163,7 @@ impl Nat {
             }
             return SocketAddr::new(self.public, *port);
         }
-        let port = self.next_port;
-        self.next_port = self.next_port.wrapping_add(7).max(20_000);
+        let port = self.free_port();
         let mapping = Mapping {
             internal,
             remote: key,
@@ -147,6 +172,20 @@ impl Nat {
         };
         self.mappings.insert(port, mapping);
         SocketAddr::new(self.public, port)
+    }
+
+    fn free_port(&mut self) -> u16 {
+        if let Some(random) = &mut self.random {
+            loop {
+                let port = 1024 + random.below(64_000) as u16;
+                if !self.mappings.contains_key(&port) {
+                    return port;
+                }
+            }
+        }
+        let port = self.next_port;
+        self.next_port = self.next_port.wrapping_add(7).max(20_000);
+        port
     }
 
     /// The host behind public `port` that `remote` may reach.

@@ -10,6 +10,7 @@ use twocan_proto::time::Now;
 use twocan_proto::turn::server::StreamId;
 
 use crate::link::Link;
+use crate::place::unwrapped;
 use crate::relay::{Relay, Sent};
 use crate::world::{Flight, HostId, Node, Stage, World};
 
@@ -40,16 +41,6 @@ impl Pipe {
             up_after: None,
             down_after: None,
         }
-    }
-
-    /// When bytes that leave the host now reach the server.
-    pub(crate) fn up(&mut self, now: Instant, link: &mut Link, random: &mut Random) -> Instant {
-        arrival(now, link, random, &mut self.up_after)
-    }
-
-    /// When bytes that leave the server now reach the host.
-    pub(crate) fn down(&mut self, now: Instant, link: &mut Link, random: &mut Random) -> Instant {
-        arrival(now, link, random, &mut self.down_after)
     }
 }
 
@@ -133,7 +124,13 @@ impl<N: Node> World<N> {
         local: IpAddr,
         remote: SocketAddr,
     ) {
-        if !self.relay.as_ref().is_some_and(|own| own.has(remote)) {
+        let server = match unwrapped(remote.ip()) {
+            Some(ip) => SocketAddr::new(ip.into(), remote.port()),
+            None => remote,
+        };
+        let site = self.hosts[host.0].site;
+        let listens = self.relay.as_ref().is_some_and(|own| own.listens(server));
+        if !listens || !self.lets_out(site, remote) {
             return self.open_between(host, socket, local, remote);
         }
         self.pipe_count += 1;
@@ -141,34 +138,35 @@ impl<N: Node> World<N> {
         let port = 40_000 + self.pipe_count as u16;
         let pipe = Pipe::new(host, socket, SocketAddr::new(local, port));
         self.pipes.insert(id, pipe);
-        let public = self.sites[self.hosts[host.0].site.0].public;
-        let from = SocketAddr::new(public, port);
-        self.up(id, Stage::Opened(id, from), Vec::new());
+        let from = SocketAddr::new(self.shown(site, local, remote.ip()), port);
+        self.up(id, Stage::Opened(id, from, server), Vec::new());
     }
 
     pub(crate) fn up(&mut self, id: StreamId, stage: Stage, bytes: Vec<u8>) {
-        let Some(pipe) = self.pipes.get_mut(&id) else {
+        let Some(mut pipe) = self.pipes.remove(&id) else {
             return;
         };
-        let site = &mut self.sites[self.hosts[pipe.host.0].site.0];
-        let at = pipe.up(self.now, &mut site.uplink, &mut self.random);
+        let site = self.hosts[pipe.host.0].site;
+        let at = self.stream_arrival(Some(site), None, &mut pipe.up_after);
         let flight = stage.flight(pipe.local, bytes);
+        self.pipes.insert(id, pipe);
         self.launch(at, flight);
     }
 
     pub(crate) fn down(&mut self, id: StreamId, stage: Stage, bytes: Vec<u8>) {
-        let Some(pipe) = self.pipes.get_mut(&id) else {
+        let Some(mut pipe) = self.pipes.remove(&id) else {
             return;
         };
-        let site = &mut self.sites[self.hosts[pipe.host.0].site.0];
-        let at = pipe.down(self.now, &mut site.downlink, &mut self.random);
+        let site = self.hosts[pipe.host.0].site;
+        let at = self.stream_arrival(None, Some(site), &mut pipe.down_after);
         let flight = stage.flight(pipe.local, bytes);
+        self.pipes.insert(id, pipe);
         self.launch(at, flight);
     }
 
     /// The server has accepted a stream, and the host learns of it.
-    pub(crate) fn opened(&mut self, id: StreamId, from: SocketAddr) {
-        self.at_relay(|relay, now| relay.connected(now, id, from));
+    pub(crate) fn opened(&mut self, id: StreamId, from: SocketAddr, to: SocketAddr) {
+        self.at_relay(|relay, now| relay.connected(now, id, from, to));
         self.down(id, Stage::Connected(id), Vec::new());
     }
 

@@ -21,9 +21,9 @@ pub(crate) enum Sent {
     Closed(StreamId),
 }
 
-/// A TURN server at one address, which has no delay of its own.
+/// A TURN server with an address of each family that it has, and no delay of its own.
 pub(crate) struct Relay {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     server: Server,
     sockets: BTreeMap<SocketId, SocketAddr>,
     deadline: Option<Deadline>,
@@ -35,19 +35,19 @@ impl Relay {
     /// world's sites have.
     pub(crate) fn new(
         now: Now,
-        address: SocketAddr,
+        addresses: Vec<SocketAddr>,
         (user, password): (&str, &str),
         random: Random,
     ) -> Self {
-        let ip = address.ip();
-        let relay = RelayAddress {
-            bind: ip,
-            external: ip,
-        };
-        let allow = ["198.51.100.0/24".parse()].into_iter().flatten();
+        let relays = addresses.iter().map(|address| RelayAddress {
+            bind: address.ip(),
+            external: address.ip(),
+        });
+        let allow = ["198.51.100.0/24".parse(), "2001:db8::/32".parse()];
+        let allow = allow.into_iter().flatten();
         let config = Config {
             users: vec![(user.to_owned(), password.to_owned())],
-            relays: vec![relay],
+            relays: relays.collect(),
             policy: AddressPolicy {
                 allow: allow.collect(),
                 ..AddressPolicy::default()
@@ -55,7 +55,7 @@ impl Relay {
             ..Config::default()
         };
         Self {
-            address,
+            addresses,
             server: Server::new(config, random, now),
             sockets: BTreeMap::new(),
             deadline: None,
@@ -75,7 +75,12 @@ impl Relay {
 
     /// Whether a datagram to `to` is for it.
     pub(crate) fn has(&self, to: SocketAddr) -> bool {
-        to.ip() == self.address.ip()
+        self.addresses.iter().any(|own| own.ip() == to.ip())
+    }
+
+    /// Whether it takes streams there: also at the port of the web, which passes where others do not.
+    pub(crate) fn listens(&self, to: SocketAddr) -> bool {
+        self.has(to) && matches!(to.port(), 3478 | 443)
     }
 
     /// Takes a datagram, and answers what it then sends.
@@ -90,7 +95,7 @@ impl Relay {
         let relayed = self.sockets.iter().find(|(_, local)| **local == to);
         let socket = match relayed {
             Some((socket, _)) => *socket,
-            None if to == self.address => LISTENER,
+            None if self.addresses.contains(&to) => LISTENER,
             None => return Vec::new(),
         };
         let datagram = Datagram {
@@ -103,11 +108,17 @@ impl Relay {
         self.settle(now)
     }
 
-    /// A stream is connected, from this address.
-    pub(crate) fn connected(&mut self, now: Now, stream: StreamId, from: SocketAddr) -> Vec<Sent> {
+    /// A stream is connected, from this address to this one.
+    pub(crate) fn connected(
+        &mut self,
+        now: Now,
+        stream: StreamId,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Vec<Sent> {
         let path = Path {
             socket: LISTENER,
-            local: self.address,
+            local: to,
         };
         self.server.handle_stream_connected(now, stream, path, from);
         self.settle(now)

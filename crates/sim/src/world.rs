@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use twocan_proto::contract::{
@@ -11,12 +11,13 @@ use twocan_proto::contract::{
 use twocan_proto::random::Random;
 use twocan_proto::stun_server::StunServer;
 use twocan_proto::time::{Deadline, Now};
-use twocan_proto::turn::server::{Server, StreamId};
+use twocan_proto::turn::server::StreamId;
 
 use crate::between::{Between, BetweenId, Parcel};
-use crate::link::{Link, LinkConfig};
-use crate::nat::{Nat, NatConfig};
+use crate::link::Link;
+use crate::nat::Nat;
 use crate::pipe::Pipe;
+use crate::place::Families;
 use crate::relay::Relay;
 
 /// A machine that the world drives.
@@ -65,17 +66,46 @@ pub struct Site {
     pub downlink: Link,
     /// The translator, if any.
     pub nat: Option<Nat>,
+    /// Its IPv4 address in the network around it.
     pub(crate) public: IpAddr,
+    /// The site whose network that is; the middle of the world for most.
+    pub(crate) within: Option<SiteId>,
+    /// The families it has.
+    pub(crate) families: Families,
 }
 
 pub(crate) struct Host<N> {
     pub(crate) node: N,
     pub(crate) site: SiteId,
-    pub(crate) ip: IpAddr,
+    /// The first is that of IPv4, where there is one.
+    pub(crate) ips: Vec<IpAddr>,
     sockets: BTreeMap<SocketId, SocketAddr>,
     pub(crate) listeners: BTreeMap<SocketId, SocketAddr>,
     next_port: u16,
     deadline: Option<Deadline>,
+    /// It does nothing before.
+    asleep_until: Option<Instant>,
+}
+
+impl<N> Host<N> {
+    pub(crate) fn new(node: N, site: SiteId, ips: Vec<IpAddr>, first_port: u16) -> Self {
+        Self {
+            node,
+            site,
+            ips,
+            sockets: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            next_port: first_port,
+            deadline: None,
+            asleep_until: None,
+        }
+    }
+
+    /// When its deadline comes, or it can do something about it.
+    fn wakes_at(&self) -> Option<Instant> {
+        let at = self.deadline?.at;
+        Some(self.asleep_until.map_or(at, |until| at.max(until)))
+    }
 }
 
 #[derive(Debug)]
@@ -91,10 +121,12 @@ pub(crate) struct Flight {
 pub(crate) enum Stage {
     /// Leaves the world's middle towards the destination's site.
     Core,
+    /// The same in the network of a site, between it and those within it.
+    Inside(SiteId),
     /// Reaches the host that has the address `to`.
     Host,
-    /// A stream from this address reaches the server.
-    Opened(StreamId, SocketAddr),
+    /// A stream from this address reaches the server at this one.
+    Opened(StreamId, SocketAddr, SocketAddr),
     /// The host learns that its stream is connected.
     Connected(StreamId),
     /// Bytes of a stream reach the server.
@@ -119,14 +151,14 @@ pub struct World<N: Node> {
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_count: u64,
     names: BTreeMap<String, Vec<IpAddr>>,
-    stun: Option<(SocketAddr, StunServer)>,
+    pub(crate) stun: Option<StunServer>,
     pub(crate) relay: Option<Relay>,
     pub(crate) pipes: BTreeMap<StreamId, Pipe>,
     pub(crate) pipe_count: u64,
     pub(crate) between: BTreeMap<BetweenId, Between>,
     pub(crate) between_count: u64,
     events: Vec<(HostId, N::Event)>,
-    trace: DefaultHasher,
+    pub(crate) trace: DefaultHasher,
     batch: Batch,
 }
 
@@ -168,61 +200,6 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// Adds a site with a public address of its own.
-    pub fn add_site(&mut self, nat: Option<NatConfig>, up: LinkConfig, down: LinkConfig) -> SiteId {
-        let id = self.sites.len();
-        let public = IpAddr::V4(Ipv4Addr::new(198, 51, 100, id as u8 + 1));
-        self.sites.push(Site {
-            uplink: Link::new(up),
-            downlink: Link::new(down),
-            nat: nat.map(|config| Nat::new(config, public)),
-            public,
-        });
-        SiteId(id)
-    }
-
-    /// Adds a host with its node; its address is private behind a translator.
-    pub fn add_host(&mut self, site: SiteId, node: N) -> HostId {
-        let id = self.hosts.len();
-        let behind_nat = self.sites[site.0].nat.is_some();
-        let ip = if behind_nat {
-            IpAddr::V4(Ipv4Addr::new(10, site.0 as u8, 0, id as u8 + 1))
-        } else {
-            self.sites[site.0].public
-        };
-        self.hosts.push(Host {
-            node,
-            site,
-            ip,
-            sockets: BTreeMap::new(),
-            listeners: BTreeMap::new(),
-            next_port: 4000 + 100 * id as u16,
-            deadline: None,
-        });
-        HostId(id)
-    }
-
-    /// Adds a STUN server in the middle of the world, and answers its address.
-    pub fn add_stun_server(&mut self) -> SocketAddr {
-        let address = SocketAddr::from(([192, 0, 2, 1], 3478));
-        self.stun = Some((address, StunServer::new()));
-        address
-    }
-
-    /// Adds a TURN server in the middle of the world, with one user, and answers its address. It
-    /// also answers as a STUN server.
-    pub fn add_turn_server(&mut self, user: &str, password: &str) -> SocketAddr {
-        let address = SocketAddr::from(([192, 0, 2, 2], 3478));
-        let random = self.random.fork();
-        self.relay = Some(Relay::new(self.now(), address, (user, password), random));
-        address
-    }
-
-    /// The TURN server, to look at.
-    pub fn turn_server(&self) -> Option<&Server> {
-        self.relay.as_ref().map(Relay::server)
-    }
-
     /// Makes a name resolvable.
     pub fn add_name(&mut self, name: &str, addresses: Vec<IpAddr>) {
         self.names.insert(name.to_owned(), addresses);
@@ -254,9 +231,14 @@ impl<N: Node> World<N> {
         &mut self.random
     }
 
-    /// The address of a host.
+    /// The address of a host: that of IPv4, if it has both.
     pub fn ip(&self, host: HostId) -> IpAddr {
-        self.hosts[host.0].ip
+        self.hosts[host.0].ips[0]
+    }
+
+    /// All addresses of a host.
+    pub fn ips(&self, host: HostId) -> &[IpAddr] {
+        &self.hosts[host.0].ips
     }
 
     /// A site, to look at or to change.
@@ -275,6 +257,32 @@ impl<N: Node> World<N> {
         let result = act(&mut self.hosts[host.0].node, now);
         self.settle(host);
         result
+    }
+
+    /// Suspends a host: for so long it does nothing, and datagrams to it are lost; what streams
+    /// carry waits. Its clocks go on.
+    pub fn suspend(&mut self, host: HostId, time: Duration) {
+        self.hosts[host.0].asleep_until = Some(self.now + time);
+    }
+
+    /// Whether a host is suspended.
+    pub fn is_asleep(&self, host: HostId) -> bool {
+        self.asleep_until(host).is_some()
+    }
+
+    fn asleep_until(&self, host: HostId) -> Option<Instant> {
+        let until = self.hosts[host.0].asleep_until?;
+        (until > self.now).then_some(until)
+    }
+
+    /// Until when what a stream carries waits for its host.
+    fn held_until(&self, stage: Stage) -> Option<Instant> {
+        let host = match stage {
+            Stage::Connected(id) | Stage::Down(id) => self.pipes.get(&id)?.host,
+            Stage::Between(id, parcel) => self.between.get(&id)?.host(parcel),
+            _ => return None,
+        };
+        self.asleep_until(host)
     }
 
     /// Sends a datagram that no node sent: an attacker's, from wherever it claims to be.
@@ -316,7 +324,7 @@ impl<N: Node> World<N> {
             let timer = self
                 .hosts
                 .iter()
-                .filter_map(|host| Some(host.deadline?.at))
+                .filter_map(Host::wakes_at)
                 .chain(self.relay.as_ref().and_then(|own| Some(own.deadline()?.at)))
                 .min();
             let next = match (arrival, timer) {
@@ -351,9 +359,8 @@ impl<N: Node> World<N> {
             self.relayed(sent);
         }
         for index in 0..self.hosts.len() {
-            let due = self.hosts[index]
-                .deadline
-                .is_some_and(|deadline| deadline.at <= self.now);
+            let wakes_at = self.hosts[index].wakes_at();
+            let due = wakes_at.is_some_and(|at| at <= self.now);
             if due {
                 let now = self.now();
                 let before = self.hosts[index].deadline;
@@ -372,9 +379,13 @@ impl<N: Node> World<N> {
         let Some(((_, _), mut flight)) = self.flights.pop_first() else {
             return;
         };
+        if let Some(until) = self.held_until(flight.stage) {
+            return self.launch(until, flight);
+        }
         match flight.stage {
             Stage::Core => self.cross(flight),
-            Stage::Opened(id, from) => self.opened(id, from),
+            Stage::Inside(site) => self.cross_inside(site, flight),
+            Stage::Opened(id, from, to) => self.opened(id, from, to),
             Stage::Connected(id) => self.on_pipe(id, None),
             Stage::Down(id) => self.on_pipe(id, Some(flight.bytes)),
             Stage::Up(id) => self.at_relay(|relay, now| relay.received(now, id, &flight.bytes)),
@@ -386,6 +397,9 @@ impl<N: Node> World<N> {
                     .iter()
                     .position(|host| host.sockets.values().any(|local| *local == flight.to));
                 let Some(index) = host else { return };
+                if self.is_asleep(HostId(index)) {
+                    return;
+                }
                 let socket = self.hosts[index]
                     .sockets
                     .iter()
@@ -413,51 +427,6 @@ impl<N: Node> World<N> {
                 self.settle(HostId(index));
             }
         }
-    }
-
-    /// In the middle of the world: to a server there, or down to a site.
-    fn cross(&mut self, mut flight: Flight) {
-        if let Some((address, server)) = &mut self.stun
-            && *address == flight.to
-        {
-            let mut answer = Vec::new();
-            if server.respond(flight.from, &flight.bytes, &mut answer) {
-                let back = Flight {
-                    from: flight.to,
-                    to: flight.from,
-                    ecn: Ecn::NotEct,
-                    bytes: answer,
-                    stage: Stage::Core,
-                };
-                self.launch(self.now, back);
-            }
-            return;
-        }
-        let now = self.now();
-        if let Some(relay) = self.relay.as_mut().filter(|own| own.has(flight.to)) {
-            let sent = relay.handle(now, flight.from, flight.to, flight.ecn, &mut flight.bytes);
-            return self.relayed(sent);
-        }
-        let site = self
-            .sites
-            .iter()
-            .position(|site| site.public == flight.to.ip());
-        let Some(site) = site.map(|index| &mut self.sites[index]) else {
-            return;
-        };
-        if let Some(nat) = &mut site.nat {
-            let Some(internal) = nat.inbound(self.now, flight.to.port(), flight.from) else {
-                return;
-            };
-            flight.to = internal;
-        }
-        flight.stage = Stage::Host;
-        let arrivals = site.downlink.carry(
-            self.now,
-            (&mut flight.bytes, &mut flight.ecn),
-            &mut self.random,
-        );
-        self.launch_all(arrivals, flight);
     }
 
     /// Takes everything a node wants.
@@ -516,6 +485,7 @@ impl<N: Node> World<N> {
                 how: Lookup::Dns | Lookup::Mdns,
             } => {
                 let addresses = self.names.get(&name).cloned().unwrap_or_default();
+                let addresses = self.seen_from(host, addresses);
                 self.hosts[host.0]
                     .node
                     .handle_resolved(now, &name, &addresses);
@@ -523,61 +493,7 @@ impl<N: Node> World<N> {
         }
     }
 
-    fn transmit(&mut self, host: HostId, batch: &Batch) {
-        let Some(destination) = batch.destination() else {
-            return;
-        };
-        let site = self.hosts[host.0].site;
-        let local = destination.path.local;
-        if let Some(id) = self.pipe_of(host, destination.path.socket) {
-            let elapsed = self.now - self.started;
-            (elapsed, host.0, local, destination.remote, batch.bytes()).hash(&mut self.trace);
-            return self.up(id, Stage::Up(id), batch.bytes().to_vec());
-        }
-        if let Some((id, end)) = self.between_of(host, destination.path.socket) {
-            let elapsed = self.now - self.started;
-            (elapsed, host.0, local, destination.remote, batch.bytes()).hash(&mut self.trace);
-            return self.send_between(id, Parcel::Bytes(1 - end), batch.bytes().to_vec());
-        }
-        for bytes in batch.iter() {
-            let elapsed = self.now - self.started;
-            (elapsed, host.0, local, destination.remote, bytes).hash(&mut self.trace);
-            let mut flight = Flight {
-                from: local,
-                to: destination.remote,
-                ecn: destination.ecn,
-                bytes: bytes.to_vec(),
-                stage: Stage::Core,
-            };
-            let neighbour = self
-                .hosts
-                .iter()
-                .any(|other| other.site == site && other.ip == destination.remote.ip());
-            if neighbour {
-                flight.stage = Stage::Host;
-                self.launch(self.now + LAN_DELAY, flight);
-                continue;
-            }
-            let site = &mut self.sites[site.0];
-            if let Some(nat) = &mut site.nat {
-                if nat.is_blocked() {
-                    continue;
-                }
-                flight.from = nat.outbound(self.now, local, destination.remote);
-                if destination.remote.ip() == site.public && !nat.hairpins() {
-                    continue;
-                }
-            }
-            let arrivals = site.uplink.carry(
-                self.now,
-                (&mut flight.bytes, &mut flight.ecn),
-                &mut self.random,
-            );
-            self.launch_all(arrivals, flight);
-        }
-    }
-
-    fn launch_all(&mut self, arrivals: [Option<Instant>; 2], flight: Flight) {
+    pub(crate) fn launch_all(&mut self, arrivals: [Option<Instant>; 2], flight: Flight) {
         let [first, second] = arrivals;
         if let Some(at) = second {
             let copy = Flight {

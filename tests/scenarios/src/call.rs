@@ -1,6 +1,7 @@
 //! A call between two peers.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use twocan_proto::channel::{self, ChannelId, ChannelInit, Message, ReadyState};
@@ -11,9 +12,27 @@ use twocan_proto::peer::{
 };
 use twocan_proto::random::Random;
 use twocan_proto::turn::client::Account;
-use twocan_sim::{HostId, LinkConfig, NatConfig, SiteId, World, certificate, settings};
+use twocan_sim::{Families, HostId, LinkConfig, NatConfig, SiteId, World, certificate, settings};
 
 use crate::node::PeerNode;
+
+/// Where the two sides are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Place {
+    /// Each at a site of its own.
+    #[default]
+    Apart,
+    /// Both at one site, behind the caller's translator.
+    OneSite,
+    /// Each at a site of its own, and some of them in the network of another site, with a
+    /// translator between that and the world.
+    Within([Option<NatConfig>; 2]),
+    /// Each at a site of its own, both in the network of one other.
+    WithinOne(NatConfig),
+}
+
+/// The name of the TURN server, where it is not known by address.
+const TURN_NAME: &str = "turn.example";
 
 /// What the world between two peers is like.
 #[derive(Debug, Clone)]
@@ -22,6 +41,13 @@ pub struct Setting {
     pub link: LinkConfig,
     /// The translators of caller and callee.
     pub nats: [Option<NatConfig>; 2],
+    /// Where they are.
+    pub place: Place,
+    /// The families of addresses of their sites. With another than IPv4 the TURN server is known
+    /// by name.
+    pub families: [Families; 2],
+    /// Whether the TURN server has an IPv6 address, too.
+    pub turn_has_v6: bool,
     /// Whether there is a STUN server.
     pub stun: bool,
     /// Whether there is a TURN server, and how it is reached.
@@ -43,6 +69,9 @@ impl Default for Setting {
         Self {
             link: LinkConfig::default(),
             nats: [None, None],
+            place: Place::Apart,
+            families: [Families::V4; 2],
+            turn_has_v6: false,
             stun: false,
             turn: &[],
             signaling: Duration::from_millis(30),
@@ -81,9 +110,8 @@ impl Call {
     pub fn new(seed: u64, setting: &Setting) -> Self {
         let mut world = World::new(seed);
         let stun = setting.stun.then(|| world.add_stun_server());
-        let turn = (!setting.turn.is_empty()).then(|| world.add_turn_server("user", "secret"));
-        let sites = [0, 1]
-            .map(|index: usize| world.add_site(setting.nats[index], setting.link, setting.link));
+        let turn = add_turn_server(&mut world, setting);
+        let sites = add_sites(&mut world, setting);
         let count = 2 * setting.pairs;
         let host = |index: usize| {
             let settings = settings(seed.wrapping_mul(2) + index as u64);
@@ -94,20 +122,8 @@ impl Call {
                 url: format!("stun:{server}"),
             });
             config.stun_servers = server.into_iter().collect();
-            let servers = turn.iter().flat_map(|server| {
-                let protocols = setting.turn.iter();
-                protocols.map(move |protocol| (server, *protocol))
-            });
-            let servers = servers.map(|(server, protocol)| TurnServer {
-                host: server.ip().to_string(),
-                port: server.port(),
-                protocol,
-                account: Account {
-                    username: "user".to_owned(),
-                    password: "secret".to_owned(),
-                },
-                url: format!("turn:{server}?{}", protocol.as_str()),
-            });
+            let protocols = setting.turn.iter();
+            let servers = protocols.map(|protocol| turn_server(&turn, *protocol));
             config.turn_servers = servers.collect();
             (setting.adjust)(&mut config);
             if index % 2 == 1 {
@@ -130,16 +146,11 @@ impl Call {
             signaling: setting.signaling,
         };
         for (index, host) in hosts.into_iter().enumerate() {
-            let ip = call.world.ip(host);
-            call.with(index, |peer, now| {
-                peer.handle_interfaces(
-                    now,
-                    &Interfaces {
-                        added: vec![ip],
-                        removed: vec![],
-                    },
-                );
-            });
+            let interfaces = Interfaces {
+                added: call.world.ips(host).to_vec(),
+                removed: vec![],
+            };
+            call.with(index, |peer, now| peer.handle_interfaces(now, &interfaces));
         }
         call
     }
@@ -268,6 +279,9 @@ impl Call {
 
     fn collect(&mut self) {
         for index in 0..self.hosts.len() {
+            if self.world.is_asleep(self.hosts[index]) {
+                continue;
+            }
             let arrived = self.act(index, |peer, _| {
                 let events = std::iter::from_fn(|| peer.poll_channel_event());
                 let messages = events.filter_map(|event| match event {
@@ -301,11 +315,9 @@ impl Call {
     }
 
     fn deliver_signals(&mut self) {
-        while self
-            .signals
-            .front()
-            .is_some_and(|(at, ..)| *at <= self.world.elapsed())
-        {
+        while self.signals.front().is_some_and(|(at, to, _)| {
+            *at <= self.world.elapsed() && !self.world.is_asleep(self.hosts[*to])
+        }) {
             let Some((_, to, signal)) = self.signals.pop_front() else {
                 return;
             };
@@ -333,4 +345,67 @@ impl Call {
             }
         }
     }
+}
+
+/// Adds the TURN server, if there is one, and answers how it is called.
+fn add_turn_server(world: &mut World<PeerNode>, setting: &Setting) -> String {
+    if setting.turn.is_empty() {
+        return String::new();
+    }
+    let addresses = match setting.turn_has_v6 {
+        true => world.add_turn_server_of_both("user", "secret").to_vec(),
+        false => vec![world.add_turn_server("user", "secret")],
+    };
+    if setting.families == [Families::V4; 2] {
+        return addresses[0].ip().to_string();
+    }
+    let ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
+    world.add_name(TURN_NAME, ips);
+    TURN_NAME.to_owned()
+}
+
+/// The server as one protocol reaches it.
+fn turn_server(host: &str, protocol: RelayProtocol) -> TurnServer {
+    let port = match protocol {
+        RelayProtocol::Udp | RelayProtocol::Tcp => 3478,
+        RelayProtocol::Tls => 443,
+    };
+    TurnServer {
+        host: host.to_owned(),
+        port,
+        protocol,
+        account: Account {
+            username: "user".to_owned(),
+            password: "secret".to_owned(),
+        },
+        url: format!("turn:{host}:{port}?{}", protocol.as_str()),
+    }
+}
+
+/// Adds the sites of the callers and of the callees.
+fn add_sites(world: &mut World<PeerNode>, setting: &Setting) -> [SiteId; 2] {
+    let link = setting.link;
+    let one = match setting.place {
+        Place::Apart | Place::Within(_) => None,
+        Place::OneSite => Some(world.add_site(setting.nats[0], link, link)),
+        Place::WithinOne(nat) => Some(world.add_site(Some(nat), link, link)),
+    };
+    let sites = [0, 1].map(|index: usize| {
+        let outer = match setting.place {
+            Place::Apart => None,
+            Place::OneSite | Place::WithinOne(_) => one,
+            Place::Within(outer) => outer[index].map(|nat| world.add_site(Some(nat), link, link)),
+        };
+        match (setting.place, outer) {
+            (Place::OneSite, Some(one)) => one,
+            (_, Some(outer)) => world.add_site_within(outer, setting.nats[index], link, link),
+            (_, None) => world.add_site(setting.nats[index], link, link),
+        }
+    });
+    for (site, families) in sites.into_iter().zip(setting.families) {
+        if families != Families::V4 {
+            world.set_families(site, families);
+        }
+    }
+    sites
 }

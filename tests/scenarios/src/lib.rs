@@ -8,6 +8,6 @@ mod call;
 pub mod media;
 mod node;
 
-pub use call::{Call, Setting};
+pub use call::{Call, Place, Setting};
 pub use node::PeerNode;
 pub use twocan_sim::seeds;
