@@ -14,6 +14,7 @@ mod nat;
 mod pipe;
 mod relay;
 mod seeds;
+mod stun;
 mod world;
 
 pub use certificates::certificate;

@@ -9,7 +9,7 @@ use twocan_proto::contract::{
     Batch, Datagram, Ecn, Lookup, Output, Path, Request, SocketId, StreamEvent,
 };
 use twocan_proto::random::Random;
-use twocan_proto::stun_server::StunServer;
+use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::time::{Deadline, Now};
 use twocan_proto::turn::server::{Server, StreamId};
 
@@ -18,6 +18,7 @@ use crate::link::{Link, LinkConfig};
 use crate::nat::{Nat, NatConfig};
 use crate::pipe::Pipe;
 use crate::relay::Relay;
+use crate::stun::Stun;
 
 /// A machine that the world drives.
 pub trait Node {
@@ -119,7 +120,7 @@ pub struct World<N: Node> {
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_count: u64,
     names: BTreeMap<String, Vec<IpAddr>>,
-    stun: Option<(SocketAddr, StunServer)>,
+    stun: Option<Stun>,
     pub(crate) relay: Option<Relay>,
     pub(crate) pipes: BTreeMap<StreamId, Pipe>,
     pub(crate) pipe_count: u64,
@@ -205,8 +206,14 @@ impl<N: Node> World<N> {
     /// Adds a STUN server in the middle of the world, and answers its address.
     pub fn add_stun_server(&mut self) -> SocketAddr {
         let address = SocketAddr::from(([192, 0, 2, 1], 3478));
-        self.stun = Some((address, StunServer::new()));
+        self.stun = Some(Stun::new(address));
         address
+    }
+
+    /// The same for behaviour discovery (RFC 5780), with four addresses; answers the first.
+    pub fn add_discovery_server(&mut self, discovery: Discovery) -> SocketAddr {
+        self.stun = Some(Stun::with_discovery(discovery));
+        discovery.address(Origin::default())
     }
 
     /// Adds a TURN server in the middle of the world, with one user, and answers its address. It
@@ -417,18 +424,8 @@ impl<N: Node> World<N> {
 
     /// In the middle of the world: to a server there, or down to a site.
     fn cross(&mut self, mut flight: Flight) {
-        if let Some((address, server)) = &mut self.stun
-            && *address == flight.to
-        {
-            let mut answer = Vec::new();
-            if server.respond(flight.from, &flight.bytes, &mut answer) {
-                let back = Flight {
-                    from: flight.to,
-                    to: flight.from,
-                    ecn: Ecn::NotEct,
-                    bytes: answer,
-                    stage: Stage::Core,
-                };
+        if let Some(stun) = self.stun.as_mut().filter(|own| own.has(flight.to)) {
+            if let Some(back) = stun.answer(&flight) {
                 self.launch(self.now, back);
             }
             return;
