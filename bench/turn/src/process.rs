@@ -40,7 +40,16 @@ impl Server {
                     .args(["serve", "--http", "127.0.0.1:0", "--stun"])
                     .arg(address.to_string())
                     .args(["--turn-user", "u:p", "--turn-allow", "127.0.0.0/8"])
-                    .args(["--turn-bandwidth", "0", "--turn-per-user", "100000"])
+                    .args([
+                        "--turn-bandwidth",
+                        "0",
+                        "--turn-bandwidth-per-user",
+                        "0",
+                        "--turn-bandwidth-total",
+                        "0",
+                        "--turn-per-user",
+                        "100000",
+                    ])
                     .args(["--turn-total", "100000", "--turn-ports", "10000-32767"]);
                 command
             }

@@ -1,7 +1,7 @@
 //! The addresses of this machine.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,20 @@ type Found = (String, IpAddr);
 
 /// What was found last, for all connections of the process.
 static LATEST: Mutex<Option<(Instant, Vec<Found>)>> = Mutex::new(None);
+
+/// The address of this machine by which the system would send to `remote`. Nothing is sent.
+///
+/// # Errors
+/// The system's, where there is no way to `remote`.
+pub fn towards(remote: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
+}
 
 /// Lists addresses in the system's order of interfaces, each once.
 ///

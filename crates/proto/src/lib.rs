@@ -13,6 +13,7 @@ pub mod crypto;
 pub mod dtls;
 pub mod ice;
 pub mod keying;
+pub mod nat_behaviour;
 pub mod negotiate;
 pub mod peer;
 pub mod random;

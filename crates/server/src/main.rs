@@ -4,6 +4,7 @@
 mod event_log;
 mod ice;
 mod join;
+mod nat;
 mod peer;
 mod plot;
 mod serve;
@@ -36,6 +37,8 @@ enum Task {
     Join(Box<join::Settings>),
     /// Run one peer for interop and measuring: descriptions as JSON lines on stdin and stdout.
     Peer(peer::Arguments),
+    /// Find out how the address translator between here and a STUN server behaves (RFC 5780).
+    Nat(nat::Arguments),
     /// Draw an event log as SVG: rate, loss, delay and buffers over time.
     Plot(plot::Arguments),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Some(Task::Serve(settings)) => serve::run(&settings).map_err(Into::into),
         Some(Task::Join(settings)) => join::run(*settings).map_err(Into::into),
         Some(Task::Peer(arguments)) => peer::run(&arguments).map_err(Into::into),
+        Some(Task::Nat(arguments)) => nat::run(&arguments).map_err(Into::into),
         Some(Task::Plot(arguments)) => plot::run(&arguments).map_err(Into::into),
     };
     match outcome {

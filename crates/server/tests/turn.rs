@@ -1,4 +1,5 @@
-//! `twocan serve` as coturn's clients see it: `turnutils_uclient`, `turnutils_stunclient`.
+//! `twocan serve` as coturn's clients see it: `turnutils_uclient`, `turnutils_stunclient`,
+//! `turnutils_natdiscovery`; and coturn as `twocan nat` sees it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -198,6 +199,35 @@ fn credentials_of_the_secret_are_coturns_and_loopback_is_refused_without_a_word_
 }
 
 #[test]
+fn the_bandwidth_of_a_user_and_of_all_together_is_kept_to() {
+    if !installed() {
+        return;
+    }
+    for (flag, reason) in [
+        ("--turn-bandwidth-per-user", "over_user_quota"),
+        ("--turn-bandwidth-total", "over_total_quota"),
+    ] {
+        let server = serve(&["--turn-user", "u:p", flag, "8000"]);
+        // 400 messages of 1000 bytes, of which each direction takes 65 at once.
+        let load = ["-u", "u", "-w", "p", "-y", "-n", "200", "-l", "1000"];
+        let said = uclient(server.stun.port(), &load);
+        assert!(!said.contains("Total lost packets 0 "), "{flag}: {said}");
+        let wanted = format!("twocan_turn_dropped_total{{reason=\"{reason}\"}} ");
+        let began = Instant::now();
+        let dropped = loop {
+            let metrics = get(server.http, "/metrics");
+            let mut lines = metrics.lines();
+            let counted = lines.find_map(|line| line.strip_prefix(&wanted));
+            let counted: u64 = counted.map_or(0, |count| count.parse().unwrap());
+            if counted > 0 || began.elapsed() > WITHIN {
+                break counted;
+            }
+        };
+        assert!(dropped > 100, "{flag}: {dropped} dropped");
+    }
+}
+
+#[test]
 fn turn_is_there_through_the_tls_of_openssl() {
     if Command::new("openssl").arg("version").output().is_err() {
         return println!("NOT RUN: openssl is not installed");
@@ -299,6 +329,110 @@ fn coturns_stun_client_learns_its_address() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("UDP reflexive addr: 127.0.0.1:"), "{said}");
+}
+
+/// What `twocan nat` says of a server on loopback.
+fn nat(port: u16) -> serde_json::Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_twocan"))
+        .args(["nat", "--json", &format!("stun:127.0.0.1:{port}")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}, {output:?}"))
+}
+
+/// Nothing is translated or filtered on loopback, which the server can show.
+fn assert_open(said: &serde_json::Value) {
+    assert_eq!(said["translated"], false, "{said}");
+    for kind in ["mapping", "filtering"] {
+        assert_eq!(said[kind]["behaviour"], "endpoint-independent", "{said}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn behaviour_discovery_of_coturns_and_our_own_agree_on_a_server_with_two_addresses() {
+    let server = serve(&["--stun-other", "127.0.0.2:0"]);
+    let said = nat(server.stun.port());
+    assert_open(&said);
+    assert!(said["other"].as_str().unwrap().starts_with("127.0.0.2:"));
+    if !installed() {
+        return;
+    }
+    let discover = |options: &[&str]| {
+        let output = Command::new("timeout")
+            .args(["60", "turnutils_natdiscovery"])
+            .args(options)
+            .args(["-p", &server.stun.port().to_string(), "127.0.0.1"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = discover(&["-m", "-f"]);
+    assert!(said.contains("NAT with Endpoint Independent Mapping!"));
+    assert!(said.contains("NAT with Endpoint Independent Filtering!"));
+    // Its requests are longer than a packet with -P, and so are the answers.
+    let said = discover(&["-m", "-f", "-P"]);
+    assert!(said.contains("NAT with Endpoint Independent Filtering!"));
+    // Nothing but discovery on the other addresses.
+    let said = nat(server.stun.port());
+    let other: SocketAddr = said["other"].as_str().unwrap().parse().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let cookie = [0x21, 0x12, 0xa4, 0x42];
+    let transport = [0, 0x19, 0, 4, 17, 0, 0, 0];
+    let allocate = [&[0, 3, 0, 8][..], &cookie, &[1; 12], &transport].concat();
+    socket.send_to(&allocate, other).unwrap();
+    assert!(socket.recv(&mut [0; 600]).is_err());
+    socket.send_to(&allocate, server.stun).unwrap();
+    assert!(socket.recv(&mut [0; 600]).unwrap() > 20, "a challenge");
+}
+
+#[test]
+fn a_server_with_one_address_tells_no_more_than_it_can() {
+    let server = serve(&[]);
+    let said = nat(server.stun.port());
+    assert_eq!(said["translated"], false);
+    // What is not translated is mapped to itself; whether anything is filtered is not known.
+    assert_eq!(said["mapping"]["behaviour"], "endpoint-independent");
+    assert_eq!(said["filtering"]["behaviour"], serde_json::Value::Null);
+    let why = said["filtering"]["reason"].as_str().unwrap();
+    assert!(why.contains("no second address"), "{why}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn coturn_shows_our_client_what_it_shows_its_own() {
+    if !installed() {
+        return;
+    }
+    let bind = |port| UdpSocket::bind(("127.0.0.1", port));
+    let port = (0..100)
+        .map(|_| bind(0).unwrap().local_addr().unwrap().port())
+        .find(|port| bind(port.saturating_add(1)).is_ok())
+        .unwrap();
+    let child = Command::new("turnserver")
+        .args(["-n", "-L", "127.0.0.1", "-L", "127.0.0.2", "--no-cli"])
+        .args(["--no-tls", "--no-dtls", "--log-file=/dev/null"])
+        .args(["--no-stdout-log", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _coturn = Program(child);
+    let began = Instant::now();
+    loop {
+        let said = nat(port);
+        if said["mapped"] != serde_json::Value::Null {
+            assert_open(&said);
+            let other = format!("127.0.0.2:{}", port.saturating_add(1));
+            assert_eq!(said["other"], other);
+            return;
+        }
+        assert!(began.elapsed() < WITHIN, "coturn does not answer: {said}");
+    }
 }
 
 #[test]

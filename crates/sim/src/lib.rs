@@ -16,6 +16,7 @@ mod place;
 mod relay;
 mod route;
 mod seeds;
+mod stun;
 mod world;
 
 pub use certificates::certificate;

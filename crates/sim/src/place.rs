@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use twocan_proto::stun_server::StunServer;
+use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::turn::server::Server;
 
 use crate::link::{Link, LinkConfig};
 use crate::nat::{Nat, NatConfig};
 use crate::relay::Relay;
+use crate::stun::Stun;
 use crate::world::{Host, HostId, Node, Site, SiteId, World};
 
 /// Which families of addresses a site has. IPv6 is never translated into itself.
@@ -141,8 +142,15 @@ impl<N: Node> World<N> {
 
     /// Adds a STUN server in the middle of the world, and answers its IPv4 address.
     pub fn add_stun_server(&mut self) -> SocketAddr {
-        self.stun = Some(StunServer::new());
-        SocketAddr::from(([192, 0, 2, 1], 3478))
+        let address = SocketAddr::from(([192, 0, 2, 1], 3478));
+        self.stun = Some(Stun::new(address));
+        address
+    }
+
+    /// The same for behaviour discovery (RFC 5780), with four addresses; answers the first.
+    pub fn add_discovery_server(&mut self, discovery: Discovery) -> SocketAddr {
+        self.stun = Some(Stun::with_discovery(discovery));
+        discovery.address(Origin::default())
     }
 
     /// Adds a TURN server in the middle of the world, with one user, and answers its address. It

@@ -4,15 +4,12 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use twocan_proto::contract::{Batch, Ecn};
+use twocan_proto::contract::Batch;
 
 use crate::between::Parcel;
 use crate::pipe::arrival;
 use crate::place::{Families, unwrapped, wrapped};
 use crate::world::{Flight, HostId, LAN_DELAY, Node, SiteId, Stage, World};
-
-/// Where the STUN server is.
-const STUN: ([u8; 4], u16) = ([192, 0, 2, 1], 3478);
 
 impl<N: Node> World<N> {
     pub(crate) fn transmit(&mut self, host: HostId, batch: &Batch) {
@@ -87,18 +84,8 @@ impl<N: Node> World<N> {
 
     /// In the middle of the world: to a server there, or down to a site.
     pub(crate) fn cross(&mut self, mut flight: Flight) {
-        if let Some(server) = &mut self.stun
-            && flight.to == SocketAddr::from(STUN)
-        {
-            let mut answer = Vec::new();
-            if server.respond(flight.from, &flight.bytes, &mut answer) {
-                let back = Flight {
-                    from: flight.to,
-                    to: flight.from,
-                    ecn: Ecn::NotEct,
-                    bytes: answer,
-                    stage: Stage::Core,
-                };
+        if let Some(stun) = self.stun.as_mut().filter(|own| own.has(flight.to)) {
+            if let Some(back) = stun.answer(&flight) {
                 self.launch(self.now, back);
             }
             return;

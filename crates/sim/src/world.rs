@@ -9,7 +9,6 @@ use twocan_proto::contract::{
     Batch, Datagram, Ecn, Lookup, Output, Path, Request, SocketId, StreamEvent,
 };
 use twocan_proto::random::Random;
-use twocan_proto::stun_server::StunServer;
 use twocan_proto::time::{Deadline, Now};
 use twocan_proto::turn::server::StreamId;
 
@@ -19,6 +18,7 @@ use crate::nat::Nat;
 use crate::pipe::Pipe;
 use crate::place::Families;
 use crate::relay::Relay;
+use crate::stun::Stun;
 
 /// A machine that the world drives.
 pub trait Node {
@@ -151,7 +151,7 @@ pub struct World<N: Node> {
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_count: u64,
     names: BTreeMap<String, Vec<IpAddr>>,
-    pub(crate) stun: Option<StunServer>,
+    pub(crate) stun: Option<Stun>,
     pub(crate) relay: Option<Relay>,
     pub(crate) pipes: BTreeMap<StreamId, Pipe>,
     pub(crate) pipe_count: u64,

@@ -32,8 +32,8 @@ pub struct Configuration {
     /// Over which transport protocols ICE goes. Default UDP, and TCP (RFC 6544) where no UDP passes.
     /// Not in the standard.
     pub ice_transports: IceTransports,
-    /// Ports that are bound, the first free one of them, for UDP and for TCP each. Default any. Not
-    /// in the standard.
+    /// Ports that are bound, the first free one of them, for UDP and for listening on TCP each;
+    /// streams that we open have any port. Default any. Not in the standard.
     pub ports: Option<RangeInclusive<u16>>,
     /// What our addresses are to others, behind a translator that gives each of them one of its
     /// own for good (NAT 1:1): our address, and the other, of the same family. Host candidates

@@ -32,6 +32,7 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod ice_server;
+mod nat;
 mod peer_connection;
 pub mod playout;
 mod receiver;
@@ -51,6 +52,7 @@ pub use data_channel::{
 pub use environment::Environment;
 pub use error::Error;
 pub use ice_server::IceServer;
+pub use nat::{NatError, nat_behaviour};
 pub use peer_connection::{IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription};
 pub use receiver::{Delivery, Frame, IncomingPacket, RtpReceiver};
 pub use sender::{EncodedFrame, FrameLayer, KeyFrameRequest, OutgoingPacket, RtpSender};
@@ -64,6 +66,7 @@ pub use twocan_proto::ice::{
     GatheringState as IceGatheringState, Kind as IceCandidateType, RelayProtocol,
     State as IceConnectionState, TcpType as IceTcpCandidateType,
 };
+pub use twocan_proto::nat_behaviour::{Behaviour, NatBehaviour, Untold};
 pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
 pub use twocan_proto::peer::{
     CodecParameters, ConnectionState, EncodingParameters, EncodingTarget,

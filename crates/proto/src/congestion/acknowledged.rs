@@ -33,6 +33,8 @@ const CHANGED: f64 = 0.7;
 /// The newest arrivals, in ms, that show what a burst was: a key frame is no longer at what pacing
 /// makes of it.
 const BURST: f64 = 60.0;
+/// A window whose packets went at less than this part of the rate of the one before is its end.
+const SAME_BURST: f64 = 0.8;
 /// How long a burst is remembered, in ms: the slope of the delay tells of it until its queue has
 /// drained, and a little longer.
 const REMEMBERED: f64 = 500.0;
@@ -98,9 +100,10 @@ impl AcknowledgedRate {
         Some(rate)
     }
 
-    /// The rates in bit/s at which the fastest burst among the newest packets was sent and arrived.
-    pub(super) fn burst_rates(&self) -> Option<(f64, f64)> {
-        let mut fastest: Option<(f64, f64)> = None;
+    /// The rates in bit/s at which the newest burst among the newest packets was sent and arrived
+    /// that the link slowed down: no other tells what the link carries.
+    pub(super) fn slowed_burst(&self) -> Option<(f64, f64)> {
+        let mut newest: Option<(f64, f64)> = None;
         let mut len = 0;
         let mut from = 0;
         for (to, last) in self.recent.iter().enumerate() {
@@ -127,11 +130,14 @@ impl AcknowledgedRate {
             let bits = (len - first.2) as f64 * 8000.0;
             let sent_for = ms_between(first.1, last.1).max(1.0);
             let rates = (bits / sent_for, bits / received_for);
-            if fastest.is_none_or(|fastest| rates.0 > fastest.0) {
-                fastest = Some(rates);
+            let is_slowed = rates.1 < FULL * rates.0;
+            // Of windows that overlap the one that is all burst.
+            let is_slower = newest.is_some_and(|(sent, _)| rates.0 < SAME_BURST * sent);
+            if is_slowed && !is_slower {
+                newest = Some(rates);
             }
         }
-        fastest
+        newest
     }
 
     /// Takes the next packet by arrival.
@@ -265,28 +271,36 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_found_among_the_newest_packets() {
+    fn the_newest_burst_that_was_slowed_is_found() {
         let origin = instant();
         let mut rate = AcknowledgedRate::default();
         run(&mut rate, origin, 0, 10);
-        let (sent, received) = rate.burst_rates().unwrap();
-        assert!((sent - 1e6).abs() < 2e5 && (received - 1e6).abs() < 2e5);
-        // Twenty packets at 5 Mbit/s, which the link carries at 2.
+        assert_eq!(rate.slowed_burst(), None);
+        // Twenty packets at 5 Mbit/s, which the link carries, and twenty which it carries at 2.
         for number in 0..20 {
             let sent = origin + Duration::from_millis(1000 + 2 * number);
             rate.push(
-                RemoteTime(1_000_000 + 5_000 * number as i64),
+                RemoteTime(1_000_000 + 2_000 * number as i64),
                 sent,
                 1250,
                 false,
             );
         }
-        let (sent, received) = rate.burst_rates().unwrap();
+        assert_eq!(rate.slowed_burst(), None);
+        for number in 0..20 {
+            let sent = origin + Duration::from_millis(1100 + 2 * number);
+            rate.push(
+                RemoteTime(1_100_000 + 5_000 * number as i64),
+                sent,
+                1250,
+                false,
+            );
+        }
+        let (sent, received) = rate.slowed_burst().unwrap();
         assert!((sent - 5e6).abs() < 1e5, "{sent}");
         assert!((received - 2e6).abs() < 1e5, "{received}");
-        run(&mut rate, origin, 1100, 10);
-        let (sent, _) = rate.burst_rates().unwrap();
-        assert!(sent < 1.5e6, "remembered for too long: {sent}");
+        run(&mut rate, origin, 1200, 10);
+        assert_eq!(rate.slowed_burst(), None, "remembered for too long");
     }
 
     #[test]

@@ -10,12 +10,13 @@ use super::acknowledged::AcknowledgedRate;
 use super::aimd::Aimd;
 use super::alr::ApplicationLimited;
 use super::arrival::InterArrival;
+use super::burst::Bursts;
 use super::decision::{Bound, Decision, Decisions};
 use super::loss::{Known, LossBased, LossState};
 use super::marks::Marks;
 use super::pacer::{Pacer, Turn, Waiting};
 use super::probe::{Cause, Probe, ProbeControl, ProbeEstimate, Situation};
-use super::sent::{PacketKey, PacketResult, RemoteTime, SentPackets};
+use super::sent::{PacketKey, PacketResult, RemoteTime, SentPackets, shortest_round_trip};
 use super::trendline::{Trendline, Usage};
 use crate::counters::Counters;
 use crate::time::Deadline;
@@ -25,10 +26,6 @@ const PACING: f64 = 2.5;
 
 /// Under L4S, where a frame that goes at once would be marked for the queue that it makes.
 const PACING_EVEN: f64 = 1.1;
-
-/// What is sent at more than this multiple of the target is a burst: the pictures of a constant
-/// rate alone, at [`PACING`], seem up to 1.3 times as much over a short time.
-const BURST_SENT: f64 = 1.5;
 
 /// Probes go up to this rate where the application states no maximum, in bit/s.
 const PROBE_MAX: f64 = 5e6;
@@ -87,6 +84,7 @@ pub struct CongestionControl {
     probed: Option<(f64, Instant)>,
     probes: ProbeControl,
     probe_estimate: ProbeEstimate,
+    bursts: Bursts,
     remb: Option<f64>,
     pub(super) rtt: Option<Duration>,
     last_sent: Option<Instant>,
@@ -117,8 +115,8 @@ impl CongestionControl {
             max,
             has_feedback: false,
             sent: SentPackets::default(),
-            pacer: Pacer::new(config.l4s),
-            pacing: if config.l4s { PACING_EVEN } else { PACING },
+            pacer: Pacer::default(),
+            pacing: PACING,
             arrivals: InterArrival::default(),
             trendline: Trendline::default(),
             acknowledged: AcknowledgedRate::default(),
@@ -132,6 +130,7 @@ impl CongestionControl {
             probed: None,
             probes: ProbeControl::new(start),
             probe_estimate: ProbeEstimate::default(),
+            bursts: Bursts::default(),
             remb: None,
             rtt: None,
             last_sent: None,
@@ -163,6 +162,12 @@ impl CongestionControl {
         self.update_target(now);
     }
 
+    /// Says whether what goes out is marked for L4S: then it goes evenly.
+    pub fn set_even(&mut self, is_even: bool) {
+        self.pacing = if is_even { PACING_EVEN } else { PACING };
+        self.pacer.set_even(is_even);
+    }
+
     /// Packets take another path from here on: nothing is known of it, everything begins anew.
     /// Reports on what is on its way count no more.
     pub fn handle_route_change(&mut self, now: Instant) {
@@ -182,6 +187,7 @@ impl CongestionControl {
         fresh.resting_since = self.resting_since;
         fresh.told = self.told;
         fresh.news = true;
+        fresh.set_even(self.pacing == PACING_EVEN);
         fresh.set_feedback(self.has_feedback);
         *self = fresh;
         self.update_target(now);
@@ -418,8 +424,11 @@ impl CongestionControl {
         let rate = self.aimd.rate();
         if usage == Usage::Over {
             let full = self.acknowledged.full_rate();
+            let burst = self.acknowledged.slowed_burst();
+            if self.bursts.is_alone(now, burst, self.target, rate) {
+                return;
+            }
             let arrives = acknowledged.map(|mean| full.map_or(mean, |full| full.min(mean)));
-            let arrives = arrives.map(|arrives| arrives.max(self.burst_arrived()));
             match arrives {
                 Some(arrives) if self.aimd.may_decrease(now, rtt, arrives) => {
                     self.aimd.update(now, usage, Some(arrives), rtt);
@@ -446,29 +455,13 @@ impl CongestionControl {
         }
     }
 
-    /// At which rate packets arrive that went much faster than the target: a large frame, whose
-    /// queue tells of the link at that rate, and not at the target.
-    fn burst_arrived(&self) -> f64 {
-        match self.acknowledged.burst_rates() {
-            Some((sent, received)) if sent > BURST_SENT * self.target => received,
-            _ => 0.0,
-        }
-    }
-
-    /// The shortest way there and back, less the time that the receiver took to report.
     fn measure_rtt(
         &mut self,
         now: Instant,
         newest: RemoteTime,
         arrived: &[(RemoteTime, PacketResult)],
     ) {
-        let shortest = arrived.iter().map(|(received_at, packet)| {
-            let pending = newest.0.saturating_sub(received_at.0);
-            let pending = Duration::from_micros(u64::try_from(pending).unwrap_or(0));
-            now.saturating_duration_since(packet.sent_at)
-                .saturating_sub(pending)
-        });
-        if let Some(shortest) = shortest.min() {
+        if let Some(shortest) = shortest_round_trip(now, newest, arrived) {
             let rtt = self.rtt.map_or(shortest, |rtt| (rtt * 7 + shortest) / 8);
             self.rtt = Some(rtt);
         }
@@ -508,9 +501,9 @@ impl CongestionControl {
 
     /// What the newest probe found, while something rests that waits for it.
     fn probed_lately(&self, now: Instant) -> Option<f64> {
-        let (rate, at) = self.probed?;
-        let is_new = now.saturating_duration_since(at) < PROBED_HOLDS;
-        (is_new && self.resting_since.is_some()).then_some(rate)
+        let is_new = |at| now.saturating_duration_since(at) < PROBED_HOLDS;
+        let probed = self.probed.filter(|(_, at)| is_new(*at))?;
+        self.resting_since.map(|_| probed.0)
     }
 
     /// Says how many streams rest that would be sent if there were more. What is sent then need not

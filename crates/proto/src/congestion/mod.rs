@@ -18,6 +18,7 @@ mod acknowledged;
 mod aimd;
 mod alr;
 mod arrival;
+mod burst;
 mod control;
 mod decision;
 mod loss;

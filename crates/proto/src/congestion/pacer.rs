@@ -79,12 +79,9 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// One that does not pace yet.
-    pub(super) fn new(is_even: bool) -> Self {
-        Self {
-            is_even,
-            ..Self::default()
-        }
+    /// Whether packets go as evenly as timers allow.
+    pub(super) fn set_even(&mut self, is_even: bool) {
+        self.is_even = is_even;
     }
 
     /// The rate in bit/s; `None` lets everything go at once.

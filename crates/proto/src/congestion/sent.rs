@@ -1,7 +1,7 @@
 //! What was sent and not yet reported on, and what reports say of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use twocan_wire::ids::Ssrc;
 use twocan_wire::rtcp::{CongestionFeedback, Ecn, TransportFeedback};
@@ -60,6 +60,22 @@ pub struct PacketResult {
     /// Whether an earlier report said that it had not arrived.
     pub reported_lost: bool,
     pub(super) probe: Option<ProbeInfo>,
+}
+
+/// The shortest way there and back of packets in a report whose newest came at `newest`, less the
+/// time that the receiver took to report.
+pub(super) fn shortest_round_trip(
+    now: Instant,
+    newest: RemoteTime,
+    arrived: &[(RemoteTime, PacketResult)],
+) -> Option<Duration> {
+    let round_trips = arrived.iter().map(|(received_at, packet)| {
+        let pending = newest.0.saturating_sub(received_at.0);
+        let pending = Duration::from_micros(u64::try_from(pending).unwrap_or(0));
+        now.saturating_duration_since(packet.sent_at)
+            .saturating_sub(pending)
+    });
+    round_trips.min()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

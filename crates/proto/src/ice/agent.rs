@@ -11,7 +11,7 @@ use super::check::Transaction;
 use super::gather::Gatherer;
 use super::pair::{Pair, PairId};
 use super::request::EarlyCheck;
-use super::tcp::Stream;
+use super::tcp::{Stream, may_connect_to};
 use super::{
     Candidate, Config, Credentials, Event, GatheringState, Kind, PairState, PairStats, Role, Route,
     State, TcpType,
@@ -320,6 +320,8 @@ impl Agent {
             self.counters.count("ice.too_many_remote_candidates");
         } else if candidate.address.port() == 0 || candidate.address.ip().is_unspecified() {
             self.counters.count("ice.unusable_remote_candidate");
+        } else if candidate.tcp.is_some() && !may_connect_to(candidate.address) {
+            self.counters.count("ice.remote_tcp_port_refused");
         } else {
             self.remotes.push(candidate);
             let remote = self.remotes.len() - 1;

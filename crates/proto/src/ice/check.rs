@@ -194,6 +194,7 @@ impl Agent {
             return;
         };
         pair.state = PairState::Succeeded;
+        pair.retries = 0;
         pair.heard_at = Some(now);
         pair.answered_at = Some(now);
         pair.stats.responses_received += 1;

@@ -34,9 +34,17 @@ impl Agent {
         let answered_at = self.pair(id).and_then(|pair| pair.answered_at);
         if answered_at.is_some_and(|at| now.saturating_duration_since(at) >= CONSENT_LASTS) {
             self.counters.count("ice.consent_expired");
-            if let Some(pair) = self.pair_mut(id) {
-                pair.state = PairState::Failed;
-                pair.nominated = false;
+            // A lite agent may have others that were nominated once and fell as silent.
+            let lite = self.config.lite;
+            let is_silent = |pair: &&mut Pair| {
+                pair.answered_at
+                    .is_some_and(|at| now.saturating_duration_since(at) >= CONSENT_LASTS)
+            };
+            for pair in self.pairs.iter_mut().filter(is_silent) {
+                if pair.id == id || (lite && pair.is_valid()) {
+                    pair.state = PairState::Failed;
+                    pair.nominated = false;
+                }
             }
             if self.selected == Some(id) {
                 self.selected = None;

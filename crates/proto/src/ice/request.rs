@@ -64,13 +64,14 @@ impl Agent {
         let Some((generation, remote_fragment)) = self.authenticate(message) else {
             return self.counters.count("ice.request_bad_integrity");
         };
+        // A refusal must reach them as well.
+        self.prove(route);
         if message.unknown_required().next().is_some() {
             return self.refuse_unknown(route, generation, message);
         }
         if !self.resolve_conflict(route, generation, message) {
             return;
         }
-        self.prove(route);
         self.answer(route, generation, message);
         if generation == Generation::Previous {
             return;

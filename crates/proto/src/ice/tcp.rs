@@ -5,7 +5,7 @@
 //! stream is open, and the stream's from then on; a passive base is paired by the checks that come
 //! on the streams it accepts, and not before (§6.2).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::agent::Agent;
@@ -27,6 +27,20 @@ pub(super) struct Stream {
     path: Path,
     base: usize,
     remote: SocketAddr,
+}
+
+/// Whether a stream may be opened to a candidate of the peer's. A peer that names the ports of
+/// well-known services, or HTTP's in a private network, would have us talk to them: unlike a check
+/// over UDP a stream opens where nobody expects one. Browsers have the same rule.
+pub(super) fn may_connect_to(address: SocketAddr) -> bool {
+    let is_near = match address.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    };
+    match address.port() {
+        80 | 443 => !is_near,
+        port => port >= 1024,
+    }
 }
 
 impl Agent {
@@ -203,5 +217,29 @@ impl Agent {
             return self.counters.count("ice.too_many_streams");
         }
         self.streams.push(Stream { path, base, remote });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_go_to_no_well_known_service_and_to_no_http_nearby() {
+        for (address, may) in [
+            ("203.0.113.9:22", false),
+            ("203.0.113.9:80", true),
+            ("203.0.113.9:443", true),
+            ("203.0.113.9:1024", true),
+            ("10.0.0.5:443", false),
+            ("127.0.0.1:80", false),
+            ("[::1]:443", false),
+            ("[::ffff:10.0.0.5]:80", false),
+            ("[fd00::1]:443", false),
+            ("[2001:db8::1]:443", true),
+            ("10.0.0.5:40000", true),
+        ] {
+            assert_eq!(may_connect_to(address.parse().unwrap()), may, "{address}");
+        }
     }
 }

@@ -174,6 +174,8 @@ impl Peer {
                 .collect(),
         );
         let has_feedback = self.transport.rtp.has_transport_feedback();
+        let is_marked = self.transport.l4s && self.transport.rtp.has_mark_feedback();
+        self.transport.congestion.set_even(is_marked);
         self.transport.congestion.set_feedback(has_feedback);
         self.target_news = true;
         self.apply_senders(&plans);

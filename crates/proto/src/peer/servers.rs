@@ -57,6 +57,12 @@ impl Peer {
     pub(super) fn empty_pool(&mut self, now: Now) {
         self.pools = false;
         for event in std::mem::take(&mut self.pooled) {
+            if let ice::Event::LocalCandidate(candidate) = &event
+                && !self.transport.ice.local_candidates().contains(candidate)
+            {
+                // Its address has gone in the meantime.
+                continue;
+            }
             self.take_ice_event(now, event);
         }
     }
@@ -150,8 +156,11 @@ impl Peer {
 
     /// Something happened to a stream that was asked for; bytes are decrypted in place.
     pub fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
-        if matches!(event, StreamEvent::Closed) {
-            self.streams.retain(|own| *own != socket);
+        let known = self.streams.iter().position(|own| *own == socket);
+        if let (StreamEvent::Closed, Some(index)) = (&event, known) {
+            self.streams.remove(index);
+            // What the driver has of it is of no more use.
+            self.requests.push_back(Request::Close { socket });
         }
         if self.transport.handle_stream(now, socket, event) {
             self.settle(now);

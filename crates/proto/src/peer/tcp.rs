@@ -18,7 +18,7 @@ use crate::contract::{Datagram, Ecn, Path, Request, Security, SocketId, StreamEv
 use crate::ice::{Route, TcpType};
 use crate::time::{Deadline, Now};
 
-/// Local addresses with a TCP candidate, the first ones; a stream finds its way from any.
+/// Local addresses with a TCP candidate, the first ones: a machine with more has them for bridges.
 const LISTENERS_MAX: usize = 4;
 
 /// Streams that were accepted, at a time. For one more, the oldest that has proved nothing makes
@@ -143,6 +143,20 @@ impl Streams {
     fn take(&mut self, socket: SocketId) -> Option<Stream> {
         let index = self.streams.iter().position(|own| own.socket == socket)?;
         Some(self.streams.remove(index))
+    }
+
+    /// The accepted stream to end for a new one: the oldest of those that have not proved
+    /// themselves, from the host that has the most of them; where all have, the oldest that is not
+    /// `used`, since a peer that came back left it behind.
+    fn least_useful(&self, used: Option<SocketId>) -> Option<SocketId> {
+        let accepted = |own: &&Stream| matches!(own.origin, Origin::Accepted(_));
+        let unproven = || self.streams.iter().filter(|own| own.due_at().is_some());
+        let of = |ip| unproven().filter(|own| own.remote.ip() == ip).count();
+        let most = unproven().map(|own| of(own.remote.ip())).max();
+        let mut crowd = unproven().filter(|own| Some(of(own.remote.ip())) == most);
+        let mut left = self.streams.iter().filter(accepted);
+        let left = || left.find(|own| Some(own.socket) != used);
+        crowd.next().or_else(left).map(|own| own.socket)
     }
 
     fn count(&self, is_accepted: bool) -> usize {
@@ -310,14 +324,13 @@ impl Peer {
             return None;
         }
         if self.transport.tcp.count(true) >= ACCEPTED_MAX {
-            let mut streams = self.transport.tcp.streams.iter();
-            let Some(oldest) = streams.find(|own| own.due_at().is_some()) else {
+            let used = self.transport.ice.route().map(|route| route.path.socket);
+            let Some(spared) = self.transport.tcp.least_useful(used) else {
                 self.counters.count("peer.too_many_tcp_streams");
                 return None;
             };
-            let oldest = oldest.socket;
             let reason = "peer.too_many_tcp_streams";
-            self.transport.end_tcp(now.monotonic, oldest, reason);
+            self.transport.end_tcp(now.monotonic, spared, reason);
         }
         let socket = self.next_socket();
         self.streams.push(socket);

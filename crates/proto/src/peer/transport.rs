@@ -68,7 +68,7 @@ pub(super) struct Transport {
     pub(super) congestion: CongestionControl,
     pub(super) retransmissions: RetransmissionRate,
     /// Whether packets of media are to take part in L4S.
-    l4s: bool,
+    pub(super) l4s: bool,
     /// Where media goes, for as long as it does.
     media_route: Option<Route>,
     /// Answers to checks of the route in use, as far as they were looked at.

@@ -154,7 +154,8 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
     let listens = shared.turn.as_ref().map(|turn| turn.listens);
     let stun = listens.map(|listens| tracing::field::display(listens.udp));
     let turns = listens.and_then(|listens| listens.tls.map(tracing::field::display));
-    tracing::info!(http = %http, stun, turns, page, "listening");
+    let other = listens.and_then(|listens| listens.other.map(tracing::field::display));
+    tracing::info!(http = %http, stun, stun_other = other, turns, page, "listening");
     let relays = listens.is_some_and(|listens| !listens.udp.ip().is_loopback());
     if relays && plan.secret.is_none() {
         tracing::warn!(

@@ -33,6 +33,12 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stun: Option<SocketAddr>,
 
+    /// Alternate address of the STUN server, by which clients learn how their address translator
+    /// behaves (RFC 5780); another IP and another port than --stun, whose IP has to be named.
+    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_STUN_OTHER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stun_other: Option<SocketAddr>,
+
     /// Run neither a STUN nor a TURN server.
     #[arg(long, env = "TWOCAN_NO_STUN", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,6 +221,17 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_bandwidth: Option<u64>,
 
+    /// The same of all allocations of a user; 0 for any. Default 100000000.
+    #[arg(long, value_name = "BITS", env = "TWOCAN_TURN_BANDWIDTH_PER_USER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_bandwidth_per_user: Option<u64>,
+
+    /// The same of all allocations of all users; 0 for any. Default any where a secret is set,
+    /// else 100000000.
+    #[arg(long, value_name = "BITS", env = "TWOCAN_TURN_BANDWIDTH_TOTAL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_bandwidth_total: Option<u64>,
+
     /// Seconds that relayed calls may go on once the server is told to end. Default 0.
     #[arg(long, value_name = "SECONDS", env = "TWOCAN_TURN_DRAIN")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,6 +329,17 @@ pub(crate) enum SettingsError {
     /// Too long for a challenge.
     #[error("--turn-realm has 1 to 32 bytes")]
     TurnRealm,
+    /// Not two of each.
+    #[error(
+        "--stun-other {other} and --stun {stun} need two IP addresses of one family, neither of \
+         them 0.0.0.0 or ::, and two ports"
+    )]
+    StunOther {
+        /// The alternate address.
+        other: SocketAddr,
+        /// The first.
+        stun: SocketAddr,
+    },
     /// Not one for each.
     #[error(
         "--turn-external-ip is given once for each relay address of its family, or not at all; \

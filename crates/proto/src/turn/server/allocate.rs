@@ -5,9 +5,9 @@ use std::time::Duration;
 use twocan_wire::stun::{AddressError, AddressFamily, Attribute, Class, ErrorCode};
 
 use super::allocation::{Allocation, Asked, Binding, Family, Made, Relay};
+use super::bandwidth::Budget;
 use super::machine::{Server, Timer};
 use super::ports::{Taken, Wish};
-use super::quota::Bucket;
 use super::{LIFETIME, LIFETIME_MAX};
 use crate::time::Now;
 
@@ -152,8 +152,8 @@ impl Server {
             permissions: Vec::new(),
             channels: Vec::new(),
             waiting: None,
-            upload: Bucket::default(),
-            download: Bucket::default(),
+            budget: Budget::default(),
+            share: self.bandwidth.join(user),
         };
         self.holders.add(user, ip);
         self.clients.insert(asked.client.key, id);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use twocan_wire::stun::{ChannelNumber, Class, Method, TransactionId};
 
-use super::quota::Bucket;
+use super::bandwidth::{Budget, ShareId};
 use super::{CHANNEL_LASTS, CHANNELS_MAX, PERMISSION_LASTS, PERMISSIONS_MAX, StreamId};
 use crate::contract::Path;
 use crate::turn::LongTermKey;
@@ -114,8 +114,9 @@ pub(super) struct Allocation {
     pub(super) permissions: Vec<Permission>,
     pub(super) channels: Vec<Channel>,
     pub(super) waiting: Option<Box<Waiting>>,
-    pub(super) upload: Bucket,
-    pub(super) download: Bucket,
+    pub(super) budget: Budget,
+    /// Its user's.
+    pub(super) share: ShareId,
 }
 
 impl Allocation {

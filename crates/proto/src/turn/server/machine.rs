@@ -8,15 +8,16 @@ use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method, T
 
 use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
+use super::bandwidth::Bandwidth;
 use super::outbox::{Next, Outbox, Way};
 use super::ports::{Keyed, Ports};
 use super::quota::{Holders, Unproven};
 use super::stream::Stream;
 use super::{Config, Event, LISTENERS_MAX, StreamId, Traffic};
-use crate::contract::{Batch, Datagram, Destination, Ecn, Output, SocketId};
+use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, SocketId};
 use crate::counters::Counters;
 use crate::random::Random;
-use crate::stun_server::StunServer;
+use crate::stun_server::{Origin, StunServer};
 use crate::time::{Deadline, Now};
 use crate::turn::LongTermKey;
 
@@ -52,6 +53,7 @@ pub struct Server {
     pub(super) random: Random,
     pub(super) ports: Ports,
     pub(super) holders: Holders,
+    pub(super) bandwidth: Bandwidth,
     pub(super) clients: HashMap<ClientKey, u32, Keyed>,
     pub(super) allocations: Vec<Option<Box<Allocation>>>,
     pub(super) free: Vec<u32>,
@@ -83,6 +85,7 @@ impl Server {
             auth,
             ports,
             holders: Holders::default(),
+            bandwidth: Bandwidth::default(),
             clients: HashMap::with_hasher(Keyed(random.u64())),
             allocations: Vec::new(),
             free: Vec::new(),
@@ -95,7 +98,7 @@ impl Server {
             counters: Counters::default(),
             traffic: Traffic::default(),
             draining: false,
-            binding: StunServer::new(),
+            binding: StunServer::with_discovery(config.discovery),
             unproven: Unproven::new(random.u64()),
             config,
             random,
@@ -130,7 +133,12 @@ impl Server {
         let Ok(message) = Message::parse(bytes) else {
             return self.counters.count("turn.malformed");
         };
+        // The other addresses of behaviour discovery do nothing else.
+        let is_main = matches!(client.key, ClientKey::Stream(_)) || client.path.socket.0 == 0;
         match (message.class, message.method) {
+            (class, method) if !is_main && (class, method) != (Class::Request, Method::BINDING) => {
+                self.counters.count("turn.other_method");
+            }
             (Class::Indication, Method::SEND) => self.handle_send(now, client.key, ecn, &message),
             (Class::Request, Method::BINDING) => self.answer_binding(now, &client, bytes),
             (
@@ -153,10 +161,38 @@ impl Server {
             return;
         }
         let Self {
-            outbox, binding, ..
+            outbox,
+            binding,
+            config,
+            ..
         } = self;
-        outbox.push(way(client), |out| {
-            binding.respond(client.seen_at(), bytes, out);
+        let origin = Origin::ALL.get(client.path.socket.0 as usize).copied();
+        let (ClientKey::Datagram(..), Some(discovery), Some(at)) =
+            (client.key, &config.discovery, origin)
+        else {
+            return outbox.push(way(client), |out| {
+                binding.respond(client.seen_at(), bytes, out);
+            });
+        };
+        let mut answer = Vec::new();
+        let Some(reply) = binding.respond_at(at, client.seen_at(), bytes, &mut answer) else {
+            return;
+        };
+        let path = if reply.from == at {
+            client.path
+        } else {
+            Path {
+                socket: SocketId(reply.from.place() as u32),
+                local: discovery.address(reply.from),
+            }
+        };
+        let destination = Destination {
+            path,
+            remote: reply.to,
+            ecn: Ecn::NotEct,
+        };
+        outbox.push(Way::Socket(destination), |out| {
+            out.extend_from_slice(&answer);
         });
     }
 
@@ -312,6 +348,7 @@ impl Server {
         self.clients.remove(&gone.client.key);
         self.timers.remove(&(gone.timer, Timer::Allocation(id)));
         self.holders.remove(&gone.user, gone.client.remote.ip());
+        self.bandwidth.leave(gone.share);
         for family in Family::ALL {
             if let Some(relay) = gone.relay(family) {
                 self.release_relay(id, family, relay.external, relay.binding);

@@ -16,6 +16,7 @@ mod address;
 mod allocate;
 mod allocation;
 mod auth;
+mod bandwidth;
 mod machine;
 mod outbox;
 mod permit;
@@ -31,6 +32,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::contract::SocketId;
+use crate::stun_server::Discovery;
+#[cfg(doc)]
+use crate::stun_server::Origin;
 
 pub use address::{AddressPolicy, BadCidr, Cidr};
 pub use machine::Server;
@@ -71,6 +75,9 @@ pub const STREAM_REQUEST_LEN_MAX: usize = 2 * 1024;
 /// How long a stream may stay without an allocation, and how long one message may take.
 pub const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Users without an allocation whose bandwidth is remembered; the one longest gone is forgotten.
+pub const IDLE_USERS_MAX: usize = 1024;
+
 /// Names a connection that the driver has accepted; it never uses a number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
@@ -98,6 +105,10 @@ pub struct Quotas {
     /// Bytes per second and direction of an allocation, of which a quarter may come at once; what
     /// is beyond is dropped. Zero means no limit. Default 6,250,000 (50 Mbit/s).
     pub bytes_per_second: u64,
+    /// The same of all allocations of a user together. Default 12,500,000 (100 Mbit/s).
+    pub bytes_per_second_of_user: u64,
+    /// The same of all allocations of all users. Default 0: no limit.
+    pub bytes_per_second_in_all: u64,
     /// Answers per second to sources of one prefix (/24 of IPv4, /56 of IPv6) that have proved
     /// nothing, twice as many at once; silence beyond. Default 200.
     pub unproven_per_second: u32,
@@ -118,6 +129,8 @@ impl Default for Quotas {
             per_address: 1000,
             total: 10_000,
             bytes_per_second: 6_250_000,
+            bytes_per_second_of_user: 12_500_000,
+            bytes_per_second_in_all: 0,
             unproven_per_second: 200,
             streams: 10_000,
             streams_per_address: 1000,
@@ -146,6 +159,10 @@ pub struct Config {
     pub policy: AddressPolicy,
     /// Bounds.
     pub quotas: Quotas,
+    /// The addresses of behaviour discovery (RFC 5780). Where there are any, the listeners for
+    /// datagrams are four, whose [`SocketId`]s are the places of [`Origin::ALL`]; the first is the
+    /// one that also relays.
+    pub discovery: Option<Discovery>,
 }
 
 impl Default for Config {
@@ -158,6 +175,7 @@ impl Default for Config {
             ports: 49152..=65535,
             policy: AddressPolicy::default(),
             quotas: Quotas::default(),
+            discovery: None,
         }
     }
 }
@@ -217,6 +235,10 @@ pub struct Traffic {
     pub bytes_to_clients: u64,
     /// Datagrams dropped by an allocation's bandwidth.
     pub over_quota: u64,
+    /// Datagrams dropped by the bandwidth of all allocations of a user.
+    pub over_user_quota: u64,
+    /// Datagrams dropped by the bandwidth of all allocations of all users.
+    pub over_total_quota: u64,
     /// Datagrams dropped as nobody wanted them: no permission, no channel, a port of ours on
     /// which nobody relays.
     pub unwanted: u64,

@@ -55,7 +55,17 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Takes `wanted` tokens of which `per_second` come back, `most` at once; says whether there
     /// were enough.
-    pub(super) fn take(&mut self, now: Instant, per_second: u64, most: u64, wanted: u64) -> bool {
+    fn take(&mut self, now: Instant, per_second: u64, most: u64, wanted: u64) -> bool {
+        let has = self.has(now, per_second, most, wanted);
+        if has {
+            self.spend(wanted);
+        }
+        has
+    }
+
+    /// Whether there are `wanted` tokens.
+    #[inline]
+    pub(super) fn has(&mut self, now: Instant, per_second: u64, most: u64, wanted: u64) -> bool {
         let since = self
             .at
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
@@ -66,11 +76,13 @@ impl Bucket {
             self.at = Some(now);
         }
         let then = self.used.saturating_add(wanted.saturating_mul(1000));
-        if then > most.saturating_mul(1000) {
-            return false;
-        }
-        self.used = then;
-        true
+        then <= most.saturating_mul(1000)
+    }
+
+    /// Uses tokens up.
+    #[inline]
+    pub(super) fn spend(&mut self, tokens: u64) {
+        self.used = self.used.saturating_add(tokens.saturating_mul(1000));
     }
 }
 

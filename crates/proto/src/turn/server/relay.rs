@@ -5,16 +5,32 @@ use std::net::SocketAddr;
 use twocan_wire::stun::{Attribute, Builder, Class, Message, Method, TransactionId};
 use twocan_wire::turn::{ChannelData, channel_data_header, padding};
 
-use super::allocation::{Binding, ClientKey, Family};
+use super::allocation::{Allocation, Binding, ClientKey, Family};
+use super::bandwidth::{Bandwidth, Direction, Exceeded};
 use super::machine::{Server, owner_of, socket_of, way};
 use super::outbox::Way;
 use super::ports::Holder;
+use super::{Quotas, Traffic};
 use crate::contract::{Destination, Ecn, Path, SocketId};
 use crate::time::Now;
 
-/// What may go at once, in bytes: a quarter of a second's, and one datagram at least.
-fn burst(rate: u64) -> u64 {
-    (rate / 4).max(65_535)
+/// Whether `len` bytes more are within every bandwidth; what is beyond one is counted.
+#[inline]
+fn spend(
+    quotas: &Quotas,
+    (bandwidth, allocation, traffic): (&mut Bandwidth, &mut Allocation, &mut Traffic),
+    now: Now,
+    direction: Direction,
+    len: usize,
+) -> bool {
+    let Allocation { budget, share, .. } = allocation;
+    match bandwidth.take(now.monotonic, quotas, budget, *share, direction, len) {
+        Ok(()) => return true,
+        Err(Exceeded::Allocation) => traffic.over_quota += 1,
+        Err(Exceeded::User) => traffic.over_user_quota += 1,
+        Err(Exceeded::All) => traffic.over_total_quota += 1,
+    }
+    false
 }
 
 impl Server {
@@ -68,21 +84,27 @@ impl Server {
 
     #[inline]
     fn send_to_peer(&mut self, now: Now, id: u32, peer: SocketAddr, ecn: Ecn, data: &[u8]) {
-        let rate = self.config.quotas.bytes_per_second;
         let family = Family::of(peer.ip());
-        let Some(allocation) = self.allocation_mut(id) else {
+        let Some(allocation) = self
+            .allocations
+            .get_mut(id as usize)
+            .and_then(Option::as_deref_mut)
+        else {
             return;
         };
         if !allocation.permits(now.monotonic, peer.ip()) || peer.port() == 0 {
             self.traffic.unwanted += 1;
             return;
         }
-        if rate > 0 {
-            let upload = &mut allocation.upload;
-            if !upload.take(now.monotonic, rate, burst(rate), data.len() as u64) {
-                self.traffic.over_quota += 1;
-                return;
-            }
+        let spent = spend(
+            &self.config.quotas,
+            (&mut self.bandwidth, allocation, &mut self.traffic),
+            now,
+            Direction::ToPeer,
+            data.len(),
+        );
+        if !spent {
+            return;
         }
         let Some(relay) = allocation.relay(family).copied() else {
             return;
@@ -134,7 +156,6 @@ impl Server {
     /// Hands to a client what a peer has sent.
     #[inline]
     fn deliver(&mut self, now: Now, id: u32, peer: SocketAddr, ecn: Ecn, data: &[u8]) {
-        let rate = self.config.quotas.bytes_per_second;
         let Some(allocation) = self
             .allocations
             .get_mut(id as usize)
@@ -147,12 +168,15 @@ impl Server {
             self.traffic.unwanted += 1;
             return;
         };
-        if rate > 0 {
-            let download = &mut allocation.download;
-            if !download.take(now.monotonic, rate, burst(rate), data.len() as u64) {
-                self.traffic.over_quota += 1;
-                return;
-            }
+        let spent = spend(
+            &self.config.quotas,
+            (&mut self.bandwidth, allocation, &mut self.traffic),
+            now,
+            Direction::ToClient,
+            data.len(),
+        );
+        if !spent {
+            return;
         }
         self.traffic.packets_to_clients += 1;
         self.traffic.bytes_to_clients += data.len() as u64;

@@ -30,9 +30,6 @@ const MEASURE_EVERY: Duration = Duration::from_millis(500);
 /// How often this machine's addresses are listed, which are not relayed to.
 const LIST_EVERY: Duration = Duration::from_secs(5);
 
-/// The UDP listener; streams come by the one after it.
-const LISTENER: SocketId = SocketId(0);
-
 /// What streams say.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -84,7 +81,9 @@ pub(super) async fn run(
         dropped: 0,
         allocations,
     };
-    driver.add(LISTENER, Socket::from_std(sockets.udp)?);
+    for (listener, socket) in (0..).map(SocketId).zip(sockets.udp) {
+        driver.add(listener, Socket::from_std(socket)?);
+    }
     if let Some(listener) = sockets.tcp {
         tokio::spawn(streams::accept(listener, None, to.clone()));
     }
@@ -274,6 +273,8 @@ impl Driver {
             packets_to_clients,
             bytes_to_clients,
             over_quota,
+            over_user_quota,
+            over_total_quota,
             unwanted,
         } = self.server.traffic();
         for (to, packets, bytes) in [
@@ -285,6 +286,8 @@ impl Driver {
         }
         for (reason, count) in [
             ("over_quota", over_quota),
+            ("over_user_quota", over_user_quota),
+            ("over_total_quota", over_total_quota),
             ("unwanted", unwanted),
             ("no_room_to_send", self.dropped),
         ] {

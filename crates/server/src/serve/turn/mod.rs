@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::{mpsc, oneshot, watch};
+use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::turn::server::Config;
 use twocan_room::OwnUrls;
 
@@ -27,6 +28,8 @@ const TRIES: usize = 16;
 pub(crate) struct Listens {
     /// STUN, and TURN where there is a relay.
     pub(crate) udp: SocketAddr,
+    /// The alternate address of behaviour discovery.
+    pub(crate) other: Option<SocketAddr>,
     /// TURN over TCP.
     pub(crate) tcp: Option<SocketAddr>,
     /// TURN over TLS.
@@ -58,7 +61,8 @@ impl Turn {
 
 /// What is bound before the thread starts.
 struct Sockets {
-    udp: std::net::UdpSocket,
+    /// One, or the four of behaviour discovery in the order of [`Origin::ALL`].
+    udp: Vec<std::net::UdpSocket>,
     tcp: Option<std::net::TcpListener>,
     tls: Option<(std::net::TcpListener, RustlsConfig)>,
 }
@@ -70,16 +74,24 @@ pub(crate) fn start(
     tls: Option<RustlsConfig>,
 ) -> Result<Turn, ServeError> {
     let mut sockets = bind(plan).map_err(|source| ServeError::bind("stun", plan.listen, source))?;
-    let udp = sockets.udp.local_addr()?;
+    let addresses: Vec<SocketAddr> = sockets
+        .udp
+        .iter()
+        .map(std::net::UdpSocket::local_addr)
+        .collect::<Result<_, _>>()?;
+    let udp = addresses.first().copied().unwrap_or(plan.listen);
+    let other = addresses.get(Origin::ALL.len() - 1).copied();
     if let (Some(address), Some(config)) = (plan.tls, tls) {
         let listener = std::net::TcpListener::bind(address)
             .map_err(|source| ServeError::bind("turn-tls", address, source))?;
         listener.set_nonblocking(true)?;
         sockets.tls = Some((listener, config));
     }
-    let config = plan.config(udp, secret)?;
+    let mut config = plan.config(udp, secret)?;
+    config.discovery = other.and_then(|other| Discovery::new(udp, other));
     let listens = Listens {
         udp,
+        other,
         tcp: sockets.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()),
         tls: sockets
             .tls
@@ -120,19 +132,34 @@ fn bind(plan: &TurnPlan) -> io::Result<Sockets> {
             false => Ok(None),
             true => std::net::TcpListener::bind(udp.local_addr()?).map(Some),
         };
+        let others = match plan.other {
+            None => Ok(Vec::new()),
+            Some(other) => bind_others(udp.local_addr()?, other),
+        };
         tries += 1;
-        match tcp {
-            Err(_) if plan.listen.port() == 0 && tries < TRIES => {}
+        let is_any = plan.listen.port() == 0 || plan.other.is_some_and(|own| own.port() == 0);
+        match tcp.and_then(|tcp| Ok((tcp, others?))) {
+            Err(_) if is_any && tries < TRIES => {}
             Err(error) => return Err(error),
-            Ok(tcp) => {
+            Ok((tcp, others)) => {
                 if let Some(tcp) = &tcp {
                     tcp.set_nonblocking(true)?;
                 }
                 let tls = None;
+                let udp = std::iter::once(udp).chain(others).collect();
                 return Ok(Sockets { udp, tcp, tls });
             }
         }
     }
+}
+
+/// Binds the second to the fourth address of behaviour discovery.
+fn bind_others(main: SocketAddr, other: SocketAddr) -> io::Result<Vec<std::net::UdpSocket>> {
+    let last = std::net::UdpSocket::bind(other)?;
+    let other = last.local_addr()?;
+    let first = std::net::UdpSocket::bind(SocketAddr::new(main.ip(), other.port()))?;
+    let second = std::net::UdpSocket::bind(SocketAddr::new(other.ip(), main.port()))?;
+    Ok(vec![first, second, last])
 }
 
 fn warn_of_private_relays(config: &Config, udp: SocketAddr) {
@@ -204,6 +231,7 @@ mod tests {
     fn the_server_is_named_as_the_client_knows_it() {
         let mut listens = Listens {
             udp: "0.0.0.0:3478".parse().unwrap(),
+            other: None,
             tcp: Some("0.0.0.0:3478".parse().unwrap()),
             tls: Some("0.0.0.0:5349".parse().unwrap()),
             tls_is_trusted: true,

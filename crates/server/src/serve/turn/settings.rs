@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 
 use twocan_io::interfaces;
+use twocan_proto::stun_server::Discovery;
 use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
 
 use super::super::ServeError;
@@ -13,11 +14,17 @@ use super::super::settings::{Settings, SettingsError, Tls};
 /// Port of TURN over TLS (RFC 8656 §20).
 const TLS_PORT: u16 = 5349;
 
+/// What all together may relay, in bytes per second and direction, where no secret is set: then
+/// everybody has a relay, under as many names as it likes.
+const OPEN_BYTES_PER_SECOND: u64 = 12_500_000;
+
 /// What the server is to do, once its socket is bound.
 #[derive(Debug, Clone)]
 pub(crate) struct TurnPlan {
     /// UDP, and TCP on the same port.
     pub(crate) listen: SocketAddr,
+    /// The alternate address of behaviour discovery.
+    pub(crate) other: Option<SocketAddr>,
     pub(crate) tcp: bool,
     pub(crate) tls: Option<SocketAddr>,
     pub(crate) tls_is_trusted: bool,
@@ -60,14 +67,29 @@ pub(crate) fn plan(
     if !(1..=32).contains(&realm.len()) {
         return Err(SettingsError::TurnRealm);
     }
+    if let Some(other) = settings.stun_other
+        && !is_alternate(listen, other)
+    {
+        let stun = listen;
+        return Err(SettingsError::StunOther { other, stun });
+    }
     let defaults = Quotas::default();
+    let bytes = |bits: u64| bits.div_ceil(8);
     let quotas = Quotas {
         per_user: settings.turn_per_user.unwrap_or(defaults.per_user),
         per_address: settings.turn_per_address.unwrap_or(defaults.per_address),
         total: settings.turn_total.unwrap_or(defaults.total),
         bytes_per_second: settings
             .turn_bandwidth
-            .map_or(defaults.bytes_per_second, |bits| bits.div_ceil(8)),
+            .map_or(defaults.bytes_per_second, bytes),
+        bytes_per_second_of_user: settings
+            .turn_bandwidth_per_user
+            .map_or(defaults.bytes_per_second_of_user, bytes),
+        bytes_per_second_in_all: match (settings.turn_bandwidth_total, &settings.secret) {
+            (Some(bits), _) => bytes(bits),
+            (None, Some(_)) => defaults.bytes_per_second_in_all,
+            (None, None) => OPEN_BYTES_PER_SECOND,
+        },
         ..defaults
     };
     let config = Config {
@@ -92,6 +114,7 @@ pub(crate) fn plan(
         .unwrap_or(SocketAddr::new(listen.ip(), TLS_PORT));
     Ok((!settings.no_stun.unwrap_or(false)).then_some(TurnPlan {
         listen,
+        other: settings.stun_other,
         tcp: streams,
         tls: (streams && *tls != Tls::Off).then_some(tls_address),
         tls_is_trusted: matches!(tls, Tls::Files { .. }),
@@ -100,6 +123,15 @@ pub(crate) fn plan(
         external_ips: external_ips.clone(),
         config,
     }))
+}
+
+/// Whether the two make four addresses. A port of 0 becomes one of the system's.
+fn is_alternate(listen: SocketAddr, other: SocketAddr) -> bool {
+    let mut other = other;
+    if other.port() == 0 {
+        other.set_port(listen.port() ^ 1);
+    }
+    Discovery::new(listen, other).is_some()
 }
 
 fn ports(text: &str) -> Option<RangeInclusive<u16>> {
@@ -257,6 +289,15 @@ mod tests {
                 .contains("--turn-ports")
             );
         }
+        for other in ["192.0.2.7:3479", "[2001:db8::1]:3479"] {
+            // The listener of this test has no IP of its own.
+            let stun_other = Some(other.parse().unwrap());
+            let wrong = refused(Settings {
+                stun_other,
+                ..none()
+            });
+            assert!(wrong.contains("--stun-other") && wrong.contains(other));
+        }
         let turn_realm = Some("x".repeat(33));
         assert!(
             refused(Settings {
@@ -330,6 +371,21 @@ mod tests {
         assert_eq!(config.relays[0].bind, listen.ip());
         assert_eq!(config.relays[0].external.to_string(), "203.0.113.5");
         assert_eq!(config.quotas.bytes_per_second, 1000);
+        assert_eq!(config.quotas.bytes_per_second_of_user, 12_500_000);
+        // Everybody has a relay.
+        assert_eq!(config.quotas.bytes_per_second_in_all, 12_500_000);
+        let config = made(Settings {
+            secret: Some("s".into()),
+            turn_bandwidth_per_user: Some(16_000),
+            ..Settings::default()
+        });
+        assert_eq!(config.quotas.bytes_per_second_of_user, 2000);
+        assert_eq!(config.quotas.bytes_per_second_in_all, 0);
+        let config = made(Settings {
+            turn_bandwidth_total: Some(24_000),
+            ..Settings::default()
+        });
+        assert_eq!(config.quotas.bytes_per_second_in_all, 3000);
         assert!(config.policy.own.iter().any(IpAddr::is_loopback));
         let config = made(Settings {
             no_turn: Some(true),

@@ -91,6 +91,7 @@ proptest! {
 fn a_train_longer_than_the_outbox_is_cut_and_the_server_goes_on() {
     let quotas = Quotas {
         bytes_per_second: 0,
+        bytes_per_second_of_user: 0,
         ..Quotas::default()
     };
     let mut lab = Lab::new(Config { quotas, ..config() });

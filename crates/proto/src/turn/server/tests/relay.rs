@@ -231,6 +231,65 @@ fn bandwidth_is_of_each_allocation_and_direction() {
 }
 
 #[test]
+fn bandwidth_of_a_user_is_shared_by_its_allocations_and_that_of_all_by_all() {
+    let quotas = Quotas {
+        bytes_per_second: 400_000,
+        bytes_per_second_of_user: 600_000,
+        bytes_per_second_in_all: 800_000,
+        ..Quotas::default()
+    };
+    let mut lab = Lab::new(Config { quotas, ..config() });
+    let mut clients = [
+        Client::ann("192.0.2.1:5000"),
+        Client::ann("192.0.2.2:5000"),
+        Client::bob("192.0.2.3:5000"),
+    ];
+    for client in &mut clients {
+        client.allocate(&mut lab);
+        assert_eq!(client.permit(&mut lab, address(PEER)), None);
+    }
+    let burst = |lab: &mut Lab, client: usize, from_peer: bool| {
+        lab.sent.clear();
+        for _ in 0..200 {
+            if from_peer {
+                let socket = LISTENERS_MAX + 2 * client as u32;
+                lab.datagram(socket, address(PEER), &[0; 1000]);
+            } else {
+                let packet = send_indication(address(PEER), &[0; 1000]);
+                lab.datagram(0, clients[client].at, &packet);
+            }
+        }
+        lab.sent.len()
+    };
+    // A quarter of a second's at once: of each, of both of Ann's, of everybody.
+    for from_peer in [false, true] {
+        let passed = [0, 1, 2].map(|client| burst(&mut lab, client, from_peer));
+        assert_eq!(passed, [100, 50, 50], "{from_peer}");
+    }
+    let traffic = lab.server.traffic();
+    assert_eq!(traffic.over_quota, 2 * 100);
+    assert_eq!(traffic.over_user_quota, 2 * 150);
+    assert_eq!(traffic.over_total_quota, 2 * 150);
+    // What one budget refuses is taken from no other: Bob's own is untouched by the refused.
+    lab.now.monotonic += Duration::from_millis(100);
+    assert_eq!(burst(&mut lab, 2, false), 80);
+    // A new allocation is no new budget.
+    lab.now.monotonic += Duration::from_secs(1);
+    assert_eq!(burst(&mut lab, 0, false), 100);
+    assert_eq!(burst(&mut lab, 1, false), 50);
+    for client in &mut clients[..2] {
+        let end = [Attribute::Lifetime(0)];
+        assert_eq!(client.code(&mut lab, Method::REFRESH, &end), None);
+        client.allocate(&mut lab);
+        assert_eq!(client.permit(&mut lab, address(PEER)), None);
+    }
+    let packet = send_indication(address(PEER), &[0; 1000]);
+    lab.sent.clear();
+    lab.datagram(0, clients[0].at, &packet);
+    assert_eq!(lab.sent.len(), 0);
+}
+
+#[test]
 fn trains_leave_in_one_batch() {
     let mut lab = Lab::new(config());
     let mut ann = Client::ann("192.0.2.1:5000");

@@ -1,0 +1,54 @@
+//! The STUN server in the middle of the world.
+
+use std::net::SocketAddr;
+
+use twocan_proto::contract::Ecn;
+use twocan_proto::stun_server::{Discovery, Origin, StunServer};
+
+use crate::world::{Flight, Stage};
+
+/// A STUN server with one address or four, which has no delay of its own.
+pub(crate) struct Stun {
+    addresses: Vec<SocketAddr>,
+    server: StunServer,
+}
+
+impl Stun {
+    /// One that answers from `address`.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self {
+            addresses: vec![address],
+            server: StunServer::new(),
+        }
+    }
+
+    /// One that answers from all addresses of behaviour discovery.
+    pub(crate) fn with_discovery(discovery: Discovery) -> Self {
+        Self {
+            addresses: Origin::ALL.map(|at| discovery.address(at)).into(),
+            server: StunServer::with_discovery(Some(discovery)),
+        }
+    }
+
+    /// Whether a datagram to `to` is for it.
+    pub(crate) fn has(&self, to: SocketAddr) -> bool {
+        self.addresses.contains(&to)
+    }
+
+    /// What comes back.
+    pub(crate) fn answer(&mut self, flight: &Flight) -> Option<Flight> {
+        let place = self.addresses.iter().position(|own| *own == flight.to)?;
+        let at = Origin::ALL.get(place).copied()?;
+        let mut bytes = Vec::new();
+        let reply = self
+            .server
+            .respond_at(at, flight.from, &flight.bytes, &mut bytes)?;
+        Some(Flight {
+            from: *self.addresses.get(reply.from.place())?,
+            to: reply.to,
+            ecn: Ecn::NotEct,
+            bytes,
+            stage: Stage::Core,
+        })
+    }
+}
