@@ -199,7 +199,7 @@ impl Pair {
             sites,
             audio: TheirMid::new(),
             video: TheirMid::new(),
-            encoder: Encoder::new(None),
+            encoder: Encoder::new(None, None),
             estimate: 300e3,
             next_picture: Duration::ZERO,
             next_sound: Duration::ZERO,
