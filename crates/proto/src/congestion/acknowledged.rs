@@ -33,8 +33,6 @@ const CHANGED: f64 = 0.7;
 /// The newest arrivals, in ms, that show what a burst was: a key frame is no longer at what pacing
 /// makes of it.
 const BURST: f64 = 60.0;
-/// A window whose packets went at less than this part of the rate of the one before is its end.
-const SAME_BURST: f64 = 0.8;
 /// How long a burst is remembered, in ms: the slope of the delay tells of it until its queue has
 /// drained, and a little longer.
 const REMEMBERED: f64 = 500.0;
@@ -100,10 +98,10 @@ impl AcknowledgedRate {
         Some(rate)
     }
 
-    /// The rates in bit/s at which the newest burst among the newest packets was sent and arrived
+    /// The rates in bit/s at which the fastest burst among the newest packets was sent and arrived
     /// that the link slowed down: no other tells what the link carries.
     pub(super) fn slowed_burst(&self) -> Option<(f64, f64)> {
-        let mut newest: Option<(f64, f64)> = None;
+        let mut fastest: Option<(f64, f64)> = None;
         let mut len = 0;
         let mut from = 0;
         for (to, last) in self.recent.iter().enumerate() {
@@ -131,13 +129,11 @@ impl AcknowledgedRate {
             let sent_for = ms_between(first.1, last.1).max(1.0);
             let rates = (bits / sent_for, bits / received_for);
             let is_slowed = rates.1 < FULL * rates.0;
-            // Of windows that overlap the one that is all burst.
-            let is_slower = newest.is_some_and(|(sent, _)| rates.0 < SAME_BURST * sent);
-            if is_slowed && !is_slower {
-                newest = Some(rates);
+            if is_slowed && fastest.is_none_or(|fastest| rates.0 >= fastest.0) {
+                fastest = Some(rates);
             }
         }
-        newest
+        fastest
     }
 
     /// Takes the next packet by arrival.
@@ -271,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_burst_that_was_slowed_is_found() {
+    fn a_burst_that_was_slowed_is_found() {
         let origin = instant();
         let mut rate = AcknowledgedRate::default();
         run(&mut rate, origin, 0, 10);
