@@ -94,8 +94,13 @@ fn expect(name: &str, setting: &Setting, expected: Way, bound: Duration) {
             assert!(connected, "{name}: not connected, {}", call.explain());
             let took = call.world.elapsed();
             assert!(loss > 0 || took <= bound, "{name}: {took:?} of {bound:?}");
+            // Where checks are lost, the other family may be there first, and is as direct.
+            let other = (loss > 0 && expected == Way::OverV6).then_some(Way::OverV4);
             let settled = call.run_until(limit, |call| {
-                (0..2).all(|index| way(call, index) == Some(expected))
+                (0..2).all(|index| {
+                    let way = way(call, index);
+                    way == Some(expected) || (way.is_some() && way == other)
+                })
             });
             let ways = [0, 1].map(|index| way(&call, index));
             assert!(settled, "{name}: {ways:?}, {}", call.explain());
