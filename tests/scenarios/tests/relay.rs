@@ -131,8 +131,14 @@ fn matrix(loss_per_mille: u32, limit: Duration) {
                 assert!(connected, "{name}: not connected, {}", call.explain());
                 slowest = slowest.max(call.world.elapsed());
                 // A relay may be first; the better way is found and taken.
+                // Where a third is lost of all that passes two translators at each end, checks of
+                // the better way may be given up before one comes through.
+                let may_stay = is_double && loss_per_mille > 50;
                 let settled = call.run_until(limit, |call| {
-                    (0..2).all(|index| way(call, index) == Some(expected))
+                    (0..2).all(|index| {
+                        let way = way(call, index);
+                        way == Some(expected) || (may_stay && way == Some(Way::Relayed))
+                    })
                 });
                 let ways = [0, 1].map(|index| way(&call, index));
                 assert!(settled, "{name}: {ways:?}, {}", call.explain());
