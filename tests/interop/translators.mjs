@@ -2,6 +2,8 @@
 //
 //   left 10.1.0.2 ── translator 203.0.113.2 ── server 203.0.113.1 ── 203.0.113.3 translator ── 10.2.0.2 right
 import { execFileSync, spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 /** Of the documentation ranges (RFC 5737), so that nothing real can be meant. */
 const SERVER = '203.0.113.1';
@@ -88,7 +90,7 @@ export class Translators {
       ip('-n', this.name(part), 'link', 'set', 'dev', 'lo', 'up');
       inside(part, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.default.rp_filter=0', 'net.ipv6.conf.all.disable_ipv6=1');
     };
-    const join = (one, oneName, other, otherName) => {
+    const connect = (one, oneName, other, otherName) => {
       ip('-n', this.name(one), 'link', 'add', 'dev', oneName, 'type', 'veth', 'peer', 'name', otherName, 'netns', this.name(other));
       ip('-n', this.name(one), 'link', 'set', 'dev', oneName, 'up');
       ip('-n', this.name(other), 'link', 'set', 'dev', otherName, 'up');
@@ -106,8 +108,8 @@ export class Translators {
       const router = `${side}-router`;
       add(side);
       add(router);
-      join('internet', `to-${side}`, router, 'outside');
-      join(router, 'inside', side, 'host');
+      connect('internet', `to-${side}`, router, 'outside');
+      connect(router, 'inside', side, 'host');
       ip('-n', this.name('internet'), 'link', 'set', 'dev', `to-${side}`, 'master', 'net');
       ip('-n', this.name(router), 'addr', 'add', `${outside}/24`, 'dev', 'outside');
       ip('-n', this.name(router), 'addr', 'add', `${network}.1/24`, 'dev', 'inside');
@@ -131,7 +133,7 @@ export class Translators {
   async serve(ours) {
     const words = ours
       ? [ours, 'serve', '--http', '127.0.0.1:0', '--stun', `${SERVER}:3478`, '--turn-user', 'user:secret']
-      : ['turnserver', '-n', '--no-cli', '--no-dtls', '--no-tls', '--log-file=stdout', '-L', SERVER, '-E', SERVER, '-r', 'lab', '-u', 'user:secret', '-a', '--min-port=50000', '--max-port=50500', `--pidfile=/tmp/twocan-nat-${process.pid}.pid`];
+      : ['turnserver', '-n', '--no-cli', '--no-dtls', '--no-tls', '--log-file=stdout', '-L', SERVER, '-E', SERVER, '-r', 'lab', '-u', 'user:secret', '-a', '--min-port=50000', '--max-port=50500', `--pidfile=${join(tmpdir(), `twocan-nat-${process.pid}.pid`)}`];
     const [program, ...rest] = [...this.prefix('internet'), ...words];
     const child = spawn(program, rest, { stdio: 'ignore' });
     child.on('error', () => {});
