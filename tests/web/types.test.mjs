@@ -22,6 +22,9 @@ const PAIRS = {
   Left: "left",
   TrackChange: "track",
   MetadataChange: "metadata",
+  Forward: "forward",
+  Speakers: "speakers",
+  Subscribe: "subscribe",
   ErrorData: "error",
 };
 

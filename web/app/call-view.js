@@ -234,7 +234,7 @@ export class CallView extends HTMLElement {
     });
   }
 
-  /** @param {import("../sdk/chat-messages.js").ChatMessage & {peer: import("../sdk/peer.js").Peer | null, own: boolean}} message */
+  /** @param {import("../sdk/chat-messages.js").ChatMessage & {peer: import("../sdk/room.js").Participant | null, own: boolean}} message */
   #said({ text, at, peer, own }) {
     const who = peer ? nameOf(peer) : "Guest";
     this.#panel.say({ text, at, who, own });
@@ -255,6 +255,10 @@ export class CallView extends HTMLElement {
     if (files.length === 0) return;
     if (this.room.peers.size === 0) {
       this.#toasts.say("Nobody else is here yet, so there is nobody to send it to");
+      return;
+    }
+    if (!this.room.canSendFiles) {
+      this.#toasts.say("Files cannot be sent in this room: its media goes through the server");
       return;
     }
     for (const file of files) {

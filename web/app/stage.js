@@ -6,7 +6,7 @@ import { VideoTile } from "./video-tile.js";
 
 /**
  * @typedef {import("../sdk/room.js").Room} Room
- * @typedef {import("../sdk/peer.js").Peer} Peer
+ * @typedef {import("../sdk/room.js").Participant} Peer
  * @typedef {import("./local-devices.js").LocalDevices} LocalDevices
  * @typedef {import("./video-tile.js").TileContent} TileContent
  * @typedef {import("./arrange.js").Role} Role
@@ -131,9 +131,20 @@ export class Stage extends HTMLElement {
     const seats = [...this.#tiles]
       .map(([id, { role }]) => ({ id, role }))
       .sort((a, b) => order[a.role] - order[b.role]);
+    const wishes = [];
     for (const [id, place] of arrange(seats, { width, height, gap: width < 600 ? 6 : 10 })) {
-      this.#tiles.get(id)?.tile.put(place);
+      const entry = this.#tiles.get(id);
+      entry?.tile.put(place);
+      if (!entry?.peer) continue;
+      const isScreen = entry.role === "screen";
+      wishes.push({
+        peer: entry.peer,
+        source: /** @type {const} */ (isScreen ? "screen" : "camera"),
+        height: place.height * devicePixelRatio,
+        priority: isScreen ? 1 : 0,
+      });
     }
+    this.#room.want(wishes);
   }
 }
 

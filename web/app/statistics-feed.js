@@ -4,7 +4,7 @@ import { formatRate } from "./format.js";
 /**
  * @typedef {import("../sdk/stats.js").CallStats} CallStats
  * @typedef {import("../sdk/stats.js").TrackStats} TrackStats
- * @typedef {import("../sdk/peer.js").Peer} Peer
+ * @typedef {import("../sdk/room.js").Participant} Peer
  * @typedef {import("./arrange.js").Role} Role
  * @typedef {[string, string][]} Rows
  */

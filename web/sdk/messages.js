@@ -91,6 +91,28 @@ export const SUBPROTOCOL = "twocan.v1";
  */
 
 /**
+ * What a server that forwards media sends on a section of its connection; `null` for nothing. `stream` is that of the
+ * publication.
+ *
+ * @typedef {object} Forward
+ * @property {string} mid
+ * @property {string | null} peer_id
+ * @property {string | null} stream
+ */
+
+/**
+ * @typedef {object} Speakers
+ * @property {{peer_id: string, level: number}[]} speakers the loudest first
+ */
+
+/**
+ * What this client wants of the tracks that a server forwards, by the stream of their publications.
+ *
+ * @typedef {object} Subscribe
+ * @property {{stream: string, max_height?: number, priority?: number}[]} tracks
+ */
+
+/**
  * @typedef {object} MetadataChange
  * @property {string} [name]
  * @property {Record<string, unknown> | null} [metadata] null: none was ever given

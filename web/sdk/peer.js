@@ -2,6 +2,7 @@ import { ChatChannel } from "./chat-channel.js";
 import { withRoleKept } from "./dtls-role.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
+import { qualities } from "./qualities.js";
 import { fingerprints, isOtherConnection, withListedFormats } from "./sdp-session.js";
 
 /**
@@ -12,6 +13,14 @@ import { fingerprints, isOtherConnection, withListedFormats } from "./sdp-sessio
  */
 
 /** @typedef {"waiting" | "connecting" | "connected" | "unstable" | "failed" | "closed"} PeerState */
+
+/**
+ * What arrives, and the id of the MediaStream of which it is.
+ *
+ * @typedef {{track: MediaStreamTrack, stream: string, receiver: RTCRtpReceiver, transceiver: RTCRtpTransceiver}} Incoming
+ */
+
+/** What arrives of one source. @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver, mid: string | null, muted: boolean}} Received */
 
 /**
  * One who joins waits this long for the offer of those who were there, then makes its own. Negotiation is perfect, so
@@ -36,9 +45,11 @@ const REFUSED_WAIT_MAX_MS = 60_000;
 const WATCH_MS = 50;
 /** Candidates kept while their description is on its way; a browser makes some dozens. */
 const EARLY_CANDIDATES_MAX = 100;
+/** Lines of each kind that a server is offered for what others send. */
+const RECEIVING_LINES = 4;
 
 /**
- * The connection with one other participant.
+ * The connection with one other participant, or with a server that forwards what the others send.
  *
  * - `change`: something that a tile shows (state, tracks, name);
  * - `message`: text from its chat channel;
@@ -63,6 +74,7 @@ export class Peer extends Emitter {
   /** @type {ChatChannel} */ chat;
 
   #polite;
+  #forwarded;
   #renegotiates;
   #send;
   #local;
@@ -79,8 +91,10 @@ export class Peer extends Emitter {
   #inbox = Promise.resolve();
   /** @type {Map<Source, RTCRtpTransceiver>} */
   #sending = new Map();
-  /** @type {{track: MediaStreamTrack, stream: string, receiver: RTCRtpReceiver, transceiver: RTCRtpTransceiver}[]} */
+  /** @type {Incoming[]} */
   #receiving = [];
+  /** What a server says that it forwards, by section. @type {Map<string, string>} */
+  #forwards = new Map();
   #restarts = 0;
   #restartedAt = 0;
   /** Whether ICE has failed on this connection; Firefox then closes its data channels for good. */
@@ -108,15 +122,18 @@ export class Peer extends Emitter {
    * @param {RTCIceServer[]} options.iceServers
    * @param {LocalMedia} options.local what this side sends
    * @param {import("./frame-encryption.js").FrameEncryption | null} [options.encryption]
+   * @param {boolean} [options.forwarded] whether the other side is a server that forwards: it is sent each picture in
+   *   several qualities, and has no data channels
    * @param {(event: "offer" | "answer" | "candidate", data: any) => void} options.send
    */
-  constructor({ info, polite, offers, iceServers, local, encryption = null, send }) {
+  constructor({ info, polite, offers, iceServers, local, encryption = null, forwarded = false, send }) {
     super();
     this.id = info.id;
     this.name = info.name ?? "";
     this.metadata = info.metadata ?? {};
     this.publications = info.tracks;
     this.#polite = polite;
+    this.#forwarded = forwarded;
     this.#renegotiates = info.protocol !== "base";
     this.#send = send;
     this.#local = local;
@@ -157,7 +174,7 @@ export class Peer extends Emitter {
     const transceiver = this.#sending.get(source);
     if (transceiver) {
       if (transceiver.sender.track !== (media?.track ?? null)) await transceiver.sender.replaceTrack(media?.track ?? null);
-      const direction = media ? (isBase(source) ? "sendrecv" : "sendonly") : "inactive";
+      const direction = media ? this.#direction(source) : "inactive";
       if (transceiver.direction !== direction && transceiver.direction !== "stopped") transceiver.direction = direction;
       if (source === "camera") await this.#fit();
       return;
@@ -182,15 +199,12 @@ export class Peer extends Emitter {
    * bare native client) gets it from the order: first sound, first picture, and a second picture is a screen.
    *
    * @param {Source} source
-   * @returns {{track: MediaStreamTrack, receiver: RTCRtpReceiver, mid: string | null, muted: boolean} | null}
+   * @returns {Received | null}
    */
   media(source) {
-    const live = this.#receiving.filter(({ track, transceiver }) => track.readyState === "live" && isReceiving(transceiver));
     const publication = this.publications.find((one) => one.source === source);
-    if (publication) {
-      const found = live.find(({ stream }) => stream === bare(publication.stream));
-      return found ? received(found, publication.muted) : null;
-    }
+    if (publication) return this.incoming(publication);
+    const live = this.#live();
     if (this.publications.length > 0) return null;
     const kind = source === "microphone" ? "audio" : "video";
     const rank = { microphone: 0, camera: 0, screen: 1 }[/** @type {string} */ (source)];
@@ -198,6 +212,38 @@ export class Peer extends Emitter {
     const found = live.filter(({ track }) => track.kind === kind)[rank];
     if (!found || (source === "screen" && found.track.muted)) return null;
     return received(found, false);
+  }
+
+  /**
+   * What arrives of a publication, whoever's it is.
+   *
+   * @param {Publication} publication
+   * @returns {Received | null}
+   */
+  incoming(publication) {
+    const found = this.#live().find((one) => this.#streamOf(one) === bare(publication.stream));
+    return found ? received(found, publication.muted) : null;
+  }
+
+  /** A server says what it forwards on a section, or that nothing is on it. @param {import("./messages.js").Forward} forward */
+  forward({ mid, stream }) {
+    this.#forwards.set(mid, bare(stream ?? ""));
+    this.emit("change", null);
+  }
+
+  /** @returns {Incoming[]} */
+  #live() {
+    return this.#receiving.filter(({ track, transceiver }) => track.readyState === "live" && isReceiving(transceiver));
+  }
+
+  /** @param {Incoming} incoming */
+  #streamOf({ stream, transceiver }) {
+    return this.#forwards.get(transceiver.mid ?? "") ?? stream;
+  }
+
+  /** @param {Source} source @returns {RTCRtpTransceiverDirection} */
+  #direction(source) {
+    return isBase(source) && !this.#forwarded ? "sendrecv" : "sendonly";
   }
 
   /** The sender of a source, for its statistics. @param {Source} source */
@@ -282,6 +328,7 @@ export class Peer extends Emitter {
     this.#early = [];
     this.#sending.clear();
     this.#receiving = [];
+    this.#forwards.clear();
     // A certificate that it was given would go on with it.
     this.connection = this.#connect({ ...configuration, certificates: undefined });
     this.chat.move(this.connection);
@@ -294,8 +341,20 @@ export class Peer extends Emitter {
   #begin() {
     if (this.#negotiated) return;
     this.#negotiated = true;
-    this.chat.create();
+    if (!this.#forwarded) this.chat.create();
     for (const source of this.#local.sources()) this.#addLine(source);
+    if (this.#forwarded) this.#addReceivingLines();
+  }
+
+  /** Lines on which a server can send at once; where they do not suffice, it offers more. */
+  #addReceivingLines() {
+    for (const kind of ["audio", "video"]) {
+      for (let count = 0; count < RECEIVING_LINES; count++) {
+        const transceiver = this.connection.addTransceiver(kind, { direction: "recvonly" });
+        this.#encryption?.limitCodecs(transceiver);
+        this.#encryption?.decrypt(transceiver);
+      }
+    }
   }
 
   /** Applies the limit; before the connection is up, some browsers have no parameters to change. */
@@ -319,8 +378,9 @@ export class Peer extends Emitter {
     const media = this.#local.get(source);
     const stream = this.#local.stream(source);
     const transceiver = this.connection.addTransceiver(media?.track ?? kindOf(source), {
-      direction: isBase(source) ? "sendrecv" : "sendonly",
+      direction: this.#direction(source),
       streams: [stream],
+      ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source) } : {}),
     });
     this.#encryption?.limitCodecs(transceiver);
     this.#encryption?.encrypt(transceiver);

@@ -3,6 +3,7 @@ import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
 import { FileReceiver } from "./file-receiver.js";
 import { FileSender } from "./file-sender.js";
+import { ForwardedPeer } from "./forwarded-peer.js";
 import { FrameEncryption } from "./frame-encryption.js";
 import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
@@ -19,6 +20,7 @@ import { Signaling } from "./signaling.js";
  * @typedef {import("./join-error.js").JoinError} JoinError
  */
 
+/** Another participant, however its media comes. @typedef {Peer | ForwardedPeer} Participant */
 /** @typedef {"new" | "joining" | "joined" | "reconnecting" | "left"} RoomState */
 
 /** Id of the server where it takes part in the call itself; towards it the client is the polite side. */
@@ -39,12 +41,13 @@ const SERVER_ID = "server";
  * - `chat`: a text from someone (`own`: from here);
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
+ * - `speakers`: who is heard, the loudest first, where a server forwards media;
  * - `notice`: the server says something that a person should know (`kicked`, `draining`, `error`);
  * - `left`: the room is over, with the reason unless it was left on purpose.
  *
- * @extends {Emitter<{state: RoomState, "peer-joined": Peer, "peer-left": Peer, "peer-change": Peer,
- *   chat: ChatMessage & {peer: Peer | null, own: boolean}, file: FileReceiver,
- *   channel: {peer: Peer, channel: RTCDataChannel}, notice: {kind: string, text: string}, left: JoinError | null}>}
+ * @extends {Emitter<{state: RoomState, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
+ *   chat: ChatMessage & {peer: Participant | null, own: boolean}, file: FileReceiver,
+ *   channel: {peer: Peer, channel: RTCDataChannel}, speakers: {peer: Participant, level: number}[], notice: {kind: string, text: string}, left: JoinError | null}>}
  */
 export class Room extends Emitter {
   /** @type {RoomState} */ state = "new";
@@ -52,12 +55,18 @@ export class Room extends Emitter {
   /** Name of the room. */ name = "";
   /** @type {import("./messages.js").Topology} */ topology = "mesh";
   /** @type {string[]} */ permissions = [];
-  /** Everyone else, in the order they came. @type {Map<string, Peer>} */ peers = new Map();
+  /** Everyone else, in the order they came. @type {Map<string, Participant>} */ peers = new Map();
+  /** The connection with a server that forwards media; `null` in a mesh. @type {Peer | null} */ link = null;
   /** What this participant sends. */ local = new LocalMedia();
 
   /** Whether sound and pictures are encrypted end to end. */
   get isEncrypted() {
     return this.#encryption !== null;
+  }
+
+  /** Whether files can be offered: that takes a data channel to their receiver. */
+  get canSendFiles() {
+    return this.topology === "mesh";
   }
 
   /** @type {Signaling | null} */
@@ -66,6 +75,8 @@ export class Room extends Emitter {
   #iceServers = [];
   /** @type {FrameEncryption | null} */
   #encryption = null;
+  /** What was asked for last. */
+  #wanted = "";
   #onPageHide = () => this.leave();
 
   /**
@@ -121,7 +132,7 @@ export class Room extends Emitter {
     );
     if (isNew) this.#announce("publish", publication);
     else if (wasMuted !== muted) this.#announce(muted ? "mute" : "unmute", publication);
-    await Promise.all([...this.peers.values()].map((peer) => peer.update(source)));
+    await this.#update(source);
   }
 
   /** Stops sending a source. The track itself is the caller's to stop. @param {Source} source */
@@ -129,7 +140,7 @@ export class Room extends Emitter {
     const old = this.local.delete(source);
     if (!old) return;
     this.#announce("unpublish", old.publication);
-    await Promise.all([...this.peers.values()].map((peer) => peer.update(source)));
+    await this.#update(source);
   }
 
   /** Tells everyone that a track is silent or not, and makes it so. @param {Source} source @param {boolean} muted */
@@ -149,14 +160,15 @@ export class Room extends Emitter {
   }
 
   /**
-   * Sends a text to everyone, over the data channels.
+   * Sends a text to everyone, over the data channels; where a server forwards media, by way of the signaling.
    *
    * @param {string} text
    */
   sendChat(text) {
     const message = makeChat(text);
     const wire = JSON.stringify(message);
-    for (const peer of this.peers.values()) peer.chat.send(wire);
+    if (this.link) this.#signaling?.send("chat", message, "all");
+    else for (const peer of this.#links()) peer.chat.send(wire);
     this.emit("chat", { ...message, peer: null, own: true });
   }
 
@@ -164,14 +176,33 @@ export class Room extends Emitter {
    * Offers a file to some, or to everyone.
    *
    * @param {File} file
-   * @param {Iterable<Peer>} [peers]
-   * @returns {FileSender[]} one for each
+   * @param {Iterable<Participant>} [peers]
+   * @returns {FileSender[]} one for each; none where a server forwards media (`canSendFiles`)
    */
   sendFile(file, peers = this.peers.values()) {
-    return [...peers].map((peer) => {
+    const reached = [...peers].filter((peer) => peer instanceof Peer);
+    return reached.map((peer) => {
       const channel = peer.openChannel(FILE_LABEL);
       return new FileSender(channel, peer.id, file, peer.connection.sctp?.maxMessageSize ?? 0);
     });
+  }
+
+  /**
+   * Says how large each picture is shown, in pixels, so that a server that forwards sends no more of it: 0 for one that
+   * nobody sees. In a mesh it says nothing.
+   *
+   * @param {{peer: Participant, source: Source, height: number, priority?: number}[]} wishes
+   */
+  want(wishes) {
+    if (!this.link) return;
+    const tracks = wishes.flatMap(({ peer, source, height, priority = 0 }) => {
+      const publication = peer.publications.find((one) => one.source === source);
+      return publication ? [{ stream: publication.stream, max_height: Math.round(height), priority }] : [];
+    });
+    const text = JSON.stringify(tracks);
+    if (text === this.#wanted) return;
+    this.#wanted = text;
+    this.#signaling?.send("subscribe", { tracks }, [SERVER_ID]);
   }
 
   /**
@@ -179,13 +210,14 @@ export class Room extends Emitter {
    * @param {boolean} again the old session was gone, so everyone is new to us and we are new to them
    */
   #joined(data, again) {
-    if (again) for (const id of [...this.peers.keys()]) this.#forget(id);
+    if (again) this.#forgetAll();
     this.id = data.peer_id;
     this.name = data.room ?? this.name;
     this.topology = data.topology ?? "mesh";
     this.permissions = data.permissions ?? [];
     this.#useIceServers(data.ice_servers ?? []);
     for (const publication of this.local.publications()) this.#announce("publish", publication);
+    if (this.topology === "sfu") this.link = this.#connect({ id: SERVER_ID, tracks: [], protocol: "twocan.v1" }, true);
     for (const info of data.peers ?? []) this.#meet(info, false);
     this.#setState("joined");
   }
@@ -202,7 +234,13 @@ export class Room extends Emitter {
       case "offer":
       case "answer":
       case "candidate":
-        if (from) this.#peer(from).signal(event, data);
+        if (from) this.#linkTo(from)?.signal(event, data);
+        break;
+      case "forward":
+        if (from === SERVER_ID) this.link?.forward(data);
+        break;
+      case "speakers":
+        if (from === SERVER_ID) this.#speakers(data);
         break;
       case "track":
         if (from) this.peers.get(from)?.publication(data);
@@ -226,35 +264,80 @@ export class Room extends Emitter {
     }
   }
 
-  /** Who signals without having been announced: on a base server those who were there are met this way. @param {string} id */
-  #peer(id) {
-    return this.peers.get(id) ?? this.#meet({ id, tracks: [], protocol: "base" }, false);
+  /**
+   * The connection with who signals. Who was not announced is met this way: those who were there, on a base server.
+   *
+   * @param {string} id
+   */
+  #linkTo(id) {
+    if (this.link) return id === SERVER_ID ? this.link : null;
+    const peer = this.peers.get(id) ?? this.#meet({ id, tracks: [], protocol: "base" }, false);
+    return peer instanceof Peer ? peer : null;
+  }
+
+  /** All connections. @returns {Peer[]} */
+  #links() {
+    if (this.link) return [this.link];
+    return [...this.peers.values()].filter((peer) => peer instanceof Peer);
+  }
+
+  /** @param {Source} source */
+  async #update(source) {
+    await Promise.all(this.#links().map((link) => link.update(source)));
+  }
+
+  /** @param {import("./messages.js").Speakers} data */
+  #speakers({ speakers }) {
+    const heard = speakers.flatMap(({ peer_id, level }) => {
+      const peer = this.peers.get(peer_id);
+      return peer ? [{ peer, level }] : [];
+    });
+    this.emit("speakers", heard);
   }
 
   /**
    * @param {PeerInfo} info
    * @param {boolean} offers whether we were there first
+   * @returns {Participant}
    */
   #meet(info, offers) {
     const known = this.peers.get(info.id);
     if (known) return known;
-    const peer = new Peer({
+    const peer = this.link ? new ForwardedPeer(info, this.link) : this.#connect(info, offers);
+    this.peers.set(info.id, peer);
+    peer.on("change", () => this.emit("peer-change", peer));
+    if (peer instanceof Peer) {
+      peer.on("message", (text) => this.#heard(peer, text));
+      peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
+      peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
+    }
+    this.#share();
+    this.emit("peer-joined", peer);
+    return peer;
+  }
+
+  /**
+   * @param {PeerInfo} info
+   * @param {boolean} offers
+   */
+  #connect(info, offers) {
+    return new Peer({
       info,
       polite: info.id === SERVER_ID || this.id < info.id,
       offers,
       iceServers: this.#iceServers,
       local: this.local,
       encryption: this.#encryption,
+      forwarded: info.id === SERVER_ID,
       send: (event, data) => this.#signaling?.send(event, data, [info.id]),
     });
-    this.peers.set(info.id, peer);
-    peer.on("change", () => this.emit("peer-change", peer));
-    peer.on("message", (text) => this.#heard(peer, text));
-    peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
-    peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
-    this.#share();
-    this.emit("peer-joined", peer);
-    return peer;
+  }
+
+  #forgetAll() {
+    for (const id of [...this.peers.keys()]) this.#forget(id);
+    this.link?.close();
+    this.link = null;
+    this.#wanted = "";
   }
 
   /** @param {string} id */
@@ -271,11 +354,11 @@ export class Room extends Emitter {
   #share() {
     if (this.topology !== "mesh") return;
     const budget = meshBudget(this.peers.size);
-    for (const peer of this.peers.values()) peer.limit(budget);
+    for (const link of this.#links()) link.limit(budget);
   }
 
   /**
-   * @param {Peer | null} peer
+   * @param {Participant | null} peer
    * @param {string} text
    */
   #heard(peer, text) {
@@ -287,7 +370,7 @@ export class Room extends Emitter {
   #useIceServers(servers) {
     this.#iceServers = servers;
     // Credentials are limited in time: those who restart ICE later need the new ones.
-    for (const { connection } of this.peers.values()) {
+    for (const { connection } of this.#links()) {
       connection.setConfiguration({ ...connection.getConfiguration(), iceServers: servers });
     }
   }
@@ -305,7 +388,7 @@ export class Room extends Emitter {
   /** @param {JoinError | null} error */
   #ended(error) {
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
-    for (const id of [...this.peers.keys()]) this.#forget(id);
+    this.#forgetAll();
     this.#encryption?.close();
     this.#setState("left");
     this.emit("left", error);

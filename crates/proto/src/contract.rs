@@ -210,6 +210,13 @@ impl Batch {
         self.destination
     }
 
+    /// Names the socket anew: a machine that holds others has its own names for what they share.
+    pub(crate) fn set_socket(&mut self, socket: SocketId) {
+        if let Some(destination) = &mut self.destination {
+            destination.path.socket = socket;
+        }
+    }
+
     /// The datagrams one by one.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.chunks(self.segment_len.max(1))

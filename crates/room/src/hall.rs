@@ -44,11 +44,37 @@ pub enum Protocol {
     V1,
 }
 
+/// How media goes between the participants of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Topology {
+    /// Everybody to everybody.
+    #[default]
+    Mesh,
+    /// Through the server, which takes part as the peer `server`. Clients without `twocan.v1`
+    /// cannot join.
+    Sfu,
+}
+
+impl Topology {
+    /// Its name in the signaling protocol.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::Sfu => "sfu",
+        }
+    }
+}
+
+/// The id of the server where it takes part in a call itself.
+pub const SERVER_ID: &str = "server";
+
 /// Settings of a [`Hall`].
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Bounds.
     pub limits: Limits,
+    /// Of all rooms. Default mesh.
+    pub topology: Topology,
     /// Servers that every participant is told of.
     pub ice_servers: IceServers,
     /// Adds `from_metadata` to what base clients get. Default no.
@@ -81,7 +107,7 @@ impl CloseCode {
 }
 
 /// What the driver is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// Send a text frame.
     Send {
@@ -98,6 +124,34 @@ pub enum Event {
         code: CloseCode,
         /// And this reason.
         reason: &'static str,
+    },
+    /// Something for whoever forwards the media of the rooms.
+    Media(MediaEvent),
+}
+
+/// What whoever forwards media is to know of the rooms.
+#[derive(Debug, Clone)]
+pub enum MediaEvent {
+    /// Someone joined.
+    Joined {
+        /// The room.
+        room: String,
+        /// The id of the participant.
+        participant: String,
+    },
+    /// Someone left.
+    Left {
+        /// The id of the participant.
+        participant: String,
+    },
+    /// Someone said something to the server.
+    Signal {
+        /// The id of the participant.
+        participant: String,
+        /// What it is called.
+        event: String,
+        /// As it came.
+        data: Box<RawValue>,
     },
 }
 
@@ -364,6 +418,17 @@ impl Hall {
         .filter_map(|(at, reason)| Some(Deadline::new(at?, reason)))
         .min_by_key(|deadline| deadline.at);
         Output::Wait(deadline)
+    }
+
+    /// Says something to a participant in the name of the server.
+    pub fn tell(&mut self, participant: &str, event: &str, data: &RawValue) {
+        let frame = Frame {
+            event,
+            data: Some(data),
+            from: Some(SERVER_ID),
+            ..Frame::default()
+        };
+        self.send(participant, &frame);
     }
 
     /// Rooms with someone in them.

@@ -4,6 +4,7 @@
 //! texts and losses, and does what [`Hall::poll_output`] says.
 #![forbid(unsafe_code)]
 
+pub mod forward;
 mod frame;
 mod hall;
 mod ice_servers;
@@ -13,6 +14,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use hall::{CloseCode, Config, ConnectionId, Event, Hall, Protocol, Refusal};
+pub use hall::{
+    CloseCode, Config, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal, SERVER_ID,
+    Topology,
+};
 pub use ice_servers::{IceServer, IceServers, OwnUrls};
 pub use limits::Limits;

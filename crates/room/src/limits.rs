@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::hall::Topology;
+
 /// Every bound of a [`crate::Hall`]; each is reported by its name when it is hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -11,6 +13,8 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// Participants of a room. Default 16: a mesh grows with the square.
     pub peers_per_room: usize,
+    /// Participants of a room whose media the server forwards. Default 500.
+    pub peers_per_forwarded_room: usize,
     /// Rooms. Default 10,000.
     pub rooms: usize,
     /// How long a participant stays whose connection is lost. Default 30 s.
@@ -33,12 +37,23 @@ impl Default for Limits {
             message_bytes: 64 * 1024,
             messages_per_second: 100,
             peers_per_room: 16,
+            peers_per_forwarded_room: 500,
             rooms: 10_000,
             resume_grace: Duration::from_secs(30),
             replay_frames: 1_000,
             replay_bytes: 1 << 20,
             silence: Duration::from_secs(15 * 60),
             greeting: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    /// Participants of a room of that shape.
+    pub(crate) fn peers_in(&self, topology: Topology) -> usize {
+        match topology {
+            Topology::Mesh => self.peers_per_room,
+            Topology::Sfu => self.peers_per_forwarded_room,
         }
     }
 }

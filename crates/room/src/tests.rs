@@ -26,7 +26,7 @@ impl Stage {
         let config = Config {
             limits,
             ice_servers,
-            from_metadata: false,
+            ..Config::default()
         };
         #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
         let monotonic = Instant::now();
@@ -56,6 +56,7 @@ impl Stage {
                 }) => {
                     self.closed.push((connection.0, code, reason));
                 }
+                Output::Event(Event::Media(_)) => {}
                 Output::Transmit | Output::Request(_) => unreachable!("a hall has no sockets"),
                 Output::Wait(_) => return,
             }

@@ -179,6 +179,7 @@ impl RtpSender {
             payload_type: self.payload_type(&state, packet.codec)?,
             sequence_number: packet.sequence_number.map(SeqNo16),
             timestamp: packet.timestamp,
+            sampled_at: None,
             marker: packet.marker,
             payload: packet.payload,
             audio_level: None,

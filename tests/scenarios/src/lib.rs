@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+pub mod conference;
 pub mod media;
 mod node;
 

@@ -410,6 +410,14 @@ impl Agent {
         self.local_next.as_ref().unwrap_or(&self.local)
     }
 
+    /// Our username fragments under which checks are answered: of this generation, of a prepared
+    /// restart, and of the generation before.
+    pub fn username_fragments(&self) -> impl Iterator<Item = &str> {
+        let others = self.local_next.iter().chain(&self.local_previous);
+        let all = std::iter::once(&self.local).chain(others);
+        all.map(|own| own.username_fragment.as_str())
+    }
+
     /// The role at present.
     pub fn role(&self) -> Role {
         self.role

@@ -392,6 +392,16 @@ impl Negotiator {
             .find(|transceiver| transceiver.id == id)
     }
 
+    /// What the remote offer that is pending wants of a transceiver, seen from its side; `None`
+    /// without one, and for a transceiver that it does not name.
+    pub fn offered_direction(&self, id: TransceiverId) -> Option<Direction> {
+        let mid = self.mid(id)?;
+        let offer = self.agreed.pending_remote.as_ref()?;
+        let mut sections = offer.terms.sections.iter();
+        let section = sections.find(|own| own.mid.as_ref() == Some(mid))?;
+        Some(section.direction)
+    }
+
     /// The section of a transceiver, once it has one.
     pub fn mid(&self, id: TransceiverId) -> Option<&Mid> {
         let index = self.agreed.slot_of(id)?;

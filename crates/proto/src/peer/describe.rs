@@ -95,6 +95,12 @@ impl Peer {
         self.negotiator.transceivers()
     }
 
+    /// Which way the pending offer of the other side wants a transceiver, seen from its side. For
+    /// those who decide what to send on it before they answer.
+    pub fn offered_direction(&self, id: TransceiverId) -> Option<Direction> {
+        self.negotiator.offered_direction(id)
+    }
+
     /// `signalingState`.
     pub fn signaling_state(&self) -> SignalingState {
         self.negotiator.signaling_state()

@@ -139,7 +139,7 @@ impl Peer {
 
     /// Remembers which encodings have a share, so that they keep it.
     pub(super) fn note_running(&mut self, now: Now) {
-        let mut resting = 0;
+        let mut resting = self.forgone;
         let ids: Vec<TransceiverId> = self.media.iter().map(|own| own.transceiver).collect();
         for id in ids {
             let targets = self.encoding_targets(id).unwrap_or_default();
@@ -154,6 +154,15 @@ impl Peer {
         }
         let congestion = &mut self.transport.congestion;
         congestion.set_resting(now.monotonic, resting);
+    }
+
+    /// Says how many streams a forwarder leaves out, or sends in a lower quality, that it would send
+    /// if there were more rate: the path is then probed for it, as nothing that is sent shows
+    /// that there is.
+    pub fn set_forgone(&mut self, now: Now, streams: usize) {
+        if std::mem::replace(&mut self.forgone, streams) != streams {
+            self.note_running(now);
+        }
     }
 
     /// Tells the streams of a sender what forwarders are to know.

@@ -56,6 +56,25 @@ impl Peer {
         self.transport.rtp.transport_stats()
     }
 
+    /// Our username fragments under which checks are answered, so that one socket can serve many
+    /// peers; the first is that of the present generation.
+    pub fn username_fragments(&self) -> impl Iterator<Item = &str> {
+        // Credentials that a created description states may be checked as soon as it is sent.
+        let fresh = self.fresh.iter().map(|own| own.username_fragment.as_str());
+        self.transport.ice.username_fragments().chain(fresh)
+    }
+
+    /// Whether these are all of [`Self::username_fragments`], in their order.
+    pub fn has_username_fragments(&self, known: &[String]) -> bool {
+        self.username_fragments()
+            .eq(known.iter().map(String::as_str))
+    }
+
+    /// Whether the other side has proved that it is there, by a check that was authentic.
+    pub fn is_proven(&self, route: Route) -> bool {
+        self.transport.ice.is_proven(route)
+    }
+
     /// The DTLS version agreed on, once connected.
     pub fn dtls_version(&self) -> Option<Version> {
         self.transport.dtls_version()

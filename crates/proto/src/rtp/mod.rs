@@ -291,6 +291,9 @@ pub struct OutgoingPacket<'a> {
     pub sequence_number: Option<SeqNo16>,
     /// The sampling instant in units of the clock rate.
     pub timestamp: u32,
+    /// When that instant was, for sender reports: forwarders know it from the source's clock.
+    /// `None` for now.
+    pub sampled_at: Option<Instant>,
     /// The end of a frame, for video; the start of a talkspurt, for sound.
     pub marker: bool,
     /// The payload, 1 to 1275 bytes. Above 1100 bytes the datagram may exceed 1200.

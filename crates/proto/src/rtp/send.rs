@@ -163,7 +163,8 @@ impl SendStream {
         self.outbox.mark_queued(now);
         let newest = self.clock.map(|(timestamp, _, _)| SeqNo32(timestamp));
         if newest.is_none_or(|newest| SeqNo32(packet.timestamp).is_after(newest)) {
-            self.clock = Some((packet.timestamp, codec.clock_rate, now));
+            let sampled_at = packet.sampled_at.unwrap_or(now);
+            self.clock = Some((packet.timestamp, codec.clock_rate, sampled_at));
             self.stats.frames_sent += 1;
         }
         // Several packets of H.264 may each look like the beginning of one.

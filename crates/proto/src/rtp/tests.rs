@@ -404,6 +404,7 @@ fn packets_arrive_as_they_were_sent_in_whatever_order_and_losses_are_repaired() 
                 rid: None,
                 payload_type: PayloadType(96),
                 sequence_number: Some(SeqNo16(number)),
+                sampled_at: None,
                 timestamp,
                 marker: step % 3 == 0,
                 payload: &payload(number),

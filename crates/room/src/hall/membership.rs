@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use twocan_proto::time::Now;
 
-use super::{CloseCode, ConnectionId, Event, Hall, Protocol, Refusal};
+use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal, Topology};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::PEER_NAME_CHARS_MAX;
 use crate::session::{Frame, Session};
@@ -87,9 +87,14 @@ impl Hall {
         entry.joins_at = None;
         let (room, protocol) = (entry.room.clone(), entry.protocol);
         let present = self.rooms.get(&room).cloned().unwrap_or_default();
-        if present.len() >= self.config.limits.peers_per_room {
+        let is_forwarded = self.config.topology == Topology::Sfu;
+        if present.len() >= self.config.limits.peers_in(self.config.topology) {
             self.counters.count("hall.room_is_full");
             return self.refuse_join(connection, &id, "room_is_full");
+        }
+        if is_forwarded && protocol == Protocol::Base {
+            self.counters.count("hall.base_client_refused");
+            return self.refuse_join(connection, &id, "room_needs_twocan_v1");
         }
         if let Err(refusal) = self.admit(&room) {
             let reason = match refusal {
@@ -119,7 +124,12 @@ impl Hall {
         self.tokens.insert(resume_token, id.clone());
         self.peers.insert(id.clone(), session);
         self.announce(&id, &present);
-        self.rooms.entry(room).or_default().push(id.clone());
+        self.rooms.entry(room.clone()).or_default().push(id.clone());
+        if is_forwarded {
+            let participant = id.clone();
+            let joined = MediaEvent::Joined { room, participant };
+            self.events.push_back(Event::Media(joined));
+        }
         self.welcome(now, &id, &present);
     }
 
@@ -171,7 +181,7 @@ impl Hall {
                 frame::raw(&json!({
                     "peer_id": id,
                     "room": session.room,
-                    "topology": "mesh",
+                    "topology": self.config.topology.as_str(),
                     "peers": roster,
                     "ice_servers": self.servers_for(now, id),
                     "permissions": ["publish", "subscribe", "data", "chat"],
@@ -179,7 +189,7 @@ impl Hall {
                     "limits": {
                         "message_bytes": limits.message_bytes,
                         "messages_per_second": limits.messages_per_second,
-                        "peers_per_room": limits.peers_per_room,
+                        "peers_per_room": limits.peers_in(self.config.topology),
                         "resume_grace_ms": millis(limits.resume_grace),
                     },
                 }))
@@ -248,6 +258,11 @@ impl Hall {
             return;
         };
         self.tokens.remove(&session.resume_token);
+        if self.config.topology == Topology::Sfu {
+            let participant = peer.to_owned();
+            let left = MediaEvent::Left { participant };
+            self.events.push_back(Event::Media(left));
+        }
         if let Some(entry) = session
             .connection
             .and_then(|id| self.connections.get_mut(&id))

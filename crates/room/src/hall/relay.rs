@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use twocan_proto::time::Now;
 
 use super::membership::Introduction;
-use super::{CloseCode, ConnectionId, Hall, Protocol};
+use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, SERVER_ID, Topology};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::{PEER_NAME_CHARS_MAX, TRACKS_MAX};
 use crate::session::Frame;
@@ -56,10 +56,33 @@ impl Hall {
             "join" | "resume" => {
                 self.refuse_request(&peer, incoming, "Already joined");
             }
+            _ if self.is_for_server(incoming) => self.pass_to_server(&peer, incoming),
             _ => {
                 self.relay(&peer, incoming);
             }
         }
+    }
+
+    /// Whether a frame is for the server, where that takes part in the call.
+    fn is_for_server(&self, incoming: &Incoming) -> bool {
+        let named = match &incoming.to {
+            Some(Recipients::Some(ids)) => ids.iter().eq([SERVER_ID]),
+            Some(Recipients::All(All::All)) | None => false,
+        };
+        named && self.config.topology == Topology::Sfu
+    }
+
+    fn pass_to_server(&mut self, peer: &str, incoming: &Incoming) {
+        let Some(data) = incoming.data.clone() else {
+            return self.refuse_request(peer, incoming, "Invalid message");
+        };
+        let signal = MediaEvent::Signal {
+            participant: peer.to_owned(),
+            event: incoming.event.clone(),
+            data,
+        };
+        self.events.push_back(Event::Media(signal));
+        self.reply(peer, incoming);
     }
 
     /// Passes a frame on to whom it names.

@@ -1,17 +1,25 @@
 //! The task that owns the hall, and the way to it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
-use twocan_room::{CloseCode, ConnectionId, Event, Hall, OwnUrls, Protocol, Refusal};
+use twocan_room::{CloseCode, ConnectionId, Event, Hall, OwnUrls, Protocol, Refusal, Topology};
 
 use super::Plan;
+use super::media::{Media, Told};
 
 /// Commands that wait for the hall; senders wait when it is full, which slows readers down.
 const COMMANDS_MAX: usize = 1024;
+
+/// What media threads say on its way to the hall.
+const TOLD_MAX: usize = 1024;
+
+/// A media thread whose queue was full is tried again after so long.
+const FLUSH_AFTER: Duration = Duration::from_millis(20);
 
 /// What a WebSocket task is told.
 #[derive(Debug)]
@@ -103,21 +111,37 @@ impl HallHandle {
     }
 }
 
-/// Starts the task.
-pub(crate) fn start(plan: &Plan) -> HallHandle {
+/// Starts the task, and the threads that forward media where rooms are of that shape.
+pub(crate) fn start(plan: &Plan) -> std::io::Result<HallHandle> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (told_to, told) = mpsc::channel(TOLD_MAX);
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
+    let media = match plan.media.topology {
+        Topology::Mesh => None,
+        Topology::Sfu => Some(Media::start(&plan.media, &told_to)?),
+    };
+    if let Some(media) = &media {
+        let addresses: Vec<_> = media.addresses().map(|own| own.to_string()).collect();
+        tracing::info!(addresses = addresses.join(", "), "forwarding media");
+    }
     let task = Task {
         hall,
+        media,
+        told,
+        _told_to: told_to,
         commands,
         outgoing: BTreeMap::new(),
     };
     tokio::spawn(task.run());
-    HallHandle(sender)
+    Ok(HallHandle(sender))
 }
 
 struct Task {
     hall: Hall,
+    media: Option<Media>,
+    told: mpsc::Receiver<Told>,
+    /// Keeps the channel open where nobody forwards.
+    _told_to: mpsc::Sender<Told>,
     commands: mpsc::Receiver<Command>,
     outgoing: BTreeMap<ConnectionId, mpsc::Sender<Outgoing>>,
 }
@@ -126,6 +150,7 @@ impl Task {
     async fn run(mut self) {
         loop {
             let deadline = self.settle();
+            let waits = self.media.as_mut().is_some_and(Media::flush);
             let timer = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -137,6 +162,10 @@ impl Task {
                     Some(command) => self.act(command),
                     None => return,
                 },
+                Some(told) = self.told.recv() => {
+                    self.hall.tell(&told.participant, told.event, &told.data);
+                }
+                () = tokio::time::sleep(FLUSH_AFTER), if waits => {}
                 () = timer => self.hall.handle_timeout(clock::now()),
             }
         }
@@ -186,6 +215,11 @@ impl Task {
                 }) => {
                     self.pass(connection, Outgoing::Close(code, reason));
                     self.outgoing.remove(&connection);
+                }
+                Output::Event(Event::Media(event)) => {
+                    if let Some(media) = &mut self.media {
+                        media.pass(event);
+                    }
                 }
                 // The hall has no sockets of its own.
                 Output::Transmit | Output::Request(_) => {}

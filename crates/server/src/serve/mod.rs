@@ -4,6 +4,7 @@ mod credentials;
 mod descriptors;
 mod hall;
 mod http;
+mod media;
 mod pages;
 mod settings;
 mod signaling;
@@ -49,6 +50,9 @@ pub(crate) enum ServeError {
     /// Anything else of the system.
     #[error("the system refused")]
     System(#[from] std::io::Error),
+    /// No socket or thread for media.
+    #[error("cannot forward media; name an address by --media-ip and free ports by --media-ports")]
+    Media(#[source] std::io::Error),
     /// Metrics were set up twice.
     #[error("cannot set up metrics")]
     Metrics,
@@ -103,7 +107,7 @@ async fn serve(mut plan: Plan) -> Result<(), ServeError> {
         None => None,
         Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
     };
-    let hall = hall::start(&plan);
+    let hall = hall::start(&plan).map_err(ServeError::Media)?;
     let secure = tls.is_some();
     let shared = Arc::new(Shared {
         plan,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::is_loopback;
+use super::media::{self, MediaPlan, MediaSettings};
 use super::turn::{self, TurnPlan};
 
 /// Everything that can be set. In a file the names have underscores (`tls_cert = "…"`), in the
@@ -237,7 +238,12 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_drain: Option<u64>,
 
-    /// Participants of a room. Default 16.
+    /// How media is forwarded.
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_unset")]
+    pub(crate) media: MediaSettings,
+
+    /// Participants of a room in which media goes from each to each. Default 16.
     #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_ROOM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peers_per_room: Option<usize>,
@@ -326,6 +332,29 @@ pub(crate) enum SettingsError {
     /// No ports.
     #[error("--turn-ports {0:?} is no range of ports such as 49152-65535")]
     TurnPorts(String),
+    /// Not one for each.
+    #[error(
+        "--media-external-ip is given once for each --media-ip, or not at all; {externals} for {ips}"
+    )]
+    MediaExternalIps {
+        /// How many external addresses there are.
+        externals: usize,
+        /// How many of our own.
+        ips: usize,
+    },
+    /// Not of one family.
+    #[error(
+        "--media-external-ip {external} cannot stand for --media-ip {ip}: one is IPv4, one IPv6"
+    )]
+    MediaFamilies {
+        /// Ours.
+        ip: IpAddr,
+        /// The other.
+        external: IpAddr,
+    },
+    /// No ports.
+    #[error("--media-ports {0:?} is no range of ports such as 50000-50100")]
+    MediaPorts(String),
     /// Too long for a challenge.
     #[error("--turn-realm has 1 to 32 bytes")]
     TurnRealm,
@@ -355,6 +384,11 @@ pub(crate) enum SettingsError {
     },
 }
 
+/// Whether nothing of it was given, so that a file has the word.
+fn is_unset(media: &MediaSettings) -> bool {
+    serde_json::to_value(media).is_ok_and(|own| own.as_object().is_none_or(|own| own.is_empty()))
+}
+
 /// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Tls {
@@ -378,6 +412,7 @@ pub(crate) struct Plan {
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) queue_per_peer: usize,
     pub(crate) hall: twocan_room::Config,
+    pub(crate) media: MediaPlan,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -431,6 +466,7 @@ impl Settings {
         };
         let stun = self.stun.unwrap_or(SocketAddr::new(stun_ip, 3478));
         let turn = turn::plan(&self, stun, &tls)?;
+        let media = media::plan(&self)?;
         let defaults = twocan_room::Limits::default();
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
         let limits = twocan_room::Limits {
@@ -439,6 +475,9 @@ impl Settings {
                 .messages_per_second
                 .unwrap_or(defaults.messages_per_second),
             peers_per_room: self.peers_per_room.unwrap_or(defaults.peers_per_room),
+            peers_per_forwarded_room: media
+                .peers_per_room
+                .unwrap_or(defaults.peers_per_forwarded_room),
             rooms: self.rooms.unwrap_or(defaults.rooms),
             resume_grace: seconds(self.resume_grace, defaults.resume_grace),
             silence: seconds(self.silence, defaults.silence),
@@ -452,6 +491,7 @@ impl Settings {
         };
         let hall = twocan_room::Config {
             limits,
+            topology: media.topology,
             ice_servers,
             from_metadata: self.from_metadata.unwrap_or(false),
         };
@@ -465,6 +505,7 @@ impl Settings {
             allowed_origins: self.allowed_origins,
             queue_per_peer: self.queue_per_peer.unwrap_or(1024).max(16),
             hall,
+            media,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -472,86 +513,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(settings: Settings) -> Plan {
-        settings.checked().unwrap()
-    }
-
-    #[test]
-    fn binds_to_loopback_until_a_secret_is_set() {
-        assert!(plan(Settings::default()).http.ip().is_loopback());
-        let turn = plan(Settings::default()).turn.unwrap();
-        assert!(turn.listen.ip().is_loopback());
-        let secret = Some("s".to_owned());
-        let open = plan(Settings {
-            secret,
-            ..Settings::default()
-        });
-        assert_eq!(open.http, "0.0.0.0:8080".parse().unwrap());
-        assert_eq!(open.turn.unwrap().listen, "0.0.0.0:3478".parse().unwrap());
-    }
-
-    #[test]
-    fn halves_and_contradictions_are_refused() {
-        let refused = |settings: Settings| settings.checked().err().map(|error| error.to_string());
-        let cert = Some(PathBuf::from("c"));
-        let half = Settings {
-            tls_cert: cert.clone(),
-            ..Settings::default()
-        };
-        assert!(refused(half).unwrap().contains("belong together"));
-        let twice = Settings {
-            tls_cert: cert,
-            tls_key: Some("k".into()),
-            tls_self_signed: Some(true),
-            ..Settings::default()
-        };
-        assert!(refused(twice).unwrap().contains("exclude"));
-        let turn = Settings {
-            turn_urls: vec!["turn:t".into()],
-            ..Settings::default()
-        };
-        assert!(refused(turn).unwrap().contains("--turn-secret"));
-        let secret = Settings {
-            secret: Some(String::new()),
-            ..Settings::default()
-        };
-        assert!(refused(secret).unwrap().contains("empty"));
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_unknown_names_are_refused() {
-        let folder = std::env::temp_dir().join(format!("twocan-settings-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("twocan.toml");
-        std::fs::write(
-            &file,
-            "rooms = 7\npeers_per_room = 3\nhttp = \"127.0.0.1:1\"\n",
-        )
-        .unwrap();
-        let settings = Settings {
-            config: Some(file.clone()),
-            rooms: Some(9),
-            ..Settings::default()
-        };
-        let plan = settings.plan().unwrap();
-        assert_eq!(plan.hall.limits.rooms, 9);
-        assert_eq!(plan.hall.limits.peers_per_room, 3);
-        assert_eq!(plan.http.port(), 1);
-        std::fs::write(&file, "roms = 7\n").unwrap();
-        let error = Settings {
-            config: Some(file),
-            ..Settings::default()
-        }
-        .plan()
-        .err()
-        .unwrap();
-        let SettingsError::File(error) = error else {
-            panic!("{error}")
-        };
-        assert!(error.to_string().contains("roms"), "{error}");
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use twocan_proto::turn::server::Config;
 use twocan_room::OwnUrls;
 
 use super::ServeError;
-pub(crate) use settings::{TurnPlan, plan};
+pub(crate) use settings::{TurnPlan, plan, ports};
 
 /// What streams have to say and waits; they stop reading when it is full.
 const INPUTS_MAX: usize = 1024;

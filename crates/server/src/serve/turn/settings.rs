@@ -134,7 +134,7 @@ fn is_alternate(listen: SocketAddr, other: SocketAddr) -> bool {
     Discovery::new(listen, other).is_some()
 }
 
-fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+pub(crate) fn ports(text: &str) -> Option<RangeInclusive<u16>> {
     let (low, high) = text.split_once('-')?;
     let (low, high): (u16, u16) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
     (low > 0 && low <= high).then_some(low..=high)

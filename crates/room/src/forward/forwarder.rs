@@ -1,0 +1,371 @@
+//! The machine: participants and their connections, rooms, and time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use twocan_proto::contract::{Batch, Datagram, Output, SocketId};
+use twocan_proto::counters::Counters;
+use twocan_proto::endpoint::{Endpoint, PeerId};
+use twocan_proto::peer::{self, IceTransports, Interfaces, Peer};
+use twocan_proto::random::Random;
+use twocan_proto::rtp;
+use twocan_proto::time::{Deadline, Now};
+use twocan_proto::wire::ids::Mid;
+use twocan_proto::{ice, wire::units::Bitrate};
+
+use super::clock::SenderClock;
+use super::negotiation::Negotiation;
+use super::slot::Slot;
+use super::speakers::Speakers;
+use super::track::{Track, TrackId};
+use super::{Config, Event};
+
+/// Between two looks at what changes by itself: rates, speakers, key frames that do not come.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Tracks of one participant; further ones are not passed on.
+pub(super) const TRACKS_MAX: usize = 16;
+
+/// Someone in a room, with a connection to us.
+#[derive(Debug)]
+pub(super) struct Participant {
+    pub(super) id: String,
+    pub(super) room: String,
+    pub(super) negotiation: Negotiation,
+    pub(super) slots: Vec<Slot>,
+    pub(super) published: BTreeMap<Mid, TrackId>,
+    pub(super) clock: SenderClock,
+    /// Whether what it gets is to be shared out anew.
+    pub(super) is_stale: bool,
+    /// Whether all it wants was given when that was done last.
+    pub(super) forgone: usize,
+    pub(super) shared_at: Option<Instant>,
+    /// What it asked for, by the MediaStream of the track.
+    pub(super) wishes: BTreeMap<String, Wish>,
+}
+
+/// What a viewer wants of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Wish {
+    pub(super) height_max: Option<u32>,
+    pub(super) priority: u8,
+}
+
+/// Who is together.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// In the order in which they came.
+    pub(super) members: Vec<PeerId>,
+    pub(super) speakers: Speakers,
+    /// Whether who gets what is to be looked at.
+    pub(super) is_stale: bool,
+}
+
+/// All rooms whose media this server forwards.
+#[derive(Debug)]
+pub struct Forwarder {
+    pub(super) config: Config,
+    pub(super) random: Random,
+    pub(super) endpoint: Endpoint,
+    pub(super) participants: BTreeMap<PeerId, Participant>,
+    pub(super) ids: BTreeMap<String, PeerId>,
+    pub(super) rooms: BTreeMap<String, Room>,
+    pub(super) tracks: BTreeMap<TrackId, Track>,
+    next_peer: u64,
+    pub(super) next_track: u64,
+    tick_at: Option<Instant>,
+    pub(super) events: VecDeque<Event>,
+    /// A payload whose counters are written anew.
+    pub(super) scratch: Vec<u8>,
+    pub(super) counters: Counters,
+}
+
+impl Forwarder {
+    /// Without rooms and sockets.
+    pub fn new(config: Config, random: Random) -> Self {
+        Self {
+            config,
+            random,
+            endpoint: Endpoint::new(),
+            participants: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+            next_peer: 0,
+            next_track: 0,
+            tick_at: None,
+            events: VecDeque::new(),
+            scratch: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Someone is in a room. A connection is made when its first offer comes.
+    pub fn join(&mut self, now: Now, room: &str, participant: &str) {
+        if self.ids.contains_key(participant) {
+            return self.counters.count("forward.joined_twice");
+        }
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        let peer = self.new_peer(now);
+        self.endpoint.insert(now, id, peer);
+        self.ids.insert(participant.to_owned(), id);
+        let entry = Participant {
+            id: participant.to_owned(),
+            room: room.to_owned(),
+            negotiation: Negotiation::default(),
+            slots: Vec::new(),
+            published: BTreeMap::new(),
+            clock: SenderClock::default(),
+            is_stale: false,
+            forgone: 0,
+            shared_at: None,
+            wishes: BTreeMap::new(),
+        };
+        self.participants.insert(id, entry);
+        let room = self.rooms.entry(room.to_owned()).or_default();
+        room.members.push(id);
+        room.is_stale = true;
+        self.tick_at.get_or_insert(now.monotonic + TICK);
+    }
+
+    /// Someone left.
+    pub fn leave(&mut self, now: Now, participant: &str) {
+        let Some(id) = self.ids.remove(participant) else {
+            return;
+        };
+        self.endpoint.remove(now, id);
+        let Some(gone) = self.participants.remove(&id) else {
+            return;
+        };
+        for track in gone.published.into_values() {
+            self.remove_track(track);
+        }
+        for track in self.tracks.values_mut() {
+            track.viewers.retain(|(viewer, _)| *viewer != id);
+        }
+        if let Some(room) = self.rooms.get_mut(&gone.room) {
+            room.members.retain(|own| *own != id);
+            room.speakers.forget(id);
+            room.is_stale = true;
+            if room.members.is_empty() {
+                self.rooms.remove(&gone.room);
+            }
+        }
+        if self.participants.is_empty() {
+            self.tick_at = None;
+        }
+    }
+
+    /// The local addresses to be reached at, and those that are gone.
+    pub fn handle_interfaces(&mut self, now: Now, interfaces: &Interfaces) {
+        self.endpoint.handle_interfaces(now, interfaces);
+    }
+
+    /// A socket that was asked for is bound.
+    pub fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr) {
+        self.endpoint.handle_bound(now, socket, local);
+    }
+
+    /// A socket that was asked for could not be bound.
+    pub fn handle_bind_failed(&mut self, socket: SocketId) {
+        self.endpoint.handle_bind_failed(socket);
+    }
+
+    /// The addresses that the sockets are bound to.
+    pub fn local_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.endpoint.local_addresses()
+    }
+
+    /// A datagram arrived; its bytes are decrypted in place.
+    pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
+        self.endpoint.handle_datagram(now, datagram);
+    }
+
+    /// Deadlines have come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.endpoint.handle_timeout(now);
+        if self.tick_at.is_some_and(|at| at <= now.monotonic) {
+            self.tick_at = Some(now.monotonic + TICK);
+            self.tick(now);
+        }
+    }
+
+    /// What the driver is to do next. Datagrams are written into `batch`, which must be empty.
+    pub fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Output::Event(event);
+            }
+            match self.endpoint.poll_output(now, batch) {
+                Output::Transmit => return Output::Transmit,
+                Output::Request(request) => return Output::Request(request),
+                Output::Event((id, event)) => self.take_event(now, id, event),
+                Output::Wait(deadline) => {
+                    if self.assign_stale(now) {
+                        continue;
+                    }
+                    let tick = self.tick_at.map(|at| Deadline::new(at, "forward.tick"));
+                    return Output::Wait(Deadline::earlier(deadline, tick));
+                }
+            }
+        }
+    }
+
+    /// Rooms with someone in them.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Participants of all rooms.
+    pub fn participant_count(&self) -> usize {
+        self.participants.len()
+    }
+
+    /// Tracks that are published.
+    pub fn track_count(&self) -> usize {
+        self.tracks.len()
+    }
+
+    /// The connection of a participant, to look at.
+    pub fn peer(&self, participant: &str) -> Option<&Peer> {
+        self.endpoint.get(*self.ids.get(participant)?)
+    }
+
+    /// What was dropped or refused, by reason, without what connections dropped.
+    pub fn counters(&self) -> Counters {
+        let mut all = self.counters.clone();
+        all.merge(self.endpoint.counters());
+        all
+    }
+
+    pub(super) fn new_peer(&mut self, now: Now) -> Peer {
+        let own = &self.config;
+        let config = peer::Config {
+            ice: ice::Config {
+                lite: own.ice_lite,
+                external_addresses: own.external_addresses.clone(),
+                ..ice::Config::default()
+            },
+            ice_transports: IceTransports::Udp,
+            audio_codecs: own.audio_codecs.clone(),
+            video_codecs: own.video_codecs.clone(),
+            congestion: own.congestion(),
+            receive_simulcast: true,
+            ..peer::Config::new(own.certificate.clone(), own.dtls.clone())
+        };
+        Peer::new(now, config, self.random.fork())
+    }
+
+    fn take_event(&mut self, now: Now, id: PeerId, event: peer::Event) {
+        match event {
+            peer::Event::Rtp(rtp::Event::Packet(packet)) => self.pass_on(now, id, packet),
+            peer::Event::Rtp(rtp::Event::KeyFrameRequested { mid, .. }) => {
+                self.key_frame_requested(now, id, &mid);
+            }
+            peer::Event::NegotiationNeeded => {
+                if let Some(own) = self.participants.get_mut(&id) {
+                    own.negotiation.is_needed = true;
+                }
+                self.negotiate(now, id);
+            }
+            peer::Event::IceGatheringState(ice::GatheringState::Complete) => self.describe(id),
+            peer::Event::Negotiation(event) => self.tracks_changed(id, event),
+            peer::Event::TargetRate(_) => {
+                if let Some(own) = self.participants.get_mut(&id) {
+                    own.is_stale = true;
+                }
+            }
+            peer::Event::ConnectionState(peer::ConnectionState::Connected) => {
+                if let Some(own) = self.participants.get_mut(&id) {
+                    own.is_stale = true;
+                    own.shared_at = None;
+                }
+                self.share_out(now, id);
+            }
+            peer::Event::Failed(failure) => {
+                tracing::debug!(%failure, participant = self.name(id), "connection");
+                self.counters.count("forward.connection_failed");
+            }
+            peer::Event::ConnectionState(_)
+            | peer::Event::IceCandidate(_)
+            | peer::Event::IceCandidateError(_)
+            | peer::Event::IceConnectionState(_)
+            | peer::Event::IceGatheringState(_)
+            | peer::Event::SignalingState(_)
+            | peer::Event::Rtp(_) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        let all: Vec<PeerId> = self.participants.keys().copied().collect();
+        for id in all {
+            self.share_out(now, id);
+        }
+        self.tell_speakers(now);
+    }
+
+    fn tell_speakers(&mut self, now: Now) {
+        #[derive(Serialize)]
+        struct Speaker {
+            peer_id: String,
+            level: f64,
+        }
+        let mut news = Vec::new();
+        for room in self.rooms.values_mut() {
+            if let Some(present) = room.speakers.poll(now.monotonic) {
+                // In large rooms those are seen and heard who spoke last.
+                room.is_stale = true;
+                news.push((room.members.clone(), present));
+            }
+        }
+        for (members, present) in news {
+            let speakers: Vec<Speaker> = present
+                .into_iter()
+                .filter_map(|(id, level)| {
+                    let peer_id = self.participants.get(&id)?.id.clone();
+                    let level = (level * 100.0).round() / 100.0;
+                    Some(Speaker { peer_id, level })
+                })
+                .collect();
+            let data = serde_json::json!({ "speakers": speakers });
+            for member in members {
+                self.tell(member, "speakers", &data);
+            }
+        }
+    }
+
+    /// Says something to a participant.
+    pub(super) fn tell(&mut self, id: PeerId, event: &'static str, data: &impl Serialize) {
+        let Some(participant) = self.participants.get(&id).map(|own| own.id.clone()) else {
+            return;
+        };
+        if let Ok(data) = serde_json::value::to_raw_value(data) {
+            self.events.push_back(Event::Signal {
+                participant,
+                event,
+                data,
+            });
+        }
+    }
+
+    pub(super) fn name(&self, id: PeerId) -> &str {
+        self.participants.get(&id).map_or("", |own| own.id.as_str())
+    }
+
+    /// What the way to a participant is thought to carry.
+    pub(super) fn budget(&self, id: PeerId) -> Option<Bitrate> {
+        self.endpoint.get(id)?.available_outgoing_bitrate()
+    }
+
+    /// A connection is let go of, for another one that the participant has begun.
+    pub(super) fn renew(&mut self, now: Now, participant: &str) -> Option<PeerId> {
+        let id = *self.ids.get(participant)?;
+        let room = self.participants.get(&id)?.room.clone();
+        self.leave(now, participant);
+        self.join(now, &room, participant);
+        self.ids.get(participant).copied()
+    }
+}

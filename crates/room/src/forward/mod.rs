@@ -1,0 +1,109 @@
+//! Forwarding media in rooms, without I/O: what an SFU decides.
+//!
+//! 1. [`Forwarder::join`] opens a connection for a participant, which offers first: what it sends
+//!    becomes tracks, and each line on which it only receives becomes a slot for a track of another.
+//!    Where slots are missing, the server offers more.
+//! 2. A packet is decrypted once. For each viewer it gets new numbers, and is sent on that viewer's
+//!    connection, which has its own congestion control and answers requests for what was lost.
+//! 3. What each viewer can be sent is shared out over its slots ([`allocate`]): of a simulcast one
+//!    stream, of that the temporal layers that fit. A switch waits for a key frame, which is asked
+//!    for, and leaves no gap in numbers and times.
+//! 4. What is on which slot is told by the event `forward`; it changes without a negotiation.
+
+mod allocate;
+mod clock;
+mod forwarder;
+mod meter;
+mod negotiation;
+mod passing;
+mod renumber;
+mod sharing;
+mod slot;
+mod speakers;
+mod track;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use twocan_proto::congestion;
+use twocan_proto::dtls::{Certificate, Settings};
+use twocan_proto::negotiate::{self, Codec};
+use twocan_proto::wire::units::Bitrate;
+
+pub use forwarder::Forwarder;
+
+/// Settings of a [`Forwarder`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server's certificate, one for all connections.
+    pub certificate: Arc<Certificate>,
+    /// Of DTLS.
+    pub dtls: Settings,
+    /// Sound that is passed on, the preferred codec first. Default as of a peer.
+    pub audio_codecs: Arc<[Codec]>,
+    /// Pictures that are passed on, the preferred codec first. Default VP8 and H.264: every browser
+    /// makes and shows both.
+    pub video_codecs: Arc<[Codec]>,
+    /// What addresses of ours are to others ([`twocan_proto::ice::Config::external_addresses`]).
+    pub external_addresses: Vec<(IpAddr, IpAddr)>,
+    /// Whether the server is a lite agent (RFC 8445 §2.5): it sends no checks of its own. Default
+    /// yes; for a server that is itself behind a translator without a mapping for it, no.
+    pub ice_lite: bool,
+    /// Lines for sound on a viewer's connection. In a larger room those are heard who spoke last.
+    /// Default 16.
+    pub audio_slots: usize,
+    /// Lines for pictures on a viewer's connection; those of whom spoke last are seen. Default 25.
+    pub video_slots: usize,
+    /// What a viewer's way is taken to carry before anything is known of it. Default 1 Mbit/s.
+    pub start_bitrate: Bitrate,
+}
+
+impl Config {
+    /// The defaults, with a certificate and DTLS settings.
+    pub fn new(certificate: Arc<Certificate>, dtls: Settings) -> Self {
+        let codecs = negotiate::default_video_codecs();
+        let passed_on = |own: &&Codec| {
+            let name = own.name.to_ascii_lowercase();
+            matches!(name.as_str(), "vp8" | "h264")
+        };
+        Self {
+            certificate,
+            dtls,
+            audio_codecs: opus(&negotiate::default_audio_codecs()),
+            video_codecs: codecs.iter().filter(passed_on).cloned().collect(),
+            external_addresses: Vec::new(),
+            ice_lite: true,
+            audio_slots: 16,
+            video_slots: 25,
+            start_bitrate: Bitrate::kbps(1_000),
+        }
+    }
+
+    fn congestion(&self) -> congestion::Config {
+        congestion::Config {
+            start: self.start_bitrate,
+            ..congestion::Config::default()
+        }
+    }
+}
+
+/// Opus alone: what one side sends as G.711 another may not take.
+fn opus(codecs: &[Codec]) -> Arc<[Codec]> {
+    let is_opus = |own: &&Codec| own.name.eq_ignore_ascii_case("opus");
+    codecs.iter().filter(is_opus).cloned().collect()
+}
+
+/// What a [`Forwarder`] reports.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Something is to be said to a participant, in the name of the server.
+    Signal {
+        /// Its id.
+        participant: String,
+        /// `offer`, `answer`, `forward`, `speakers`, `layers`, `error`.
+        event: &'static str,
+        /// As the signaling protocol has it.
+        data: Box<RawValue>,
+    },
+}

@@ -1,0 +1,206 @@
+//! Packets on their way from one to many, and requests for key frames on their way back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use twocan_proto::endpoint::PeerId;
+use twocan_proto::negotiate::Kind;
+use twocan_proto::rtp::{IncomingPacket, OutgoingPacket};
+use twocan_proto::time::Now;
+use twocan_proto::wire::ids::Mid;
+use twocan_proto::wire::payload::{vp8, vp9};
+
+use super::forwarder::Forwarder;
+use super::slot::Outgoing;
+use super::track::{Format, Seen, TrackId};
+
+/// A key frame that began so shortly ago is still on its way to whoever asks for one.
+const KEY_FRAME_ON_ITS_WAY: Duration = Duration::from_millis(200);
+
+/// Longest dependency descriptor that is passed on, in bytes.
+const DESCRIPTOR_LEN_MAX: usize = 255;
+
+impl Forwarder {
+    /// A packet arrived from a participant.
+    pub(super) fn pass_on(&mut self, now: Now, from: PeerId, packet: IncomingPacket) {
+        let Some(own) = self.participants.get_mut(&from) else {
+            return;
+        };
+        let Some(id) = own.published.get(&packet.mid).copied() else {
+            return self.counters.count("forward.no_such_track");
+        };
+        let at = packet.received_at;
+        let captured = packet
+            .captured_at
+            .map(|own_time| own.clock.moment(at, own_time));
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if let (Kind::Audio, Some(level)) = (track.kind, packet.audio_level)
+            && let Some(room) = self.rooms.get_mut(&own.room)
+        {
+            room.speakers.note(at, from, level);
+        }
+        let before = track.stream_count();
+        let Some((stream, seen)) = track.take(now.monotonic, packet, captured) else {
+            return self.counters.count("forward.no_such_stream");
+        };
+        let inserted = track.stream_count() > before;
+        let viewers = std::mem::take(&mut track.viewers);
+        for (viewer, slot) in &viewers {
+            if inserted {
+                self.stream_inserted(*viewer, *slot, stream);
+            }
+            self.pass_to(now, id, (*viewer, *slot), stream, &seen);
+        }
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.viewers = viewers;
+        }
+    }
+
+    fn stream_inserted(&mut self, viewer: PeerId, slot: usize, at: usize) {
+        let Some(own) = self.participants.get_mut(&viewer) else {
+            return;
+        };
+        own.is_stale = true;
+        own.shared_at = None;
+        if let Some(slot) = own.slots.get_mut(slot)
+            && slot.kind == Kind::Video
+        {
+            slot.stream_inserted(at);
+        }
+    }
+
+    /// Passes a packet of a stream to one viewer.
+    pub(super) fn pass_to(
+        &mut self,
+        now: Now,
+        track: TrackId,
+        (viewer, slot): (PeerId, usize),
+        stream: usize,
+        seen: &Arc<Seen>,
+    ) {
+        let (Some(own), Some(track)) =
+            (self.participants.get_mut(&viewer), self.tracks.get(&track))
+        else {
+            return;
+        };
+        let Some(slot) = own.slots.get_mut(slot) else {
+            return;
+        };
+        let Some(codec) = track.codec(seen.packet.payload_type) else {
+            return;
+        };
+        if slot.target.is_none() {
+            return;
+        }
+        let Some(peer) = self.endpoint.get_mut(viewer) else {
+            return;
+        };
+        // What begins now is not to be lost.
+        let Some(media) = peer
+            .negotiated(slot.transceiver)
+            .filter(|_| peer.can_send_media())
+        else {
+            return;
+        };
+        let Some(payload_type) = slot.payload_type(media, codec) else {
+            return self.counters.count("forward.codec_not_taken");
+        };
+        let Some(outgoing) = slot.take(stream, seen, payload_type, codec.clock_rate) else {
+            return;
+        };
+        let packet = &seen.packet;
+        let payload = rewritten(seen, &outgoing, &mut self.scratch);
+        let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
+        let sent = peer.send_packet(
+            now,
+            slot.transceiver,
+            &OutgoingPacket {
+                rid: None,
+                payload_type: outgoing.payload_type,
+                sequence_number: Some(outgoing.sequence_number),
+                timestamp: outgoing.timestamp,
+                sampled_at: seen.captured_at,
+                marker: packet.marker,
+                payload,
+                audio_level: packet.audio_level,
+                dependency_descriptor: described(seen, &outgoing, &mut descriptor),
+            },
+        );
+        if sent.is_err() {
+            self.counters.count("forward.not_sent");
+        }
+    }
+
+    /// A viewer's decoder needs a key frame.
+    pub(super) fn key_frame_requested(&mut self, now: Now, viewer: PeerId, mid: &Mid) {
+        let Some(own) = self.participants.get(&viewer) else {
+            return;
+        };
+        let mut slots = own.slots.iter();
+        let Some(slot) = slots.find(|slot| slot.mid.as_ref() == Some(mid)) else {
+            return;
+        };
+        let Some((track, stream)) = slot
+            .track
+            .zip(slot.current.or(slot.target.map(|own| own.0)))
+        else {
+            return;
+        };
+        let began = self
+            .tracks
+            .get(&track)
+            .and_then(|own| own.streams.get(stream)?.key_at);
+        let since = began.map(|at| now.monotonic.saturating_duration_since(at));
+        if since.is_some_and(|since| since < KEY_FRAME_ON_ITS_WAY) {
+            return self.counters.count("forward.key_frame_on_its_way");
+        }
+        self.request_key_frame(track, stream);
+    }
+
+    /// Asks the publisher for a key frame of a stream. It is asked no more often than it can
+    /// answer, whatever viewers want ([`twocan_proto::rtp::Session::request_key_frame`]).
+    pub(super) fn request_key_frame(&mut self, track: TrackId, stream: usize) {
+        let Some(track) = self.tracks.get(&track) else {
+            return;
+        };
+        let Some(rid) = track.streams.get(stream).map(|own| own.rid.as_ref()) else {
+            return;
+        };
+        if let Some(peer) = self.endpoint.get_mut(track.owner) {
+            let rid = rid.map(|own| own.as_str());
+            peer.request_key_frame(track.transceiver, rid);
+        }
+    }
+}
+
+/// The payload with the counters that the viewer is to see.
+fn rewritten<'a>(seen: &'a Seen, outgoing: &Outgoing, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    let payload = &seen.packet.payload;
+    let set = match seen.format {
+        Format::Vp8 => vp8::set_counters,
+        Format::Vp9 => vp9::set_counters,
+        Format::Whole | Format::Av1 | Format::H264 | Format::H265 => return payload,
+    };
+    scratch.clear();
+    scratch.extend_from_slice(payload);
+    // What is malformed goes out as it came: the decoder has the last word.
+    let _ = set(scratch, &outgoing.counters);
+    scratch
+}
+
+/// The dependency descriptor with the number that the viewer is to see.
+fn described<'a>(
+    seen: &Seen,
+    outgoing: &Outgoing,
+    buffer: &'a mut [u8; DESCRIPTOR_LEN_MAX],
+) -> Option<&'a [u8]> {
+    let original = seen.packet.dependency_descriptor.as_deref()?;
+    let buffer = buffer.get_mut(..original.len())?;
+    buffer.copy_from_slice(original);
+    if let (Some(number), Some(field)) = (outgoing.frame_number, buffer.get_mut(1..3)) {
+        field.copy_from_slice(&number.to_be_bytes());
+    }
+    Some(buffer)
+}

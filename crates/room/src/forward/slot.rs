@@ -1,0 +1,353 @@
+//! What one viewer gets of one track: which stream of it, and under which numbers.
+
+use std::time::{Duration, Instant};
+
+use twocan_proto::negotiate::{Kind, TransceiverId};
+use twocan_proto::peer::NegotiatedMedia;
+use twocan_proto::wire::ids::{Mid, PayloadType};
+use twocan_proto::wire::payload::Counters;
+use twocan_proto::wire::sdp::fmtp_parameter;
+use twocan_proto::wire::seq::SeqNo16;
+
+use super::renumber::Renumber;
+use super::track::{Codec, Format, Seen, TrackId};
+
+/// A line of a viewer's connection, on which one track after another can be sent.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) transceiver: TransceiverId,
+    pub(super) kind: Kind,
+    /// Once negotiated.
+    pub(super) mid: Option<Mid>,
+    pub(super) track: Option<TrackId>,
+    /// Whether the viewer was told what is on it.
+    pub(super) is_told: bool,
+    /// What the viewer wants of the track at most: the height of the picture in pixels.
+    pub(super) height_max: Option<u32>,
+    /// Larger goes first where the rate does not suffice for all.
+    pub(super) priority: u8,
+    /// The payload type of the source, and ours for the same codec.
+    payload_type: Option<(PayloadType, Option<PayloadType>)>,
+    /// The stream that is sent, by its place in the track.
+    pub(super) current: Option<usize>,
+    /// The one that is wanted, and the highest temporal layer of it; `None` while it rests.
+    pub(super) target: Option<(usize, u8)>,
+    /// The highest temporal layer that is sent.
+    temporal: u8,
+    numbers: Renumber,
+    pictures: Renumber,
+    frames: Renumber,
+    /// The highest picture of the source, as a count that never wraps.
+    picture: Option<u64>,
+    frame: Option<u64>,
+    /// The picture that was left out last, and the frame.
+    omitted: Option<u64>,
+    omitted_frame: Option<u64>,
+    tl0_off: u8,
+    tl0_newest: u8,
+    timestamp_off: u32,
+    newest: Option<Newest>,
+}
+
+/// The newest frame that was sent.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    timestamp: u32,
+    at: Instant,
+}
+
+/// How a packet goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    pub(super) payload_type: PayloadType,
+    pub(super) sequence_number: SeqNo16,
+    pub(super) timestamp: u32,
+    /// To be written over those in the payload.
+    pub(super) counters: Counters,
+    /// To be written over that in the dependency descriptor.
+    pub(super) frame_number: Option<u16>,
+    /// Whether it begins another stream than the one before.
+    pub(super) switches: bool,
+}
+
+/// A switch advances time by no less, in seconds: two pictures never have the same timestamp.
+const STEP_MIN: Duration = Duration::from_millis(1);
+/// Nor by more: what pauses longer begins anew for the player.
+const STEP_MAX: Duration = Duration::from_secs(10);
+
+impl Slot {
+    pub(super) fn new(transceiver: TransceiverId, kind: Kind) -> Self {
+        Self {
+            transceiver,
+            kind,
+            mid: None,
+            track: None,
+            is_told: false,
+            height_max: None,
+            priority: 0,
+            payload_type: None,
+            current: None,
+            target: None,
+            temporal: 0,
+            numbers: Renumber::default(),
+            pictures: Renumber::default(),
+            frames: Renumber::default(),
+            picture: None,
+            frame: None,
+            omitted: None,
+            omitted_frame: None,
+            tl0_off: 0,
+            tl0_newest: 0,
+            timestamp_off: 0,
+            newest: None,
+        }
+    }
+
+    /// Puts another track on it, or none.
+    pub(super) fn assign(&mut self, track: Option<TrackId>) {
+        self.track = track;
+        self.is_told = false;
+        self.payload_type = None;
+        self.current = None;
+        self.height_max = None;
+        self.priority = 0;
+        self.target = match self.kind {
+            // Sound has one stream, and is never taken back.
+            Kind::Audio => track.map(|_| (0, 0)),
+            Kind::Video => None,
+        };
+    }
+
+    /// The codecs may have changed.
+    pub(super) fn renegotiated(&mut self, mid: Option<Mid>) {
+        if self.mid != mid {
+            self.mid = mid;
+            self.is_told = false;
+        }
+        self.payload_type = None;
+    }
+
+    /// Our payload type for a codec of the source; `None` where the viewer does not take it.
+    pub(super) fn payload_type(
+        &mut self,
+        media: &NegotiatedMedia,
+        codec: &Codec,
+    ) -> Option<PayloadType> {
+        match self.payload_type {
+            Some((source, own)) if source == codec.payload_type => own,
+            _ => {
+                let own = matching(media, codec);
+                self.payload_type = Some((codec.payload_type, own));
+                own
+            }
+        }
+    }
+
+    /// Whether a key frame is needed for what is wanted.
+    pub(super) fn wants_key_frame(&self) -> Option<usize> {
+        let (stream, _) = self.target?;
+        (self.kind == Kind::Video && self.current != Some(stream)).then_some(stream)
+    }
+
+    /// A stream of the track took this place; those from there on are one further.
+    pub(super) fn stream_inserted(&mut self, at: usize) {
+        let moved = |own: usize| if own >= at { own + 1 } else { own };
+        self.current = self.current.map(moved);
+        self.target = self.target.map(|(own, temporal)| (moved(own), temporal));
+    }
+
+    /// Takes a packet of a stream: how it goes out, unless it is left out.
+    pub(super) fn take(
+        &mut self,
+        stream: usize,
+        seen: &Seen,
+        payload_type: PayloadType,
+        clock_rate: u32,
+    ) -> Option<Outgoing> {
+        let (target, temporal) = match self.target {
+            Some(target) => target,
+            None => {
+                self.current = None;
+                return None;
+            }
+        };
+        let at = seen.captured_at.unwrap_or(seen.packet.received_at);
+        let mut switches = false;
+        if self.current != Some(stream) {
+            if stream != target || !seen.begins {
+                return None;
+            }
+            self.begin(stream, seen, at, clock_rate);
+            self.temporal = temporal;
+            switches = true;
+        }
+        let number = seen.packet.number;
+        // While a switch is waited for, the present stream goes on as it was.
+        if target == stream {
+            self.temporal = self.temporal.min(temporal);
+        }
+        let layer = seen.inspection.temporal_layer.unwrap_or(0);
+        if layer > self.temporal {
+            let rises = target == stream
+                && layer <= temporal
+                && seen.inspection.starts_frame
+                && seen.inspection.switching_point;
+            if !rises {
+                self.omit(seen);
+                return None;
+            }
+            self.temporal = layer;
+        }
+        let number = self.numbers.take(number)?;
+        let timestamp = seen.packet.timestamp.wrapping_sub(self.timestamp_off);
+        let newer = |newest: &Newest| (timestamp.wrapping_sub(newest.timestamp) as i32) > 0;
+        if self.newest.as_ref().is_none_or(newer) {
+            self.newest = Some(Newest { timestamp, at });
+        }
+        Some(Outgoing {
+            payload_type,
+            sequence_number: SeqNo16((number & 0xffff) as u16),
+            timestamp,
+            counters: self.counters(seen),
+            frame_number: self.frame_number(seen),
+            switches,
+        })
+    }
+
+    fn begin(&mut self, stream: usize, seen: &Seen, at: Instant, clock_rate: u32) {
+        self.current = Some(stream);
+        self.numbers.begin(seen.packet.number);
+        self.picture = seen
+            .inspection
+            .picture_id
+            .map(|id| 0x1_0000 + u64::from(id));
+        if let Some(picture) = self.picture {
+            self.pictures.begin(picture);
+        }
+        self.frame = seen.frame_number.map(|id| 0x1_0000 + u64::from(id));
+        if let Some(frame) = self.frame {
+            self.frames.begin(frame);
+        }
+        (self.omitted, self.omitted_frame) = (None, None);
+        if let Some(index) = seen.inspection.tl0_picture_index {
+            self.tl0_off = index.wrapping_sub(self.tl0_newest.wrapping_add(1));
+        }
+        let timestamp = match self.newest {
+            Some(newest) => {
+                let step = at.saturating_duration_since(newest.at);
+                let step = step.clamp(STEP_MIN, STEP_MAX).as_secs_f64();
+                let ticks = (step * f64::from(clock_rate)).ceil() as u32;
+                newest.timestamp.wrapping_add(ticks)
+            }
+            None => seen.packet.timestamp,
+        };
+        self.timestamp_off = seen.packet.timestamp.wrapping_sub(timestamp);
+    }
+
+    /// A packet is left out, and with the first of its frame the frame.
+    fn omit(&mut self, seen: &Seen) {
+        self.numbers.omit(seen.packet.number);
+        if let (Some(id), Some(newest)) = (seen.inspection.picture_id, self.picture) {
+            let picture = extend(id, newest, 15);
+            self.picture = Some(newest.max(picture));
+            if self.omitted.is_none_or(|own| own < picture) {
+                self.omitted = Some(picture);
+                self.pictures.omit(picture);
+            }
+        }
+        if let (Some(number), Some(newest)) = (seen.frame_number, self.frame) {
+            let frame = extend(number, newest, 16);
+            self.frame = Some(newest.max(frame));
+            if self.omitted_frame.is_none_or(|own| own < frame) {
+                self.omitted_frame = Some(frame);
+                self.frames.omit(frame);
+            }
+        }
+    }
+
+    fn counters(&mut self, seen: &Seen) -> Counters {
+        if !matches!(seen.format, Format::Vp8 | Format::Vp9) {
+            return Counters::default();
+        }
+        let picture = seen.inspection.picture_id.zip(self.picture);
+        let picture_id = picture.and_then(|(id, newest)| {
+            let picture = extend(id, newest, 15);
+            self.picture = Some(newest.max(picture));
+            self.pictures.take(picture)
+        });
+        let tl0_picture_index = seen.inspection.tl0_picture_index.map(|index| {
+            let index = index.wrapping_sub(self.tl0_off);
+            if (index.wrapping_sub(self.tl0_newest) as i8) > 0 {
+                self.tl0_newest = index;
+            }
+            index
+        });
+        Counters {
+            picture_id: picture_id.map(|id| (id & 0x7fff) as u16),
+            tl0_picture_index,
+            key_index: None,
+        }
+    }
+
+    fn frame_number(&mut self, seen: &Seen) -> Option<u16> {
+        let (number, newest) = seen.frame_number.zip(self.frame)?;
+        let frame = extend(number, newest, 16);
+        self.frame = Some(newest.max(frame));
+        let out = self.frames.take(frame)?;
+        Some((out & 0xffff) as u16)
+    }
+}
+
+/// The count next to `near` whose lower `bits` are `low`.
+fn extend(low: u16, near: u64, bits: u32) -> u64 {
+    let round = 1u64 << bits;
+    let base = near & !(round - 1);
+    let same = base | (u64::from(low) & (round - 1));
+    if same + round / 2 < near {
+        same + round
+    } else if same > near + round / 2 && same >= round {
+        same - round
+    } else {
+        same
+    }
+}
+
+/// The viewer's payload type for a codec of the source.
+fn matching(media: &NegotiatedMedia, codec: &Codec) -> Option<PayloadType> {
+    let mut codecs = media.codecs.iter();
+    let found = codecs.find(|own| {
+        own.name.eq_ignore_ascii_case(&codec.name)
+            && own.clock_rate == codec.clock_rate
+            && takes(&codec.name, &own.fmtp_remote, &codec.fmtp)
+    })?;
+    Some(found.payload_type_send)
+}
+
+/// Whether a decoder of these parameters takes what an encoder of those makes.
+fn takes(name: &str, decoder: &str, encoder: &str) -> bool {
+    let both = |key: &str, default: &'static str| {
+        let value = |fmtp: &str| {
+            fmtp_parameter(fmtp, key)
+                .unwrap_or(default)
+                .to_ascii_lowercase()
+        };
+        (value(decoder), value(encoder))
+    };
+    let same = |key: &str, default: &'static str| {
+        let (decoder, encoder) = both(key, default);
+        decoder == encoder
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "h264" => {
+            // RFC 6184 §8.1: the profile, and the constraints that make Baseline a part of others.
+            let (decoder, encoder) = both("profile-level-id", "42e01f");
+            let is_baseline = |own: &str| own.starts_with("42");
+            let profile = |own: &str| own.get(..2).map(str::to_owned);
+            let profiles = profile(&decoder) == profile(&encoder) || is_baseline(&encoder);
+            profiles && same("packetization-mode", "0")
+        }
+        "vp9" => same("profile-id", "0"),
+        "av1" => same("profile", "0"),
+        _ => true,
+    }
+}

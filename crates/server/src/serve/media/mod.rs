@@ -1,0 +1,152 @@
+//! Forwarding media of rooms: one thread for each shard, which has the sockets and the rooms that
+//! are its own. Decisions are `room::forward`'s.
+
+mod settings;
+mod shard;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use twocan_proto::crypto::Hash;
+use twocan_room::MediaEvent;
+
+pub(crate) use settings::MediaSettings;
+pub(super) use settings::{MediaPlan, plan};
+pub(super) use shard::Command;
+
+/// Commands on their way to a shard.
+const COMMANDS_MAX: usize = 4096;
+
+/// Commands that wait for a shard whose queue is full; what participants say beyond is dropped, and
+/// who came and went is not.
+const WAITING_MAX: usize = 4096;
+
+/// What a shard says to a participant.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) participant: String,
+    pub(super) event: &'static str,
+    pub(super) data: Box<RawValue>,
+}
+
+/// The ways to all shards.
+pub(super) struct Media {
+    shards: Vec<Shard>,
+    /// Where each participant is.
+    places: BTreeMap<String, usize>,
+}
+
+struct Shard {
+    to: mpsc::Sender<Command>,
+    waiting: VecDeque<Command>,
+    /// Where it is reached.
+    addresses: Vec<SocketAddr>,
+}
+
+impl Media {
+    /// Binds the sockets and starts the threads. What shards say comes through `told`.
+    ///
+    /// # Errors
+    /// The system's, where no socket can be bound or no thread started.
+    pub(super) fn start(plan: &MediaPlan, told: &mpsc::Sender<Told>) -> io::Result<Self> {
+        let mut shards = Vec::new();
+        for index in 0..plan.shards {
+            let (to, commands) = mpsc::channel(COMMANDS_MAX);
+            let addresses = shard::start(index, plan, commands, told.clone())?;
+            shards.push(Shard {
+                to,
+                waiting: VecDeque::new(),
+                addresses,
+            });
+        }
+        Ok(Self {
+            shards,
+            places: BTreeMap::new(),
+        })
+    }
+
+    /// The addresses of all shards.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.addresses.iter().copied())
+    }
+
+    /// Passes on what the hall says.
+    pub(super) fn pass(&mut self, event: MediaEvent) {
+        match event {
+            MediaEvent::Joined { room, participant } => {
+                let place = place(&room, self.shards.len());
+                self.places.insert(participant.clone(), place);
+                self.send(place, Command::Join { room, participant });
+            }
+            MediaEvent::Left { participant } => {
+                if let Some(place) = self.places.remove(&participant) {
+                    self.send(place, Command::Leave { participant });
+                }
+            }
+            MediaEvent::Signal {
+                participant,
+                event,
+                data,
+            } => {
+                if let Some(place) = self.places.get(&participant).copied() {
+                    let signal = Command::Signal {
+                        participant,
+                        event,
+                        data,
+                    };
+                    self.send(place, signal);
+                }
+            }
+        }
+    }
+
+    /// Sends what waits; answers whether something still does.
+    pub(super) fn flush(&mut self) -> bool {
+        let mut waits = false;
+        for shard in &mut self.shards {
+            while let Some(command) = shard.waiting.pop_front() {
+                match shard.to.try_send(command) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(command)) => {
+                        shard.waiting.push_front(command);
+                        waits = true;
+                        break;
+                    }
+                    Err(TrySendError::Closed(_)) => {
+                        tracing::error!("a media thread has ended");
+                        shard.waiting.clear();
+                    }
+                }
+            }
+        }
+        waits
+    }
+
+    fn send(&mut self, place: usize, command: Command) {
+        let Some(shard) = self.shards.get_mut(place) else {
+            return;
+        };
+        let is_said = matches!(command, Command::Signal { .. });
+        if is_said && shard.waiting.len() >= WAITING_MAX {
+            metrics::counter!("twocan_media_signals_dropped_total").increment(1);
+            return;
+        }
+        shard.waiting.push_back(command);
+    }
+}
+
+/// The shard of a room: the same for all who join it.
+fn place(room: &str, shards: usize) -> usize {
+    let digest = Hash::Sha256.digest(room.as_bytes());
+    let number = digest
+        .iter()
+        .take(4)
+        .fold(0, |all, byte| all << 8 | usize::from(*byte));
+    number % shards.max(1)
+}

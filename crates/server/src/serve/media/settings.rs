@@ -1,0 +1,176 @@
+//! Settings of media forwarding, checked.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use twocan_io::interfaces::{self, Filter};
+use twocan_room::Topology;
+
+use super::super::settings::{Settings, SettingsError};
+
+/// How media goes between participants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TopologyName {
+    /// Everybody to everybody: nothing of it passes the server.
+    Mesh,
+    /// Through the server, which sends each what its way carries.
+    Sfu,
+}
+
+/// How media is forwarded. In a file they are the table `[media]`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MediaSettings {
+    /// How media goes between the participants of a room. Default mesh.
+    #[arg(long, value_name = "SHAPE", env = "TWOCAN_TOPOLOGY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) topology: Option<TopologyName>,
+
+    /// Address on which media of rooms is forwarded. Default all of this machine's but loopback.
+    /// May be repeated.
+    #[arg(
+        long = "media-ip",
+        value_name = "IP",
+        env = "TWOCAN_MEDIA_IPS",
+        value_delimiter = ','
+    )]
+    #[serde(rename = "ips", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) media_ips: Vec<IpAddr>,
+
+    /// Public address of each --media-ip, in their order, behind a static address translator. May
+    /// be repeated.
+    #[arg(
+        long = "media-external-ip",
+        value_name = "IP",
+        env = "TWOCAN_MEDIA_EXTERNAL_IPS",
+        value_delimiter = ','
+    )]
+    #[serde(rename = "external_ips", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) media_external_ips: Vec<IpAddr>,
+
+    /// UDP ports of forwarded media: one for each thread and address. Default any.
+    #[arg(long, value_name = "LOW-HIGH", env = "TWOCAN_MEDIA_PORTS")]
+    #[serde(rename = "ports", skip_serializing_if = "Option::is_none")]
+    pub(crate) media_ports: Option<String>,
+
+    /// Threads that forward media, each with rooms of its own. Default one for each core.
+    #[arg(long, value_name = "N", env = "TWOCAN_MEDIA_THREADS")]
+    #[serde(rename = "threads", skip_serializing_if = "Option::is_none")]
+    pub(crate) media_threads: Option<usize>,
+
+    /// Participants of a room whose media is forwarded. Default 500.
+    #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_FORWARDED_ROOM")]
+    #[serde(rename = "peers_per_room", skip_serializing_if = "Option::is_none")]
+    pub(crate) peers_per_forwarded_room: Option<usize>,
+}
+
+/// What the media threads are to do.
+#[derive(Debug, Clone)]
+pub(crate) struct MediaPlan {
+    pub(crate) topology: Topology,
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) external: Vec<(IpAddr, IpAddr)>,
+    pub(super) ports: Option<RangeInclusive<u16>>,
+    pub(super) shards: usize,
+    pub(crate) peers_per_room: Option<usize>,
+}
+
+/// Threads at most: more than any machine has cores.
+const SHARDS_MAX: usize = 1024;
+
+/// Checks the settings.
+pub(crate) fn plan(settings: &Settings) -> Result<MediaPlan, SettingsError> {
+    let own = &settings.media;
+    let externals = own.media_external_ips.len();
+    if externals > 0 && externals != own.media_ips.len() {
+        return Err(SettingsError::MediaExternalIps {
+            externals,
+            ips: own.media_ips.len(),
+        });
+    }
+    let pairs = own.media_ips.iter().zip(&own.media_external_ips);
+    let external: Vec<_> = pairs.map(|(ip, external)| (*ip, *external)).collect();
+    if let Some((ip, external)) = external
+        .iter()
+        .find(|(ip, other)| ip.is_ipv4() != other.is_ipv4())
+    {
+        return Err(SettingsError::MediaFamilies {
+            ip: *ip,
+            external: *external,
+        });
+    }
+    let ports = match &own.media_ports {
+        None => None,
+        Some(text) => {
+            let ports = super::super::turn::ports(text);
+            Some(ports.ok_or_else(|| SettingsError::MediaPorts(text.clone()))?)
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(MediaPlan {
+        topology: match own.topology {
+            Some(TopologyName::Sfu) => Topology::Sfu,
+            Some(TopologyName::Mesh) | None => Topology::Mesh,
+        },
+        ips: own.media_ips.clone(),
+        external,
+        ports,
+        shards: own.media_threads.unwrap_or(cores).clamp(1, SHARDS_MAX),
+        peers_per_room: own.peers_per_forwarded_room,
+    })
+}
+
+impl MediaPlan {
+    /// The addresses to bind: those named, else those of this machine, loopback where it has no
+    /// others.
+    pub(super) fn addresses(&self) -> std::io::Result<Vec<IpAddr>> {
+        if !self.ips.is_empty() {
+            return Ok(self.ips.clone());
+        }
+        let own = interfaces::list(&Filter::default())?;
+        if !own.is_empty() {
+            return Ok(own);
+        }
+        interfaces::list(&Filter {
+            loopback: true,
+            names: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(media: MediaSettings) -> String {
+        let settings = Settings {
+            media,
+            ..Settings::default()
+        };
+        plan(&settings).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let one = MediaSettings {
+            media_external_ips: vec![ip("192.0.2.1")],
+            ..MediaSettings::default()
+        };
+        assert!(refused(one).contains("--media-external-ip"));
+        let families = MediaSettings {
+            media_ips: vec![ip("10.0.0.1")],
+            media_external_ips: vec![ip("2001:db8::1")],
+            ..MediaSettings::default()
+        };
+        assert!(refused(families).contains("2001:db8::1"));
+        let ports = MediaSettings {
+            media_ports: Some("9-1".into()),
+            ..MediaSettings::default()
+        };
+        assert!(refused(ports).contains("9-1"));
+    }
+}

@@ -1,0 +1,299 @@
+//! A shard: a thread with its sockets, its clock, and the machine that decides.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use twocan_io::clock;
+use twocan_io::udp::Socket;
+use twocan_proto::contract::{Batch, Datagram, Output, Path, Request, SocketId};
+use twocan_proto::counters::Counters;
+use twocan_proto::dtls::{self, Certificate};
+use twocan_proto::peer::{DATAGRAM_LEN_MAX, Interfaces};
+use twocan_proto::random::Random;
+use twocan_room::forward::{Config, Event, Forwarder};
+
+use super::{MediaPlan, Told};
+
+/// Batches sent before the sockets are looked at again.
+const BATCHES_PER_TURN: usize = 256;
+
+/// How often numbers are handed to the metrics.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+/// What is said while the hall has no room waits here, and the oldest goes first: a participant
+/// that misses it negotiates anew.
+const TOLD_MAX: usize = 4096;
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Join {
+        room: String,
+        participant: String,
+    },
+    Leave {
+        participant: String,
+    },
+    Signal {
+        participant: String,
+        event: String,
+        data: Box<RawValue>,
+    },
+}
+
+struct Shard {
+    index: usize,
+    forwarder: Forwarder,
+    sockets: Vec<(SocketId, Socket)>,
+    batch: Batch,
+    told: mpsc::Sender<Told>,
+    waiting: std::collections::VecDeque<Told>,
+    measure_at: Instant,
+    lost: u64,
+    sent: u64,
+    received: u64,
+}
+
+/// Binds the sockets and starts the thread; answers where it is reached.
+pub(super) fn start(
+    index: usize,
+    plan: &MediaPlan,
+    commands: mpsc::Receiver<Command>,
+    told: mpsc::Sender<Told>,
+) -> io::Result<Vec<SocketAddr>> {
+    let bind = |ip| match &plan.ports {
+        None => std::net::UdpSocket::bind(SocketAddr::new(ip, 0)),
+        Some(ports) => {
+            let mut tried = ports
+                .clone()
+                .map(|port| std::net::UdpSocket::bind((ip, port)));
+            let bound = tried.find(Result::is_ok);
+            bound.unwrap_or_else(|| Err(io::ErrorKind::AddrInUse.into()))
+        }
+    };
+    let mut sockets = Vec::new();
+    for ip in plan.addresses()? {
+        match bind(ip) {
+            Ok(socket) => {
+                socket.set_nonblocking(true)?;
+                sockets.push(socket);
+            }
+            Err(error) if plan.ips.is_empty() => {
+                tracing::debug!(%ip, %error, "no media on this address");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let addresses: Vec<SocketAddr> = sockets
+        .iter()
+        .map(std::net::UdpSocket::local_addr)
+        .collect::<Result<_, _>>()?;
+    if addresses.is_empty() {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
+    let certificate = Certificate::generate(clock::now().wallclock).map_err(io::Error::other)?;
+    let settings = dtls::Settings::new(DATAGRAM_LEN_MAX).map_err(io::Error::other)?;
+    let config = Config {
+        external_addresses: plan.external.clone(),
+        ..Config::new(Arc::new(certificate), settings)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let shard = Shard {
+        index,
+        forwarder: Forwarder::new(config, Random::new(clock::seed())),
+        sockets: Vec::new(),
+        batch: Batch::new(),
+        told,
+        waiting: std::collections::VecDeque::new(),
+        measure_at: Instant::now(),
+        lost: 0,
+        sent: 0,
+        received: 0,
+    };
+    std::thread::Builder::new()
+        .name(format!("media-{index}"))
+        .spawn(move || {
+            let ended = runtime.block_on(shard.run(sockets, commands));
+            if let Err(error) = ended {
+                tracing::error!(%error, index, "a media thread has ended");
+            }
+        })?;
+    Ok(addresses)
+}
+
+impl Shard {
+    async fn run(
+        mut self,
+        sockets: Vec<std::net::UdpSocket>,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> io::Result<()> {
+        let mut bound = sockets
+            .into_iter()
+            .map(Socket::from_std)
+            .collect::<io::Result<Vec<Socket>>>()?;
+        let added = bound.iter().map(|socket| socket.local().ip()).collect();
+        let interfaces = Interfaces {
+            added,
+            removed: Vec::new(),
+        };
+        self.forwarder.handle_interfaces(clock::now(), &interfaces);
+        loop {
+            let (deadline, more) = self.settle(&mut bound);
+            let wake = deadline.map_or(self.measure_at, |at| at.min(self.measure_at));
+            let wake = if more { Instant::now() } else { wake };
+            let (forwarder, sockets) = (&mut self.forwarder, &self.sockets);
+            let received = &mut self.received;
+            tokio::select! {
+                biased;
+                () = poll_fn(|context| {
+                    let mut any = false;
+                    for (id, socket) in sockets {
+                        let now = clock::now();
+                        let polled = socket.poll_receive_at(context, |local, remote, ecn, bytes| {
+                            *received += 1;
+                            let path = Path { socket: *id, local };
+                            forwarder.handle_datagram(now, Datagram { path, remote, ecn, bytes });
+                        });
+                        // An error is that of an earlier datagram; the socket goes on.
+                        any |= polled.is_ready();
+                    }
+                    if any { Poll::Ready(()) } else { Poll::Pending }
+                }) => {}
+                command = commands.recv() => match command {
+                    Some(command) => self.act(command),
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            let now = clock::now();
+            if deadline.is_some_and(|at| at <= now.monotonic) {
+                self.forwarder.handle_timeout(now);
+            }
+            if self.measure_at <= now.monotonic {
+                self.measure_at = now.monotonic + MEASURE_EVERY;
+                self.measure();
+            }
+        }
+    }
+
+    fn act(&mut self, command: Command) {
+        let now = clock::now();
+        match command {
+            Command::Join { room, participant } => self.forwarder.join(now, &room, &participant),
+            Command::Leave { participant } => self.forwarder.leave(now, &participant),
+            Command::Signal {
+                participant,
+                event,
+                data,
+            } => self
+                .forwarder
+                .handle_signal(now, &participant, &event, &data),
+        }
+    }
+
+    /// Does what the machine wants; answers when it wants to be woken, and whether there is more
+    /// to send.
+    fn settle(&mut self, bound: &mut Vec<Socket>) -> (Option<Instant>, bool) {
+        for _ in 0..BATCHES_PER_TURN {
+            self.batch.clear();
+            match self.forwarder.poll_output(clock::now(), &mut self.batch) {
+                Output::Transmit => self.send(),
+                Output::Event(Event::Signal {
+                    participant,
+                    event,
+                    data,
+                }) => self.tell(Told {
+                    participant,
+                    event,
+                    data,
+                }),
+                Output::Request(Request::Bind { socket, ip }) => {
+                    let index = bound.iter().position(|own| own.local().ip() == ip);
+                    match index.map(|index| bound.swap_remove(index)) {
+                        Some(own) => {
+                            let local = own.local();
+                            self.sockets.push((socket, own));
+                            self.forwarder.handle_bound(clock::now(), socket, local);
+                        }
+                        None => self.forwarder.handle_bind_failed(socket),
+                    }
+                }
+                Output::Request(Request::Close { socket }) => {
+                    self.sockets.retain(|(id, _)| *id != socket);
+                }
+                // It is told of no other wishes.
+                Output::Request(_) => {}
+                Output::Wait(deadline) => {
+                    self.flush();
+                    return (deadline.map(|deadline| deadline.at), false);
+                }
+            }
+        }
+        (None, true)
+    }
+
+    fn send(&mut self) {
+        let Some(destination) = self.batch.destination() else {
+            return;
+        };
+        let wanted = destination.path.socket;
+        if let Some((_, socket)) = self.sockets.iter().find(|(id, _)| *id == wanted) {
+            self.sent += self.batch.segments() as u64;
+            self.lost += socket.send(&self.batch) as u64;
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        if self.waiting.len() >= TOLD_MAX {
+            self.waiting.pop_front();
+            metrics::counter!("twocan_media_signals_dropped_total").increment(1);
+        }
+        self.waiting.push_back(told);
+    }
+
+    fn flush(&mut self) {
+        while let Some(told) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(told)) = self.told.try_send(told) {
+                self.waiting.push_front(told);
+                // The hall takes them soon; the next look is that of the measurements at the latest.
+                return;
+            }
+        }
+    }
+
+    fn measure(&self) {
+        let shard = self.index.to_string();
+        let gauge = |name: &'static str, value: usize| {
+            metrics::gauge!(name, "shard" => shard.clone()).set(value as f64);
+        };
+        gauge("twocan_media_rooms", self.forwarder.room_count());
+        gauge(
+            "twocan_media_participants",
+            self.forwarder.participant_count(),
+        );
+        gauge("twocan_media_tracks", self.forwarder.track_count());
+        let count = |name: &'static str, value: u64| {
+            metrics::counter!(name, "shard" => shard.clone()).absolute(value);
+        };
+        count("twocan_media_datagrams_sent_total", self.sent);
+        count("twocan_media_datagrams_received_total", self.received);
+        count("twocan_media_datagrams_not_sent_total", self.lost);
+        self.measure_dropped(&self.forwarder.counters());
+    }
+
+    fn measure_dropped(&self, counters: &Counters) {
+        for (reason, count) in counters.iter() {
+            let shard = self.index.to_string();
+            let dropped = metrics::counter!("twocan_media_dropped_total", "reason" => reason, "shard" => shard);
+            dropped.absolute(count);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use super::*;
+
+fn plan(settings: Settings) -> Plan {
+    settings.checked().unwrap()
+}
+
+#[test]
+fn binds_to_loopback_until_a_secret_is_set() {
+    assert!(plan(Settings::default()).http.ip().is_loopback());
+    let turn = plan(Settings::default()).turn.unwrap();
+    assert!(turn.listen.ip().is_loopback());
+    let secret = Some("s".to_owned());
+    let open = plan(Settings {
+        secret,
+        ..Settings::default()
+    });
+    assert_eq!(open.http, "0.0.0.0:8080".parse().unwrap());
+    assert_eq!(open.turn.unwrap().listen, "0.0.0.0:3478".parse().unwrap());
+}
+
+#[test]
+fn halves_and_contradictions_are_refused() {
+    let refused = |settings: Settings| settings.checked().err().map(|error| error.to_string());
+    let cert = Some(PathBuf::from("c"));
+    let half = Settings {
+        tls_cert: cert.clone(),
+        ..Settings::default()
+    };
+    assert!(refused(half).unwrap().contains("belong together"));
+    let twice = Settings {
+        tls_cert: cert,
+        tls_key: Some("k".into()),
+        tls_self_signed: Some(true),
+        ..Settings::default()
+    };
+    assert!(refused(twice).unwrap().contains("exclude"));
+    let turn = Settings {
+        turn_urls: vec!["turn:t".into()],
+        ..Settings::default()
+    };
+    assert!(refused(turn).unwrap().contains("--turn-secret"));
+    let secret = Settings {
+        secret: Some(String::new()),
+        ..Settings::default()
+    };
+    assert!(refused(secret).unwrap().contains("empty"));
+}
+
+#[test]
+fn flags_win_over_the_file_and_unknown_names_are_refused() {
+    let folder = std::env::temp_dir().join(format!("twocan-settings-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("twocan.toml");
+    std::fs::write(
+        &file,
+        "rooms = 7\npeers_per_room = 3\nhttp = \"127.0.0.1:1\"\n",
+    )
+    .unwrap();
+    let settings = Settings {
+        config: Some(file.clone()),
+        rooms: Some(9),
+        ..Settings::default()
+    };
+    let plan = settings.plan().unwrap();
+    assert_eq!(plan.hall.limits.rooms, 9);
+    assert_eq!(plan.hall.limits.peers_per_room, 3);
+    assert_eq!(plan.http.port(), 1);
+    std::fs::write(&file, "roms = 7\n").unwrap();
+    let error = Settings {
+        config: Some(file),
+        ..Settings::default()
+    }
+    .plan()
+    .err()
+    .unwrap();
+    let SettingsError::File(error) = error else {
+        panic!("{error}")
+    };
+    assert!(error.to_string().contains("roms"), "{error}");
+    std::fs::remove_dir_all(folder).unwrap();
+}

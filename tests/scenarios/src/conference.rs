@@ -1,0 +1,669 @@
+//! Several peers and a server that forwards between them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+use twocan_proto::contract::{Batch, Datagram, Output, SocketId, StreamEvent};
+use twocan_proto::negotiate::{Kind, SdpType, SignalingState, TransceiverId};
+use twocan_proto::peer::{
+    self, ConnectionState, Description, EncodingParameters, Interfaces, Peer, TransceiverInit,
+};
+use twocan_proto::random::Random;
+use twocan_proto::rtp::{self, Frame, OutgoingFrame};
+use twocan_proto::time::Now;
+use twocan_room::forward::{self, Forwarder};
+use twocan_sim::{HostId, LinkConfig, NatConfig, Node, SiteId, World, certificate, settings};
+use twocan_wire::sdp::Direction;
+use twocan_wire::units::Bitrate;
+
+/// Between two pictures.
+pub const PICTURE: Duration = Duration::from_micros(33_333);
+/// Between two packets of sound.
+const SOUND: Duration = Duration::from_millis(20);
+/// How long signaling takes.
+const SIGNALING: Duration = Duration::from_millis(20);
+/// The qualities of a picture, with what each is encoded at most.
+pub const QUALITIES: [(&str, u64); 3] = [("q", 150_000), ("h", 500_000), ("f", 1_700_000)];
+
+/// Who takes part.
+enum Member {
+    Peer(Box<Peer>),
+    Server(Box<Forwarder>),
+}
+
+/// What a member reports.
+enum Report {
+    Peer(peer::Event),
+    Server(forward::Event),
+}
+
+impl Node for Member {
+    type Event = Report;
+
+    fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr) {
+        match self {
+            Self::Peer(peer) => peer.handle_bound(now, socket, local),
+            Self::Server(server) => server.handle_bound(now, socket, local),
+        }
+    }
+
+    fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
+        match self {
+            Self::Peer(peer) => peer.handle_datagram(now, datagram),
+            Self::Server(server) => server.handle_datagram(now, datagram),
+        }
+    }
+
+    fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
+        if let Self::Peer(peer) = self {
+            peer.handle_stream(now, socket, event);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        match self {
+            Self::Peer(peer) => peer.handle_timeout(now),
+            Self::Server(server) => server.handle_timeout(now),
+        }
+    }
+
+    fn handle_resolved(&mut self, now: Now, name: &str, addresses: &[IpAddr]) {
+        if let Self::Peer(peer) = self {
+            peer.handle_resolved(now, name, addresses);
+        }
+    }
+
+    fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Report> {
+        match self {
+            Self::Peer(peer) => turn(peer.poll_output(now, batch), Report::Peer),
+            Self::Server(server) => turn(server.poll_output(now, batch), Report::Server),
+        }
+    }
+}
+
+fn turn<E>(output: Output<E>, report: impl FnOnce(E) -> Report) -> Output<Report> {
+    match output {
+        Output::Event(event) => Output::Event(report(event)),
+        Output::Transmit => Output::Transmit,
+        Output::Request(request) => Output::Request(request),
+        Output::Wait(deadline) => Output::Wait(deadline),
+    }
+}
+
+/// What somebody sends and gets.
+#[derive(Debug)]
+pub struct Attendee {
+    /// Its name in the room.
+    pub name: String,
+    host: HostId,
+    /// Its site.
+    pub site: SiteId,
+    sound: Option<TransceiverId>,
+    picture: Option<TransceiverId>,
+    /// Which qualities begin with a key frame next.
+    key_wanted: [bool; 3],
+    /// Frames, by the section on which they came.
+    pub frames: BTreeMap<String, Vec<(Duration, Frame)>>,
+    /// What the server said to be on a section: whose track.
+    pub forwards: BTreeMap<String, Option<String>>,
+    /// Who spoke, as the server said last.
+    pub speakers: Vec<String>,
+    /// What the server refused.
+    pub errors: Vec<String>,
+    /// How loud it is, in -dBov; silent at 127.
+    pub level: u8,
+    /// Requests for key frames that came.
+    pub key_requests: u32,
+    pictures: u32,
+    sounds: u32,
+    is_gone: bool,
+}
+
+/// A room on a server, and those in it.
+pub struct Conference {
+    world: World<Member>,
+    server: HostId,
+    /// Everybody who ever came.
+    pub attendees: Vec<Attendee>,
+    signals: VecDeque<(Duration, Option<usize>, String, String)>,
+    next_picture: Duration,
+    next_sound: Duration,
+    seed: u64,
+}
+
+impl Conference {
+    /// An empty room.
+    pub fn new(seed: u64, adjust: impl FnOnce(&mut forward::Config)) -> Self {
+        let mut world = World::new(seed);
+        let site = world.add_site(None, LinkConfig::default(), LinkConfig::default());
+        let mut config = forward::Config::new(certificate(0), settings(seed));
+        adjust(&mut config);
+        let mut secret = [7; 32];
+        secret[..8].copy_from_slice(&seed.to_le_bytes());
+        let server = Forwarder::new(config, Random::new(secret));
+        let server = world.add_host(site, Member::Server(Box::new(server)));
+        let interfaces = Interfaces {
+            added: world.ips(server).to_vec(),
+            removed: vec![],
+        };
+        world.with(server, |member, now| {
+            if let Member::Server(server) = member {
+                server.handle_interfaces(now, &interfaces);
+            }
+        });
+        Self {
+            world,
+            server,
+            attendees: Vec::new(),
+            signals: VecDeque::new(),
+            next_picture: Duration::ZERO,
+            next_sound: Duration::ZERO,
+            seed,
+        }
+    }
+
+    /// Somebody comes, who sends sound and pictures or only looks on.
+    pub fn join(&mut self, link: LinkConfig, nat: Option<NatConfig>, sends: bool) -> usize {
+        let index = self.attendees.len();
+        let site = self.world.add_site(nat, link, link);
+        let settings = settings(self.seed.wrapping_mul(64) + 1 + index as u64);
+        let config = peer::Config::new(certificate(index % 2), settings);
+        let mut secret = [index as u8; 32];
+        secret[8..16].copy_from_slice(&self.seed.to_le_bytes());
+        let peer = Peer::new(self.world.now(), config, Random::new(secret));
+        let host = self.world.add_host(site, Member::Peer(Box::new(peer)));
+        let name = format!("p{index}");
+        self.attendees.push(Attendee {
+            name: name.clone(),
+            host,
+            site,
+            sound: None,
+            picture: None,
+            key_wanted: [true; 3],
+            frames: BTreeMap::new(),
+            forwards: BTreeMap::new(),
+            speakers: Vec::new(),
+            errors: Vec::new(),
+            level: 127,
+            key_requests: 0,
+            pictures: 0,
+            sounds: 0,
+            is_gone: false,
+        });
+        self.server(|server, now| server.join(now, "room", &name));
+        let interfaces = Interfaces {
+            added: self.world.ips(host).to_vec(),
+            removed: vec![],
+        };
+        self.peer_mut(index, |peer, now| peer.handle_interfaces(now, &interfaces));
+        self.add_lines(index, sends);
+        self.offer(index);
+        index
+    }
+
+    fn add_lines(&mut self, index: usize, sends: bool) {
+        let encodings = QUALITIES.map(|(rid, rate)| EncodingParameters {
+            rid: Some(rid.to_owned()),
+            max_bitrate: Some(Bitrate::bps(rate)),
+            ..EncodingParameters::default()
+        });
+        let (sound, picture) = self.peer_mut(index, |peer, _| {
+            let mut own = (None, None);
+            if sends {
+                let stream = format!("sound-{index}");
+                let sound = peer.add_transceiver(Kind::Audio, Direction::SendOnly, &[&stream]);
+                let init = TransceiverInit {
+                    direction: Direction::SendOnly,
+                    streams: vec![format!("picture-{index}")],
+                    send_encodings: encodings.to_vec(),
+                };
+                own = (
+                    sound.ok(),
+                    peer.add_transceiver_with(Kind::Video, &init).ok(),
+                );
+            }
+            for kind in [Kind::Audio, Kind::Video] {
+                let _ = peer.add_transceiver(kind, Direction::RecvOnly, &[]);
+            }
+            own
+        });
+        self.attendees[index].sound = sound;
+        self.attendees[index].picture = picture;
+    }
+
+    /// Somebody leaves.
+    pub fn leave(&mut self, index: usize) {
+        let name = self.attendees[index].name.clone();
+        self.attendees[index].is_gone = true;
+        self.server(|server, now| server.leave(now, &name));
+        self.peer_mut(index, |peer, now| peer.close(now));
+    }
+
+    /// Somebody says something to the server.
+    pub fn say(&mut self, index: usize, event: &str, data: &serde_json::Value) {
+        let at = self.world.elapsed() + SIGNALING;
+        self.signals
+            .push_back((at, Some(index), event.to_owned(), data.to_string()));
+    }
+
+    fn offer(&mut self, index: usize) {
+        let offer = self.peer_mut(index, |peer, now| {
+            peer.set_local_description(now, None)
+                .unwrap_or_else(|error| unreachable!("offer: {error}"));
+            peer.local_description()
+        });
+        if let Some(offer) = offer {
+            self.say(index, "offer", &json!({"type": "offer", "sdp": offer.sdp}));
+        }
+    }
+
+    /// The link of somebody, to and from.
+    pub fn limit(&mut self, index: usize, change: impl Fn(&mut LinkConfig)) {
+        let site = self.world.site(self.attendees[index].site);
+        change(&mut site.uplink.config);
+        change(&mut site.downlink.config);
+    }
+
+    /// The server, to look at.
+    pub fn forwarder(&self) -> &Forwarder {
+        match self.world.node(self.server) {
+            Member::Server(server) => server,
+            Member::Peer(_) => unreachable!("the server is no peer"),
+        }
+    }
+
+    fn server<R>(&mut self, act: impl FnOnce(&mut Forwarder, Now) -> R) -> R {
+        self.world.with(self.server, |member, now| match member {
+            Member::Server(server) => act(server, now),
+            Member::Peer(_) => unreachable!("the server is no peer"),
+        })
+    }
+
+    /// Somebody's connection, to look at.
+    pub fn peer(&self, index: usize) -> &Peer {
+        match self.world.node(self.attendees[index].host) {
+            Member::Peer(peer) => peer,
+            Member::Server(_) => unreachable!("an attendee is no server"),
+        }
+    }
+
+    fn peer_mut<R>(&mut self, index: usize, act: impl FnOnce(&mut Peer, Now) -> R) -> R {
+        let host = self.attendees[index].host;
+        self.world.with(host, |member, now| match member {
+            Member::Peer(peer) => act(peer, now),
+            Member::Server(_) => unreachable!("an attendee is no server"),
+        })
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.world.elapsed()
+    }
+
+    /// A hash of all datagrams so far.
+    pub fn trace(&self) -> u64 {
+        self.world.trace()
+    }
+
+    /// Runs for a while, in which everybody sends what it can.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.world.elapsed() + time;
+        self.run_until(time, |_| false);
+        debug_assert!(self.world.elapsed() >= end);
+    }
+
+    /// Runs until `done`, for `limit` at most; answers whether `done` came.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.world.elapsed() + limit;
+        loop {
+            self.collect();
+            self.deliver();
+            self.collect();
+            if done(self) {
+                return true;
+            }
+            let now = self.world.elapsed();
+            if now >= end {
+                return false;
+            }
+            if now >= self.next_picture {
+                self.next_picture = now + PICTURE;
+                (0..self.attendees.len()).for_each(|index| self.send_pictures(index));
+            }
+            if now >= self.next_sound {
+                self.next_sound = now + SOUND;
+                (0..self.attendees.len()).for_each(|index| self.send_sound(index));
+            }
+            let signal = self.signals.iter().map(|(at, ..)| *at).min().unwrap_or(end);
+            let next = end.min(signal).min(self.next_picture).min(self.next_sound);
+            let wait = next.saturating_sub(now).max(Duration::from_micros(1));
+            let mut news = false;
+            self.world.run_until(wait, |world| {
+                news = world.has_events();
+                news
+            });
+        }
+    }
+
+    fn send_pictures(&mut self, index: usize) {
+        let Some(line) = self.attendees[index]
+            .picture
+            .filter(|_| !self.attendees[index].is_gone)
+        else {
+            return;
+        };
+        let number = self.attendees[index].pictures;
+        self.attendees[index].pictures += 1;
+        let mut key_wanted = self.attendees[index].key_wanted;
+        self.peer_mut(index, |peer, now| {
+            let targets = peer.encoding_targets(line).unwrap_or_default();
+            let Some(media) = peer.negotiated(line) else {
+                return;
+            };
+            let Some(payload_type) = media.codec("VP8").map(|own| own.payload_type_send) else {
+                return;
+            };
+            for (place, (rid, most)) in QUALITIES.into_iter().enumerate() {
+                let target = targets
+                    .get(place)
+                    .map_or(0, |own| own.bitrate.as_bps())
+                    .min(most);
+                if target == 0 {
+                    // What rests begins anew.
+                    key_wanted[place] = true;
+                    continue;
+                }
+                let is_key = key_wanted[place];
+                let len = (target as f64 / 30.0 / 8.0) as usize;
+                let len = if is_key { 4 * len } else { len }.max(20);
+                let data = picture(is_key, place, number, len);
+                let sent = peer.send_frame(
+                    now,
+                    line,
+                    &OutgoingFrame {
+                        rid: Some(rid),
+                        payload_type,
+                        timestamp: number.wrapping_mul(3000).wrapping_add(1_000 * place as u32),
+                        marker: false,
+                        data: &data,
+                        audio_level: None,
+                        layer: None,
+                        resolution: None,
+                    },
+                );
+                key_wanted[place] = is_key && sent.is_err();
+            }
+        });
+        self.attendees[index].key_wanted = key_wanted;
+    }
+
+    fn send_sound(&mut self, index: usize) {
+        let Some(line) = self.attendees[index]
+            .sound
+            .filter(|_| !self.attendees[index].is_gone)
+        else {
+            return;
+        };
+        let number = self.attendees[index].sounds;
+        self.attendees[index].sounds += 1;
+        let level = self.attendees[index].level;
+        self.peer_mut(index, |peer, now| {
+            let Some(media) = peer.negotiated(line) else {
+                return;
+            };
+            let Some(payload_type) = media.codec("opus").map(|own| own.payload_type_send) else {
+                return;
+            };
+            let data = [number as u8; 60];
+            let frame = OutgoingFrame {
+                rid: None,
+                payload_type,
+                timestamp: number.wrapping_mul(960),
+                marker: false,
+                data: &data,
+                audio_level: Some(twocan_wire::rtp::AudioLevel {
+                    voice: level < 127,
+                    level,
+                }),
+                layer: None,
+                resolution: None,
+            };
+            // Before it is connected there is nobody to hear it.
+            let _ = peer.send_frame(now, line, &frame);
+        });
+    }
+
+    fn collect(&mut self) {
+        let at = self.world.elapsed();
+        for (host, report) in self.world.take_events() {
+            match report {
+                Report::Server(forward::Event::Signal {
+                    participant,
+                    event,
+                    data,
+                }) => {
+                    let names = self.attendees.iter();
+                    let to = names
+                        .map(|own| &own.name)
+                        .position(|own| *own == participant);
+                    let Some(to) = to else { continue };
+                    self.heard(to, event, data.get());
+                }
+                Report::Peer(event) => {
+                    let hosts = self.attendees.iter();
+                    if let Some(index) = hosts.map(|own| own.host).position(|own| own == host) {
+                        self.take(at, index, event);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, at: Duration, index: usize, event: peer::Event) {
+        let own = &mut self.attendees[index];
+        match event {
+            peer::Event::Rtp(rtp::Event::Frame(frame)) => {
+                let frames = own.frames.entry(frame.mid.to_string()).or_default();
+                frames.push((at, frame));
+            }
+            peer::Event::Rtp(rtp::Event::KeyFrameRequested { rid, .. }) => {
+                own.key_requests += 1;
+                for (place, (name, _)) in QUALITIES.into_iter().enumerate() {
+                    own.key_wanted[place] |= rid.as_ref().is_none_or(|rid| rid.as_str() == name);
+                }
+            }
+            peer::Event::IceCandidate(candidate) => {
+                let data = json!({
+                    "candidate": candidate.candidate,
+                    "sdpMid": candidate.sdp_mid,
+                    "sdpMLineIndex": candidate.sdp_m_line_index,
+                    "usernameFragment": candidate.username_fragment,
+                });
+                self.say(index, "candidate", &data);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server says something: descriptions take their time, all else is taken at once.
+    fn heard(&mut self, index: usize, event: &str, data: &str) {
+        let parsed: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+        let text = |key: &str| parsed[key].as_str().map(str::to_owned);
+        let own = &mut self.attendees[index];
+        match event {
+            "forward" => {
+                own.forwards
+                    .insert(text("mid").unwrap_or_default(), text("peer_id"));
+            }
+            "speakers" => {
+                let all = parsed["speakers"].as_array();
+                let names = all
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|own| own["peer_id"].as_str());
+                own.speakers = names.map(str::to_owned).collect();
+            }
+            "error" => own.errors.push(data.to_owned()),
+            _ => {
+                let at = self.world.elapsed() + SIGNALING;
+                self.signals
+                    .push_back((at, None, format!("{index} {event}"), data.to_owned()));
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(index) = self
+            .signals
+            .iter()
+            .position(|(at, ..)| *at <= self.world.elapsed())
+        {
+            let Some((_, from, event, data)) = self.signals.remove(index) else {
+                return;
+            };
+            match from {
+                Some(from) => {
+                    let name = self.attendees[from].name.clone();
+                    let Ok(data) = RawValue::from_string(data) else {
+                        continue;
+                    };
+                    self.server(|server, now| server.handle_signal(now, &name, &event, &data));
+                }
+                None => {
+                    let Some((to, _)) = event.split_once(' ') else {
+                        continue;
+                    };
+                    self.described(to.parse().unwrap_or(0), &data);
+                }
+            }
+            self.collect();
+        }
+    }
+
+    /// A description of the server's: the polite side of perfect negotiation takes it.
+    fn described(&mut self, index: usize, data: &str) {
+        if self.attendees[index].is_gone {
+            return;
+        }
+        let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+        let sdp = data["sdp"].as_str().unwrap_or_default().to_owned();
+        let is_offer = data["type"] == "offer";
+        let answer = self.peer_mut(index, |peer, now| {
+            let kind = match is_offer {
+                true => SdpType::Offer,
+                false => SdpType::Answer,
+            };
+            // An answer to what was taken back is none.
+            if !is_offer && peer.signaling_state() != SignalingState::HaveLocalOffer {
+                return None;
+            }
+            peer.set_remote_description(now, &Description { kind, sdp })
+                .unwrap_or_else(|error| unreachable!("{kind:?}: {error}"));
+            if !is_offer {
+                return None;
+            }
+            peer.set_local_description(now, None)
+                .unwrap_or_else(|error| unreachable!("answer: {error}"));
+            peer.local_description()
+        });
+        if let Some(answer) = answer {
+            self.say(
+                index,
+                "answer",
+                &json!({"type": "answer", "sdp": answer.sdp}),
+            );
+        }
+    }
+
+    /// Whether all who are there are connected.
+    pub fn is_connected(&self) -> bool {
+        let present = self
+            .attendees
+            .iter()
+            .enumerate()
+            .filter(|(_, own)| !own.is_gone);
+        present
+            .into_iter()
+            .all(|(index, _)| self.peer(index).connection_state() == ConnectionState::Connected)
+    }
+
+    /// Pictures that somebody has from somebody.
+    pub fn pictures(&self, viewer: usize, from: usize) -> Vec<&(Duration, Frame)> {
+        self.of(viewer, from, |frame| frame.data.len() != 60)
+    }
+
+    /// The same of sound.
+    pub fn sounds(&self, viewer: usize, from: usize) -> Vec<&(Duration, Frame)> {
+        self.of(viewer, from, |frame| frame.data.len() == 60)
+    }
+
+    fn of(
+        &self,
+        viewer: usize,
+        from: usize,
+        is_meant: impl Fn(&Frame) -> bool,
+    ) -> Vec<&(Duration, Frame)> {
+        let own = &self.attendees[viewer];
+        let name = &self.attendees[from].name;
+        let sections = own
+            .forwards
+            .iter()
+            .filter(|(_, peer)| peer.as_ref() == Some(name));
+        let frames = sections
+            .filter_map(|(mid, _)| own.frames.get(mid))
+            .flatten();
+        frames.filter(|(_, frame)| is_meant(frame)).collect()
+    }
+
+    /// States and counters, for a message.
+    pub fn explain(&self) -> String {
+        let counters: Vec<String> = self
+            .forwarder()
+            .counters()
+            .iter()
+            .map(|(name, count)| format!("{name}={count}"))
+            .collect();
+        let mut text = format!("after {:?}: {}", self.elapsed(), counters.join(" "));
+        for (index, own) in self.attendees.iter().enumerate() {
+            let frames: Vec<String> = own
+                .frames
+                .iter()
+                .map(|(mid, frames)| format!("{mid}: {}", frames.len()))
+                .collect();
+            text.push_str(&format!(
+                "\n  {}: {:?}, frames {}, forwards {:?}, errors {:?}",
+                own.name,
+                self.peer(index).connection_state(),
+                frames.join(" "),
+                own.forwards,
+                own.errors,
+            ));
+        }
+        text
+    }
+}
+
+/// A picture of VP8 that says which it is: its quality and its number after the frame's header.
+fn picture(is_key: bool, quality: usize, number: u32, len: usize) -> Vec<u8> {
+    let mut data = vec![0; len];
+    data[0] = u8::from(!is_key);
+    if is_key {
+        let height = [180u16, 360, 720][quality.min(2)];
+        data[3..6].copy_from_slice(&[0x9d, 0x01, 0x2a]);
+        data[6..8].copy_from_slice(&(height * 16 / 9).to_le_bytes());
+        data[8..10].copy_from_slice(&height.to_le_bytes());
+    }
+    data[10] = quality as u8;
+    data[11..15].copy_from_slice(&number.to_be_bytes());
+    data
+}
+
+/// The quality and the number of a picture.
+pub fn marks(frame: &Frame) -> (usize, u32) {
+    let number = frame.data.get(11..15).and_then(|own| own.try_into().ok());
+    let quality = frame.data.get(10).copied().unwrap_or(0);
+    (usize::from(quality), number.map_or(0, u32::from_be_bytes))
+}

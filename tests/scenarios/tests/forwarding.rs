@@ -1,0 +1,390 @@
+//! Rooms whose media a server forwards: who gets what, in which quality, and without gaps.
+
+use std::time::Duration;
+
+use serde_json::json;
+use twocan_scenarios::conference::{Conference, marks};
+use twocan_sim::{LinkConfig, Loss, NatConfig};
+use twocan_wire::units::Bitrate;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// Rooms of several peers take seconds each.
+const SEEDS: u64 = 3;
+
+fn few_seeds() -> Vec<u64> {
+    match std::env::var_os("TWOCAN_SEED") {
+        Some(_) => twocan_scenarios::seeds(),
+        None => (1..=SEEDS).collect(),
+    }
+}
+
+fn link() -> LinkConfig {
+    LinkConfig {
+        delay: MS(10),
+        ..LinkConfig::default()
+    }
+}
+
+/// Whether every one of `all` has pictures and sound of every other one.
+fn all_see_all(room: &Conference, all: &[usize]) -> bool {
+    all.iter().all(|viewer| {
+        let others = all.iter().filter(|other| *other != viewer);
+        others.into_iter().all(|other| {
+            !room.pictures(*viewer, *other).is_empty() && !room.sounds(*viewer, *other).is_empty()
+        })
+    })
+}
+
+/// The quality of the newest picture.
+fn quality(room: &Conference, viewer: usize, from: usize) -> Option<usize> {
+    let pictures = room.pictures(viewer, from);
+    pictures.last().map(|(_, frame)| marks(frame).0)
+}
+
+/// Pictures come in order, and none is missing between them but where the quality changed.
+fn assert_without_gaps(seed: u64, room: &Conference, viewer: usize, from: usize) {
+    let pictures = room.pictures(viewer, from);
+    for pair in pictures.windows(2) {
+        let [(_, before), (at, after)] = pair else {
+            continue;
+        };
+        let (quality, number) = marks(before);
+        let (next_quality, next_number) = marks(after);
+        // Of two qualities the same picture may come twice: the second is the key frame.
+        let follows = next_number > number || (next_number == number && next_quality != quality);
+        assert!(
+            follows && after.lost_before == 0,
+            "seed {seed}: at {at:?} {number} of {quality}, then {next_number} of {next_quality}, \
+             lost {}\n{}",
+            after.lost_before,
+            room.explain()
+        );
+        let step = after.timestamp.wrapping_sub(before.timestamp);
+        assert!(
+            (1..=90_000).contains(&step),
+            "seed {seed}: at {at:?} the timestamp goes on by {step}"
+        );
+    }
+}
+
+#[test]
+fn everybody_sees_and_hears_everybody() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        let all: Vec<usize> = (0..4).map(|_| room.join(link(), None, true)).collect();
+        let seen = room.run_until(S(3), |room| all_see_all(room, &[0, 1, 2, 3]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        room.run_for(S(12));
+        for viewer in &all {
+            for from in all.iter().filter(|from| *from != viewer) {
+                assert_without_gaps(seed, &room, *viewer, *from);
+                assert_eq!(
+                    quality(&room, *viewer, *from),
+                    Some(2),
+                    "seed {seed}: {viewer} of {from} {}",
+                    room.explain()
+                );
+            }
+            let errors = &room.attendees[*viewer].errors;
+            assert!(errors.is_empty(), "seed {seed}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn a_narrow_way_gets_less_and_others_do_not() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        room.limit(2, |link| {
+            link.rate = Some(Bitrate::kbps(700));
+            link.queue_len = 26_000;
+        });
+        room.run_for(S(20));
+        for (viewer, from) in [(0, 1), (1, 0), (2, 0), (2, 1)] {
+            assert_without_gaps(seed, &room, viewer, from);
+        }
+        assert_eq!(
+            quality(&room, 0, 1),
+            Some(2),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        assert_eq!(
+            quality(&room, 1, 0),
+            Some(2),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        let low = [quality(&room, 2, 0), quality(&room, 2, 1)];
+        assert!(low.iter().all(|own| *own < Some(2)), "seed {seed}: {low:?}");
+        // In the last 5 s both pictures go on, and no sound is missing.
+        let end = room.elapsed();
+        for from in [0, 1] {
+            let pictures = room.pictures(2, from);
+            let late = pictures.iter().filter(|(at, _)| *at + S(5) > end).count();
+            assert!(
+                late >= 100,
+                "seed {seed}: {late} pictures of {from} {}",
+                room.explain()
+            );
+            let sounds = room.sounds(2, from);
+            let heard = sounds.iter().filter(|(at, _)| *at + S(5) > end).count();
+            assert!(heard >= 240, "seed {seed}: {heard} sounds of {from}");
+        }
+        // The way opens: the pictures get better.
+        room.limit(2, |link| link.rate = None);
+        let better = room.run_until(S(30), |room| {
+            quality(room, 2, 0) == Some(2) && quality(room, 2, 1) == Some(2)
+        });
+        assert!(better, "seed {seed}: {}", room.explain());
+        assert_without_gaps(seed, &room, 2, 0);
+        assert_without_gaps(seed, &room, 2, 1);
+    }
+}
+
+#[test]
+fn who_comes_late_sees_at_once() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.join(link(), None, true);
+        room.join(link(), None, true);
+        room.run_for(S(5));
+        let late = room.join(link(), None, false);
+        let began = room.elapsed();
+        let seen = room.run_until(S(3), |room| {
+            !room.pictures(late, 0).is_empty() && !room.pictures(late, 1).is_empty()
+        });
+        assert!(seen, "seed {seed}: {}", room.explain());
+        let took = room.elapsed() - began;
+        assert!(took < MS(400), "seed {seed}: {took:?} {}", room.explain());
+        let (_, first) = room.pictures(late, 0)[0];
+        assert!(first.key_frame, "seed {seed}");
+        // Those who were there go on without a gap.
+        room.run_for(S(2));
+        assert_without_gaps(seed, &room, 0, 1);
+        assert_without_gaps(seed, &room, late, 0);
+    }
+}
+
+#[test]
+fn lines_are_used_again_when_somebody_leaves() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.join(link(), None, true);
+        room.join(link(), None, true);
+        assert!(room.run_until(S(3), |room| all_see_all(room, &[0, 1])));
+        room.leave(1);
+        room.run_for(S(1));
+        let lines = room.peer(0).transceivers().len();
+        let nobody = room.attendees[0].forwards.values().all(Option::is_none);
+        assert!(nobody, "seed {seed}: {}", room.explain());
+        assert_eq!(room.forwarder().track_count(), 2);
+        room.join(link(), None, true);
+        let seen = room.run_until(S(3), |room| all_see_all(room, &[0, 2]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        assert_eq!(room.peer(0).transceivers().len(), lines, "seed {seed}");
+        room.leave(0);
+        room.leave(2);
+        room.run_for(S(3));
+        assert_eq!(room.forwarder().participant_count(), 0);
+        assert_eq!(room.forwarder().room_count(), 0);
+        assert_eq!(room.forwarder().track_count(), 0);
+    }
+}
+
+#[test]
+fn losses_are_repaired_on_each_way() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            let lossy = LinkConfig {
+                loss: Loss::Independent { per_mille: 30 },
+                ..link()
+            };
+            room.join(lossy, None, true);
+        }
+        let seen = room.run_until(S(6), |room| all_see_all(room, &[0, 1, 2]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        room.run_for(S(10));
+        let end = room.elapsed();
+        for (viewer, from) in [(0, 1), (1, 2), (2, 0)] {
+            let pictures = room.pictures(viewer, from);
+            let late = pictures.iter().filter(|(at, _)| *at + S(5) > end).count();
+            assert!(late >= 140, "seed {seed}: {late} of 150 {}", room.explain());
+        }
+        // Few key frames: a loss does not cost one.
+        let requests: u32 = room.attendees.iter().map(|own| own.key_requests).sum();
+        assert!(
+            requests < 60,
+            "seed {seed}: {requests} key frames asked for"
+        );
+    }
+}
+
+#[test]
+fn who_speaks_is_told_loudest_first() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        room.attendees[1].level = 30;
+        room.attendees[2].level = 20;
+        room.run_for(S(3));
+        for attendee in &room.attendees {
+            assert_eq!(attendee.speakers, ["p2", "p1"], "seed {seed}");
+        }
+        room.attendees[2].level = 127;
+        room.run_for(S(2));
+        assert_eq!(room.attendees[0].speakers, ["p1"], "seed {seed}");
+    }
+}
+
+#[test]
+fn large_rooms_have_the_lines_of_those_who_spoke_last() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |config| {
+            config.audio_slots = 2;
+            config.video_slots = 2;
+        });
+        for _ in 0..5 {
+            room.join(link(), None, true);
+        }
+        room.attendees[3].level = 20;
+        room.run_for(S(2));
+        room.attendees[3].level = 127;
+        room.attendees[4].level = 20;
+        room.run_for(S(2));
+        let shown: Vec<_> = room.attendees[0].forwards.values().flatten().collect();
+        let has = |name: &str| shown.iter().filter(|own| own.as_str() == name).count();
+        assert_eq!(
+            (has("p3"), has("p4")),
+            (2, 2),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        // Somebody else speaks: whoever was silent the longest gives way, without a negotiation.
+        let lines = room.peer(0).transceivers().len();
+        room.attendees[4].level = 127;
+        room.attendees[1].level = 20;
+        room.run_for(S(3));
+        let shown: Vec<_> = room.attendees[0].forwards.values().flatten().collect();
+        let has = |name: &str| shown.iter().filter(|own| own.as_str() == name).count();
+        assert_eq!(
+            (has("p1"), has("p4")),
+            (2, 2),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        assert_eq!(room.peer(0).transceivers().len(), lines, "seed {seed}");
+        assert!(
+            !room.pictures(0, 1).is_empty(),
+            "seed {seed}: {}",
+            room.explain()
+        );
+    }
+}
+
+#[test]
+fn a_viewer_gets_what_it_asks_for() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        room.run_for(S(5));
+        let wishes = json!({"tracks": [
+            {"stream": "picture-1", "max_height": 300},
+            {"stream": "picture-2", "max_height": 0},
+        ]});
+        room.say(0, "subscribe", &wishes);
+        room.run_for(S(3));
+        assert_eq!(
+            quality(&room, 0, 1),
+            Some(1),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        let before = room.pictures(0, 2).len();
+        room.run_for(S(2));
+        assert_eq!(
+            room.pictures(0, 2).len(),
+            before,
+            "seed {seed}: nobody looks"
+        );
+        // Wanted again, it begins with a key frame.
+        room.say(0, "subscribe", &json!({"tracks": []}));
+        room.run_for(S(3));
+        let pictures = room.pictures(0, 2);
+        assert!(pictures.len() > before, "seed {seed}: {}", room.explain());
+        assert!(pictures[before].1.key_frame, "seed {seed}");
+        assert_without_gaps(seed, &room, 0, 1);
+    }
+}
+
+#[test]
+fn viewers_behind_translators_reach_the_server() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        let symmetric = NatConfig::SYMMETRIC;
+        for _ in 0..3 {
+            room.join(link(), Some(symmetric), true);
+        }
+        let seen = room.run_until(S(3), |room| all_see_all(room, &[0, 1, 2]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        assert!(room.is_connected());
+    }
+}
+
+#[test]
+fn nonsense_is_refused_and_harms_nobody() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.join(link(), None, true);
+        room.join(link(), None, true);
+        assert!(room.run_until(S(3), |room| all_see_all(room, &[0, 1])));
+        for (event, data) in [
+            ("offer", json!({"type": "offer", "sdp": "nonsense"})),
+            ("offer", json!({"type": "rollback", "sdp": ""})),
+            ("offer", json!(7)),
+            ("answer", json!({"type": "answer", "sdp": "v=0\r\n"})),
+            ("candidate", json!({"candidate": "nonsense", "sdpMid": "0"})),
+            ("subscribe", json!({"tracks": [{}]})),
+            ("dance", json!({})),
+        ] {
+            room.say(0, event, &data);
+        }
+        room.run_for(S(1));
+        assert!(
+            room.attendees[0].errors.len() >= 5,
+            "seed {seed}: {}",
+            room.explain()
+        );
+        let before = (room.pictures(0, 1).len(), room.pictures(1, 0).len());
+        room.run_for(S(1));
+        let after = (room.pictures(0, 1).len(), room.pictures(1, 0).len());
+        assert!(
+            after.0 >= before.0 + 25 && after.1 >= before.1 + 25,
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn a_run_repeats_byte_for_byte() {
+    let run = |seed| {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        room.run_for(S(3));
+        room.trace()
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
+}
