@@ -87,6 +87,22 @@ globalThis.decodedFrames = () => inbound("video", "framesDecoded");
 globalThis.audioPackets = () => inbound("audio", "packetsReceived");
 `;
 
+/** The same where all participants share one connection: by what arrives of each. */
+export const PROBE_EACH = `
+globalThis.inbound = async (kind, field) => {
+  const counts = [];
+  for (const peer of document.querySelector("call-view").room.peers.values()) {
+    const receiver = peer.media(kind === "video" ? "camera" : "microphone")?.receiver;
+    const all = receiver ? [...(await receiver.getStats()).values()] : [];
+    counts.push(all.find(({ type }) => type === "inbound-rtp")?.[field] ?? 0);
+  }
+  return counts;
+};
+globalThis.decodedFrames = () => inbound("video", "framesDecoded");
+globalThis.audioPackets = () => inbound("audio", "packetsReceived");
+globalThis.pictureSizes = () => inbound("video", "frameHeight");
+`;
+
 /** Small pictures: two cores carry no more of them among three and more. */
 export const SMALL = `
   const getUserMedia = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);

@@ -9,12 +9,15 @@ const FIXTURE = `${JSON.stringify(process.execPath)} ${JSON.stringify(fileURLToP
 const ADDRESS = /\b(?:https?:\/\/)?(127\.0\.0\.1|localhost|\[::1\]):(\d{2,5})\b/;
 const START_WITHIN_MS = 30_000;
 
-/** @returns {Promise<{url: string, isFixture: boolean, close: () => void}>} */
-export async function startServer() {
+/**
+ * @param {string} [words] further flags, for a server of our own
+ * @returns {Promise<{url: string, isFixture: boolean, close: () => void}>}
+ */
+export async function startServer(words = "") {
   const running = process.env.TWOCAN_URL;
   if (running) return { url: running.replace(/\/+$/, ""), isFixture: false, close() {} };
   const command = process.env.TWOCAN_SERVER ?? FIXTURE;
-  const child = spawn("/bin/sh", ["-c", `exec ${command}`], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn("/bin/sh", ["-c", `exec ${command} ${words}`], { stdio: ["ignore", "pipe", "pipe"] });
   const said = [];
   const url = await new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no address from: ${command}\n${said.join("\n")}`)), START_WITHIN_MS);

@@ -137,9 +137,11 @@ export class Stage extends HTMLElement {
       entry?.tile.put(place);
       if (!entry?.peer) continue;
       const isScreen = entry.role === "screen";
+      /** @type {import("../sdk/messages.js").Source} */
+      const source = isScreen ? "screen" : "camera";
       wishes.push({
         peer: entry.peer,
-        source: /** @type {const} */ (isScreen ? "screen" : "camera"),
+        source,
         height: place.height * devicePixelRatio,
         priority: isScreen ? 1 : 0,
       });

@@ -2,8 +2,8 @@ import { ChatChannel } from "./chat-channel.js";
 import { withRoleKept } from "./dtls-role.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
-import { qualities } from "./qualities.js";
 import { fingerprints, isOtherConnection, withListedFormats } from "./sdp-session.js";
+import { isBase, kindOf, qualities } from "./sources.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
@@ -20,7 +20,7 @@ import { fingerprints, isOtherConnection, withListedFormats } from "./sdp-sessio
  * @typedef {{track: MediaStreamTrack, stream: string, receiver: RTCRtpReceiver, transceiver: RTCRtpTransceiver}} Incoming
  */
 
-/** What arrives of one source. @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver, mid: string | null, muted: boolean}} Received */
+/** @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver, mid: string | null, muted: boolean}} Received */
 
 /**
  * One who joins waits this long for the offer of those who were there, then makes its own. Negotiation is perfect, so
@@ -221,7 +221,8 @@ export class Peer extends Emitter {
    * @returns {Received | null}
    */
   incoming(publication) {
-    const found = this.#live().find((one) => this.#streamOf(one) === bare(publication.stream));
+    const live = this.#live().filter(({ track }) => track.kind === publication.kind);
+    const found = live.find((one) => this.#streamOf(one) === bare(publication.stream));
     return found ? received(found, publication.muted) : null;
   }
 
@@ -575,16 +576,6 @@ export class Peer extends Emitter {
  */
 function received({ track, receiver, transceiver }, muted) {
   return { track, receiver, mid: transceiver.mid, muted: muted || track.muted };
-}
-
-/** Lines that every connection has from the start, so that switching a camera on needs no negotiation. @param {Source} source */
-function isBase(source) {
-  return source === "microphone" || source === "camera";
-}
-
-/** @param {Source} source */
-function kindOf(source) {
-  return source === "microphone" || source === "screen-audio" ? "audio" : "video";
 }
 
 /** Firefox has written stream ids in braces. @param {string} stream */

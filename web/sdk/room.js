@@ -305,7 +305,7 @@ export class Room extends Emitter {
     if (known) return known;
     const peer = this.link ? new ForwardedPeer(info, this.link) : this.#connect(info, offers);
     this.peers.set(info.id, peer);
-    peer.on("change", () => this.emit("peer-change", peer));
+    peer.addEventListener("change", () => this.emit("peer-change", peer));
     if (peer instanceof Peer) {
       peer.on("message", (text) => this.#heard(peer, text));
       peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
