@@ -26,8 +26,11 @@ use crate::limits::{Limits, ROOM_NAME_LEN_MAX};
 use crate::rate::Rate;
 use crate::session::{Frame, Session};
 
+mod guest;
 mod membership;
 mod relay;
+
+pub use guest::{GuestLine, GuestRefusal};
 
 use membership::Introduction;
 
@@ -484,7 +487,7 @@ impl Hall {
     }
 
     pub(super) fn send(&mut self, peer: &str, frame: &Frame<'_>) {
-        let Some(session) = self.peers.get_mut(peer) else {
+        let Some(session) = self.peers.get_mut(peer).filter(|own| !own.is_guest) else {
             return;
         };
         let text = session.write(&self.config.limits, frame);

@@ -15,8 +15,8 @@ mod session;
 mod tests;
 
 pub use hall::{
-    CloseCode, Config, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal, SERVER_ID,
-    Topology,
+    CloseCode, Config, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent, Protocol,
+    Refusal, SERVER_ID, Topology,
 };
 pub use ice_servers::{IceServer, IceServers, OwnUrls};
 pub use limits::Limits;

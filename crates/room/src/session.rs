@@ -23,6 +23,8 @@ pub(crate) struct Session {
     /// The highest `seq` of the client's that was acted on.
     pub(crate) received: u64,
     pub(crate) connection: Option<ConnectionId>,
+    /// Whether it came by HTTP, and has no connection.
+    pub(crate) is_guest: bool,
     /// When it leaves, unless it comes back.
     pub(crate) leaves_at: Option<Instant>,
     sent: u64,
@@ -48,6 +50,27 @@ impl Session {
             resume_token,
             received: 0,
             connection: Some(connection),
+            is_guest: false,
+            leaves_at: None,
+            sent: 0,
+            replay: VecDeque::new(),
+            replay_len: 0,
+        }
+    }
+
+    /// Somebody without a connection, whom nothing can be told.
+    pub(crate) fn guest(id: String, room: String) -> Self {
+        Self {
+            id,
+            room,
+            protocol: Protocol::V1,
+            name: String::new(),
+            metadata: None,
+            tracks: Vec::new(),
+            resume_token: String::new(),
+            received: 0,
+            connection: None,
+            is_guest: true,
             leaves_at: None,
             sent: 0,
             replay: VecDeque::new(),

@@ -452,6 +452,7 @@ impl Conference {
                     let Some(to) = to else { continue };
                     self.heard(to, event, data.get());
                 }
+                Report::Server(forward::Event::Ended { .. }) => {}
                 Report::Peer(event) => {
                     let hosts = self.attendees.iter();
                     if let Some(index) = hosts.map(|own| own.host).position(|own| own == host) {

@@ -289,6 +289,9 @@ impl Forwarder {
                 tracing::debug!(%failure, participant = self.name(id), "connection");
                 self.counters.count("forward.connection_failed");
             }
+            peer::Event::ConnectionState(
+                peer::ConnectionState::Failed | peer::ConnectionState::Closed,
+            ) => self.end_single(now, id),
             peer::Event::ConnectionState(_)
             | peer::Event::IceCandidate(_)
             | peer::Event::IceCandidateError(_)
@@ -297,6 +300,23 @@ impl Forwarder {
             | peer::Event::SignalingState(_)
             | peer::Event::Rtp(_) => {}
         }
+    }
+
+    /// Who cannot negotiate anew leaves with its connection.
+    fn end_single(&mut self, now: Now, id: PeerId) {
+        let own = self
+            .participants
+            .get(&id)
+            .filter(|own| own.negotiation.is_single);
+        if let Some(participant) = own.map(|own| own.id.clone()) {
+            self.leave(now, &participant);
+            self.events.push_back(Event::Ended { participant });
+        }
+    }
+
+    pub(super) fn participant_mut(&mut self, participant: &str) -> Option<&mut Participant> {
+        let id = self.ids.get(participant)?;
+        self.participants.get_mut(id)
     }
 
     fn tick(&mut self, now: Now) {

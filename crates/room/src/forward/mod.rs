@@ -12,6 +12,7 @@
 
 mod allocate;
 mod clock;
+mod exchange;
 mod forwarder;
 mod meter;
 mod negotiation;
@@ -31,6 +32,7 @@ use twocan_proto::dtls::{Certificate, Settings};
 use twocan_proto::negotiate::{self, Codec};
 use twocan_proto::wire::units::Bitrate;
 
+pub use exchange::Fragment;
 pub use forwarder::Forwarder;
 
 /// Settings of a [`Forwarder`].
@@ -105,5 +107,10 @@ pub enum Event {
         event: &'static str,
         /// As the signaling protocol has it.
         data: Box<RawValue>,
+    },
+    /// The connection of somebody who cannot be told anything is over, and it has left.
+    Ended {
+        /// Its id.
+        participant: String,
     },
 }

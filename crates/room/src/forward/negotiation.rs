@@ -25,6 +25,8 @@ pub(super) struct Negotiation {
     pub(super) is_needed: bool,
     /// A first offer came: before, we make none.
     pub(super) has_begun: bool,
+    /// It makes one offer, and is offered nothing.
+    pub(super) is_single: bool,
     /// Our description waits for its candidates.
     waits: Option<SdpType>,
     /// Certificates of the connection, to tell when another one is begun.
@@ -249,6 +251,11 @@ impl Forwarder {
             return;
         };
         peer.set_delivery(transceiver, Delivery::Packets);
+        let stream_id = match own.negotiation.is_single {
+            // As the hall names it.
+            true => Some(format!("{}-{mid}", own.id)),
+            false => stream_id,
+        };
         if let Some(known) = own
             .published
             .get(&mid)
@@ -306,7 +313,8 @@ impl Forwarder {
             return;
         };
         let is_stable = peer.signaling_state() == SignalingState::Stable;
-        if !own.negotiation.is_needed || !own.negotiation.has_begun || !is_stable {
+        let wants = own.negotiation.is_needed && !own.negotiation.is_single;
+        if !wants || !own.negotiation.has_begun || !is_stable {
             return;
         }
         own.negotiation.is_needed = false;

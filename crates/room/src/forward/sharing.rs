@@ -61,6 +61,11 @@ impl Forwarder {
         if !own.negotiation.has_begun {
             return;
         }
+        let lines = own.slots.iter().filter(|slot| slot.kind == kind).count();
+        let slots_max = match own.negotiation.is_single {
+            true => slots_max.min(lines),
+            false => slots_max,
+        };
         let wanted = self.wanted(now, viewer, members, kind, slots_max);
         let mut missing: Vec<TrackId> = Vec::new();
         let (Some(own), Some(peer)) = (

@@ -307,7 +307,7 @@ impl Hall {
     }
 
     /// A random UUID (RFC 9562 §5.4).
-    fn uuid(&mut self) -> String {
+    pub(super) fn uuid(&mut self) -> String {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes);
         bytes[6] = (bytes[6] & 0x0f) | 0x40;

@@ -3,20 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
-use twocan_room::{CloseCode, ConnectionId, Event, Hall, OwnUrls, Protocol, Refusal, Topology};
+use twocan_room::forward::Fragment;
+use twocan_room::{
+    CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent, OwnUrls, Protocol,
+    Refusal, Topology,
+};
 
 use super::Plan;
-use super::media::{Media, Told};
+use super::media::{Answer, Media, Told};
+use super::whip::Sessions;
 
 /// Commands that wait for the hall; senders wait when it is full, which slows readers down.
 const COMMANDS_MAX: usize = 1024;
 
 /// What media threads say on its way to the hall.
 const TOLD_MAX: usize = 1024;
+
+/// Whoever came by HTTP is not kept waiting for longer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A media thread whose queue was full is tried again after so long.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
@@ -46,7 +55,36 @@ enum Command {
     Text(ConnectionId, String),
     Other(ConnectionId),
     Disconnected(ConnectionId),
+    Exchange {
+        room: String,
+        /// What is published; `None` for a viewer, whom nobody is told of.
+        lines: Option<Vec<GuestLine>>,
+        offer: String,
+        id: oneshot::Sender<Result<String, GuestRefusal>>,
+        answer: Answer<String>,
+    },
+    Fragment {
+        id: String,
+        fragment: Fragment,
+        restarts: bool,
+        answer: Answer<Option<String>>,
+    },
+    Dismiss(String),
     Drain(oneshot::Sender<()>),
+}
+
+/// Why an offer by HTTP leads to nothing.
+#[derive(Debug, Error)]
+pub(crate) enum ExchangeError {
+    /// The room.
+    #[error(transparent)]
+    Guest(#[from] GuestRefusal),
+    /// The offer.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody answered.
+    #[error("the server is busy")]
+    Busy,
 }
 
 /// The way to the hall's task.
@@ -103,6 +141,71 @@ impl HallHandle {
         let _ = self.0.send(Command::Disconnected(id)).await;
     }
 
+    /// An offer by HTTP, which publishes lines or plays the room; the id of who came, and the answer.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]; nobody came then.
+    pub(crate) async fn exchange(
+        &self,
+        room: &str,
+        lines: Option<Vec<GuestLine>>,
+        offer: &str,
+    ) -> Result<(String, String), ExchangeError> {
+        let (id, named) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let exchange = Command::Exchange {
+            room: room.to_owned(),
+            lines,
+            offer: offer.to_owned(),
+            id,
+            answer,
+        };
+        let _ = self.0.send(exchange).await;
+        let id = named.await.map_err(|_| ExchangeError::Busy)??;
+        let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+        match answered {
+            Ok(Ok(Ok(answer))) => Ok((id, answer)),
+            Ok(Ok(Err(refused))) => {
+                self.dismiss(id).await;
+                Err(ExchangeError::Refused(refused))
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.dismiss(id).await;
+                Err(ExchangeError::Busy)
+            }
+        }
+    }
+
+    /// A fragment of who came by HTTP; ours, for a restart.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]; the connection is as it was then.
+    pub(crate) async fn fragment(
+        &self,
+        id: &str,
+        fragment: Fragment,
+        restarts: bool,
+    ) -> Result<Option<String>, ExchangeError> {
+        let (answer, answered) = oneshot::channel();
+        let fragment = Command::Fragment {
+            id: id.to_owned(),
+            fragment,
+            restarts,
+            answer,
+        };
+        let _ = self.0.send(fragment).await;
+        let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+        let answered = answered.map_err(|_| ExchangeError::Busy)?;
+        answered
+            .map_err(|_| ExchangeError::Busy)?
+            .map_err(ExchangeError::Refused)
+    }
+
+    /// Who came by HTTP goes.
+    pub(crate) async fn dismiss(&self, id: String) {
+        let _ = self.0.send(Command::Dismiss(id)).await;
+    }
+
     /// Tells everyone that the server ends; returns when they have been told.
     pub(crate) async fn drain(&self) {
         let (done, drained) = oneshot::channel();
@@ -112,7 +215,7 @@ impl HallHandle {
 }
 
 /// Starts the task, and the threads that forward media where rooms are of that shape.
-pub(crate) fn start(plan: &Plan) -> std::io::Result<HallHandle> {
+pub(crate) fn start(plan: &Plan, sessions: Sessions) -> std::io::Result<HallHandle> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (told_to, told) = mpsc::channel(TOLD_MAX);
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
@@ -126,6 +229,7 @@ pub(crate) fn start(plan: &Plan) -> std::io::Result<HallHandle> {
     }
     let task = Task {
         hall,
+        sessions,
         media,
         told,
         _told_to: told_to,
@@ -138,6 +242,8 @@ pub(crate) fn start(plan: &Plan) -> std::io::Result<HallHandle> {
 
 struct Task {
     hall: Hall,
+    /// Of those who came by HTTP.
+    sessions: Sessions,
     media: Option<Media>,
     told: mpsc::Receiver<Told>,
     /// Keeps the channel open where nobody forwards.
@@ -162,9 +268,12 @@ impl Task {
                     Some(command) => self.act(command),
                     None => return,
                 },
-                Some(told) = self.told.recv() => {
-                    self.hall.tell(&told.participant, told.event, &told.data);
-                }
+                Some(told) = self.told.recv() => match told {
+                    Told::Said { participant, event, data } => {
+                        self.hall.tell(&participant, event, &data);
+                    }
+                    Told::Ended { participant } => self.dismiss(participant),
+                },
                 () = tokio::time::sleep(FLUSH_AFTER), if waits => {}
                 () = timer => self.hall.handle_timeout(clock::now()),
             }
@@ -193,11 +302,60 @@ impl Task {
                 self.outgoing.remove(&id);
                 self.hall.disconnected(now, id);
             }
+            Command::Exchange {
+                room,
+                lines,
+                offer,
+                id,
+                answer,
+            } => {
+                let welcomed = self.welcome(&room, lines.as_deref());
+                // The thread is told of who came before it gets the offer.
+                self.settle();
+                if let (Ok(id), Some(media)) = (&welcomed, &mut self.media) {
+                    media.offer(id.clone(), offer, answer);
+                }
+                let _ = id.send(welcomed);
+            }
+            Command::Fragment {
+                id,
+                fragment,
+                restarts,
+                answer,
+            } => {
+                if let Some(media) = &mut self.media {
+                    media.fragment(id, fragment, restarts, answer);
+                }
+            }
+            Command::Dismiss(id) => self.dismiss(id),
             Command::Drain(done) => {
                 self.hall.drain();
                 self.settle();
                 let _ = done.send(());
             }
+        }
+    }
+
+    fn welcome(&mut self, room: &str, lines: Option<&[GuestLine]>) -> Result<String, GuestRefusal> {
+        if let Some(lines) = lines {
+            return self.hall.welcome_guest(room, "", lines);
+        }
+        let id = self.hall.admit_viewer(room)?;
+        if let Some(media) = &mut self.media {
+            media.pass(MediaEvent::Joined {
+                room: room.to_owned(),
+                participant: id.clone(),
+            });
+        }
+        Ok(id)
+    }
+
+    fn dismiss(&mut self, id: String) {
+        self.sessions.end(&id);
+        self.hall.dismiss(&id);
+        // A viewer is known to the thread alone.
+        if let Some(media) = &mut self.media {
+            media.pass(MediaEvent::Left { participant: id });
         }
     }
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Shared, credentials, is_loopback, pages, signaling};
+use super::{Shared, credentials, is_loopback, pages, signaling, whip};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -28,6 +28,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/socket/{room}/", get(room))
         .route("/{room}", get(room))
         .route("/{room}/", get(room))
+        .merge(whip::routes())
         .route("/", get(async || pages::meeting()))
         .fallback(get(file))
         .with_state(shared)

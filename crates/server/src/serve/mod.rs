@@ -10,6 +10,7 @@ mod settings;
 mod signaling;
 mod tls;
 mod turn;
+mod whip;
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     metrics: PrometheusHandle,
     ready: AtomicBool,
     turn: Option<turn::Turn>,
+    sessions: whip::Sessions,
 }
 
 /// Runs until a signal.
@@ -107,7 +109,8 @@ async fn serve(mut plan: Plan) -> Result<(), ServeError> {
         None => None,
         Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
     };
-    let hall = hall::start(&plan).map_err(ServeError::Media)?;
+    let sessions = whip::Sessions::default();
+    let hall = hall::start(&plan, sessions.clone()).map_err(ServeError::Media)?;
     let secure = tls.is_some();
     let shared = Arc::new(Shared {
         plan,
@@ -115,6 +118,7 @@ async fn serve(mut plan: Plan) -> Result<(), ServeError> {
         metrics,
         ready: AtomicBool::new(true),
         turn,
+        sessions,
     });
     greet(&shared, http, secure);
     let handle = Handle::new();

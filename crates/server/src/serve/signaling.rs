@@ -167,7 +167,7 @@ fn cookie_is_right(secret: &str, headers: &HeaderMap) -> bool {
 
 /// A page may use its own host's signaling, and others that the operator names. Programs send
 /// no origin.
-fn origin_is_allowed(shared: &Shared, headers: &HeaderMap, host: Option<&str>) -> bool {
+pub(crate) fn origin_is_allowed(shared: &Shared, headers: &HeaderMap, host: Option<&str>) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };

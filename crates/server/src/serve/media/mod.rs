@@ -9,10 +9,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use twocan_proto::crypto::Hash;
 use twocan_room::MediaEvent;
+use twocan_room::forward::Fragment;
 
 pub(crate) use settings::MediaSettings;
 pub(super) use settings::{MediaPlan, plan};
@@ -25,13 +26,21 @@ const COMMANDS_MAX: usize = 4096;
 /// who came and went is not.
 const WAITING_MAX: usize = 4096;
 
-/// What a shard says to a participant.
+/// What a shard says.
 #[derive(Debug)]
-pub(super) struct Told {
-    pub(super) participant: String,
-    pub(super) event: &'static str,
-    pub(super) data: Box<RawValue>,
+pub(super) enum Told {
+    /// To a participant.
+    Said {
+        participant: String,
+        event: &'static str,
+        data: Box<RawValue>,
+    },
+    /// The connection of one who came by HTTP is over.
+    Ended { participant: String },
 }
+
+/// Where an answer is waited for.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, String>>;
 
 /// The ways to all shards.
 pub(super) struct Media {
@@ -106,6 +115,37 @@ impl Media {
         }
     }
 
+    /// The only offer of somebody who joined.
+    pub(super) fn offer(&mut self, participant: String, sdp: String, answer: Answer<String>) {
+        if let Some(place) = self.places.get(&participant).copied() {
+            let offer = Command::Offer {
+                participant,
+                sdp,
+                answer,
+            };
+            self.send(place, offer);
+        }
+    }
+
+    /// A fragment of somebody who came by HTTP.
+    pub(super) fn fragment(
+        &mut self,
+        participant: String,
+        fragment: Fragment,
+        restarts: bool,
+        answer: Answer<Option<String>>,
+    ) {
+        if let Some(place) = self.places.get(&participant).copied() {
+            let fragment = Command::Fragment {
+                participant,
+                fragment,
+                restarts,
+                answer,
+            };
+            self.send(place, fragment);
+        }
+    }
+
     /// Sends what waits; answers whether something still does.
     pub(super) fn flush(&mut self) -> bool {
         let mut waits = false;
@@ -132,7 +172,7 @@ impl Media {
         let Some(shard) = self.shards.get_mut(place) else {
             return;
         };
-        let is_said = matches!(command, Command::Signal { .. });
+        let is_said = !matches!(command, Command::Join { .. } | Command::Leave { .. });
         if is_said && shard.waiting.len() >= WAITING_MAX {
             metrics::counter!("twocan_media_signals_dropped_total").increment(1);
             return;

@@ -1,5 +1,6 @@
 //! A shard: a thread with its sockets, its clock, and the machine that decides.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +17,9 @@ use twocan_proto::counters::Counters;
 use twocan_proto::dtls::{self, Certificate};
 use twocan_proto::peer::{DATAGRAM_LEN_MAX, Interfaces};
 use twocan_proto::random::Random;
-use twocan_room::forward::{Config, Event, Forwarder};
+use twocan_room::forward::{Config, Event, Forwarder, Fragment};
 
-use super::{MediaPlan, Told};
+use super::{Answer, MediaPlan, Told};
 
 /// Batches sent before the sockets are looked at again.
 const BATCHES_PER_TURN: usize = 256;
@@ -45,6 +46,17 @@ pub(crate) enum Command {
         event: String,
         data: Box<RawValue>,
     },
+    Offer {
+        participant: String,
+        sdp: String,
+        answer: Answer<String>,
+    },
+    Fragment {
+        participant: String,
+        fragment: Fragment,
+        restarts: bool,
+        answer: Answer<Option<String>>,
+    },
 }
 
 struct Shard {
@@ -53,7 +65,9 @@ struct Shard {
     sockets: Vec<(SocketId, Socket)>,
     batch: Batch,
     told: mpsc::Sender<Told>,
-    waiting: std::collections::VecDeque<Told>,
+    waiting: VecDeque<Told>,
+    /// Of those who came by HTTP and wait for the answer to their offer.
+    answers: BTreeMap<String, Answer<String>>,
     measure_at: Instant,
     lost: u64,
     sent: u64,
@@ -112,7 +126,8 @@ pub(super) fn start(
         sockets: Vec::new(),
         batch: Batch::new(),
         told,
-        waiting: std::collections::VecDeque::new(),
+        waiting: VecDeque::new(),
+        answers: BTreeMap::new(),
         measure_at: Instant::now(),
         lost: 0,
         sent: 0,
@@ -188,14 +203,45 @@ impl Shard {
         let now = clock::now();
         match command {
             Command::Join { room, participant } => self.forwarder.join(now, &room, &participant),
-            Command::Leave { participant } => self.forwarder.leave(now, &participant),
+            Command::Leave { participant } => {
+                self.answers.remove(&participant);
+                self.forwarder.leave(now, &participant);
+            }
             Command::Signal {
                 participant,
                 event,
                 data,
-            } => self
-                .forwarder
-                .handle_signal(now, &participant, &event, &data),
+            } => {
+                let forwarder = &mut self.forwarder;
+                forwarder.handle_signal(now, &participant, &event, &data);
+            }
+            Command::Offer {
+                participant,
+                sdp,
+                answer,
+            } => {
+                self.answers.insert(participant.clone(), answer);
+                self.forwarder.handle_only_offer(now, &participant, &sdp);
+            }
+            Command::Fragment {
+                participant,
+                fragment,
+                restarts,
+                answer,
+            } => {
+                let forwarder = &mut self.forwarder;
+                let taken = match restarts {
+                    true => forwarder
+                        .handle_restart(now, &participant, &fragment)
+                        .map(Some),
+                    false => {
+                        let taken = forwarder.handle_fragment(now, &participant, &fragment);
+                        taken.map(|()| None)
+                    }
+                };
+                // Whoever asked may be gone by now.
+                let _ = answer.send(taken);
+            }
         }
     }
 
@@ -210,11 +256,11 @@ impl Shard {
                     participant,
                     event,
                     data,
-                }) => self.tell(Told {
-                    participant,
-                    event,
-                    data,
-                }),
+                }) => self.say(participant, event, data),
+                Output::Event(Event::Ended { participant }) => {
+                    self.answers.remove(&participant);
+                    self.tell(Told::Ended { participant });
+                }
                 Output::Request(Request::Bind { socket, ip }) => {
                     let index = bound.iter().position(|own| own.local().ip() == ip);
                     match index.map(|index| bound.swap_remove(index)) {
@@ -248,6 +294,30 @@ impl Shard {
         if let Some((_, socket)) = self.sockets.iter().find(|(id, _)| *id == wanted) {
             self.sent += self.batch.segments() as u64;
             self.lost += socket.send(&self.batch) as u64;
+        }
+    }
+
+    /// Says something to a participant: one who came by HTTP gets the answer to its offer, and
+    /// nothing else.
+    fn say(&mut self, participant: String, event: &'static str, data: Box<RawValue>) {
+        let Some(answer) = self.answers.remove(&participant) else {
+            return self.tell(Told::Said {
+                participant,
+                event,
+                data,
+            });
+        };
+        #[derive(serde::Deserialize, Default)]
+        #[serde(default)]
+        struct Said {
+            sdp: String,
+            details: String,
+        }
+        let said: Said = serde_json::from_str(data.get()).unwrap_or_default();
+        match event {
+            "answer" => drop(answer.send(Ok(said.sdp))),
+            "error" => drop(answer.send(Err(said.details))),
+            _ => drop(self.answers.insert(participant, answer)),
         }
     }
 

@@ -1,0 +1,469 @@
+//! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): one offer by POST publishes to a room or plays
+//! it; the session that this makes takes candidates and restarts by PATCH, and ends by DELETE.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Extension, Router};
+use std::net::SocketAddr;
+use twocan_io::clock;
+use twocan_proto::wire::sdp::{self, Attribute, Description, Direction, MediaKind};
+use twocan_room::forward::Fragment;
+use twocan_room::{GuestLine, GuestRefusal, Refusal};
+
+use super::hall::ExchangeError;
+use super::{Shared, http, signaling};
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// What pages of other origins may read.
+const EXPOSED: &str =
+    "Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate";
+
+/// Sessions at a time, publishing and playing; further ones are refused.
+const SESSIONS_MAX: usize = 10_000;
+
+/// When one who is refused for want of room may ask again, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// What a session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// WHIP.
+    Publish,
+    /// WHEP.
+    Play,
+}
+
+impl Role {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Publish => "whip",
+            Self::Play => "whep",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Session {
+    role: Role,
+    room: String,
+    /// Counts ICE generations: part of the entity tag.
+    generation: u64,
+}
+
+/// The sessions that there are, by their ids, which nobody can guess.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sessions(Arc<Mutex<BTreeMap<String, Session>>>);
+
+impl Sessions {
+    /// A session is over; answers whether there was one.
+    pub(crate) fn end(&self, id: &str) -> bool {
+        self.with(|all| all.remove(id)).is_some()
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut BTreeMap<String, Session>) -> R) -> R {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The entity tag of a session of that kind in that room.
+    fn tag(&self, role: Role, room: &str, id: &str) -> Option<String> {
+        self.with(|all| {
+            let own = all.get(id)?;
+            (own.role == role && own.room == room).then(|| tag(id, own.generation))
+        })
+    }
+}
+
+fn tag(id: &str, generation: u64) -> String {
+    format!("\"{}-{generation}\"", id.get(..8).unwrap_or(id))
+}
+
+/// The routes of both.
+pub(crate) fn routes() -> Router<Arc<Shared>> {
+    let of = |role: Role| {
+        let path = role.path();
+        Router::new()
+            .route(&format!("/{path}/{{room}}"), any(endpoint))
+            .route(&format!("/{path}/{{room}}/{{id}}"), any(session))
+            .layer(Extension(role))
+    };
+    // A little above our own limit, so that who is just above it is told.
+    let limit = DefaultBodyLimit::max(2 * sdp::LEN_MAX);
+    of(Role::Publish).merge(of(Role::Play)).layer(limit)
+}
+
+/// The end point of a room.
+async fn endpoint(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(role): Extension<Role>,
+    Path(room): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let cross = match allowed_origin(&shared, remote, &headers) {
+        Ok(cross) => cross,
+        Err(response) => return response,
+    };
+    let response = match method {
+        Method::OPTIONS => options(
+            "POST, OPTIONS",
+            header::HeaderName::from_static("accept-post"),
+            SDP,
+        ),
+        Method::POST => match open(&shared, remote, role, &room, &headers, &body).await {
+            Ok(response) | Err(response) => response,
+        },
+        _ => not_allowed("POST, OPTIONS"),
+    };
+    cross.applied(response)
+}
+
+/// A session.
+async fn session(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(role): Extension<Role>,
+    Path((room, id)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let cross = match allowed_origin(&shared, remote, &headers) {
+        Ok(cross) => cross,
+        Err(response) => return response,
+    };
+    let patch = header::HeaderName::from_static("accept-patch");
+    let response = match method {
+        Method::OPTIONS => options("PATCH, DELETE, OPTIONS", patch, FRAGMENT),
+        Method::PATCH | Method::DELETE if !is_authorised(&shared, &headers) => unauthorised(),
+        Method::PATCH | Method::DELETE => match shared.sessions.tag(role, &room, &id) {
+            None => (StatusCode::NOT_FOUND, "no such session\n").into_response(),
+            Some(_) if method == Method::DELETE => {
+                shared.sessions.end(&id);
+                shared.hall.dismiss(id).await;
+                StatusCode::OK.into_response()
+            }
+            Some(tag) => match patched(&shared, &id, &tag, &headers, &body).await {
+                Ok(response) | Err(response) => response,
+            },
+        },
+        _ => not_allowed("PATCH, DELETE, OPTIONS"),
+    };
+    cross.applied(response)
+}
+
+/// RFC 9725 §4.2.
+async fn open(
+    shared: &Shared,
+    remote: SocketAddr,
+    role: Role,
+    room: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Response> {
+    if !is_authorised(shared, headers) {
+        return Err(unauthorised());
+    }
+    if !is_of_type(headers, SDP) {
+        let accepts = [(HeaderName::from_static("accept-post"), SDP)];
+        let why = "an offer is application/sdp\n";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, accepts, why).into_response());
+    }
+    if body.len() > sdp::LEN_MAX {
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, "256 KiB at most\n").into_response());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| bad_request("the offer is no text"))?;
+    let offer: Description = text
+        .parse()
+        .map_err(|error| bad_request(&format!("{error}")))?;
+    let lines = sent_lines(&offer);
+    if role == Role::Publish && lines.is_empty() {
+        return Err(unprocessable("the offer sends nothing"));
+    }
+    if shared.sessions.with(|all| all.len()) >= SESSIONS_MAX {
+        return Err(busy("as many sessions as allowed"));
+    }
+    let lines = (role == Role::Publish).then_some(lines);
+    let opened = shared.hall.exchange(room, lines, text).await;
+    let (id, answer) = opened.map_err(|error| refused(&error))?;
+    let session = Session {
+        role,
+        room: room.to_owned(),
+        generation: 0,
+    };
+    shared.sessions.with(|all| all.insert(id.clone(), session));
+    let mut response = (StatusCode::CREATED, answer).into_response();
+    let place = format!("/{}/{}/{id}", role.path(), percent_encoded(room));
+    set(response.headers_mut(), header::CONTENT_TYPE, SDP);
+    set(response.headers_mut(), header::LOCATION, &place);
+    set(response.headers_mut(), header::ETAG, &tag(&id, 0));
+    set(
+        response.headers_mut(),
+        HeaderName::from_static("accept-patch"),
+        FRAGMENT,
+    );
+    let proxied = http::is_trusted_proxy(shared, remote);
+    let own = signaling::own_urls(shared, signaling::client_host(headers, proxied));
+    let servers = shared
+        .plan
+        .hall
+        .ice_servers
+        .list_for(&id, &own, clock::now().wallclock);
+    for link in servers.iter().flat_map(links) {
+        if let Ok(value) = HeaderValue::from_str(&link) {
+            response.headers_mut().append(header::LINK, value);
+        }
+    }
+    Ok(response)
+}
+
+/// RFC 9725 §4.3.1 and §4.3.2.
+async fn patched(
+    shared: &Shared,
+    id: &str,
+    tag: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Response> {
+    if !is_of_type(headers, FRAGMENT) {
+        let accepts = [(HeaderName::from_static("accept-patch"), FRAGMENT)];
+        let why = "a fragment is application/trickle-ice-sdpfrag\n";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, accepts, why).into_response());
+    }
+    let condition = headers
+        .get(header::IF_MATCH)
+        .and_then(|own| own.to_str().ok());
+    let restarts = match condition {
+        None => {
+            let why = "If-Match names the session's entity tag, or is * for an ICE restart\n";
+            return Err((StatusCode::PRECONDITION_REQUIRED, why).into_response());
+        }
+        Some("*") => true,
+        Some(own) if own.split(',').any(|own| own.trim() == tag) => false,
+        Some(_) => {
+            let why = "the entity tag is another one by now\n";
+            return Err((StatusCode::PRECONDITION_FAILED, why).into_response());
+        }
+    };
+    let text = std::str::from_utf8(body).map_err(|_| bad_request("the fragment is no text"))?;
+    let fragment = Fragment::parse(text).map_err(|error| bad_request(&error))?;
+    let answer = shared.hall.fragment(id, fragment, restarts).await;
+    match answer.map_err(|error| refused(&error))? {
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(fragment) => {
+            let generation = shared.sessions.with(|all| {
+                let own = all.get_mut(id)?;
+                own.generation += 1;
+                Some(own.generation)
+            });
+            let mut response = (StatusCode::OK, fragment).into_response();
+            set(response.headers_mut(), header::CONTENT_TYPE, FRAGMENT);
+            set(
+                response.headers_mut(),
+                header::ETAG,
+                &self::tag(id, generation.unwrap_or(0)),
+            );
+            Ok(response)
+        }
+    }
+}
+
+/// The lines on which the other side sends.
+fn sent_lines(offer: &Description) -> Vec<GuestLine> {
+    let sections = offer
+        .media
+        .iter()
+        .enumerate()
+        .filter_map(|(index, section)| {
+            let is_video = match section.kind {
+                MediaKind::Audio => false,
+                MediaKind::Video => true,
+                _ => return None,
+            };
+            let direction = section.attributes().find_map(|attribute| match attribute {
+                Attribute::Direction(direction) => Some(*direction),
+                _ => None,
+            });
+            let mid = section
+                .mid()
+                .map_or_else(|| index.to_string(), ToString::to_string);
+            let sends = direction.unwrap_or(Direction::SendRecv).sends() && section.port != 0;
+            sends.then_some(GuestLine { mid, is_video })
+        });
+    sections.collect()
+}
+
+/// RFC 9725 §4.6: one header for each URL.
+fn links(server: &twocan_room::IceServer) -> Vec<String> {
+    let credential = match (&server.username, &server.credential) {
+        (Some(username), Some(credential)) => format!(
+            "; username=\"{username}\"; credential=\"{credential}\"; credential-type=\"password\""
+        ),
+        _ => String::new(),
+    };
+    let urls = server.urls.iter();
+    urls.map(|url| format!("<{url}>; rel=\"ice-server\"{credential}"))
+        .collect()
+}
+
+/// What goes into responses to pages of other origins (Fetch §3.2).
+struct CrossOrigin(Option<HeaderValue>);
+
+impl CrossOrigin {
+    fn applied(self, mut response: Response) -> Response {
+        if let Some(origin) = self.0 {
+            let headers = response.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            set(headers, header::VARY, "Origin");
+            set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            set(
+                headers,
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                "POST, PATCH, DELETE, OPTIONS",
+            );
+            let asked = "Authorization, Content-Type, If-Match";
+            set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+            set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
+        }
+        response
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the answer itself, made once")]
+fn allowed_origin(
+    shared: &Shared,
+    remote: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<CrossOrigin, Response> {
+    let proxied = http::is_trusted_proxy(shared, remote);
+    let host = signaling::client_host(headers, proxied);
+    if !signaling::origin_is_allowed(shared, headers, host) {
+        let why = "pages of another origin need --allowed-origin on the server\n";
+        return Err((StatusCode::FORBIDDEN, why).into_response());
+    }
+    Ok(CrossOrigin(headers.get(header::ORIGIN).cloned()))
+}
+
+fn is_authorised(shared: &Shared, headers: &HeaderMap) -> bool {
+    shared.plan.secret.is_none() || signaling::bearer_is_right(shared, headers)
+}
+
+fn unauthorised() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    let why = "the room needs the server's secret as bearer token\n";
+    (StatusCode::UNAUTHORIZED, challenge, why).into_response()
+}
+
+fn options(methods: &'static str, accepts: HeaderName, kind: &'static str) -> Response {
+    let headers = [(header::ALLOW, methods), (accepts, kind)];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+fn not_allowed(methods: &'static str) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, methods)]).into_response()
+}
+
+fn bad_request(why: &str) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+}
+
+fn unprocessable(why: &str) -> Response {
+    (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n")).into_response()
+}
+
+fn busy(why: &str) -> Response {
+    let again = [(header::RETRY_AFTER, RETRY_AFTER)];
+    (StatusCode::SERVICE_UNAVAILABLE, again, format!("{why}\n")).into_response()
+}
+
+fn refused(error: &ExchangeError) -> Response {
+    let why = error.to_string();
+    match error {
+        ExchangeError::Guest(GuestRefusal::NotForwarded) => {
+            (StatusCode::CONFLICT, format!("{why}\n")).into_response()
+        }
+        ExchangeError::Guest(GuestRefusal::Room(Refusal::BadRoomName)) => bad_request(&why),
+        ExchangeError::Guest(_) | ExchangeError::Busy => busy(&why),
+        ExchangeError::Refused(_) => unprocessable(&why),
+    }
+}
+
+/// Whether the body is said to be of a type, parameters aside.
+fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|own| own.to_str().ok());
+    let given = given.and_then(|own| own.split(';').next());
+    given.is_some_and(|own| own.trim().eq_ignore_ascii_case(wanted))
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // What is not ASCII cannot be a header, and nothing here is.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// RFC 3986 §2.1: all but unreserved characters.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_send_are_published() {
+        let offer = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+            m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:a\r\na=sendonly\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=recvonly\r\n\
+            m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n";
+        let offer: Description = offer.parse().unwrap();
+        let line = GuestLine {
+            mid: "a".into(),
+            is_video: false,
+        };
+        assert_eq!(sent_lines(&offer), [line]);
+    }
+
+    #[test]
+    fn rooms_are_written_into_places() {
+        assert_eq!(percent_encoded("blue-otter"), "blue-otter");
+        assert_eq!(percent_encoded("a b/ü"), "a%20b%2F%C3%BC");
+    }
+
+    #[test]
+    fn servers_are_linked() {
+        let server = twocan_room::IceServer {
+            urls: vec!["turn:h:3478".into()],
+            username: Some("u".into()),
+            credential: Some("c".into()),
+        };
+        assert_eq!(
+            links(&server),
+            [
+                "<turn:h:3478>; rel=\"ice-server\"; username=\"u\"; credential=\"c\"; \
+              credential-type=\"password\""
+            ]
+        );
+    }
+}

@@ -1,0 +1,240 @@
+// WHIP (RFC 9725) and WHEP: row by row over HTTP, and with media of browsers.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch } from "./driver.mjs";
+import { PROBE_EACH, SMALL, joinRoom, roomFor, seesPicturesOf } from "./meeting.mjs";
+import { startServer } from "./server.mjs";
+
+const skip = process.env.TWOCAN_SERVER ? false : "TWOCAN_SERVER is not set: the fixture server has neither";
+const SDP = "application/sdp";
+const FRAGMENT = "application/trickle-ice-sdpfrag";
+const SECRET = "north-star";
+
+let server;
+let closed;
+let chromium;
+let firefox;
+before(async () => {
+  if (skip) return;
+  server = await startServer("--topology sfu");
+  closed = await startServer(`--topology sfu --secret ${SECRET} --stun-url stun:stun.example.org --turn-url turn:turn.example.org --turn-secret x --allowed-origin https://page.example`);
+  chromium = await launch("chromium");
+  firefox = await launch("firefox");
+});
+after(async () => {
+  await chromium?.close();
+  await firefox?.close();
+  server?.close();
+  closed?.close();
+});
+
+/** Publishes from a page; what it did is `globalThis.whip`. */
+const publish = (page, url, simulcast) =>
+  page.evaluate(
+    async ({ url, simulcast }) => {
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 360, frameRate: 10 } });
+      const connection = new RTCPeerConnection();
+      for (const track of stream.getTracks()) {
+        const sendEncodings = simulcast && track.kind === "video" ? [{ rid: "l", scaleResolutionDownBy: 2 }, { rid: "h" }] : undefined;
+        connection.addTransceiver(track, { direction: "sendonly", streams: [stream], ...(sendEncodings ? { sendEncodings } : {}) });
+      }
+      await connection.setLocalDescription();
+      const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: connection.localDescription.sdp });
+      await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+      globalThis.whip = { connection, location: new URL(response.headers.get("Location"), url).href, etag: response.headers.get("ETag") };
+      return { status: response.status, location: globalThis.whip.location, etag: globalThis.whip.etag };
+    },
+    { url, simulcast },
+  );
+
+/** Plays on a page. */
+const play = (page, url) =>
+  page.evaluate(async (url) => {
+    const connection = new RTCPeerConnection();
+    for (const kind of ["audio", "video"]) connection.addTransceiver(kind, { direction: "recvonly" });
+    await connection.setLocalDescription();
+    const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: connection.localDescription.sdp });
+    await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+    globalThis.whep = { connection, location: new URL(response.headers.get("Location"), url).href };
+    return { status: response.status, location: globalThis.whep.location };
+  }, url);
+
+const decoded = (page) =>
+  page.evaluate(async () => {
+    const all = [...(await globalThis.whep.connection.getStats()).values()].filter(({ type }) => type === "inbound-rtp");
+    const of = (wanted, field) => all.find(({ kind }) => kind === wanted)?.[field] ?? 0;
+    return { pictures: of("video", "framesDecoded"), sounds: of("audio", "packetsReceived") };
+  });
+
+const plays = (page, pictures = 20) =>
+  page.until(
+    `${pictures} pictures and sound`,
+    async (least) => {
+      const all = [...(await globalThis.whep.connection.getStats()).values()].filter(({ type }) => type === "inbound-rtp");
+      const of = (wanted, field) => all.find(({ kind }) => kind === wanted)?.[field] ?? 0;
+      return of("video", "framesDecoded") >= least && of("audio", "packetsReceived") >= 50;
+    },
+    pictures,
+    60_000,
+  );
+
+for (const [from, to] of [["chromium", "firefox"], ["firefox", "chromium"]]) {
+  test(`${from} publishes, ${to} plays, and the meeting page shows it`, { skip, timeout: 180_000 }, async (t) => {
+    const browsers = { chromium, firefox };
+    const room = roomFor("whip");
+    const [camera, player, ada] = await Promise.all([
+      browsers[from].newPage(),
+      browsers[to].newPage(),
+      chromium.newPage({ width: 640, height: 480, init: PROBE_EACH + SMALL }),
+    ]);
+    t.after(() => Promise.all([camera.close(), player.close(), ada.close()]));
+    await camera.goto(server.url);
+    await player.goto(server.url);
+    await joinRoom(ada, server.url, room, "Ada");
+    const published = await publish(camera, `${server.url}/whip/${room}`, true);
+    assert.equal(published.status, 201);
+    assert.match(published.etag, /^"[^"]+"$/);
+    const played = await play(player, `${server.url}/whep/${room}`);
+    assert.equal(played.status, 201);
+    await plays(player);
+    await seesPicturesOf(ada, 1);
+    assert.equal(await ada.evaluate(() => document.querySelectorAll(".tile.person").length), 1, "who plays is shown to nobody");
+    assert.equal((await fetch(published.location, { method: "DELETE" })).status, 200);
+    await ada.until("nobody is left", () => document.querySelectorAll(".tile.person").length === 0);
+    assert.equal((await fetch(published.location, { method: "DELETE" })).status, 404);
+    // Somebody publishes again: the player goes on, on the same lines.
+    const before = (await decoded(player)).pictures;
+    const again = await publish(camera, `${server.url}/whip/${room}`, false);
+    assert.equal(again.status, 201);
+    await plays(player, before + 10);
+  });
+}
+
+test("a publisher whose page is closed is gone", { skip, timeout: 120_000 }, async (t) => {
+  const room = roomFor("gone");
+  const camera = await chromium.newPage();
+  const ada = await chromium.newPage({ width: 640, height: 480, init: PROBE_EACH + SMALL });
+  t.after(() => ada.close());
+  await camera.goto(server.url);
+  await joinRoom(ada, server.url, room, "Ada");
+  const { location } = await publish(camera, `${server.url}/whip/${room}`, false);
+  await seesPicturesOf(ada, 1);
+  await camera.evaluate(() => globalThis.whip.connection.close());
+  await ada.until("nobody is left", () => document.querySelectorAll(".tile.person").length === 0);
+  assert.equal((await fetch(location, { method: "DELETE" })).status, 404);
+  await camera.close();
+});
+
+test("an ICE restart by PATCH keeps the session", { skip, timeout: 120_000 }, async (t) => {
+  const room = roomFor("restart");
+  const camera = await chromium.newPage();
+  const player = await chromium.newPage();
+  t.after(() => Promise.all([camera.close(), player.close()]));
+  await camera.goto(server.url);
+  await player.goto(server.url);
+  await publish(camera, `${server.url}/whip/${room}`, false);
+  await play(player, `${server.url}/whep/${room}`);
+  await plays(player);
+  const result = await camera.evaluate(async () => {
+    const { connection, location, etag } = globalThis.whip;
+    const offer = await connection.createOffer({ iceRestart: true });
+    const value = (sdp, name) => new RegExp(`^a=${name}:(.*)$`, "m").exec(sdp)[1].trim();
+    await connection.setLocalDescription(offer);
+    const fragment = `a=ice-ufrag:${value(offer.sdp, "ice-ufrag")}\r\na=ice-pwd:${value(offer.sdp, "ice-pwd")}\r\n`;
+    const response = await fetch(location, {
+      method: "PATCH",
+      headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" },
+      body: fragment,
+    });
+    const ours = await response.text();
+    const before = connection.currentRemoteDescription.sdp;
+    const sdp = before
+      .replace(/^a=ice-ufrag:.*$/gm, `a=ice-ufrag:${value(ours, "ice-ufrag")}`)
+      .replace(/^a=ice-pwd:.*$/gm, `a=ice-pwd:${value(ours, "ice-pwd")}`);
+    await connection.setRemoteDescription({ type: "answer", sdp });
+    return { status: response.status, etag: response.headers.get("ETag"), before: etag, kind: response.headers.get("Content-Type"), changed: sdp !== before };
+  });
+  assert.equal(result.status, 200);
+  assert.equal(result.kind, FRAGMENT);
+  assert.notEqual(result.etag, result.before);
+  assert.ok(result.changed);
+  await camera.until("connected anew", () => globalThis.whip.connection.iceConnectionState === "connected");
+  const before = (await decoded(player)).pictures;
+  await plays(player, before + 20);
+});
+
+/** An offer that a browser would make. */
+const offer = (page) =>
+  page.evaluate(async () => {
+    const connection = new RTCPeerConnection();
+    connection.addTransceiver("audio", { direction: "sendonly" });
+    return (await connection.createOffer()).sdp;
+  });
+
+test("every row of RFC 9725 that needs no media", { skip, timeout: 120_000 }, async (t) => {
+  const page = await chromium.newPage();
+  t.after(() => page.close());
+  await page.goto(server.url);
+  const sdp = await offer(page);
+  const room = `${closed.url}/whip/${roomFor("rows")}`;
+  const bearer = { Authorization: `Bearer ${SECRET}` };
+  const post = (body, headers = {}) => fetch(room, { method: "POST", body, headers: { "Content-Type": SDP, ...bearer, ...headers } });
+
+  const denied = await fetch(room, { method: "POST", body: sdp, headers: { "Content-Type": SDP } });
+  assert.equal(denied.status, 401);
+  assert.equal(denied.headers.get("WWW-Authenticate"), "Bearer");
+  for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH"]) {
+    const response = await fetch(room, { method, headers: bearer });
+    assert.equal(response.status, 405, method);
+    assert.match(response.headers.get("Allow"), /POST/);
+  }
+  const options = await fetch(room, { method: "OPTIONS" });
+  assert.equal(options.status, 204);
+  assert.equal(options.headers.get("Accept-Post"), SDP);
+  const preflight = await fetch(room, { method: "OPTIONS", headers: { Origin: "https://page.example", "Access-Control-Request-Method": "POST" } });
+  assert.equal(preflight.headers.get("Access-Control-Allow-Origin"), "https://page.example");
+  assert.match(preflight.headers.get("Access-Control-Allow-Headers"), /Authorization/);
+  assert.equal((await fetch(room, { method: "OPTIONS", headers: { Origin: "https://other.example" } })).status, 403);
+  const wrong = await post(sdp, { "Content-Type": "text/plain" });
+  assert.equal(wrong.status, 415);
+  assert.equal(wrong.headers.get("Accept-Post"), SDP);
+  assert.equal((await post("nonsense")).status, 400);
+  assert.equal((await post(sdp.replaceAll("sendonly", "inactive"))).status, 422);
+  assert.equal((await post(sdp.replace(/^a=fingerprint:.*$/gm, "a=x"))).status, 422);
+  assert.equal((await post(`${sdp}${"a=x\r\n".repeat(60_000)}`)).status, 413);
+
+  const created = await post(sdp);
+  assert.equal(created.status, 201);
+  assert.equal(created.headers.get("Content-Type"), SDP);
+  const etag = created.headers.get("ETag");
+  assert.match(etag, /^"[^"]+"$/);
+  assert.match(created.headers.get("Link"), /<stun:stun\.example\.org>; rel="ice-server"/);
+  assert.match(created.headers.get("Link"), /<turn:turn\.example\.org>; rel="ice-server"; username="\d+:[^"]+"; credential="[^"]+"; credential-type="password"/);
+  const answer = await created.text();
+  assert.match(answer, /^a=recvonly/m);
+  assert.match(answer, /^a=candidate:/m);
+  assert.match(answer, /^a=ice-lite/m);
+  const session = new URL(created.headers.get("Location"), room).href;
+
+  const ufrag = /^a=ice-ufrag:(.*)$/m.exec(sdp)[1].trim();
+  const fragment = `a=ice-ufrag:${ufrag}\r\na=mid:0\r\na=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\na=end-of-candidates\r\n`;
+  const patch = (body, headers = {}) => fetch(session, { method: "PATCH", body, headers: { "Content-Type": FRAGMENT, ...bearer, ...headers } });
+  assert.equal((await patch(fragment)).status, 428);
+  assert.equal((await patch(fragment, { "If-Match": '"another"' })).status, 412);
+  assert.equal((await patch(fragment, { "If-Match": etag, "Content-Type": SDP })).status, 415);
+  assert.equal((await patch("nonsense", { "If-Match": etag })).status, 400);
+  assert.equal((await patch(fragment, { "If-Match": etag })).status, 204);
+  assert.equal((await fetch(session, { method: "PATCH", body: fragment, headers: { "Content-Type": FRAGMENT, "If-Match": etag } })).status, 401);
+  const restart = await patch("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef01234567\r\n", { "If-Match": "*" });
+  assert.equal(restart.status, 200);
+  assert.equal(restart.headers.get("Content-Type"), FRAGMENT);
+  assert.notEqual(restart.headers.get("ETag"), etag);
+  assert.match(await restart.text(), /^a=ice-ufrag:/m);
+  assert.equal((await patch(fragment, { "If-Match": etag })).status, 412);
+  for (const method of ["GET", "HEAD", "PUT", "POST"]) {
+    assert.equal((await fetch(session, { method, headers: bearer })).status, 405, method);
+  }
+  assert.equal((await fetch(session, { method: "DELETE" })).status, 401);
+  assert.equal((await fetch(session, { method: "DELETE", headers: bearer })).status, 200);
+  assert.equal((await fetch(session, { method: "DELETE", headers: bearer })).status, 404);
+});
