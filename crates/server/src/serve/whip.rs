@@ -1,7 +1,7 @@
 //! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): one offer by POST publishes to a room or plays
 //! it; the session that this makes takes candidates and restarts by PATCH, and ends by DELETE.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
@@ -58,24 +58,51 @@ struct Session {
     generation: u64,
 }
 
+/// Sessions remembered whose connection ended before they were: ffmpeg says goodbye by DTLS first,
+/// and then deletes.
+const ENDED_MAX: usize = 1_000;
+
+#[derive(Debug, Default)]
+struct All {
+    open: BTreeMap<String, Session>,
+    /// Whose connection is over, and that nobody has deleted.
+    ended: VecDeque<String>,
+}
+
 /// The sessions that there are, by their ids, which nobody can guess.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<BTreeMap<String, Session>>>);
+pub(crate) struct Sessions(Arc<Mutex<All>>);
 
 impl Sessions {
-    /// A session is over; answers whether there was one.
-    pub(crate) fn end(&self, id: &str) -> bool {
-        self.with(|all| all.remove(id)).is_some()
+    /// The connection of a session is over, if there is such a one.
+    pub(crate) fn end(&self, id: &str) {
+        self.with(|all| {
+            if all.open.remove(id).is_some() {
+                if all.ended.len() >= ENDED_MAX {
+                    all.ended.pop_front();
+                }
+                all.ended.push_back(id.to_owned());
+            }
+        });
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut BTreeMap<String, Session>) -> R) -> R {
+    /// Takes a session away; answers whether it was there, or its connection had ended by itself.
+    fn delete(&self, id: &str) -> bool {
+        self.with(|all| {
+            let ended = all.ended.iter().position(|own| own == id);
+            let ended = ended.and_then(|index| all.ended.remove(index));
+            all.open.remove(id).is_some() || ended.is_some()
+        })
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut All) -> R) -> R {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The entity tag of a session of that kind in that room.
     fn tag(&self, role: Role, room: &str, id: &str) -> Option<String> {
         self.with(|all| {
-            let own = all.get(id)?;
+            let own = all.open.get(id)?;
             (own.role == role && own.room == room).then(|| tag(id, own.generation))
         })
     }
@@ -145,13 +172,15 @@ async fn session(
     let response = match method {
         Method::OPTIONS => options("PATCH, DELETE, OPTIONS", patch, FRAGMENT),
         Method::PATCH | Method::DELETE if !is_authorised(&shared, &headers) => unauthorised(),
-        Method::PATCH | Method::DELETE => match shared.sessions.tag(role, &room, &id) {
-            None => (StatusCode::NOT_FOUND, "no such session\n").into_response(),
-            Some(_) if method == Method::DELETE => {
-                shared.sessions.end(&id);
+        Method::DELETE => match shared.sessions.delete(&id) {
+            true => {
                 shared.hall.dismiss(id).await;
                 StatusCode::OK.into_response()
             }
+            false => no_session(),
+        },
+        Method::PATCH => match shared.sessions.tag(role, &room, &id) {
+            None => no_session(),
             Some(tag) => match patched(&shared, &id, &tag, &headers, &body).await {
                 Ok(response) | Err(response) => response,
             },
@@ -189,7 +218,7 @@ async fn open(
     if role == Role::Publish && lines.is_empty() {
         return Err(unprocessable("the offer sends nothing"));
     }
-    if shared.sessions.with(|all| all.len()) >= SESSIONS_MAX {
+    if shared.sessions.with(|all| all.open.len()) >= SESSIONS_MAX {
         return Err(busy("as many sessions as allowed"));
     }
     let lines = (role == Role::Publish).then_some(lines);
@@ -200,7 +229,9 @@ async fn open(
         room: room.to_owned(),
         generation: 0,
     };
-    shared.sessions.with(|all| all.insert(id.clone(), session));
+    shared
+        .sessions
+        .with(|all| all.open.insert(id.clone(), session));
     let mut response = (StatusCode::CREATED, answer).into_response();
     let place = format!("/{}/{}/{id}", role.path(), percent_encoded(room));
     set(response.headers_mut(), header::CONTENT_TYPE, SDP);
@@ -261,7 +292,7 @@ async fn patched(
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(fragment) => {
             let generation = shared.sessions.with(|all| {
-                let own = all.get_mut(id)?;
+                let own = all.open.get_mut(id)?;
                 own.generation += 1;
                 Some(own.generation)
             });
@@ -355,6 +386,10 @@ fn allowed_origin(
 
 fn is_authorised(shared: &Shared, headers: &HeaderMap) -> bool {
     shared.plan.secret.is_none() || signaling::bearer_is_right(shared, headers)
+}
+
+fn no_session() -> Response {
+    (StatusCode::NOT_FOUND, "no such session\n").into_response()
 }
 
 fn unauthorised() -> Response {

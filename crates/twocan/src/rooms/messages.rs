@@ -35,6 +35,9 @@ impl Source {
     }
 }
 
+/// The id of the server where it takes part in a call itself.
+pub(super) const SERVER_ID: &str = "server";
+
 /// What a participant says it sends. `stream` is the stream id that its SDP has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
@@ -73,6 +76,16 @@ pub(super) struct PeerInfo {
 }
 
 impl PeerInfo {
+    /// The server, where it takes part itself and forwards what the others send.
+    pub(super) fn server() -> Self {
+        Self {
+            id: SERVER_ID.to_owned(),
+            name: SERVER_ID.to_owned(),
+            tracks: Vec::new(),
+            protocol: "twocan.v1".to_owned(),
+        }
+    }
+
     /// Someone of whom nothing is known: a base client.
     pub(super) fn unknown(id: &str) -> Self {
         Self {
@@ -92,6 +105,9 @@ fn base() -> String {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Authenticated {
     pub(super) peer_id: String,
+    /// How media goes; base servers know the mesh alone.
+    #[serde(default)]
+    pub(super) topology: String,
     #[serde(default)]
     pub(super) peers: Vec<PeerInfo>,
     #[serde(default)]

@@ -18,7 +18,8 @@ use super::backoff::backoff;
 use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{
-    Authenticated, PeerInfo, Publication, ServerFrame, ServerInfo, Source, To, TrackChange,
+    Authenticated, PeerInfo, Publication, SERVER_ID, ServerFrame, ServerInfo, Source, To,
+    TrackChange,
 };
 use super::negotiation::{Negotiation, Signal, until};
 use super::peer::RoomPeer;
@@ -44,9 +45,6 @@ const PEERS_MAX: usize = 256;
 
 /// How long leaving waits for the WebSocket to take the last frames.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
-
-/// Id of a server that takes part itself; towards it this side is polite.
-const SERVER_ID: &str = "server";
 
 /// What this side sends.
 pub(super) type Lines = BTreeMap<Source, Publication>;
@@ -82,6 +80,8 @@ pub(super) struct Task {
     events: mpsc::Sender<RoomEvent>,
     random: Random,
     own_id: String,
+    /// Whether media goes through the server, which is the only peer then.
+    is_forwarded: bool,
     ice_servers: Vec<ServerInfo>,
     peers: BTreeMap<String, Entry>,
     socket: Option<Socket>,
@@ -153,6 +153,7 @@ impl Task {
             events,
             random: Random::new(clock::seed()),
             own_id: String::new(),
+            is_forwarded: false,
             ice_servers: Vec::new(),
             peers: BTreeMap::new(),
             socket: None,
@@ -341,6 +342,10 @@ impl Task {
         for publication in publications {
             self.announce("publish", publication).await;
         }
+        self.is_forwarded = data.topology == "sfu";
+        if self.is_forwarded {
+            return self.meet(PeerInfo::server(), true).await;
+        }
         for info in data.peers {
             self.meet(info, false).await;
         }
@@ -363,6 +368,8 @@ impl Task {
 
     async fn frame(&mut self, frame: ServerFrame) {
         match frame.event.as_str() {
+            // Then the only peer is the server.
+            "joined" if self.is_forwarded => {}
             "joined" => {
                 if let Ok(info) = serde_json::from_value::<PeerInfo>(frame.data) {
                     self.meet(info, true).await;
@@ -376,6 +383,9 @@ impl Task {
             }
             "offer" | "answer" | "candidate" => {
                 let Some(from) = frame.from else { return };
+                if self.is_forwarded && from != SERVER_ID {
+                    return;
+                }
                 if frame.event == "offer" {
                     self.let_go_of_former(&from, &frame.data).await;
                 }
