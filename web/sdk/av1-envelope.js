@@ -1,5 +1,6 @@
 // Temporal units of AV1 whose content is hidden, in a form that travels, as the native library makes them: copies of the
-// sequence headers, then one frame OBU, whose body is a byte that says what kind of frame it is, and what is hidden.
+// sequence headers before the first frame, then one frame OBU, whose body is a byte that says what kind of frame it is, and what
+// is hidden.
 
 const SEQUENCE_HEADER = 1;
 const FRAME_HEADER = 3;
@@ -58,8 +59,10 @@ export class Av1Envelope {
   constructor(unit) {
     const obus = readObus(unit);
     if (!obus || obus.length === 0) throw new RangeError("a malformed temporal unit of AV1");
-    this.#sequenceHeaders = obus.filter(({ type }) => type === SEQUENCE_HEADER);
-    const frame = obus.find(({ type }) => type === FRAME || type === FRAME_HEADER);
+    const at = obus.findIndex(({ type }) => type === FRAME || type === FRAME_HEADER);
+    const frame = obus[at];
+    // A sequence header alone begins nothing.
+    this.#sequenceHeaders = obus.slice(0, Math.max(at, 0)).filter(({ type }) => type === SEQUENCE_HEADER);
     this.#extension = frame?.extension ?? null;
     if (frame && frame.body.length > 0) this.visible = frame.body[0] & VISIBLE;
   }

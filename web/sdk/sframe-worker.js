@@ -9,6 +9,7 @@ import { ENCRYPTED_VIDEO_CODECS, FrameDecrypter, FrameEncrypter, codecOfKeyFrame
  */
 function codecsOf(kind) {
   if (kind === "audio") return () => "audio";
+  /** @type {string | null} */
   let seen = null;
   return (frame, data) => {
     const { mimeType } = frame.getMetadata();

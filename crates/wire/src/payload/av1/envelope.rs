@@ -5,8 +5,8 @@
 //! example, is the whole temporal unit, and it travels as the body of one OBU, which nobody changes:
 //!
 //! ```text
-//! | sequence headers of the temporal unit, copied: servers look there for key frames |
-//! | OBU header: a frame, of the layers of the first one | size | C | what is hidden  |
+//! | sequence headers before its first frame, copied: servers look there for key frames |
+//! | OBU header: a frame, of the layers of the first one | size | C | what is hidden    |
 //! ```
 //!
 //! `C` is the first byte of the header of the first frame, of which the upper four bits are kept: what
@@ -46,13 +46,17 @@ impl<'a> Envelope<'a> {
         for obu in obus(unit) {
             let obu = obu?;
             travels |= obu.travels();
-            if obu.is_sequence_header() {
+            if obu.is_sequence_header() && !has_frame {
                 own.sequence_headers.push(obu);
             } else if obu.is_frame() && !has_frame {
                 has_frame = true;
                 own.extension = obu.extension();
                 own.first = obu.body.first().map_or(NO_FRAME, |first| first & VISIBLE);
             }
+        }
+        if !has_frame {
+            // A sequence header alone begins nothing.
+            own.sequence_headers.clear();
         }
         travels.then_some(own).ok_or(PayloadError::Empty)
     }
