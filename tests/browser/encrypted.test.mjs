@@ -45,6 +45,48 @@ for (const order of [["chromium", "firefox"], ["firefox", "chromium"], ["chromiu
   assertQuiet(ada, eve);
 });
 
+/** The page knows no pictures but those of one codec. */
+const only = (codec) => `{
+  const real = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
+  RTCRtpReceiver.getCapabilities = (kind) => kind !== "video" ? real(kind) : { ...real(kind), codecs: real(kind).codecs.filter(({ mimeType }) => /\\/(${codec}|rtx)$/i.test(mimeType)) };
+}`;
+
+/** Of what arrives, the pictures that are decoded. */
+const arriving = (page) => page.evaluate(async () => {
+  const names = [];
+  for (const peer of document.querySelector("call-view").room.peers.values()) {
+    const all = [...(await peer.connection.getStats()).values()];
+    for (const stat of all) if (stat.type === "inbound-rtp" && stat.kind === "video") names.push(all.find(({ id }) => id === stat.codecId)?.mimeType);
+  }
+  return names;
+});
+
+for (const codec of ["VP9", "AV1"]) test(`${codec} is encrypted between browsers, and with the native side`, async (t) => {
+  const pages = async (room, ...names) => {
+    const opened = [];
+    for (const browser of names) {
+      const page = await browsers[browser].newPage({ init: PROBE + SMALL + only(codec), width: 800, height: 600 });
+      t.after(() => page.close());
+      await joinRoom(page, server.url, room, browser);
+      opened.push(page);
+    }
+    return opened;
+  };
+  for (const names of [["chromium", "chromium"], ["chromium", "firefox"], ["firefox", "chromium"]]) {
+    const both = await pages(roomFor("encrypted") + newKey(), ...names);
+    await Promise.all(both.map((page) => seesPicturesOf(page, 1)));
+    for (const page of both) assert.deepEqual(await arriving(page), [`video/${codec}`]);
+    assertQuiet(...both);
+    for (const page of both) await page.close();
+  }
+  if (withoutBinary) return;
+  const room = roomFor("encrypted") + newKey();
+  const [page] = await pages(room, "chromium");
+  start(t, BINARY, ["join", `${server.url}/${room}`, "--echo"]);
+  await seesPicturesOf(page, 1);
+  assert.deepEqual(await arriving(page), [`video/${codec}`]);
+});
+
 test("the native echo takes part with the key, and what it sends back is encrypted anew", { skip: withoutBinary }, async (t) => {
   for (const [browser, first] of [["chromium", "page"], ["firefox", "page"], ["chromium", "native"], ["firefox", "native"]]) {
     const room = roomFor("encrypted") + newKey();

@@ -41,17 +41,17 @@ function gstreamer() {
 }
 
 /**
- * `media`: audio and video both ways. `repair`: what it repairs losses by, with `--repair`. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `tcp`: connects to candidates over TCP. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
+ * `media`: audio and video both ways. `repair`: what it repairs losses by, with `--repair`. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `allocates`: tells which layers it has then. `playoutDelay`: plays as it is told, and what it tells itself, in ms. `tcp`: connects to candidates over TCP. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
  * `quick`: in the quick set. `race`: a fault of the peer's own that comes and goes, recognised by what the *peer* says;
  * such a run is done again and counted in the table. `known`: a fault that is expected until it is mended, recognised by what our side says.
  */
 export const PEERS = {
-  chromium: { command: node('chromium.mjs'), media: ['vp8', 'h264'], repair: ['ulpfec', 'flexfec', 'red', 'ccfb'], loopback: true, simulcast: true, tcp: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
-  firefox: { command: node('firefox.mjs'), media: ['vp8'], loopback: false, simulcast: true, tcp: true, quick: true, checks: [program(firefox, 'browsers'), npm('puppeteer-core')] },
+  chromium: { command: node('chromium.mjs'), media: ['vp8', 'vp9', 'av1', 'h264'], repair: ['ulpfec', 'flexfec', 'red', 'ccfb'], loopback: true, simulcast: true, allocates: true, playoutDelay: [100, 500], tcp: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
+  firefox: { command: node('firefox.mjs'), media: ['vp8', 'vp9', 'av1'], repair: ['ulpfec'], loopback: false, simulcast: true, playoutDelay: null, tcp: true, quick: true, checks: [program(firefox, 'browsers'), npm('puppeteer-core')] },
   aiortc: { command: [aiortcPython, script('aiortc_peer.py')], media: ['vp8', 'h264'], loopback: false, quick: true, checks: [program(aiortcPython, 'pypi')] },
   werift: { command: node('werift.mjs'), media: ['vp8'], loopback: false, quick: true, checks: [npm('werift')] },
   ndc: {
-    command: node('ndc.mjs'), media: [], loopback: true, quick: true, checks: [npm('node-datachannel')],
+    command: node('ndc.mjs'), media: ['vp8'], loopback: true, quick: true, checks: [npm('node-datachannel')],
     // As offerer, when the answerer's first check and ClientHello are faster than its answer: up to 1 run in 6 on a busy
     // machine, with libwebrtc and with itself too. libdatachannel drops its ICE transport and then asks for it.
     race: /Got a remote candidate without ICE transport/,

@@ -16,7 +16,7 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --pair A B         instead of the matrix: A and B with each other, both directions; may be repeated
   --peers A,B,...    only these peers: ${Object.keys(PEERS).join(', ')}
   --quick            only what install.sh quick installs, and fewer messages
-  --media            media rows as well, where the peer can: VP8, simulcast, and without --quick H264
+  --media            media rows as well, where the peer can: VP8, simulcast, and without --quick VP9, AV1 and H264
   --media-only       media rows only
   --repair           rows with lost packets as well, where the peer has FEC or RED (needs root and nft)
   --repair-only      these rows only
@@ -26,7 +26,7 @@ const USAGE = `usage: run.mjs (--ours TWOCAN | --pair A B)... [options]
   --tcp-only         these rows only
   --lite             rows as ICE-lite as well: ours sends no checks
   --lite-only        these rows only
-  --video CODEC      vp8 or h264: media rows with this codec only
+  --video CODEC      vp8, vp9, av1 or h264: media rows with this codec only
   --pings N          messages per run (default 200, 50 with --quick)
   --repeat N         every row N times; it is green only when all of them are
   --loopback         give ours --loopback (done by itself where only 127.0.0.1 is there)
@@ -49,8 +49,15 @@ const REPAIR_SECONDS = 20;
 const REPAIRS = ['ulpfec', 'flexfec', 'red', 'ccfb'];
 const REPAIR_PINGS = 2;
 
+/** Of pictures. */
+const CODECS = ['vp8', 'vp9', 'av1', 'h264'];
+
 /** Three qualities of a picture from a browser to ours, or the first of ours to a browser, whose answer refuses the others. */
 const SIMULCAST = 'media simulcast';
+
+/** Ours has pictures played late, and Chromium says that ours is to: how late at least, in ms, and what Chromium states. */
+const DELAY = 'media delay';
+const DELAY_MS = 400;
 
 /** How often a run is done again that failed by the peer's own race: at 1 in 6 this leaves 1 row in 7,776. */
 const RACE_RETRIES_MAX = 4;
@@ -88,7 +95,7 @@ function matrixRows() {
     { offerer: 'ours', answerer: name, kind },
     { offerer: name, answerer: 'ours', kind },
     // What an answerer prefers does not bind what it sends: with VP8 in our offer, VP8 may come.
-  ].filter((row) => kind !== 'media h264' || row.answerer === 'ours')))].filter(possible);
+  ].filter((row) => !/^media (h264|vp9|av1)$/.test(kind) || row.answerer === 'ours')))].filter(possible);
 }
 
 function pairRows() {
@@ -101,6 +108,7 @@ function pairRows() {
 function possible({ offerer, answerer, kind }) {
   if (kind === SIMULCAST) return [offerer, answerer].includes('ours') && [offerer, answerer].some((name) => PEERS[name]?.simulcast);
   const others = [offerer, answerer].filter((name) => name !== 'ours').map((name) => PEERS[name]);
+  if (kind === DELAY) return others.length === 1 && others[0].playoutDelay !== undefined;
   if (isTcp(kind) && !others.every((peer) => peer.tcp)) return false;
   if (isRepair(kind)) return others.every((peer) => peer.repair?.includes(repairOf(kind)));
   return codecOf(kind) === null || others.every((peer) => peer.media.includes(codecOf(kind)));
@@ -110,7 +118,7 @@ function possible({ offerer, answerer, kind }) {
 function codecOf(kind) {
   if (isRelay(kind)) return kind.split(' ')[2] ?? null;
   if (isTcp(kind)) return kind.split(' ')[1] ?? null;
-  return kind === 'data' || kind === 'lite' ? null : isRepair(kind) || kind === SIMULCAST ? 'vp8' : kind.replace('media ', '');
+  return kind === 'data' || kind === 'lite' ? null : isRepair(kind) || kind === SIMULCAST || kind === DELAY ? 'vp8' : kind.replace('media ', '');
 }
 
 function isRepair(kind) {
@@ -156,6 +164,19 @@ function withoutNack(line) {
   return JSON.stringify({ ...description, sdp: description.sdp.replace(/a=rtcp-fb:\d+ nack\r\n/g, '') });
 }
 
+/** What a side of a row of delays must have seen. */
+function delayed(name, { video }, stated) {
+  if (name === 'ours') return JSON.stringify(video?.playout_delay_ms ?? null) === JSON.stringify(stated) ? null : `playout delay ${JSON.stringify(video?.playout_delay_ms)}, not ${JSON.stringify(stated)}`;
+  return video?.buffered_seconds * 1000 >= DELAY_MS * 0.7 ? null : `pictures waited ${video?.buffered_seconds} s`;
+}
+
+/** What ours must have been told by a sender of three qualities that says which layers it has. */
+function allocated(name, { video }) {
+  if (name !== 'ours') return null;
+  const streams = new Set((video?.layers ?? []).map(({ stream }) => stream));
+  return streams.size === 3 ? null : `layers of ${streams.size} streams were told: ${JSON.stringify(video?.layers)}`;
+}
+
 /** What a side of a row of repair must have seen. */
 function repaired(by, name, { repair }) {
   if (!repair) return 'nothing said about repair';
@@ -188,13 +209,15 @@ async function runRow(row) {
   if (relay && relayed.why) return { ...row, state: 'NOT RUN', why: relayed.why };
   if (repair && lossy.why) return { ...row, state: 'NOT RUN', why: lossy.why };
   const simulcast = row.kind === SIMULCAST;
+  const delay = row.kind === DELAY;
+  const { playoutDelay, allocates } = PEERS[row.offerer] ?? PEERS[row.answerer] ?? {};
   const pings = repair ? REPAIR_PINGS : options.pings;
-  const make = (name, role) => side(name, role, { codec, simulcast, repair, relay, tcp: isTcp(row.kind), lite: row.kind === 'lite', pings });
+  const make = (name, role) => side(name, role, { codec, simulcast, repair, relay, delay, tcp: isTcp(row.kind), lite: row.kind === 'lite', pings });
   const runs = [];
   let retries = 0;
   while (runs.length < options.repeat) {
     const run = await runPair(make(row.offerer, 'offer'), make(row.answerer, 'answer'), {
-      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}), ...(relay ? { must: throughRelay } : {}), ...(row.kind === 'lite' ? { must: asLite } : {}), ...(isTcp(row.kind) ? { rewrite: withoutUdp, must: overTcp } : {}),
+      pings, codec, simulcast, deadlineMs: codec ? DEADLINE_MEDIA_MS : DEADLINE_DATA_MS, ...(repair ? { rewrite: withoutNack, must: (name, result) => repaired(repair, name, result) } : {}), ...(relay ? { must: throughRelay } : {}), ...(delay ? { must: (name, result) => delayed(name, result, playoutDelay) } : {}), ...(simulcast && allocates && row.answerer === 'ours' ? { must: allocated } : {}), ...(row.kind === 'lite' ? { must: asLite } : {}), ...(isTcp(row.kind) ? { rewrite: withoutUdp, must: overTcp } : {}),
     });
     if (peersOwnRace(row, run) && retries < RACE_RETRIES_MAX * options.repeat) retries += 1;
     else runs.push(run);
@@ -204,19 +227,20 @@ async function runRow(row) {
   return { ...row, state: knownRed(row, runs) ? 'red (known)' : 'FAIL', why: bad.why, runs, retries };
 }
 
-function side(name, role, { codec, simulcast, repair, relay, tcp, lite, pings }) {
+function side(name, role, { codec, simulcast, repair, relay, delay, tcp, lite, pings }) {
   const words = [role, ...(codec ? ['--media'] : []), ...(simulcast ? ['--simulcast'] : []), '--pings', String(pings)];
   const { prefix, loopbackOnly } = repair ? lossy : relay ? relayed : network;
   if (name === 'ours') {
     const loopback = options.loopback || loopbackOnly ? ['--loopback'] : [];
     const seconds = repair ? ['--media-seconds', String(REPAIR_SECONDS), ...(['flexfec', 'ccfb'].includes(repair) ? [`--${repair}`] : [])] : [];
     const through = relay ? ['--relay-only', '--ice-server', relayed.servers[relay]] : tcp ? ['--no-udp'] : lite ? ['--ice-lite'] : [];
+    if (delay) through.push('--playout-delay', String(DELAY_MS), '--media-seconds', '8');
     const env = relay ? ['env', ...relayed.env] : [];
     return { name, ours: true, command: [...prefix, ...env, options.ours, 'peer', ...words, ...seconds, ...through, ...loopback] };
   }
   const timeout = ['--timeout', String(codec ? PEER_TIMEOUT_MEDIA_S : PEER_TIMEOUT_DATA_S)];
   const video = codec ? ['--video', codec] : [];
-  const by = repair ? ['--repair', repair] : [];
+  const by = repair ? ['--repair', repair] : delay ? ['--playout-delay'] : [];
   return { name, ours: false, command: [...prefix, ...PEERS[name].command, ...words, ...video, ...by, ...timeout] };
 }
 
@@ -299,7 +323,7 @@ function parse(words) {
     else if (word === '--tcp-only') [data, tcp] = [false, true];
     else if (word === '--lite') lite = true;
     else if (word === '--lite-only') [data, lite] = [false, true];
-    else if (word === '--video') { options.video = next(word); if (!['vp8', 'h264'].includes(options.video)) usage('--video is vp8 or h264'); }
+    else if (word === '--video') { options.video = next(word); if (!CODECS.includes(options.video)) usage(`--video is one of ${CODECS.join(', ')}`); }
     else if (word === '--pings') options.pings = number(word);
     else if (word === '--repeat') options.repeat = number(word);
     else if (word === '--loopback') options.loopback = true;
@@ -310,11 +334,11 @@ function parse(words) {
     else usage(`unknown argument ${word}`);
   }
   if (options.quick && !named) options.peers = options.peers.filter((name) => PEERS[name].quick);
-  const codecs = options.video ? [options.video] : options.quick ? ['vp8'] : ['vp8', 'h264'];
+  const codecs = options.video ? [options.video] : options.quick ? ['vp8'] : CODECS;
   options.kinds = [
     ...(data ? ['data'] : []),
     ...(media ? codecs.map((codec) => `media ${codec}`) : []),
-    ...(media && !options.video ? [SIMULCAST] : []),
+    ...(media && !options.video ? [SIMULCAST, ...(options.quick ? [] : [DELAY])] : []),
     ...(relay ? ['udp', 'tcp', 'tls'].flatMap((by) => [`relay ${by}`, `relay ${by} vp8`]) : []),
     ...(tcp ? ['tcp', 'tcp vp8'] : []),
     ...(lite ? ['lite'] : []),

@@ -13,7 +13,8 @@ import { readFileMessage, safeName } from "../../web/sdk/file-messages.js";
 import { meshBudget } from "../../web/sdk/mesh-budget.js";
 import { isOtherConnection, fingerprints, withListedFormats } from "../../web/sdk/sdp-session.js";
 import { sessionUrl } from "../../web/sdk/session-url.js";
-import { FrameDecrypter, FrameEncrypter, deriveKey, readHeader, writeHeader } from "../../web/sdk/sframe.js";
+import { openAv1Envelope, readObus } from "../../web/sdk/av1-envelope.js";
+import { FrameDecrypter, FrameEncrypter, codecOfKeyFrame, deriveKey, readHeader, writeHeader } from "../../web/sdk/sframe.js";
 import { Sha256 } from "../../web/sdk/sha256.js";
 import { StatsReader } from "../../web/sdk/stats.js";
 
@@ -205,12 +206,15 @@ test("frames are decrypted once, by who has the secret, and only whole", async (
   for (const [kind, frame] of [
     ["audio", hex("f8fffe")],
     ["audio", hex("")],
-    ["video", hex("1002009d012a4001f000aabbcc")], // a key frame
-    ["video", hex("110200aabbcc")],
+    ["VP8", hex("1002009d012a4001f000aabbcc")], // a key frame
+    ["VP8", hex("110200aabbcc")],
+    ["VP9", hex("82aabbcc")],
+    ["AV1", hex("12000a030102033203100809")], // a key frame with delimiter and sequence header
+    ["AV1", hex("3030070707")],
   ]) {
     const encrypter = new FrameEncrypter(secret);
     const decrypter = new FrameDecrypter(secret);
-    const clear = kind === "audio" ? 0 : frame[0] & 1 ? 3 : 10;
+    const clear = kind === "VP8" ? (frame[0] & 1 ? 3 : 10) : kind === "VP9" ? 1 : 0;
     for (let count = 0; count < 10; count += 1) {
       const encrypted = await encrypter.encrypt(kind, frame);
       assert.deepEqual(encrypted.subarray(0, clear), frame.subarray(0, clear));
@@ -218,14 +222,28 @@ test("frames are decrypted once, by who has the secret, and only whole", async (
       for (let at = 0; at < encrypted.length; at += 1) {
         const changed = encrypted.slice();
         changed[at] ^= 0x10;
+        // Of AV1, the copy of the sequence header in front says nothing that counts.
+        if (kind === "AV1" && at < encrypted.length - openAv1Envelope(encrypted).hidden.length - 1) continue;
         assert.equal(await decrypter.decrypt(kind, changed), null, `byte ${at}`);
       }
       assert.deepEqual(await decrypter.decrypt(kind, encrypted), frame);
+      const isKey = ["1002009d", "82aabbcc", "12000a03"].includes(Buffer.from(frame.subarray(0, 4)).toString("hex"));
+      if (isKey) assert.deepEqual([codecOfKeyFrame(frame), codecOfKeyFrame(encrypted)], [kind, kind]);
       assert.equal(await decrypter.decrypt(kind, encrypted), null, "again");
     }
   }
-  await assert.rejects(new FrameEncrypter(secret).encrypt("video", hex("10")), RangeError);
-  for (const nonsense of ["", "00", "10", "9901", "ff"]) assert.equal(await new FrameDecrypter(secret).decrypt("video", hex(nonsense)), null);
+  await assert.rejects(new FrameEncrypter(secret).encrypt("VP8", hex("10")), RangeError);
+  for (const nonsense of ["", "80", "3205"]) await assert.rejects(new FrameEncrypter(secret).encrypt("AV1", hex(nonsense)), RangeError);
+  for (const nonsense of ["", "00", "10", "9901", "ff"]) for (const codec of ["VP8", "VP9", "AV1"]) assert.equal(await new FrameDecrypter(secret).decrypt(codec, hex(nonsense)), null);
+});
+
+test("frames of AV1 stay such as packetisers take apart, and say that they are key frames", async () => {
+  const encrypted = await new FrameEncrypter(new Uint8Array(32)).encrypt("AV1", hex("12000a0301020336280310080900"));
+  assert.deepEqual(readObus(encrypted).map(({ type, extension }) => [type, extension]), [[1, null], [6, 0x28]]);
+  assert.deepEqual(encrypted.subarray(0, 7), hex("0a030102033628"));
+  assert.equal(openAv1Envelope(encrypted).clear[0], 0x10, "a key frame that is shown");
+  const long = await new FrameEncrypter(new Uint8Array(32)).encrypt("AV1", new Uint8Array([0x30, 0x30, ...new Uint8Array(70_000)]));
+  assert.equal(openAv1Envelope(long).hidden.length, long.length - 5, "a size in three bytes");
 });
 
 test("a description says nothing of payload types that it does not list", () => {

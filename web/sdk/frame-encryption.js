@@ -1,3 +1,5 @@
+import { ENCRYPTED_VIDEO_CODECS } from "./sframe.js";
+
 /** Bytes of a room's secret. */
 const SECRET_LEN = 32;
 
@@ -5,7 +7,7 @@ const SECRET_LEN = 32;
  * Sound and pictures that servers forward and cannot read: SFrame (RFC 9605) with one secret that all participants
  * share. The secret is in the fragment of the room's link, `#key=…`, which browsers do not send.
  *
- * Sound of any codec and VP8 can be encrypted; video is limited to that.
+ * Sound of any codec can be encrypted, and pictures of VP8, VP9 and AV1; video is limited to these.
  */
 export class FrameEncryption {
   #secret;
@@ -56,7 +58,8 @@ export class FrameEncryption {
   limitCodecs(transceiver) {
     if (transceiver.receiver.track.kind !== "video") return;
     const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
-    transceiver.setCodecPreferences(all.filter(({ mimeType }) => /\/(VP8|rtx|red|ulpfec|flexfec-03)$/i.test(mimeType)));
+    const names = [...ENCRYPTED_VIDEO_CODECS, "rtx", "red", "ulpfec", "flexfec-03"].map((name) => `video/${name}`.toLowerCase());
+    transceiver.setCodecPreferences(all.filter(({ mimeType }) => names.includes(mimeType.toLowerCase())));
   }
 
   close() {

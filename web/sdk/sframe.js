@@ -1,18 +1,24 @@
 // Encrypted frames (SFrame, RFC 9605) with AES_256_GCM_SHA512_128, as the native library makes them.
+import { Av1Envelope, openAv1Envelope } from "./av1-envelope.js";
 
 /** AES_256_GCM_SHA512_128 in the registry of RFC 9605. */
 const SUITE = 5;
 const NONCE_LEN = 12;
 const TAG_LEN = 16;
-/** Of a VP8 frame this much stays in the clear: browsers and servers look there for key frames. */
+/** This much stays in the clear, where browsers and servers look for key frames: of VP8, and of VP9. */
 const CLEAR_OF_KEY_FRAME = 10;
 const CLEAR_OF_OTHER_FRAME = 3;
+const CLEAR_OF_VP9 = 1;
 /** Counters below the highest that are remembered. */
 const WINDOW = 1024;
 /** Keys of others that are remembered; the one used least recently makes way. */
 const KEYS_MAX = 64;
 
 /** @typedef {{key: CryptoKey, salt: Uint8Array}} FrameKey */
+/** @typedef {"audio" | "VP8" | "VP9" | "AV1"} FrameCodec sound of any codec, or pictures of one of these */
+
+/** The codecs of pictures that can be encrypted. */
+export const ENCRYPTED_VIDEO_CODECS = Object.freeze(["VP8", "VP9", "AV1"]);
 
 /**
  * The key of one key id (RFC 9605 §4.4.2).
@@ -64,9 +70,21 @@ export function readHeader(frame) {
   return at > frame.length || keyId === null || counter === null ? null : { keyId, counter, length: at };
 }
 
-/** How much of a frame stays in the clear. @param {"audio" | "video"} kind @param {Uint8Array} frame */
-function clearLength(kind, frame) {
-  if (kind === "audio") return 0;
+/**
+ * The codec of a key frame, encrypted or not, by what stays in the clear of each: the start code of VP8 (RFC 6386 §9.1), the
+ * marker of VP9, else the OBUs of AV1.
+ *
+ * @param {Uint8Array} frame
+ */
+export function codecOfKeyFrame(frame) {
+  if ((frame[0] & 1) === 0 && frame[3] === 0x9d && frame[4] === 0x01 && frame[5] === 0x2a) return "VP8";
+  return frame[0] >> 6 === 2 ? "VP9" : "AV1";
+}
+
+/** How much of a frame stays in the clear at its beginning. @param {FrameCodec} codec @param {Uint8Array} frame */
+function clearLength(codec, frame) {
+  if (codec === "audio") return 0;
+  if (codec === "VP9") return CLEAR_OF_VP9;
   return (frame[0] & 1) === 0 ? CLEAR_OF_KEY_FRAME : CLEAR_OF_OTHER_FRAME;
 }
 
@@ -103,21 +121,30 @@ export class FrameEncrypter {
   }
 
   /**
-   * @param {"audio" | "video"} kind
+   * @param {FrameCodec} codec
    * @param {Uint8Array<ArrayBuffer>} frame
    * @returns {Promise<Uint8Array>}
    */
-  async encrypt(kind, frame) {
+  async encrypt(codec, frame) {
+    if (codec === "AV1") {
+      const envelope = new Av1Envelope(frame);
+      return envelope.around(await this.#seal(new Uint8Array([envelope.visible]), frame));
+    }
+    const length = clearLength(codec, frame);
+    if (frame.length < length) throw new RangeError(`a frame of ${codec} shorter than its header`);
+    const clear = frame.subarray(0, length);
+    return joined(clear, await this.#seal(clear, frame.subarray(length)));
+  }
+
+  /** @param {Uint8Array} clear @param {Uint8Array<ArrayBuffer>} text */
+  async #seal(clear, text) {
     const counter = this.#counter;
     this.#counter += 1n;
     const { key, salt } = await (this.#key ??= deriveKey(this.#secret, this.#keyId));
-    const length = clearLength(kind, frame);
-    if (frame.length < length) throw new RangeError("a VP8 frame shorter than its header");
-    const clear = frame.subarray(0, length);
     const header = writeHeader(this.#keyId, counter);
     const parameters = { name: "AES-GCM", iv: nonceOf(salt, counter), additionalData: joined(header, clear) };
-    const encrypted = await crypto.subtle.encrypt(parameters, key, frame.subarray(length));
-    return joined(clear, header, new Uint8Array(encrypted));
+    const encrypted = await crypto.subtle.encrypt(parameters, key, text);
+    return joined(header, new Uint8Array(encrypted));
   }
 }
 
@@ -135,14 +162,23 @@ export class FrameDecrypter {
   /**
    * One frame at a time, in the order they came.
    *
-   * @param {"audio" | "video"} kind
+   * @param {FrameCodec} codec
    * @param {Uint8Array<ArrayBuffer>} frame
    * @returns {Promise<Uint8Array | null>} `null` for what is not encrypted with the secret, was changed, or came before
    */
-  async decrypt(kind, frame) {
-    const length = frame.length > 0 ? clearLength(kind, frame) : 0;
+  async decrypt(codec, frame) {
+    if (codec === "AV1") {
+      const envelope = openAv1Envelope(frame);
+      return envelope && this.#open(envelope.clear, envelope.hidden);
+    }
+    const length = frame.length > 0 ? clearLength(codec, frame) : 0;
     const clear = frame.subarray(0, length);
-    const text = frame.subarray(length);
+    const plain = await this.#open(clear, frame.subarray(length));
+    return plain && joined(clear, plain);
+  }
+
+  /** @param {Uint8Array} clear @param {Uint8Array<ArrayBuffer>} text */
+  async #open(clear, text) {
     const header = readHeader(text);
     if (!header || text.length < header.length + TAG_LEN) return null;
     const { keyId, counter } = header;
@@ -164,7 +200,7 @@ export class FrameDecrypter {
     this.#keys.delete(keyId);
     this.#keys.set(keyId, known);
     if (this.#keys.size > KEYS_MAX) this.#keys.delete(/** @type {bigint} */ (this.#keys.keys().next().value));
-    return joined(clear, new Uint8Array(plain));
+    return new Uint8Array(plain);
   }
 }
 

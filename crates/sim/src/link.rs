@@ -45,6 +45,9 @@ pub struct LinkConfig {
     /// Packets that can be marked (ECT) and wait longer than this are marked (CE), as a shallow
     /// L4S queue does (RFC 9332 §2.5.1.1). Default never.
     pub mark_above: Option<Duration>,
+    /// Chance that a packet that can be marked is, in thousandths: at a queue further on, which it
+    /// shares with others.
+    pub mark_per_mille: u32,
     /// Loss.
     pub loss: Loss,
     /// Chance that a datagram arrives twice, in thousandths.
@@ -65,6 +68,7 @@ impl Default for LinkConfig {
             rate: None,
             queue_len: 64 * 1024,
             mark_above: None,
+            mark_per_mille: 0,
             loss: Loss::None,
             duplicate_per_mille: 0,
             reorder_per_mille: 0,
@@ -156,7 +160,10 @@ impl Link {
             return [None, None];
         };
         let can_be_marked = matches!(ecn, Ecn::Ect0 | Ecn::Ect1);
-        if can_be_marked && self.config.mark_above.is_some_and(|most| waits > most) {
+        let elsewhere = self.config.mark_per_mille;
+        let is_marked = self.config.mark_above.is_some_and(|most| waits > most)
+            || (elsewhere > 0 && random.below(1000) < elsewhere);
+        if can_be_marked && is_marked {
             *ecn = Ecn::Ce;
             self.stats.marked += 1;
         }

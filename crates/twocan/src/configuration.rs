@@ -63,7 +63,12 @@ pub struct Configuration {
     /// whole transport. They carry marks of congestion (ECN) and spare eight bytes in each packet.
     /// What the other side offers of it is accepted in any case. Default no.
     pub offer_congestion_feedback: bool,
-    /// Whether media takes part in L4S (RFC 9331): packets say so (ECT(1)) where the other side
+    /// Whether routers may mark media in place of dropping it (ECN, RFC 3168): packets say so (ECT(0))
+    /// where the other side reports marks, and a mark counts as the loss of that packet, without
+    /// anything to be repaired. Offers reports by RFC 8888 as well. Default no: some networks set
+    /// these bits for reasons of their own.
+    pub ecn: bool,
+    /// Whether media takes part in L4S (RFC 9331), in place of [`Self::ecn`]: packets say so (ECT(1)) where the other side
     /// reports marks of congestion, and the rate follows the part that is marked, so that queues
     /// stay short where the network marks. Offers reports by RFC 8888 as well. Default no: what is
     /// marked is new to many networks.

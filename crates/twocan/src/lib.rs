@@ -74,6 +74,9 @@ pub use twocan_proto::peer::{
     LocalCandidateStats, LogEntry, LogEvent, ParametersError, PeerFailure,
     Priority as EncodingPriority, RtcpParameters, RtpSendParameters, TransceiverInit,
 };
-pub use twocan_proto::rtp::{InterLayer, ScalabilityMode, UnknownScalabilityMode};
+pub use twocan_proto::rtp::{Cadence, InterLayer, ScalabilityMode, UnknownScalabilityMode};
+pub use twocan_proto::wire::rtp::{
+    LayerResolution, PlayoutDelay, SpatialLayer, VideoLayersAllocation,
+};
 pub use twocan_proto::wire::sdp::Direction;
 pub use twocan_proto::wire::units::Bitrate;

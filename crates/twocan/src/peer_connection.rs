@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use twocan_io::clock;
 use twocan_io::interfaces::Filter;
+use twocan_proto::congestion::Marking;
 use twocan_proto::ice::{self, RelayProtocol};
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
@@ -123,9 +124,13 @@ impl PeerConnection {
         config.ice.lite = configuration.ice_lite;
         config.ice.external_addresses = configuration.external_addresses;
         config.offer_flexfec = configuration.offer_flexfec;
-        config.offer_congestion_feedback =
-            configuration.offer_congestion_feedback || configuration.l4s;
-        config.congestion.l4s = configuration.l4s;
+        config.congestion.marking = match (configuration.l4s, configuration.ecn) {
+            (true, _) => Marking::L4s,
+            (false, true) => Marking::Classic,
+            (false, false) => Marking::None,
+        };
+        let marks = config.congestion.marking != Marking::None;
+        config.offer_congestion_feedback = configuration.offer_congestion_feedback || marks;
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");

@@ -1,4 +1,4 @@
-//! When to play sound: a jitter buffer for applications that decode.
+//! When to play sound and when to show pictures: jitter buffers for applications that decode.
 //!
 //! [`RtpReceiver::next_frame`](crate::RtpReceiver::next_frame) yields sound as it arrives. A device
 //! needs it evenly: [`AudioPlayout`] says for each piece what to do, and adapts its delay to the
@@ -57,9 +57,28 @@
 //! assert_eq!(playout.target_delay(), Duration::from_millis(40));
 //! ```
 //!
+//! Of pictures, [`VideoPlayout`] says when each is due, within the delays that the sender states:
+//!
+//! ```
+//! use twocan::RtpReceiver;
+//! use twocan::playout::{PlayoutConfig, VideoPlayout};
+//!
+//! async fn show(receiver: &RtpReceiver, mut display: impl FnMut(Vec<u8>)) {
+//!     let mut playout = VideoPlayout::new(PlayoutConfig::new(90_000));
+//!     while let Some(frame) = receiver.next_frame().await {
+//!         playout.set_playout_delay(frame.playout_delay.and_then(|own| own.bounds()));
+//!         let due = playout.schedule(frame.received_at, frame.timestamp);
+//!         tokio::time::sleep_until(due.into()).await;
+//!         display(frame.data);
+//!         receiver.report_playout(playout.stats());
+//!     }
+//! }
+//! ```
+//!
 //! [`RtpReceiver::report_playout`](crate::RtpReceiver::report_playout) lets
 //! [`get_stats`](crate::PeerConnection::get_stats) show what it counts.
 
 pub use twocan_proto::rtp::playout::{
     AudioPacket, AudioPlayout, Decision, Discarded, Operation, PlayoutConfig, PlayoutStats,
+    VideoPlayout,
 };

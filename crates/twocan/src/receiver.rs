@@ -7,6 +7,7 @@ use twocan_proto::negotiate::{NegotiatedCodec, TransceiverId};
 use twocan_proto::peer::Peer;
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
+use twocan_proto::wire::rtp::{PlayoutDelay, VideoLayersAllocation};
 
 use crate::peer_connection::Owner;
 use crate::playout::PlayoutStats;
@@ -36,6 +37,9 @@ pub struct Frame {
     /// When it was captured, on its sender's clock since 1970; known about a second after a stream
     /// began. Clocks of different machines differ; streams of one sender share one.
     pub captured_at: Option<Duration>,
+    /// Between which delays, from capture to display, the sender wants it to be shown; `None` where it
+    /// has said nothing. [`VideoPlayout`](crate::playout::VideoPlayout) keeps to it.
+    pub playout_delay: Option<PlayoutDelay>,
     /// As in [`EncodedFrame::data`](crate::EncodedFrame::data).
     pub data: Vec<u8>,
 }
@@ -65,6 +69,12 @@ pub struct IncomingPacket {
     pub captured_at: Option<Duration>,
     /// The dependency descriptor (AV1 payload format, appendix A) as it stands, where it has one.
     pub dependency_descriptor: Option<Vec<u8>>,
+    /// Between which delays the sender wants it to be played, where this packet says so; it holds
+    /// until another one says something else.
+    pub playout_delay: Option<PlayoutDelay>,
+    /// Which layers the sender has at present, in all streams of its simulcast, where this packet
+    /// says so.
+    pub layers_allocation: Option<VideoLayersAllocation>,
     /// The payload with its payload header, without padding.
     pub payload: Vec<u8>,
 }
@@ -170,7 +180,33 @@ impl RtpReceiver {
         own.map_or(Duration::ZERO, |own| own.delay)
     }
 
-    /// Takes what a [jitter buffer](crate::playout) for this sound counts, so that
+    /// Which layers the sender has at present, in all streams of its simulcast, and the rate that each
+    /// needs; `None` until it says so, which Chromium does where the extension is agreed on.
+    pub fn layers_allocation(&self) -> Option<VideoLayersAllocation> {
+        let state = self.owner.shared.lock();
+        let entry = state.tracks.get(&self.id)?;
+        entry.layers_allocation.clone()
+    }
+
+    /// Waits until [`Self::layers_allocation`] is known and another than `known`; `None` when the
+    /// connection ends instead.
+    pub async fn layers_allocation_other_than(
+        &self,
+        known: Option<&VideoLayersAllocation>,
+    ) -> Option<VideoLayersAllocation> {
+        self.owner
+            .shared
+            .until(|state| {
+                if state.finished {
+                    return Some(None);
+                }
+                let own = state.tracks.get(&self.id)?.layers_allocation.as_ref()?;
+                (Some(own) != known).then(|| Some(own.clone()))
+            })
+            .await
+    }
+
+    /// Takes what a [jitter buffer](crate::playout) for this sound or these pictures counts, so that
     /// [`get_stats`](crate::PeerConnection::get_stats) shows it.
     pub fn report_playout(&self, stats: PlayoutStats) {
         self.owner.shared.lock().peer.report_playout(self.id, stats);
@@ -253,6 +289,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         lost_before: frame.lost_before,
         received_at: frame.received_at,
         captured_at: frame.captured_at,
+        playout_delay: frame.playout_delay,
         data: frame.data,
     }
 }
@@ -270,6 +307,8 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
         received_at: packet.received_at,
         captured_at: packet.captured_at,
         dependency_descriptor: packet.dependency_descriptor,
+        playout_delay: packet.playout_delay,
+        layers_allocation: packet.layers_allocation,
         payload: packet.payload,
     }
 }

@@ -7,7 +7,7 @@ use twocan_proto::negotiate::TransceiverId;
 use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
-use twocan_proto::wire::rtp::Resolution;
+use twocan_proto::wire::rtp::{PlayoutDelay, Resolution, VideoLayersAllocation};
 use twocan_proto::wire::seq::SeqNo16;
 use twocan_proto::wire::units::Bitrate;
 
@@ -88,6 +88,12 @@ pub struct OutgoingPacket<'a> {
     /// The dependency descriptor (AV1 payload format, appendix A) as it stands, of at most 255 bytes;
     /// sent where the extension was agreed on.
     pub dependency_descriptor: Option<&'a [u8]>,
+    /// Between which delays the other side is to play it; `None` for what
+    /// [`EncodingParameters::playout_delay`](crate::EncodingParameters::playout_delay) says.
+    pub playout_delay: Option<PlayoutDelay>,
+    /// Which layers there are, of all encodings, where that is to be told. Frames tell by themselves;
+    /// of packets the application knows.
+    pub layers_allocation: Option<&'a VideoLayersAllocation>,
 }
 
 /// `RTCRtpSender`: what we send on a transceiver. Cheap to clone; the connection lives as long as
@@ -162,10 +168,14 @@ impl RtpSender {
 
     /// Sends a packet. Its source and its header extensions are ours.
     ///
+    /// Where packets are lost, forward error correction protects packets of up to 1211 bytes of
+    /// payload: FlexFEC, where agreed on, has a source of its own. ULPFEC takes numbers of the same
+    /// sequence, and is sent only while no packet of the encoding states a number.
+    ///
     /// # Errors
     /// As [`Self::send_frame`]; `InvalidStateError` with a transform, which packets do not go
     /// through; `InvalidAccessError` also for a sequence number that was used
-    /// before, or is 1024 or more below the highest.
+    /// before, or is 1024 or more below the highest, and for layers that cannot be described.
     pub fn send_packet(&self, packet: OutgoingPacket<'_>) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
         if state.transforms.contains_key(&self.id) {
@@ -184,6 +194,8 @@ impl RtpSender {
             payload: packet.payload,
             audio_level: None,
             dependency_descriptor: packet.dependency_descriptor,
+            playout_delay: packet.playout_delay,
+            layers_allocation: packet.layers_allocation,
         };
         let sent = state.peer.send_packet(clock::now(), self.id, &outgoing);
         drop(state);
@@ -296,8 +308,8 @@ impl RtpSender {
     /// # Errors
     /// `InvalidStateError` when stopped, or when the parameters have changed since they were got,
     /// which a negotiation does; `InvalidModificationError` when something was changed that is
-    /// read-only; `RangeError` for a scale below 1, a negative frame rate, or a least rate above the
-    /// most; `OperationError` for a scalability mode that no codec has. Nothing has changed then.
+    /// read-only; `RangeError` for a scale below 1, a negative frame rate, a least rate above the most,
+    /// or a playout delay in the same way; `OperationError` for a scalability mode that no codec has. Nothing has changed then.
     pub fn set_parameters(&self, parameters: &RtpSendParameters) -> Result<(), Error> {
         let mut state = self.owner.shared.lock();
         let done = state.peer.set_parameters(self.id, parameters);

@@ -9,6 +9,7 @@ use twocan_proto::negotiate::{NegotiationEvent, TransceiverId};
 use twocan_proto::peer::{Event, Peer};
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::Rid;
+use twocan_proto::wire::rtp::VideoLayersAllocation;
 
 use crate::data_channel::{DataChannelEvent, Message};
 use crate::peer_connection::PeerConnectionEvent as E;
@@ -60,6 +61,8 @@ pub(crate) struct TrackEntry {
     pub(crate) transform: Option<Box<dyn FrameTransform>>,
     /// Frames that it refused since the last that it took.
     pub(crate) refused: u32,
+    /// What the other side last said about its layers.
+    pub(crate) layers_allocation: Option<VideoLayersAllocation>,
 }
 
 /// Everything behind the lock.
@@ -307,6 +310,12 @@ impl State {
                     if !self.key_frames_wanted.contains(&wanted) {
                         self.key_frames_wanted.push(wanted);
                     }
+                }
+            }
+            rtp::Event::LayersAllocated { mid, allocation } => {
+                if let Some(transceiver) = self.peer.transceiver_of(&mid) {
+                    let entry = self.tracks.entry(transceiver).or_default();
+                    entry.layers_allocation = Some(allocation);
                 }
             }
             rtp::Event::SourceAdded { .. } | rtp::Event::SourceEnded { .. } => {}

@@ -154,14 +154,14 @@ pub fn vp9_packetize(data: &[u8]) {
 /// AV1 payloads, one or several.
 pub fn av1(data: &[u8]) {
     let _ = (av::obus(data).count(), av::is_key_frame(data));
-    let _ = av::inspect(data);
+    let _ = (av::inspect(data), av::open_envelope(data));
     let mut out = Vec::new();
     let _ = av::assemble(pieces(data), &mut out);
     // A size of up to five bytes is added to each unit, which has at least one.
     assert!(out.len() <= data.len() * 6);
 }
 
-/// The OBUs of a temporal unit come back from its payloads.
+/// The OBUs of a temporal unit come back from its payloads, and so does what an envelope hides.
 pub fn av1_packetize(data: &[u8]) {
     let mut script = Script::new(data);
     let Some(len_max) = script.short() else {
@@ -182,6 +182,12 @@ pub fn av1_packetize(data: &[u8]) {
         .map(Result::unwrap)
         .filter(|obu| !matches!(obu.kind(), 2 | 8 | 15));
     assert!(av::obus(&out).map(Result::unwrap).eq(sent));
+    let envelope = av::Envelope::of(frame).unwrap();
+    let mut unit = Vec::new();
+    envelope.write(frame, &mut unit);
+    assert_eq!(av::is_key_frame(&unit), av::is_key_frame(frame));
+    let visible = [envelope.visible()];
+    assert_eq!(av::open_envelope(&unit), Ok((&visible[..], frame)));
 }
 
 /// H.265 payloads, one or several.

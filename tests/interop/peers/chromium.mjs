@@ -18,6 +18,7 @@ main(async (options) => {
       '--disable-component-update',
       // Neither offered nor sent by default.
       ...(options.repair === 'ccfb' ? ['--force-fieldtrials=WebRTC-RFC8888CongestionControlFeedback/Enabled,offer:true/'] : []),
+      ...(options.playoutDelay ? ['--force-fieldtrials=WebRTC-ForceSendPlayoutDelay/min_ms:100,max_ms:500/'] : []),
       ...(options.repair === 'flexfec' ? ['--force-fieldtrials=WebRTC-FlexFEC-03/Enabled/WebRTC-FlexFEC-03-Advertised/Enabled/'] : []),
     ],
   });

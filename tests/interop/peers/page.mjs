@@ -65,12 +65,13 @@ const stack = {
       const named = (name) => all.filter((codec) => codec.mimeType.toLowerCase() === `audio/${name}`);
       transceiver.setCodecPreferences([...named('red'), ...named('opus')]);
     }
-    if (options.video !== 'h264') return;
+    if (options.video === 'vp8') return;
     for (const transceiver of pc.getTransceivers()) {
       if (transceiver.sender.track?.kind !== 'video') continue;
       const all = RTCRtpReceiver.getCapabilities('video').codecs;
-      const wanted = all.filter((codec) => ['video/h264', 'video/rtx'].includes(codec.mimeType.toLowerCase()));
-      if (!wanted.some((codec) => codec.mimeType.toLowerCase() === 'video/h264')) throw new Error('this browser has no H264');
+      const name = `video/${options.video}`;
+      const wanted = all.filter((codec) => [name, 'video/rtx'].includes(codec.mimeType.toLowerCase()));
+      if (!wanted.some((codec) => codec.mimeType.toLowerCase() === name)) throw new Error(`this browser has no ${options.video}`);
       transceiver.setCodecPreferences(wanted);
     }
   },

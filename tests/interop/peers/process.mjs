@@ -1,6 +1,6 @@
 // One peer as one process, for the stacks that run in Node and for the browsers driven from it.
 //
-//   PEER offer|answer [--media] [--simulcast] [--video vp8|h264] [--repair ulpfec|flexfec|red|ccfb] [--pings N] [--timeout SECONDS]
+//   PEER offer|answer [--media] [--simulcast] [--video vp8|vp9|av1|h264] [--repair ulpfec|flexfec|red|ccfb] [--playout-delay] [--pings N] [--timeout SECONDS]
 //        [--ice-server URL]... [--one-way] [--media-from SECONDS --media-seconds SECONDS]
 //
 // Its description is one JSON line on stdout, the other side's one JSON line on stdin, then `RESULT {json}`. After
@@ -23,9 +23,9 @@ export const tools = resolve(process.env.TWOCAN_TOOLS ?? resolve(here, '../../..
 export const load = createRequire(resolve(tools, 'package.json'));
 
 export function parseOptions(words) {
-  const options = { role: words[0], media: false, simulcast: false, video: 'vp8', repair: null, oneWay: false, window: null, iceServers: [], pings: 200, timeoutMs: 40_000 };
+  const options = { role: words[0], media: false, simulcast: false, video: 'vp8', repair: null, playoutDelay: false, oneWay: false, window: null, iceServers: [], pings: 200, timeoutMs: 40_000 };
   const usage = (why) => {
-    console.error(`${why}\nusage: offer|answer [--media] [--simulcast] [--video vp8|h264] [--pings N] [--timeout SECONDS] [--ice-server URL] [--one-way] [--media-from SECONDS --media-seconds SECONDS]`);
+    console.error(`${why}\nusage: offer|answer [--media] [--simulcast] [--video vp8|vp9|av1|h264] [--playout-delay] [--pings N] [--timeout SECONDS] [--ice-server URL] [--one-way] [--media-from SECONDS --media-seconds SECONDS]`);
     process.exit(2);
   };
   const number = (text, name) => (Number(text) > 0 ? Number(text) : usage(`${name} needs a number above zero`));
@@ -33,9 +33,10 @@ export function parseOptions(words) {
   for (let at = 1; at < words.length; at++) {
     if (words[at] === '--media') options.media = true;
     else if (words[at] === '--simulcast') options.simulcast = true;
-    else if (words[at] === '--video' && ['vp8', 'h264'].includes(words[at + 1])) options.video = words[++at];
+    else if (words[at] === '--video' && ['vp8', 'vp9', 'av1', 'h264'].includes(words[at + 1])) options.video = words[++at];
     else if (words[at] === '--repair' && ['ulpfec', 'flexfec', 'red', 'ccfb'].includes(words[at + 1])) options.repair = words[++at];
     else if (words[at] === '--ice-server') options.iceServers.push(iceServer(words[++at] ?? usage('--ice-server needs a URL')));
+    else if (words[at] === '--playout-delay') options.playoutDelay = true;
     else if (words[at] === '--one-way') options.oneWay = true;
     else if (words[at] === '--media-from') options.window = { ...options.window, from: number(words[++at], '--media-from') };
     else if (words[at] === '--media-seconds') options.window = { ...options.window, to: number(words[++at], '--media-seconds') };

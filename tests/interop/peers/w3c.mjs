@@ -11,6 +11,8 @@ export const AUDIO_PACKETS_MIN = 50;
 /** With `repair`: how long until the loss is reported and protection has begun, and how long is counted then. */
 const REPAIR_BEGIN_MS = 7_000;
 const REPAIR_COUNT_MS = 10_000;
+/** With `playoutDelay`: how long pictures are watched, those of the beginning among them. */
+const DELAY_MS = 6_000;
 
 const MESSAGE_LEN_MAX = 16384;
 
@@ -174,6 +176,7 @@ export class Peer {
     while (receives && !enough(await this.stack.media(this.pc))) {
       await new Promise((resolve) => setTimeout(resolve, 150));
     }
+    if (this.options.playoutDelay) await new Promise((resolve) => setTimeout(resolve, DELAY_MS));
     if (!this.options.repair) return;
     await new Promise((resolve) => setTimeout(resolve, REPAIR_BEGIN_MS));
     this.before = (await this.stack.media(this.pc)).repair;
@@ -224,6 +227,7 @@ export async function mediaByStats(pc) {
     if (kind === 'video') {
       found.video.frames = stat.framesReceived;
       found.video.frames_decoded = stat.framesDecoded ?? 0;
+      found.video.buffered_seconds = stat.jitterBufferEmittedCount > 0 ? stat.jitterBufferDelay / stat.jitterBufferEmittedCount : 0;
       found.video.key_frames = stat.keyFramesDecoded;
       found.video.size = stat.frameWidth ? `${stat.frameWidth}x${stat.frameHeight}` : undefined;
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use twocan_proto::congestion::Marking;
 use twocan_proto::peer::Config;
 use twocan_scenarios::media::{Plan, Scene, Seen};
 use twocan_scenarios::seeds;
@@ -93,7 +94,7 @@ fn where_the_network_marks_the_queue_is_short_and_the_link_well_used() {
             |config| config.offer_congestion_feedback = true,
             |config| {
                 config.offer_congestion_feedback = true;
-                config.congestion.l4s = true;
+                config.congestion.marking = Marking::L4s;
             },
         ];
         let both = plans.map(|adjust| {
@@ -117,6 +118,42 @@ fn where_the_network_marks_the_queue_is_short_and_the_link_well_used() {
         assert!(
             queues.0 < ms(15) && queues.0 < queues.1,
             "seed {seed}: {queues:?}"
+        );
+    }
+}
+
+/// A router further on that is so busy that it marks a fifth of what can be marked, and a path that
+/// loses as much.
+#[test]
+fn marks_without_l4s_lower_the_rate_as_loss_does_and_nothing_is_lost() {
+    for seed in few_seeds() {
+        let plans: [fn(&mut Config); 2] = [
+            |config| config.offer_congestion_feedback = true,
+            |config| {
+                config.offer_congestion_feedback = true;
+                config.congestion.marking = Marking::Classic;
+            },
+        ];
+        let [unmarked, marked] = plans.map(|adjust| {
+            let mut scene = Scene::new(&Plan {
+                adjust,
+                ..Plan::new("a busy router", seed, ms(100))
+            });
+            scene.limit(Bitrate::kbps(2000), ms(300));
+            scene.link().config.mark_per_mille = 200;
+            scene.run(seconds(10));
+            let steady = scene.run(seconds(30));
+            report(&scene, "after 10 s, 30 s", &steady);
+            let (sent, arrived) = scene.flows[0].sounds(seconds(10), seconds(39));
+            assert_eq!(sent, arrived, "{}: nothing is lost", scene.name);
+            (steady, scene.link().stats())
+        });
+        assert_eq!(unmarked.1.marked, 0, "what is not ECT is not marked");
+        assert!(marked.1.marked > 0 && marked.1.lost == 0, "{:?}", marked.1);
+        let used = (unmarked.0.used, marked.0.used);
+        assert!(
+            used.0 >= 0.85 && used.1 <= 0.5 * used.0,
+            "seed {seed}: {used:?}"
         );
     }
 }

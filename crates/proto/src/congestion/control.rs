@@ -1,11 +1,11 @@
 //! The parts together.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
+use twocan_wire::rtcp::TransportFeedback;
 use twocan_wire::units::Bitrate;
 
-use super::Config;
 use super::acknowledged::AcknowledgedRate;
 use super::aimd::Aimd;
 use super::alr::ApplicationLimited;
@@ -18,6 +18,7 @@ use super::pacer::{Pacer, Turn, Waiting};
 use super::probe::{Cause, Probe, ProbeControl, ProbeEstimate, Situation};
 use super::sent::{PacketKey, PacketResult, RemoteTime, SentPackets, shortest_round_trip};
 use super::trendline::{Trendline, Usage};
+use super::{Config, Marking};
 use crate::counters::Counters;
 use crate::time::Deadline;
 
@@ -65,7 +66,7 @@ pub struct CongestionControl {
     min: f64,
     max: Option<f64>,
     has_feedback: bool,
-    sent: SentPackets,
+    pub(super) sent: SentPackets,
     pacer: Pacer,
     /// Media goes at this multiple of the target.
     pacing: f64,
@@ -74,6 +75,7 @@ pub struct CongestionControl {
     pub(super) acknowledged: AcknowledgedRate,
     pub(super) aimd: Aimd,
     loss: LossBased,
+    pub(super) marking: Marking,
     pub(super) marks: Option<Marks>,
     limited: ApplicationLimited,
     was_limited: bool,
@@ -122,7 +124,8 @@ impl CongestionControl {
             acknowledged: AcknowledgedRate::default(),
             aimd: Aimd::new(start, min),
             loss: LossBased::default(),
-            marks: config.l4s.then(Marks::default),
+            marking: config.marking,
+            marks: (config.marking == Marking::L4s).then(Marks::default),
             limited,
             was_limited: false,
             resting: 0,
@@ -175,7 +178,7 @@ impl CongestionControl {
             start: self.start,
             min: Bitrate::bps(self.min as u64),
             max: self.max.map(|max| Bitrate::bps(max as u64)),
-            l4s: self.marks.is_some(),
+            marking: self.marking,
         };
         let mut fresh = Self::new(&config);
         fresh.sent = std::mem::take(&mut self.sent);
@@ -240,25 +243,21 @@ impl CongestionControl {
     /// Transport-wide feedback came.
     pub fn handle_transport_feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let report = self.sent.arrivals(feedback);
-        self.handle_report(now, report);
+        self.handle_report(now, report, &BTreeSet::new());
     }
 
-    /// A report on streams came (RFC 8888).
-    pub fn handle_congestion_feedback(&mut self, now: Instant, feedback: &CongestionFeedback) {
-        let marked = self.sent.count_marked(feedback);
-        let report = self.sent.stream_arrivals(feedback);
-        let arrived = self.handle_report(now, report);
-        self.handle_marks(now, arrived, marked);
-    }
-
-    /// Packets by name, each with its arrival, or `None` for missing ones. Answers how many of them
-    /// are news and arrived.
-    fn handle_report(
+    /// Packets by name, each with its arrival, or `None` for missing ones, and the numbers of those
+    /// whose marks count as loss. Answers how many of them are news and arrived.
+    pub(super) fn handle_report(
         &mut self,
         now: Instant,
         report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
+        marked: &BTreeSet<u64>,
     ) -> u64 {
-        let (results, unknown) = self.sent.resolve(report);
+        let (mut results, unknown) = self.sent.resolve(report);
+        for result in &mut results {
+            result.marked = marked.contains(&result.number);
+        }
         if unknown > 0 {
             self.counters.add("congestion.unknown_packet", unknown);
         }

@@ -183,17 +183,16 @@ impl LossBased {
     /// Adds results; answers when the newest packet of a complete observation was sent.
     fn observe(&mut self, results: &[PacketResult]) -> Option<Instant> {
         for result in results {
-            match (result.received_at, result.reported_lost) {
-                (Some(_), true) => {
-                    self.partial.lost.remove(&result.number);
-                    continue;
-                }
-                (Some(_), false) => {}
-                (None, _) => {
-                    self.partial.lost.insert(result.number, result.len);
-                }
+            let is_lost = result.received_at.is_none() || result.marked;
+            if is_lost {
+                self.partial.lost.insert(result.number, result.len);
+            } else if result.reported_lost {
+                self.partial.lost.remove(&result.number);
             }
-            self.partial.len += result.len;
+            let is_counted = result.reported_lost && result.received_at.is_some();
+            if !is_counted {
+                self.partial.len += result.len;
+            }
         }
         let first = results.iter().map(|result| result.sent_at).min()?;
         let last = results.iter().map(|result| result.sent_at).max()?;
@@ -434,6 +433,7 @@ mod tests {
                         received_at: (!missing).then_some(RemoteTime(0)),
                         len: 1000,
                         reported_lost: false,
+                        marked: false,
                         probe: None,
                     }
                 })

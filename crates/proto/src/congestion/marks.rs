@@ -1,8 +1,13 @@
-//! Marks of congestion under L4S (RFC 9331): routers mark as soon as a queue begins, and the rate
-//! falls in proportion to the part that is marked, as DCTCP's does (RFC 8257 §3.3).
+//! Marks of congestion: which of them count as loss, and those under L4S (RFC 9331): routers mark as
+//! soon as a queue begins, and the rate falls in proportion to the part that is marked, as DCTCP's
+//! does (RFC 8257 §3.3).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use twocan_wire::rtcp::CongestionFeedback;
+
+use super::Marking;
 use super::control::{CongestionControl, RTT_DEFAULT};
 use super::decision::Decision;
 
@@ -57,6 +62,20 @@ impl Marks {
 }
 
 impl CongestionControl {
+    /// A report on streams came (RFC 8888).
+    pub fn handle_congestion_feedback(&mut self, now: Instant, feedback: &CongestionFeedback) {
+        let marked = self.sent.marked(feedback);
+        let report = self.sent.stream_arrivals(feedback);
+        let none = BTreeSet::new();
+        let lost = match self.marking {
+            Marking::Classic => &marked,
+            // What did not say that it may be marked was not, whatever is reported.
+            Marking::None | Marking::L4s => &none,
+        };
+        let arrived = self.handle_report(now, report, lost);
+        self.handle_marks(now, arrived, marked.len() as u64);
+    }
+
     /// Lowers the delay-based rate by what is marked; it rises on its own.
     pub(super) fn handle_marks(&mut self, now: Instant, arrived: u64, marked: u64) {
         let rtt = self.rtt.unwrap_or(RTT_DEFAULT);

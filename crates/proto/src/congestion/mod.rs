@@ -35,6 +35,8 @@ mod tests;
 
 use twocan_wire::units::Bitrate;
 
+use crate::contract::Ecn;
+
 pub use control::CongestionControl;
 pub use decision::{Bound, Decision};
 pub use pacer::{Turn, Waiting};
@@ -51,10 +53,33 @@ pub struct Config {
     pub min: Bitrate,
     /// The target never exceeds this. Default none; probes then go up to 5 Mbit/s.
     pub max: Option<Bitrate>,
-    /// Whether the sender takes part in L4S (RFC 9331): where the peer reports marks (RFC 8888),
-    /// packets of media say so by ECT(1), the rate follows the part that is marked, and packets go
-    /// evenly. Default no.
-    pub l4s: bool,
+    /// What packets of media say of marks of congestion, where the peer reports them (RFC 8888).
+    /// Default nothing.
+    pub marking: Marking,
+}
+
+/// Whether routers may mark packets in place of dropping them (ECN, RFC 3168), and what a mark does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Marking {
+    /// Packets are not ECN-capable, and are not marked.
+    #[default]
+    None,
+    /// Packets go as ECT(0), and a mark counts as the loss of that packet (RFC 3168 §5).
+    Classic,
+    /// L4S (RFC 9331): packets go as ECT(1) and evenly, and the rate follows the part that is marked.
+    L4s,
+}
+
+impl Marking {
+    /// How datagrams of media go out, where they say anything.
+    pub const fn ecn(self) -> Option<Ecn> {
+        match self {
+            Self::None => None,
+            Self::Classic => Some(Ecn::Ect0),
+            // RFC 9331 §4.1.
+            Self::L4s => Some(Ecn::Ect1),
+        }
+    }
 }
 
 impl Default for Config {
@@ -63,7 +88,7 @@ impl Default for Config {
             start: Bitrate::kbps(300),
             min: Bitrate::kbps(30),
             max: None,
-            l4s: false,
+            marking: Marking::None,
         }
     }
 }

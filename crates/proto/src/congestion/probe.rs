@@ -425,6 +425,7 @@ mod tests {
                 received_at: Some(RemoteTime(received_every_us * index as i64)),
                 len: 1000,
                 reported_lost: false,
+                marked: false,
                 probe: Some(ProbeInfo {
                     id: 1,
                     packets_min: 10,

@@ -1,6 +1,6 @@
 //! What was sent and not yet reported on, and what reports say of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::Ssrc;
@@ -59,6 +59,8 @@ pub struct PacketResult {
     pub len: usize,
     /// Whether an earlier report said that it had not arrived.
     pub reported_lost: bool,
+    /// Whether it was marked, and that counts as loss.
+    pub marked: bool,
     pub(super) probe: Option<ProbeInfo>,
 }
 
@@ -216,6 +218,7 @@ impl SentPackets {
                 received_at,
                 len: record.len,
                 reported_lost,
+                marked: false,
                 probe: record.probe,
             });
         }
@@ -269,20 +272,19 @@ impl SentPackets {
         arrivals.into_iter()
     }
 
-    /// How many packets a report on streams tells of as marked that were not known to have arrived.
-    pub(super) fn count_marked(&mut self, feedback: &CongestionFeedback) -> u64 {
+    /// The numbers of packets that a report on streams tells of as marked, and that were not known to
+    /// have arrived.
+    pub(super) fn marked(&mut self, feedback: &CongestionFeedback) -> BTreeSet<u64> {
         let streams = feedback.streams.iter().flat_map(|stream| {
             let arrivals = stream.arrivals();
             arrivals.map(|(sequence, packet)| (PacketKey::Rtp(stream.ssrc, sequence), packet))
         });
-        let mut marked = 0;
+        let mut marked = BTreeSet::new();
         for (key, packet) in streams {
             let is_marked = packet.is_some_and(|own| own.ecn == Ecn::CongestionExperienced);
-            let is_news = is_marked
-                && self
-                    .find(key)
-                    .is_some_and(|(_, own)| own.fate != Fate::Received);
-            marked += u64::from(is_news);
+            let found = self.find(key).filter(|_| is_marked);
+            let news = found.filter(|(_, own)| own.fate != Fate::Received);
+            marked.extend(news.map(|(number, _)| number));
         }
         marked
     }

@@ -74,6 +74,7 @@ impl Config {
                 E::AbsCaptureTime,
                 E::DependencyDescriptor,
                 E::VideoLayersAllocation,
+                E::PlayoutDelay,
             ],
             fingerprints,
             cname,

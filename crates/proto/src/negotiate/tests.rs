@@ -244,6 +244,7 @@ fn chromium_gets_codecs_feedback_and_extensions_that_both_know() {
             (ExtensionKind::RepairedRid, 11),
             (ExtensionKind::AbsSendTime, 2),
             (ExtensionKind::TransportSequence, 3),
+            (ExtensionKind::PlayoutDelay, 5),
         ]
     );
     assert_eq!(media[1].direction, Direction::SendRecv);

@@ -8,6 +8,7 @@ use twocan_wire::sdp::fmtp_parameter;
 
 use super::machine::Peer;
 use super::parameters::HeaderExtensionParameters;
+use crate::congestion::Marking;
 use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, RepairCodec, TransceiverId};
 use crate::rtp::playout::PlayoutStats;
 use crate::rtp::{
@@ -174,7 +175,8 @@ impl Peer {
                 .collect(),
         );
         let has_feedback = self.transport.rtp.has_transport_feedback();
-        let is_marked = self.transport.l4s && self.transport.rtp.has_mark_feedback();
+        let is_marked =
+            self.transport.marking == Marking::L4s && self.transport.rtp.has_mark_feedback();
         self.transport.congestion.set_even(is_marked);
         self.transport.congestion.set_feedback(has_feedback);
         self.target_news = true;

@@ -50,12 +50,12 @@ impl Outlet {
         }
     }
 
-    /// The same for datagrams that say that their sender takes part in L4S (RFC 9331 §4.1). Not to a
+    /// The same for datagrams that say that they may be marked (ECT). Not to a
     /// relay: whether it passes on how they were marked on the way to it is not known. Nor on a
     /// stream, whose marks are TCP's.
-    pub(super) fn with_l4s(mut self) -> Self {
+    pub(super) fn with_ecn(mut self, ecn: Ecn) -> Self {
         if matches!(self.wrapping, Wrapping::Nothing) {
-            self.destination.ecn = Ecn::Ect1;
+            self.destination.ecn = ecn;
         }
         self
     }

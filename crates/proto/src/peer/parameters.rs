@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 use twocan_wire::ids::Rid;
+use twocan_wire::rtp::PlayoutDelay;
 use twocan_wire::sdp::Direction;
 use twocan_wire::units::Bitrate;
 
@@ -47,6 +48,10 @@ pub struct EncodingParameters {
     /// `scalabilityMode`: the layers that its frames are of, which
     /// [`FrameLayer`](crate::rtp::FrameLayer) names.
     pub scalability_mode: Option<ScalabilityMode>,
+    /// Between which delays, from capture to display, the other side is to play this, as it is told
+    /// with the header extension `playout-delay` where that is agreed on: 0 and 0 for at once. Not in
+    /// the standard. Default `None`, which leaves it to the other side.
+    pub playout_delay: Option<PlayoutDelay>,
     /// `priority`. Default low, as in the standard. The highest of a sender's active encodings
     /// counts among the senders.
     pub priority: Priority,
@@ -62,6 +67,7 @@ impl Default for EncodingParameters {
             max_framerate: None,
             scale_resolution_down_by: None,
             scalability_mode: None,
+            playout_delay: None,
             priority: Priority::Low,
         }
     }
@@ -159,6 +165,9 @@ pub enum ParametersError {
     /// The least rate is above the most.
     #[error("RangeError: the least bitrate is above maxBitrate")]
     Bitrates,
+    /// The bounds of the playout delay contradict each other, or are beyond what can be told.
+    #[error("RangeError: the least playout delay is above the most, or one is above 40.95 s")]
+    PlayoutDelay,
     /// None of the codecs has such layers.
     #[error("OperationError: no codec of the sender has this scalabilityMode")]
     ScalabilityMode,
@@ -171,7 +180,10 @@ impl ParametersError {
             Self::Negotiation(error) => error.name(),
             Self::NotReturned => "InvalidStateError",
             Self::ReadOnly(_) => "InvalidModificationError",
-            Self::ScaleResolutionDownBy | Self::MaxFramerate | Self::Bitrates => "RangeError",
+            Self::ScaleResolutionDownBy
+            | Self::MaxFramerate
+            | Self::Bitrates
+            | Self::PlayoutDelay => "RangeError",
             Self::ScalabilityMode => "OperationError",
         }
     }
@@ -312,6 +324,7 @@ impl Peer {
             sender.encodings = encodings;
             sender.returned = None;
         }
+        self.tell_playout_delays(id);
         self.target_news = true;
         Ok(())
     }
@@ -323,6 +336,19 @@ impl Peer {
         let agreed = self.send_encodings(id);
         let stated = self.senders.get(&id).map(|own| &own.encodings[..]);
         fit(stated.unwrap_or_default(), agreed, kind)
+    }
+
+    /// Lets the streams of a sender state what the application set.
+    fn tell_playout_delays(&mut self, id: TransceiverId) {
+        let Some(mid) = self.negotiator.mid(id).cloned() else {
+            return;
+        };
+        for own in self.encodings(id) {
+            let rid = own.rid.as_deref();
+            self.transport
+                .rtp
+                .set_playout_delay(&mid, rid, own.playout_delay);
+        }
     }
 
     fn send_encodings(&self, id: TransceiverId) -> &[SendEncoding] {
@@ -351,6 +377,7 @@ impl Peer {
             sender.returned = None;
             sender.running.resize(encodings.len(), false);
             sender.encodings = encodings;
+            self.tell_playout_delays(id);
         }
         let negotiator = &self.negotiator;
         self.senders
@@ -413,6 +440,11 @@ fn check_ranges(encodings: &[EncodingParameters]) -> Result<(), ParametersError>
             .is_some_and(|rate| rate.is_nan() || rate < 0.0)
         {
             return Err(ParametersError::MaxFramerate);
+        }
+        let is_told =
+            |bounds: PlayoutDelay| bounds.max <= PlayoutDelay::MAX && bounds.bounds().is_some();
+        if own.playout_delay.is_some_and(|bounds| !is_told(bounds)) {
+            return Err(ParametersError::PlayoutDelay);
         }
         if let (Some(min), Some(max)) = (own.min_bitrate, own.max_bitrate)
             && min > max

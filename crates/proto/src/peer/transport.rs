@@ -13,7 +13,7 @@ use super::relay::Relays;
 use super::tcp::Streams;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::{self, Channels};
-use crate::congestion::{self, CongestionControl};
+use crate::congestion::{self, CongestionControl, Marking};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
@@ -67,8 +67,8 @@ pub(super) struct Transport {
     pub(super) rtp: rtp::Session,
     pub(super) congestion: CongestionControl,
     pub(super) retransmissions: RetransmissionRate,
-    /// Whether packets of media are to take part in L4S.
-    pub(super) l4s: bool,
+    /// What packets of media say of marks.
+    pub(super) marking: Marking,
     /// Where media goes, for as long as it does.
     media_route: Option<Route>,
     /// Answers to checks of the route in use, as far as they were looked at.
@@ -111,7 +111,7 @@ impl Transport {
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
             congestion: CongestionControl::new(congestion),
-            l4s: congestion.l4s,
+            marking: congestion.marking,
             retransmissions: RetransmissionRate::default(),
             media_route: None,
             answers: 0,
@@ -318,9 +318,9 @@ impl Transport {
         };
         loop {
             // A batch has one mark: what needs another one waits for the next.
-            let outlet = match self.is_marked(now) {
-                true => outlet.with_l4s(),
-                false => outlet,
+            let outlet = match self.mark(now) {
+                Some(ecn) => outlet.with_ecn(ecn),
+                None => outlet,
             };
             if !batch.has_room(outlet.destination, DATAGRAM_ROOM) {
                 break;
@@ -338,15 +338,16 @@ impl Transport {
         !batch.is_empty()
     }
 
-    /// Whether the next datagram is one of media that takes part in L4S. Reports and all else do
-    /// not: nobody tells how they were marked (RFC 6679 §7.3.1).
-    fn is_marked(&mut self, now: Now) -> bool {
-        self.l4s
-            && self.rtp.has_mark_feedback()
+    /// What the next datagram says of marks, where it is one of media. Reports and all else say
+    /// nothing: nobody tells how they were marked (RFC 6679 §7.3.1).
+    fn mark(&mut self, now: Now) -> Option<Ecn> {
+        let ecn = self.marking.ecn()?;
+        let is_media = self.rtp.has_mark_feedback()
             && self.farewell.is_empty()
             && !self.dtls.has_transmit()
             && !self.rtcp_is_due(now)
-            && self.media_is_due(now)
+            && self.media_is_due(now);
+        is_media.then_some(ecn)
     }
 
     /// Ends the association and DTLS; what tells the peer is sent by the next polls.

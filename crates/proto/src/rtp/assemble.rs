@@ -14,31 +14,15 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::ids::PayloadType;
 use twocan_wire::payload::Inspection;
-use twocan_wire::rtp::{AbsCaptureTime, AudioLevel};
+use twocan_wire::rtp::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoLayersAllocation};
 
 use super::Format;
 use super::depend::{Marks, Tracker, Verdict, picture_number};
-use super::nack;
+use super::patience::Patience;
 
 /// Packets kept of a stream, about 1.2 MB at full size. When one more comes, the wait for the
 /// first gap is over.
 pub(super) const PACKETS_MAX: usize = 1024;
-
-/// How long video waits for retransmissions, as far as one round trip fits into it: less than a
-/// viewer forgives.
-const VIDEO_WAIT: Duration = Duration::from_millis(600);
-
-/// How long a gap is waited for at most that no later frame depends on.
-const SKIP_WAIT_MAX: Duration = Duration::from_millis(100);
-
-/// How long anything waits that nobody will retransmit: reordering alone.
-const REORDER_WAIT: Duration = Duration::from_millis(60);
-
-/// Beyond the round trip a retransmission may take so long, and a quarter of the round trip.
-const ANSWER_SLACK: Duration = Duration::from_millis(10);
-
-/// A longer round trip is not waited for.
-const RTT_MAX: Duration = Duration::from_secs(2);
 
 /// How far before the first packet that arrived the stream may have begun.
 const START_REORDER: u64 = 64;
@@ -57,6 +41,8 @@ pub(super) struct Piece {
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) dependency_descriptor: Option<Vec<u8>>,
+    pub(super) playout_delay: Option<PlayoutDelay>,
+    pub(super) layers_allocation: Option<VideoLayersAllocation>,
     pub(super) payload: Vec<u8>,
     pub(super) arrived_at: Instant,
 }
@@ -75,36 +61,6 @@ pub(super) struct Assembled {
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) data: Vec<u8>,
-}
-
-/// How long to wait for what is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Patience {
-    /// For what no later frame depends on.
-    skip: Duration,
-    /// For anything.
-    lost: Duration,
-}
-
-impl Patience {
-    /// As many requests as fit into [`VIDEO_WAIT`], but at least one, and the answer to the last.
-    fn new(is_retransmitted: bool, rtt: Duration) -> Self {
-        if !is_retransmitted {
-            return Self {
-                skip: REORDER_WAIT,
-                lost: REORDER_WAIT,
-            };
-        }
-        let rtt = rtt.min(RTT_MAX);
-        let retry = nack::retry_after(rtt);
-        let asked = (VIDEO_WAIT - nack::REORDER_WAIT).as_micros() / retry.as_micros().max(1);
-        let retries = (asked as u32).clamp(1, nack::ASKED_MAX) - 1;
-        let answer = nack::REORDER_WAIT + rtt + rtt / 4 + ANSWER_SLACK;
-        Self {
-            skip: answer.min(SKIP_WAIT_MAX),
-            lost: answer + retry * retries,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -128,6 +84,8 @@ pub(super) struct Assembler {
     started: bool,
     lost: u32,
     retransmits: bool,
+    /// The sender wants nothing to be played later than this.
+    delay_max: Option<Duration>,
     rtt: Duration,
     popped_at: Option<Instant>,
     tracker: Tracker,
@@ -156,6 +114,7 @@ impl Assembler {
             started: false,
             lost: 0,
             retransmits,
+            delay_max: None,
             rtt: Duration::ZERO,
             popped_at: None,
             tracker: Tracker::default(),
@@ -163,6 +122,11 @@ impl Assembler {
             dropped: 0,
             malformed: 0,
         }
+    }
+
+    /// The longest delay that the sender wants, from here on.
+    pub(super) fn set_delay_max(&mut self, delay_max: Option<Duration>) {
+        self.delay_max = delay_max;
     }
 
     pub(super) fn insert(&mut self, sequence: u64, piece: Piece) -> Inserted {
@@ -260,7 +224,8 @@ impl Assembler {
     }
 
     fn patience(&self, piece: &Piece) -> Patience {
-        Patience::new(piece.format.is_video() && self.retransmits, self.rtt)
+        let own = Patience::new(piece.format.is_video() && self.retransmits, self.rtt);
+        own.within(self.delay_max)
     }
 
     /// The first packet after the first gap.

@@ -1,7 +1,7 @@
 //! How evenly frames come: rate and freezes, as W3C's webrtc-stats defines them.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Frames over whose durations the average goes.
 const AVERAGED: usize = 30;
@@ -15,18 +15,20 @@ const FREEZE_EXCESS: Duration = Duration::from_millis(150);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
-pub(super) struct Cadence {
-    last: Option<Instant>,
+/// The pace of frames of video as they are shown, or handed out to be. Times are counted from a
+/// moment before them all, whichever.
+#[derive(Debug, Clone, Default)]
+pub struct Cadence {
+    last: Option<Duration>,
     durations: VecDeque<Duration>,
-    recent: VecDeque<Instant>,
-    pub(super) freeze_count: u64,
-    pub(super) total_freezes_duration: Duration,
+    recent: VecDeque<Duration>,
+    freeze_count: u64,
+    total_freezes_duration: Duration,
 }
 
 impl Cadence {
     /// A frame takes the place of the one before.
-    pub(super) fn handle_frame(&mut self, now: Instant) {
+    pub fn handle_frame(&mut self, now: Duration) {
         if self.recent.len() >= RATE_MAX {
             self.recent.pop_front();
         }
@@ -34,7 +36,7 @@ impl Cadence {
         let Some(last) = self.last.replace(now) else {
             return;
         };
-        let duration = now.saturating_duration_since(last);
+        let duration = now.saturating_sub(last);
         let count = self.durations.len() as u32;
         if let Some(average) = self.durations.iter().sum::<Duration>().checked_div(count)
             && duration >= (average * 3).max(average + FREEZE_EXCESS)
@@ -48,10 +50,21 @@ impl Cadence {
         self.durations.push_back(duration);
     }
 
-    /// Frames in the second before `now`.
-    pub(super) fn frames_per_second(&self, now: Instant) -> u32 {
+    /// `freezeCount`: frames that lasted three times as long as the mean of the thirty before, or 150 ms
+    /// longer than it, whichever is more.
+    pub fn freeze_count(&self) -> u64 {
+        self.freeze_count
+    }
+
+    /// `totalFreezesDuration`: how long these lasted in all.
+    pub fn total_freezes_duration(&self) -> Duration {
+        self.total_freezes_duration
+    }
+
+    /// Frames in the second before `now`; at most 256 are counted.
+    pub fn frames_per_second(&self, now: Duration) -> u32 {
         let recent = self.recent.iter().rev();
-        let own = recent.take_while(|at| now.saturating_duration_since(**at) < SECOND);
+        let own = recent.take_while(|at| now.saturating_sub(**at) < SECOND);
         own.count() as u32
     }
 }
@@ -59,12 +72,11 @@ impl Cadence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::tests::instant;
 
     #[test]
     fn a_frame_that_lasts_too_long_is_a_freeze() {
         let mut cadence = Cadence::default();
-        let mut now = instant();
+        let mut now = Duration::from_secs(5);
         let mut show = |after: u64| {
             now += Duration::from_millis(after);
             cadence.handle_frame(now);

@@ -30,6 +30,8 @@ mod name;
 mod ntp;
 mod numbers;
 mod outbox;
+mod packet;
+mod patience;
 pub mod playout;
 mod protection;
 mod receive;
@@ -38,21 +40,28 @@ mod repaired;
 mod send;
 mod session;
 mod split;
+mod stated_delay;
 mod stats;
 mod streams;
 mod synchronize;
 mod transport;
 
 #[cfg(test)]
+mod loss_tests;
+#[cfg(test)]
 mod packet_tests;
 #[cfg(test)]
 mod repair_tests;
+#[cfg(test)]
+mod report_tests;
 #[cfg(test)]
 mod simulcast_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod video_tests;
+#[cfg(test)]
+mod word_tests;
 
 use std::time::{Duration, Instant};
 
@@ -61,11 +70,14 @@ use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::payload::{Inspection, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
-use twocan_wire::rtp::{AudioLevel, ExtensionMap, Resolution};
+use twocan_wire::rtp::{
+    AllocationError, AudioLevel, ExtensionMap, PlayoutDelay, Resolution, VideoLayersAllocation,
+};
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
 
 pub use allocation::EncodingRate;
+pub use cadence::Cadence;
 pub use fec::{PayloadTypes, Repair};
 pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use session::Session;
@@ -302,6 +314,11 @@ pub struct OutgoingPacket<'a> {
     pub audio_level: Option<AudioLevel>,
     /// Its dependency descriptor as it stands, where there is one; at most 255 bytes are sent.
     pub dependency_descriptor: Option<&'a [u8]>,
+    /// Between which delays it is to be played; `None` for what
+    /// [`Session::set_playout_delay`] says.
+    pub playout_delay: Option<PlayoutDelay>,
+    /// The layers of the section, where they are to be told.
+    pub layers_allocation: Option<&'a VideoLayersAllocation>,
 }
 
 /// A packet that arrived.
@@ -332,6 +349,12 @@ pub struct IncomingPacket {
     pub audio_level: Option<AudioLevel>,
     /// Its dependency descriptor as it stands, where it has one.
     pub dependency_descriptor: Option<Vec<u8>>,
+    /// Between which delays the sender wants it to be played, where this packet says so; it holds
+    /// until another one says something else.
+    pub playout_delay: Option<PlayoutDelay>,
+    /// Which layers the sender has at present, in all streams of the section, where this packet says
+    /// so.
+    pub layers_allocation: Option<VideoLayersAllocation>,
     /// The payload, without padding.
     pub payload: Vec<u8>,
 }
@@ -362,6 +385,9 @@ pub struct Frame {
     pub captured_at: Option<Duration>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
+    /// Between which delays the sender wants it to be played, by its newest word; `None` where it
+    /// has said nothing.
+    pub playout_delay: Option<PlayoutDelay>,
     /// The frame.
     pub data: Vec<u8>,
 }
@@ -443,6 +469,14 @@ pub enum Event {
         /// The source.
         ssrc: Ssrc,
     },
+    /// The remote side says which layers it has and what each needs: with key frames, and when that
+    /// changes. In sections that deliver [`Delivery::Packets`] the packet itself has it as well.
+    LayersAllocated {
+        /// The section.
+        mid: Mid,
+        /// All that it sends there; `stream` is the one that said so.
+        allocation: VideoLayersAllocation,
+    },
     /// The remote side cannot decode what we send: encode a key frame.
     KeyFrameRequested {
         /// The section.
@@ -473,6 +507,9 @@ pub enum SendError {
     /// The frame is of a layer that its mode does not have, or the codec has no such mode.
     #[error("InvalidAccessError: the codec and the scalability mode have no such layer")]
     BadLayer,
+    /// The layers to be told cannot be described.
+    #[error("InvalidAccessError: {0}")]
+    BadAllocation(#[from] AllocationError),
     /// The frame is malformed.
     #[error("OperationError: {0}")]
     BadFrame(#[from] PayloadError),

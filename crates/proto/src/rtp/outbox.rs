@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use twocan_wire::ids::{PayloadType, Ssrc};
-use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields};
+use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields, PlayoutDelay};
 use twocan_wire::seq::SeqNo16;
 
 use super::fec::Scheme;
@@ -38,6 +38,7 @@ pub(super) struct Stored {
     pub(super) marker: bool,
     pub(super) payload_type: PayloadType,
     pub(super) audio_level: Option<AudioLevel>,
+    pub(super) playout_delay: Option<PlayoutDelay>,
     /// Empty for none.
     pub(super) dependency_descriptor: Vec<u8>,
     /// Empty for none.
@@ -202,6 +203,7 @@ impl Stored {
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
             audio_level: self.audio_level,
+            playout_delay: self.playout_delay,
             dependency_descriptor: filled(&self.dependency_descriptor),
             video_layers_allocation: filled(&self.layers_allocation),
             ..name

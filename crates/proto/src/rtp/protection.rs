@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use twocan_wire::ids::Ssrc;
+use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::seq::SeqNo16;
 
 use super::fec::Scheme;
@@ -26,6 +26,19 @@ pub(super) struct Protection {
     open: usize,
     key_frame: bool,
     scheme: Option<Scheme>,
+    /// Of the frame whose packets come one by one: timestamp, payload type.
+    frame: Option<(u32, PayloadType)>,
+    /// The highest number of such a packet.
+    last_number: u64,
+}
+
+/// What follows a frame whose packets came one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameEnd {
+    pub(super) frame: (u32, PayloadType),
+    pub(super) scheme: Scheme,
+    /// FEC packets.
+    pub(super) count: usize,
 }
 
 /// Over what path frames go.
@@ -44,6 +57,8 @@ impl Protection {
             open: 0,
             key_frame: false,
             scheme: None,
+            frame: None,
+            last_number: 0,
         }
     }
 
@@ -75,25 +90,13 @@ impl Protection {
             self.open = 0;
             return 0;
         };
-        if self.scheme.replace(scheme) != Some(scheme) || self.open == 0 {
-            self.open = 0;
-            self.key_frame = false;
-        }
+        self.go_on(scheme);
         let first = outbox.newest().nth(added - 1);
         self.key_frame |= first.is_some_and(|own| codec.format.inspect(&own.payload).key_frame);
         let begins_at = added - 1;
         let begins = self.open == 0;
         self.open += added;
-        let need = Need {
-            // Of a longer frame the first are protected.
-            packets: self.open.min(protect::GROUP_MAX),
-            key_frame: self.key_frame,
-            loss: path.loss,
-            rtt: path.rtt,
-            retransmits: codec.nack,
-        };
-        let count = need.parity_count();
-        let waits = count == 0 && need.is_too_small();
+        let (count, waits) = self.need(codec, path);
         if count > 0 || waits {
             for (index, packet) in outbox.newest().take(added).enumerate() {
                 let begins = begins && index == begins_at;
@@ -104,6 +107,81 @@ impl Protection {
             self.open = 0;
         }
         count
+    }
+
+    /// Goes on with the open group, unless it was protected in another way.
+    fn go_on(&mut self, scheme: Scheme) {
+        if self.scheme.replace(scheme) != Some(scheme) || self.open == 0 {
+            self.open = 0;
+            self.key_frame = false;
+        }
+    }
+
+    /// How many FEC packets the open group needs, and whether it waits for more.
+    fn need(&self, codec: &Codec, path: PathQuality) -> (usize, bool) {
+        let need = Need {
+            // Of a longer frame the first are protected.
+            packets: self.open.min(protect::GROUP_MAX),
+            key_frame: self.key_frame,
+            loss: path.loss,
+            rtt: path.rtt,
+            retransmits: codec.nack,
+        };
+        let count = need.parity_count();
+        (count, count == 0 && need.is_too_small())
+    }
+
+    /// What is open is protected no more.
+    pub(super) fn abandon(&mut self) {
+        self.open = 0;
+        self.frame = None;
+    }
+
+    /// The highest number of a packet that came by itself.
+    pub(super) fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    /// The timestamp of the frame whose packets come one by one.
+    pub(super) fn frame_of_packets(&self) -> Option<u32> {
+        self.frame.map(|(timestamp, _)| timestamp)
+    }
+
+    /// Takes a packet that comes by itself, of a higher number than those before it. What its frame
+    /// needs is known only at the end, so that all of them are kept until then.
+    pub(super) fn take_packet(
+        &mut self,
+        scheme: Scheme,
+        number: u64,
+        frame: (u32, PayloadType),
+        begins_key_frame: bool,
+    ) -> Cover {
+        self.go_on(scheme);
+        let begins = self.open == 0;
+        self.open += 1;
+        self.key_frame |= begins_key_frame;
+        self.last_number = number;
+        self.frame = Some(frame);
+        Cover::Protected { scheme, begins }
+    }
+
+    /// Ends the frame whose packets came one by one; answers what follows it, if anything does.
+    pub(super) fn end_frame_of_packets(
+        &mut self,
+        codec: &Codec,
+        path: PathQuality,
+    ) -> Option<FrameEnd> {
+        let frame = self.frame.take()?;
+        let scheme = self.scheme.filter(|_| self.open > 0)?;
+        let (count, waits) = self.need(codec, path);
+        if !waits {
+            self.open = 0;
+        }
+        (count > 0).then_some(FrameEnd {
+            frame,
+            scheme,
+            count,
+        })
     }
 
     /// Notes a packet as it left, with the length of its header.

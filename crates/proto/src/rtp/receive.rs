@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtcp::ReportBlock;
-use twocan_wire::rtp::AbsCaptureTime;
+use twocan_wire::rtp::{AbsCaptureTime, PlayoutDelay};
 use twocan_wire::seq::{SeqNo16, SeqNo32, Unwrapper16};
 
 use super::assemble::{Assembled, Assembler, Inserted, Piece};
@@ -71,6 +71,9 @@ pub(super) struct ReceiveStream {
     pub(super) lag: Lag,
     pub(super) capture: CaptureClock,
     cadence: Cadence,
+    /// The newest word on each, with the number of the packet that said it.
+    playout_delay: Option<(u64, PlayoutDelay)>,
+    allocated: Option<u64>,
     /// When the newest frame was captured, and when it was handed out.
     last_frame: Option<(Duration, Instant)>,
     /// Packets from which lost ones can be made again.
@@ -147,6 +150,8 @@ impl ReceiveStream {
             lag: Lag::default(),
             capture: CaptureClock::new(codec.clock_rate),
             cadence: Cadence::default(),
+            playout_delay: None,
+            allocated: None,
             last_frame: None,
             recovery: Recovery::new(ssrc),
             red: RedReceiver::default(),
@@ -204,6 +209,7 @@ impl ReceiveStream {
             let is_open = is_video && goes_on && self.ends_frames;
             self.tail_at = is_open.then(|| now + TAIL_WAIT);
         }
+        self.take_words(sequence, &arrival.piece, arrived);
         if self.delivery == Delivery::Packets {
             self.deliver(moment.epoch, sequence, arrival, arrived);
             return sequence;
@@ -215,6 +221,27 @@ impl ReceiveStream {
         }
         self.pop_frames(now, moment.epoch, arrived);
         sequence
+    }
+
+    /// What a packet says of more than itself, if nothing newer was said.
+    fn take_words(&mut self, number: u64, piece: &Piece, arrived: &mut VecDeque<Event>) {
+        let stated = piece.playout_delay.filter(|own| own.bounds().is_some());
+        if let Some(stated) = stated
+            && self.playout_delay.is_none_or(|(at, _)| at < number)
+        {
+            self.playout_delay = Some((number, stated));
+            let bounds = stated.bounds();
+            self.assembler.set_delay_max(bounds.map(|(_, max)| max));
+        }
+        if let Some(allocation) = &piece.layers_allocation
+            && self.allocated.is_none_or(|at| at < number)
+        {
+            self.allocated = Some(number);
+            arrived.push_back(Event::LayersAllocated {
+                mid: self.mid.clone(),
+                allocation: allocation.clone(),
+            });
+        }
     }
 
     /// The highest number that came by itself.
@@ -277,6 +304,8 @@ impl ReceiveStream {
             captured_at,
             audio_level: piece.audio_level,
             dependency_descriptor: piece.dependency_descriptor,
+            playout_delay: piece.playout_delay,
+            layers_allocation: piece.layers_allocation,
             payload: piece.payload,
         }));
     }
@@ -289,6 +318,8 @@ impl ReceiveStream {
         }
         self.delivery = delivery;
         self.assembler = Assembler::new(self.codec.format.is_video(), self.codec.nack);
+        let bounds = self.playout_delay.and_then(|(_, own)| own.bounds());
+        self.assembler.set_delay_max(bounds.map(|(_, max)| max));
         self.key_frame_wanted = false;
     }
 
@@ -326,7 +357,8 @@ impl ReceiveStream {
         if !self.codec.format.is_video() {
             return;
         }
-        self.cadence.handle_frame(now);
+        self.cadence
+            .handle_frame(now.saturating_duration_since(self.epoch));
         let waited = now.saturating_duration_since(frame.first_received_at);
         stats.jitter_buffer_delay += waited;
         stats.jitter_buffer_emitted_count += 1;
@@ -357,6 +389,7 @@ impl ReceiveStream {
             received_at: frame.received_at,
             captured_at,
             audio_level: frame.audio_level,
+            playout_delay: self.playout_delay.map(|(_, own)| own),
             data: frame.data,
         }
     }
@@ -485,9 +518,12 @@ impl ReceiveStream {
         stats.fec_packets_discarded += self.recovery.discarded;
         stats.jitter = ticks(self.jitter >> 4, self.codec.clock_rate);
         if self.codec.format.is_video() {
-            stats.frames_per_second = Some(self.cadence.frames_per_second(now));
-            stats.freeze_count = self.cadence.freeze_count;
-            stats.total_freezes_duration = self.cadence.total_freezes_duration;
+            stats.frames_per_second = Some(
+                self.cadence
+                    .frames_per_second(now.saturating_duration_since(self.epoch)),
+            );
+            stats.freeze_count = self.cadence.freeze_count();
+            stats.total_freezes_duration = self.cadence.total_freezes_duration();
         }
         let since = |at: Instant| now.saturating_duration_since(at);
         let last = self
@@ -496,10 +532,15 @@ impl ReceiveStream {
         stats.estimated_playout_timestamp = last;
         if let Some(playout) = stats.playout {
             stats.packets_discarded += playout.packets_discarded;
-            stats.jitter_buffer_delay = playout.jitter_buffer_delay;
             stats.jitter_buffer_target_delay = playout.jitter_buffer_target_delay;
             stats.jitter_buffer_minimum_delay = playout.jitter_buffer_minimum_delay;
             stats.jitter_buffer_emitted_count = playout.jitter_buffer_emitted_count;
+            // Pictures wait to be whole here, and then there.
+            let before = match self.codec.format.is_video() {
+                true => stats.jitter_buffer_delay,
+                false => Duration::ZERO,
+            };
+            stats.jitter_buffer_delay = before + playout.jitter_buffer_delay;
         }
         stats
     }

@@ -1,5 +1,6 @@
 //! RED and FEC, from session to session and in hostile hands.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -472,4 +473,111 @@ fn fec_in_red_begins_no_stream_and_older_blocks_without_a_place_are_left_out() {
     );
     assert_eq!(stats.fec_packets_discarded, 6);
     assert_eq!(session.counters().get("rtp.red_without_place"), 3);
+}
+
+/// Sends pictures of five packets as packets, of which some numbers are left out where the
+/// application states them; answers the numbers and what was sent under each.
+fn forward(call: &mut Call, chosen: bool) -> BTreeMap<u16, Vec<u8>> {
+    let mut sent = BTreeMap::new();
+    let mut number = 65_000u16;
+    for picture in 0..300u32 {
+        for part in 0..5u8 {
+            // What another node lost, or left out.
+            number = number.wrapping_add(if picture % 7 == 3 && part == 2 { 2 } else { 1 });
+            let mut payload = vec![if part == 0 { 0x10 } else { 0 }];
+            payload.extend([u8::from(picture > 0), part]);
+            payload.extend(picture.to_be_bytes());
+            payload.resize(200 + usize::from(part) * 200, number as u8);
+            let packet = OutgoingPacket {
+                rid: None,
+                payload_type: PayloadType(96),
+                sequence_number: chosen.then_some(SeqNo16(number)),
+                sampled_at: None,
+                timestamp: picture * 3000,
+                marker: part == 4,
+                payload: &payload,
+                audio_level: None,
+                dependency_descriptor: None,
+                playout_delay: None,
+                layers_allocation: None,
+            };
+            let now = call.now;
+            call.sides[0]
+                .send_packet(now, &Mid::from("v"), &packet)
+                .unwrap();
+            sent.insert(number, payload);
+            call.flush();
+        }
+        if picture == 5 {
+            call.run(Duration::from_millis(1000));
+            report_loss(call, 0.1);
+            call.loss_percent = 10;
+        }
+        call.run(Duration::from_millis(33));
+    }
+    call.run(Duration::from_millis(2000));
+    sent
+}
+
+#[test]
+fn packets_of_a_forwarder_are_protected_and_keep_their_numbers() {
+    for (section, chosen, protected) in [
+        (with_flexfec(), true, true),
+        (with_flexfec(), false, true),
+        (with_ulpfec(), true, false),
+        (with_ulpfec(), false, true),
+    ] {
+        let name = format!("{:?}, numbers chosen: {chosen}", section.repair);
+        let section = Media {
+            delivery: Delivery::Packets,
+            ..section
+        };
+        let mut call = Call::new(3, &[section]);
+        // Too far for what is asked for to come soon, so that FEC is the first to bring it.
+        call.delay = Duration::from_millis(200);
+        let sent = forward(&mut call, chosen);
+        let stats = call.sides[0].outbound_stats().next().unwrap().clone();
+        assert_eq!(stats.fec_packets_sent > 250, protected, "{name}: {stats:?}");
+        let got = call.sides[1].inbound_stats().next().unwrap();
+        assert_eq!(got.packets_recovered > 50, protected, "{name}: {got:?}");
+        let mut arrived = 0;
+        for event in call.take_events(1) {
+            let Event::Packet(packet) = event else {
+                continue;
+            };
+            arrived += 1;
+            if chosen {
+                let number = (packet.number & 0xffff) as u16;
+                assert_eq!(sent.get(&number), Some(&packet.payload), "{name}");
+            }
+        }
+        assert!(arrived * 100 >= sent.len() * 98, "{name}: {arrived}");
+        let counters = call.sides[1].counters();
+        assert_eq!(counters.get("rtp.recovered_malformed"), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_number_that_the_application_may_choose_is_never_taken_by_fec() {
+    let mut call = Call::new(3, &[with_ulpfec()]);
+    report_loss(&mut call, 0.2);
+    for number in 100..200u16 {
+        let now = call.now;
+        let packet = OutgoingPacket {
+            rid: None,
+            payload_type: PayloadType(96),
+            sequence_number: Some(SeqNo16(number)),
+            sampled_at: None,
+            timestamp: u32::from(number) * 3000,
+            marker: true,
+            payload: &[0x10, 0, 1, 2],
+            audio_level: None,
+            dependency_descriptor: None,
+            playout_delay: None,
+            layers_allocation: None,
+        };
+        let taken = call.sides[0].send_packet(now, &Mid::from("v"), &packet);
+        assert_eq!(taken, Ok(()), "{number}");
+        call.flush();
+    }
 }

@@ -6,7 +6,7 @@
 
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::red::Red;
-use twocan_wire::rtp::{ExtensionValues, Header};
+use twocan_wire::rtp::{ExtensionValues, Header, VideoLayersAllocation};
 use twocan_wire::seq::SeqNo16;
 
 use super::assemble::Piece;
@@ -59,6 +59,12 @@ impl Session {
             return Err("rtp.unknown_source");
         };
         let values = received.values;
+        let allocation = values
+            .video_layers_allocation
+            .map(VideoLayersAllocation::parse);
+        if matches!(allocation, Some(Err(_))) {
+            self.counters.count("rtp.bad_layers_allocation");
+        }
         let arrival = Arrival {
             sequence_number: received.sequence_number,
             header_len: received.header_len,
@@ -72,6 +78,8 @@ impl Session {
                 audio_level: values.audio_level,
                 capture_time: values.abs_capture_time,
                 dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
+                playout_delay: values.playout_delay,
+                layers_allocation: allocation.and_then(Result::ok),
                 payload: payload.to_vec(),
                 arrived_at: moment.now.monotonic,
             },
@@ -255,6 +263,8 @@ impl Session {
         let values = ExtensionValues::read(&header.extensions, &self.extensions);
         let values = ExtensionValues {
             dependency_descriptor: values.dependency_descriptor,
+            playout_delay: values.playout_delay,
+            video_layers_allocation: values.video_layers_allocation,
             ..ExtensionValues::default()
         };
         let received = Received {

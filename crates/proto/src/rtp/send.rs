@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
-use twocan_wire::payload::PayloadError;
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
 use twocan_wire::rtp::{ExtensionValues, HeaderFields, abs_send_time};
-use twocan_wire::seq::{SeqNo16, SeqNo32};
+use twocan_wire::seq::SeqNo16;
 
 use super::departure::take_sequence;
 use super::fec::Scheme;
@@ -19,8 +18,9 @@ use super::numbers::Numbers;
 use super::outbox::{Cover, Outbox, Sent, Stored};
 use super::protection::Protection;
 use super::redundant::RedSender;
+use super::stated_delay::StatedDelay;
 use super::stats::{OutboundStats, RemoteInboundStats};
-use super::{Codec, Departure, Encoding, Media, OutgoingPacket, SendError};
+use super::{Codec, Departure, Encoding, Media, SendError};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
@@ -45,9 +45,6 @@ const BUDGET_DIVISOR: usize = 5;
 /// multiple of 16 needs none of its own in a block cipher.
 const PADDING_LEN: u8 = 224;
 
-/// The longest value of a header extension, in bytes (RFC 8285 §4.3).
-const EXTENSION_LEN_MAX: usize = 255;
-
 /// In the first byte of a header (RFC 3550 §5.1).
 const PADDING_BIT: u8 = 0x20;
 
@@ -57,10 +54,13 @@ const RESEND_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct SendStream {
     pub(super) name: Name,
+    pub(super) stated_delay: StatedDelay,
     pub(super) ssrc: Ssrc,
     pub(super) rtx_ssrc: Ssrc,
     pub(super) first_sequence: SeqNo16,
     pub(super) numbers: Numbers,
+    /// Whether the application states numbers of its own.
+    pub(super) chooses_numbers: bool,
     rtx_sequence: SeqNo16,
     pub(super) picture_id: u16,
     pub(super) layers: Layers,
@@ -77,7 +77,7 @@ pub(super) struct SendStream {
     packet_count: u32,
     fir_sequence: Option<u8>,
     /// Of the newest key frame that came as packets.
-    key_timestamp: Option<u32>,
+    pub(super) key_timestamp: Option<u32>,
     pub(super) stats: OutboundStats,
 }
 
@@ -89,10 +89,12 @@ impl SendStream {
         let first_sequence = sequence();
         Self {
             name: Name::new(mid.clone(), encoding.rid.clone(), 0),
+            stated_delay: StatedDelay::default(),
             ssrc: encoding.ssrc,
             rtx_ssrc: encoding.rtx_ssrc,
             first_sequence,
             numbers: Numbers::new(),
+            chooses_numbers: false,
             rtx_sequence: sequence(),
             picture_id: sequence().0,
             layers: Layers::default(),
@@ -117,64 +119,7 @@ impl SendStream {
         self.stats.rid.clone_from(&rid);
         let next = self.numbers.next(self.first_sequence);
         self.name = Name::new(self.name.mid.clone(), rid, next);
-    }
-
-    /// Takes a packet of the application's making, which waits for [`Self::poll_packet`].
-    pub(super) fn push_packet(
-        &mut self,
-        now: Instant,
-        media: &Media,
-        packet: &OutgoingPacket<'_>,
-    ) -> Result<(), SendError> {
-        let codec = self.admit(media, packet.payload_type, packet.payload.len())?;
-        if packet.payload.is_empty() {
-            return Err(SendError::BadFrame(PayloadError::Empty));
-        }
-        if packet.payload.len() > WHOLE_LEN_MAX {
-            return Err(SendError::BadFrame(PayloadError::TooLong));
-        }
-        if packet
-            .dependency_descriptor
-            .is_some_and(|own| own.len() > EXTENSION_LEN_MAX)
-        {
-            return Err(SendError::BadFrame(PayloadError::TooLong));
-        }
-        let number = match packet.sequence_number {
-            Some(chosen) => self.numbers.take_chosen(chosen),
-            None => Some(self.numbers.take_next(self.first_sequence)),
-        };
-        let number = number.ok_or(SendError::SequenceNumberUsed)?;
-        let mut payload = self.outbox.buffer();
-        payload.extend_from_slice(packet.payload);
-        self.outbox.push(Stored {
-            number,
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            payload_type: packet.payload_type,
-            audio_level: packet.audio_level,
-            dependency_descriptor: packet
-                .dependency_descriptor
-                .map(<[u8]>::to_vec)
-                .unwrap_or_default(),
-            layers_allocation: Vec::new(),
-            payload,
-            cover: Cover::None,
-        });
-        self.outbox.mark_queued(now);
-        let newest = self.clock.map(|(timestamp, _, _)| SeqNo32(timestamp));
-        if newest.is_none_or(|newest| SeqNo32(packet.timestamp).is_after(newest)) {
-            let sampled_at = packet.sampled_at.unwrap_or(now);
-            self.clock = Some((packet.timestamp, codec.clock_rate, sampled_at));
-            self.stats.frames_sent += 1;
-        }
-        // Several packets of H.264 may each look like the beginning of one.
-        let counted = self.key_timestamp == Some(packet.timestamp);
-        let format = codec.format;
-        if format.is_video() && !counted && format.inspect(packet.payload).key_frame {
-            self.key_timestamp = Some(packet.timestamp);
-            self.stats.key_frames_sent += 1;
-        }
-        Ok(())
+        self.stated_delay.say_again();
     }
 
     /// The codec of a payload type, if there is room for `len` bytes.
@@ -459,6 +404,7 @@ impl SendStream {
         let highest = SeqNo16((report.extended_highest_sequence & 0xffff) as u16);
         let newest = self.numbers.next(self.first_sequence);
         self.name.handle_report(highest, newest);
+        self.stated_delay.handle_report(highest, newest);
         let rtt = round_trip_time(now, report);
         self.loss
             .handle_report(f64::from(report.fraction_lost) / 256.0);

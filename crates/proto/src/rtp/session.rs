@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtcp::Ecn;
-use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header};
+use twocan_wire::rtp::{ExtensionKind, ExtensionMap, ExtensionValues, Header, PlayoutDelay};
 use twocan_wire::seq::SeqNo16;
 
 use super::allocation::{Allocation, EncodingRate};
@@ -193,8 +193,10 @@ impl Session {
         mid: &Mid,
         packet: &OutgoingPacket<'_>,
     ) -> Result<(), SendError> {
+        let rtt = self.rtt;
         let own = self.sending(mid, packet.rid)?;
-        own.stream.push_packet(now.monotonic, own.media, packet)
+        own.stream
+            .push_packet(now.monotonic, own.media, packet, rtt)
     }
 
     fn sending(&mut self, mid: &Mid, rid: Option<&str>) -> Result<Sending<'_>, SendError> {
@@ -218,6 +220,22 @@ impl Session {
         if self.media.iter().any(|media| media.mid == *mid) {
             let allocation = self.allocations.entry(mid.clone()).or_default();
             allocation.set_rates(rates);
+        }
+    }
+
+    /// Says between which delays the remote side is to play a stream of a section, where the extension
+    /// is agreed on: that of a simulcast named, else the first.
+    pub fn set_playout_delay(
+        &mut self,
+        mid: &Mid,
+        rid: Option<&str>,
+        bounds: Option<PlayoutDelay>,
+    ) {
+        let media = self.media.iter().find(|media| media.mid == *mid);
+        let encoding = media.and_then(|media| media.encodings.get(media.encoding(rid)?));
+        let stream = encoding.and_then(|own| self.send.get_mut(&own.ssrc));
+        if let Some(stream) = stream {
+            stream.stated_delay.set(bounds);
         }
     }
 

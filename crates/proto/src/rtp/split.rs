@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use twocan_wire::ids::PayloadType;
 use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtp::ExtensionKind;
 
@@ -54,7 +55,7 @@ impl SendStream {
         let protection = &mut self.protection;
         let count = protection.take_frame(&mut self.outbox, added, &codec, scheme, path);
         if let Some(scheme) = scheme {
-            self.push_parity(frame, scheme, count);
+            self.push_parity(frame.timestamp, frame.payload_type, scheme, count);
         }
         self.outbox.mark_queued(now);
         self.clock = Some((frame.timestamp, codec.clock_rate, now));
@@ -87,7 +88,7 @@ impl SendStream {
         let len_max = Protection::payload_len_max(scheme) - more;
         let (data, id) = (frame.data, self.picture_id);
         let mut push = |chunks: &mut dyn Iterator<Item = Chunk<'_>>| {
-            self.push_chunks(frame, &marks, allocation, chunks);
+            self.push_chunks((frame, format), &marks, allocation, chunks);
         };
         match format {
             Format::Whole => {
@@ -119,18 +120,24 @@ impl SendStream {
         let repeated = red.and_then(|_| self.red.write(loss, newest, &mut payload));
         let (Some(red), Some(repeated)) = (red, repeated) else {
             payload.extend_from_slice(frame.data);
-            return self.push(frame, frame.marker, payload, &[], &[]);
+            return self.push((frame, Format::Whole), frame.marker, payload, &[], &[]);
         };
         self.stats.fec_bytes_sent += repeated as u64;
         let frame = OutgoingFrame {
             payload_type: red.send,
             ..*frame
         };
-        self.push(&frame, frame.marker, payload, &[], &[]);
+        self.push((&frame, Format::Whole), frame.marker, payload, &[], &[]);
     }
 
     /// Places for the FEC packets of the group that ends here.
-    fn push_parity(&mut self, frame: &OutgoingFrame<'_>, scheme: Scheme, count: usize) {
+    pub(super) fn push_parity(
+        &mut self,
+        timestamp: u32,
+        payload_type: PayloadType,
+        scheme: Scheme,
+        count: usize,
+    ) {
         let last = self.outbox.newest().next().map_or(0, |own| own.number);
         for index in 0..count {
             let number = match scheme {
@@ -141,10 +148,11 @@ impl SendStream {
             let count = (index == 0).then_some(count);
             self.outbox.push(Stored {
                 number,
-                timestamp: frame.timestamp,
+                timestamp,
                 marker: false,
-                payload_type: frame.payload_type,
+                payload_type,
                 audio_level: None,
+                playout_delay: None,
                 dependency_descriptor: Vec::new(),
                 layers_allocation: Vec::new(),
                 payload: Vec::new(),
@@ -156,7 +164,7 @@ impl SendStream {
     /// The payloads of a frame of video; the last of a picture has the marker.
     fn push_chunks(
         &mut self,
-        frame: &OutgoingFrame<'_>,
+        (frame, format): (&OutgoingFrame<'_>, Format),
         marks: &Marks,
         allocation: &[u8],
         chunks: &mut dyn Iterator<Item = Chunk<'_>>,
@@ -171,7 +179,7 @@ impl SendStream {
             let descriptor = marks.descriptor(is_first, is_last);
             let allocation = if is_first { allocation } else { &[] };
             self.push(
-                frame,
+                (frame, format),
                 is_last && ends_picture,
                 payload,
                 descriptor,
@@ -183,18 +191,22 @@ impl SendStream {
 
     fn push(
         &mut self,
-        frame: &OutgoingFrame<'_>,
+        (frame, format): (&OutgoingFrame<'_>, Format),
         marker: bool,
         payload: Vec<u8>,
         descriptor: &[u8],
         allocation: &[u8],
     ) {
+        let number = self.numbers.take_next(self.first_sequence);
+        let begins_key_frame = || format.is_video() && format.inspect(&payload).key_frame;
+        let playout_delay = self.stated_delay.value(number, begins_key_frame);
         self.outbox.push(Stored {
-            number: self.numbers.take_next(self.first_sequence),
+            number,
             timestamp: frame.timestamp,
             marker,
             payload_type: frame.payload_type,
             audio_level: frame.audio_level,
+            playout_delay,
             dependency_descriptor: descriptor.to_vec(),
             layers_allocation: allocation.to_vec(),
             payload,

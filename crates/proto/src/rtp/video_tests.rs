@@ -172,6 +172,8 @@ fn piece(format: Format, frame: &Sent, number: usize, part: usize, at: Instant) 
         audio_level: None,
         capture_time: None,
         dependency_descriptor,
+        playout_delay: None,
+        layers_allocation: None,
         payload,
         arrived_at: at,
     }

@@ -126,6 +126,9 @@ impl Forwarder {
                 payload,
                 audio_level: packet.audio_level,
                 dependency_descriptor: described(seen, &outgoing, &mut descriptor),
+                playout_delay: packet.playout_delay,
+                // Of what the publisher has, a viewer is sent one.
+                layers_allocation: None,
             },
         );
         if sent.is_err() {

@@ -7,6 +7,10 @@ use twocan::files::FrameReader;
 /// 160×120 at 20 pictures a second, VP8 in IVF.
 const VP8: &[u8] = include_bytes!("../../assets/clip.ivf");
 
+/// The same in VP9 and in AV1.
+const VP9: &[u8] = include_bytes!("../../assets/clip-vp9.ivf");
+const AV1: &[u8] = include_bytes!("../../assets/clip-av1.ivf");
+
 /// The same in H.264, Constrained Baseline, Annex B.
 const H264: &[u8] = include_bytes!("../../assets/clip.h264");
 
@@ -37,6 +41,18 @@ pub(super) fn clip(codec: &str) -> Option<Clip> {
             ticks: 4500,
             milliseconds: 50,
         }),
+        "vp9" => Some(Clip {
+            codec: "VP9",
+            frames: ivf_frames(VP9),
+            ticks: 4500,
+            milliseconds: 50,
+        }),
+        "av1" => Some(Clip {
+            codec: "AV1",
+            frames: ivf_frames(AV1),
+            ticks: 4500,
+            milliseconds: 50,
+        }),
         "h264" => Some(Clip {
             codec: "H264",
             frames: frames(H264),
@@ -56,20 +72,35 @@ fn frames(file: &'static [u8]) -> Vec<Vec<u8>> {
     frames.map(|frame| frame.data).collect()
 }
 
+/// The same of IVF with another codec than the library's files have: a header of 32 bytes, then each
+/// frame behind its length in four bytes and its time in eight.
+fn ivf_frames(file: &'static [u8]) -> Vec<Vec<u8>> {
+    let mut rest = file.get(32..).unwrap_or_default();
+    let frames = std::iter::from_fn(|| {
+        let (len, after) = rest.split_first_chunk()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+        let (frame, after) = after.get(8..)?.split_at_checked(len)?;
+        rest = after;
+        Some(frame.to_vec())
+    });
+    frames.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_clip_has_two_seconds_in_every_codec() {
-        assert_eq!(clip("VP8").unwrap().frames.len(), 40);
-        assert_eq!(clip("H264").unwrap().frames.len(), 40);
+        for codec in ["VP8", "VP9", "AV1", "H264"] {
+            assert_eq!(clip(codec).unwrap().frames.len(), 40, "{codec}");
+        }
         let tone = clip("opus").unwrap();
         assert!(
             (100..=102).contains(&tone.frames.len()),
             "{}",
             tone.frames.len()
         );
-        assert!(clip("AV1").is_none());
+        assert!(clip("H265").is_none());
     }
 }

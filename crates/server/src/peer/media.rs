@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use twocan::{EncodedFrame, EncodingParameters, Kind, PeerConnection, RtpReceiver, RtpTransceiver};
+use twocan::{
+    EncodedFrame, EncodingParameters, Kind, PeerConnection, PlayoutDelay, RtpReceiver,
+    RtpTransceiver, VideoLayersAllocation,
+};
 
 use super::clip::{Clip, clip};
 use super::ladder::{self, Ladder, LadderError};
@@ -29,6 +32,7 @@ const PICTURES_MAX: usize = 30 * 3600;
 /// Frames of one kind.
 pub(super) struct Counted {
     kind: Kind,
+    receiver: RtpReceiver,
     counts: watch::Receiver<Counts>,
 }
 
@@ -38,6 +42,8 @@ struct Counts {
     decodable: u64,
     lost: u64,
     codec: String,
+    /// What the newest frame says.
+    playout_delay: Option<PlayoutDelay>,
     /// Decodable frames of each stream of a simulcast.
     streams: BTreeMap<String, u64>,
     /// Decodable pictures: the RTP timestamp, and when they were there.
@@ -69,6 +75,8 @@ pub(super) struct Plan {
     sends: bool,
     receives: bool,
     ladder: Option<Ladder>,
+    /// What the other side is told of pictures.
+    playout_delay: Option<PlayoutDelay>,
     /// Three streams are expected of a peer that is told to send them.
     simulcast: bool,
     at_least: Duration,
@@ -96,6 +104,10 @@ impl Plan {
             sends: offers || !arguments.one_way,
             receives: !offers || !arguments.one_way,
             ladder,
+            playout_delay: arguments.playout_delay.and_then(|milliseconds| {
+                let least = Duration::from_millis(milliseconds);
+                PlayoutDelay::between(least, least * 2)
+            }),
             simulcast: arguments.simulcast && !offers,
             at_least: Duration::from_secs(arguments.media_seconds),
             window_from: arguments.media_from.map(Duration::from_secs),
@@ -115,6 +127,9 @@ impl Plan {
             let Some(kind) = transceiver.kind() else {
                 continue;
             };
+            if kind == Kind::Video && self.playout_delay.is_some() {
+                tell_playout_delay(&transceiver, self.playout_delay);
+            }
             if sends {
                 match (kind, ladder.take()) {
                     (Kind::Video, Some(ladder)) => {
@@ -129,7 +144,11 @@ impl Plan {
             if receives {
                 let (count, counts) = watch::channel(Counts::default());
                 tokio::spawn(receive(transceiver.receiver(), kind, count));
-                counted.push(Counted { kind, counts });
+                counted.push(Counted {
+                    kind,
+                    receiver: transceiver.receiver(),
+                    counts,
+                });
             }
         }
         Flows {
@@ -196,9 +215,40 @@ impl Counted {
                 "packets_lost": counts.lost,
                 "streams": counts.streams,
                 "codec": format!("{name}/{}", counts.codec),
+                "playout_delay_ms": counts.playout_delay.map(|own| [own.min * 10, own.max * 10]),
+                "layers": self.receiver.layers_allocation().map(|own| layers(&own)),
             }),
         );
     }
+}
+
+/// Lets the other side be told between which delays to play.
+fn tell_playout_delay(transceiver: &RtpTransceiver, bounds: Option<PlayoutDelay>) {
+    let sender = transceiver.sender();
+    let told = sender.get_parameters().and_then(|mut parameters| {
+        for encoding in &mut parameters.encodings {
+            encoding.playout_delay = bounds;
+        }
+        sender.set_parameters(&parameters)
+    });
+    if let Err(error) = told {
+        tracing::debug!(%error, "playout delay");
+    }
+}
+
+/// The layers that the other side says it has.
+fn layers(allocation: &VideoLayersAllocation) -> Vec<Value> {
+    let layers = allocation.layers.iter();
+    let layers = layers.map(|own| {
+        json!({
+            "stream": own.stream,
+            "spatial": own.spatial,
+            "bps": own.bitrates.iter().map(|own| own.as_bps()).collect::<Vec<_>>(),
+            "width": own.resolution.map(|own| own.width),
+            "height": own.resolution.map(|own| own.height),
+        })
+    });
+    layers.collect()
 }
 
 /// Sends the clip in a circle, in real time; from its beginning when a key frame is wanted.
@@ -296,6 +346,7 @@ async fn receive(receiver: RtpReceiver, kind: Kind, count: watch::Sender<Counts>
             }
             counts.lost += u64::from(frame.lost_before);
             counts.codec.clone_from(&frame.codec);
+            counts.playout_delay = frame.playout_delay;
             if let Some(rid) = &frame.rid {
                 *counts.streams.entry(rid.clone()).or_default() += u64::from(whole);
             }

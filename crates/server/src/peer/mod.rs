@@ -53,7 +53,7 @@ pub(crate) enum Side {
 pub(crate) struct Arguments {
     /// Whether to make the offer or to answer it.
     side: Side,
-    /// Also send a built-in clip (Opus, and VP8 or H.264) and count frames.
+    /// Also send a built-in clip (Opus, and VP8, VP9, AV1 or H.264) and count frames.
     #[arg(long)]
     media: bool,
     /// With media, how long it is sent and counted at least.
@@ -74,12 +74,20 @@ pub(crate) struct Arguments {
     /// one as offerer.
     #[arg(long, requires = "media")]
     simulcast: bool,
+    /// With media: tell the other side to play pictures no sooner than so long after their capture,
+    /// and no later than twice that.
+    #[arg(long, value_name = "MILLISECONDS", requires = "media")]
+    playout_delay: Option<u64>,
     /// Also offer FlexFEC for video.
     #[arg(long)]
     flexfec: bool,
     /// Offer reports of arrivals as RFC 8888 has them
     #[arg(long)]
     ccfb: bool,
+    /// Let routers mark media in place of dropping it (ECN): send it as ECT(0) where marks are
+    /// reported, and take a mark for a loss
+    #[arg(long, conflicts_with = "l4s")]
+    ecn: bool,
     /// Take part in L4S: send media as ECT(1) where marks of congestion are reported
     #[arg(long)]
     l4s: bool,
@@ -163,6 +171,7 @@ async fn exchange(arguments: &Arguments) -> Result<bool, PeerError> {
         receive_simulcast: arguments.simulcast,
         offer_flexfec: arguments.flexfec,
         offer_congestion_feedback: arguments.ccfb,
+        ecn: arguments.ecn,
         l4s: arguments.l4s,
         event_log: arguments.event_log.is_some(),
         ..Configuration::default()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use twocan::{InboundRtpStats, PeerConnection};
+use twocan::{Cadence, InboundRtpStats, PeerConnection};
 
 /// How long after the quickest picture was there each is taken to be shown: a display without any
 /// such time would freeze at every retransmission, and browsers take about as much.
@@ -12,11 +12,6 @@ const LAG: Duration = Duration::from_millis(200);
 
 /// Ticks of the clock of video in a second.
 const CLOCK: f64 = 90_000.0;
-
-/// A wait for the next picture is a freeze when it is longer than three usual ones, and than this
-/// and a usual one (webrtc-stats, `freezeCount`); usual is the mean of so many before.
-const FREEZE: f64 = 0.150;
-const USUAL: usize = 30;
 
 /// Statistics at the beginning of that part.
 pub(super) struct Window {
@@ -35,7 +30,10 @@ impl Window {
     /// What changed since then, by kind, in the words of webrtc-stats.
     pub(super) fn close(self, peer: &PeerConnection, pictures: &[(u32, Instant)]) -> Value {
         let arrived = pictures.iter().filter(|(_, at)| *at >= self.opened_at);
-        let (freezes, frozen) = freezes(&shown(arrived.copied(), self.opened_at));
+        let mut cadence = Cadence::default();
+        for at in shown(arrived.copied(), self.opened_at) {
+            cadence.handle_frame(at);
+        }
         let after = peer.get_stats().inbound_rtp;
         let sum = |video: bool, of: &dyn Fn(&InboundRtpStats) -> f64| -> f64 {
             let all = |stats: &[InboundRtpStats]| -> f64 {
@@ -51,8 +49,8 @@ impl Window {
             "video": {
                 "bytes": sum(true, &|own| own.bytes_received as f64),
                 "frames_decoded": sum(true, &|own| own.frames_received as f64 - own.frames_dropped as f64),
-                "freezes": freezes,
-                "frozen_seconds": frozen,
+                "freezes": cadence.freeze_count(),
+                "frozen_seconds": cadence.total_freezes_duration().as_secs_f64(),
                 "buffered_seconds": LAG.as_secs_f64(),
                 "key_frames": sum(true, &|own| own.key_frames_received as f64),
                 "packets_lost": sum(true, &|own| own.packets_lost as f64),
@@ -65,8 +63,8 @@ impl Window {
     }
 }
 
-/// When pictures are shown, in seconds: at their pace, but not before they are there.
-fn shown(pictures: impl Iterator<Item = (u32, Instant)>, origin: Instant) -> Vec<f64> {
+/// When pictures are shown, after `origin`: at their pace, but not before they are there.
+fn shown(pictures: impl Iterator<Item = (u32, Instant)>, origin: Instant) -> Vec<Duration> {
     let mut first = None;
     let pictures = pictures.map(|(timestamp, at)| {
         let first = *first.get_or_insert(timestamp);
@@ -76,24 +74,12 @@ fn shown(pictures: impl Iterator<Item = (u32, Instant)>, origin: Instant) -> Vec
     let pictures: Vec<(f64, f64)> = pictures.collect();
     let delays = pictures.iter().map(|(captured, at)| at - captured);
     let due = delays.fold(f64::INFINITY, f64::min) + LAG.as_secs_f64();
-    let mut last = f64::NEG_INFINITY;
+    let mut last = 0.0_f64;
     let at_pace = pictures.iter().map(|(captured, at)| {
         last = at.max(captured + due).max(last);
-        last
+        Duration::from_secs_f64(last)
     });
     at_pace.collect()
-}
-
-/// How many waits between pictures are freezes, and the seconds of these.
-fn freezes(shown: &[f64]) -> (usize, f64) {
-    let waits: Vec<f64> = shown.windows(2).map(|two| two[1] - two[0]).collect();
-    let is_freeze = |at: &usize| {
-        let before = &waits[at.saturating_sub(USUAL)..*at];
-        let usual = before.iter().sum::<f64>() / before.len().max(1) as f64;
-        waits[*at] > (3.0 * usual).max(usual + FREEZE)
-    };
-    let frozen: Vec<usize> = (1..waits.len()).filter(is_freeze).collect();
-    (frozen.len(), frozen.iter().map(|at| waits[*at]).sum())
 }
 
 #[cfg(test)]
@@ -118,15 +104,18 @@ mod tests {
             let (origin, pictures) = pictures(late);
             let shown = shown(pictures.into_iter(), origin);
             assert!(shown.is_sorted());
-            assert_eq!(freezes(&shown).0, expected, "{late} ms late: {shown:?}");
+            let mut cadence = Cadence::default();
+            shown.iter().for_each(|at| cadence.handle_frame(*at));
+            assert_eq!(
+                cadence.freeze_count(),
+                expected,
+                "{late} ms late: {shown:?}"
+            );
         }
     }
 
     #[test]
-    fn nothing_shown_is_no_freeze() {
-        assert_eq!(
-            freezes(&shown(std::iter::empty(), Instant::now())),
-            (0, 0.0)
-        );
+    fn nothing_is_shown_of_nothing() {
+        assert!(shown(std::iter::empty(), Instant::now()).is_empty());
     }
 }

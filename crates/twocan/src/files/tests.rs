@@ -238,6 +238,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         lost_before: 0,
         received_at: Instant::now(),
         captured_at: None,
+        playout_delay: None,
         data: frame.data.clone(),
     }
 }

@@ -193,7 +193,8 @@ async fn play(peer: RoomPeer, options: PlayOptions, tell: mpsc::Sender<Activity>
             continue;
         }
         if peer.is_encrypted() && !transform::encrypts(codec) {
-            let reason = format!("{codec} is not encrypted, which this room asks for: play VP8");
+            let reason =
+                format!("{codec} is not encrypted, which this room asks for: play VP8, VP9 or AV1");
             let _ = tell.send(trouble(reason)).await;
             continue;
         }

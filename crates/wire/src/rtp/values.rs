@@ -115,6 +115,32 @@ impl PlayoutDelay {
     /// The longest delay that can be told: 40.95 s.
     pub const MAX: u16 = 0xfff;
 
+    /// The unit of both.
+    const UNIT: Duration = Duration::from_millis(10);
+
+    /// Bounds in whole units: `min` is rounded up and `max` down, as far as they do not pass each
+    /// other; both are at most 40.95 s. `None` where `min` is above `max`.
+    pub fn between(min: Duration, max: Duration) -> Option<Self> {
+        if min > max {
+            return None;
+        }
+        let units = |time: u128| u16::try_from(time).unwrap_or(Self::MAX).min(Self::MAX);
+        let unit = Self::UNIT.as_nanos();
+        let max = units(max.as_nanos().checked_div(unit).unwrap_or(0));
+        let min = units(min.as_nanos().div_ceil(unit));
+        Some(Self {
+            min: min.min(max),
+            max,
+        })
+    }
+
+    /// The bounds as times; `None` where they contradict each other.
+    pub fn bounds(self) -> Option<(Duration, Duration)> {
+        let [min, max] = [self.min, self.max]
+            .map(|own| Self::UNIT.saturating_mul(u32::from(own.min(Self::MAX))));
+        (min <= max).then_some((min, max))
+    }
+
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let [a, b, c] = *value else { return None };
         Some(Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twocan_proto::negotiate::{Kind, TransceiverId};
+use twocan_proto::rtp::Cadence;
 use twocan_wire::sdp::Direction;
 
 use super::encoder::Encoder;
@@ -83,24 +84,13 @@ impl Flow {
     }
 
     /// Freezes in that time as W3C webrtc-stats counts them (`freezeCount`), of pictures shown as
-    /// soon as they are whole: a wait of three usual ones, or 150 ms beyond the usual one,
-    /// whichever is longer. The usual one is the mean of the thirty before.
-    pub fn freezes(&self, from: Duration, to: Duration) -> usize {
-        let shown: Vec<Duration> = self
-            .captured
-            .range(from..to)
-            .filter_map(|(_, arrived)| *arrived)
-            .collect();
-        let waits: Vec<Duration> = shown
-            .windows(2)
-            .map(|pair| pair[1].saturating_sub(pair[0]))
-            .collect();
-        let is_freeze = |at: &usize| {
-            let before = &waits[at.saturating_sub(30)..*at];
-            let count = u32::try_from(before.len()).unwrap_or(1).max(1);
-            let usual = before.iter().sum::<Duration>() / count;
-            waits[*at] > (usual * 3).max(usual + Duration::from_millis(150))
-        };
-        (1..waits.len()).filter(is_freeze).count()
+    /// soon as they are whole.
+    pub fn freezes(&self, from: Duration, to: Duration) -> u64 {
+        let captured = self.captured.range(from..to);
+        let mut cadence = Cadence::default();
+        for shown in captured.filter_map(|(_, arrived)| *arrived) {
+            cadence.handle_frame(shown);
+        }
+        cadence.freeze_count()
     }
 }

@@ -1,26 +1,30 @@
-//! When to play sound: a jitter buffer that adapts, for applications that decode.
+//! When to play sound, and when to show pictures: jitter buffers that adapt, for applications that
+//! decode. Of sound:
 //!
 //! 1. [`AudioPlayout::insert`] takes packets as they arrive, in any order.
 //! 2. Whenever the device is about to run out of sound, [`AudioPlayout::next`] answers what to do:
 //!    decode a packet, as it is or shortened or lengthened by a few milliseconds, or conceal.
 //! 3. The delay follows the network: as short as lets 97 % of the packets come in time.
 //!
-//! Packets reach it best with [`Delivery::Packets`](super::Delivery::Packets): frames wait up to
+//! Of pictures, [`VideoPlayout::schedule`] answers when each is due.
+//!
+//! Packets of sound reach it best with [`Delivery::Packets`](super::Delivery::Packets): frames wait up to
 //! 60 ms for a packet that is lost. What a packet holds is the application's matter: there is no
 //! codec in here.
 
 mod delay;
-
+mod pace;
 #[cfg(test)]
 mod tests;
+mod video;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use pace::Pace;
 use thiserror::Error;
-use twocan_wire::seq::SeqNo32;
 
-use delay::DelayEstimator;
+pub use video::VideoPlayout;
 
 /// Packets that wait: more than 5 s of the usual 20 ms. When one more comes, the oldest is dropped.
 const PACKETS_MAX: usize = 256;
@@ -34,14 +38,8 @@ const EXCESS: Duration = Duration::from_millis(20);
 /// Between two changes of the length of sound at least: closer ones are heard.
 const STRETCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A packet so far from its time belongs to another clock: the sender began anew.
-const RESTART_AFTER: Duration = Duration::from_secs(5);
-
 /// With a delay so far above the longest one packets are left out instead of shortened.
 const FLUSH_EXCESS: Duration = Duration::from_millis(500);
-
-/// The range of W3C's `jitterBufferTarget`.
-const JITTER_BUFFER_TARGET_MAX: Duration = Duration::from_secs(4);
 
 /// How to play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +123,8 @@ pub enum Discarded {
     Empty,
 }
 
-/// Statistics with the names of W3C's `RTCInboundRtpStreamStats`. Samples are ticks of the clock.
+/// Statistics with the names of W3C's `RTCInboundRtpStreamStats`. Samples of sound are ticks of the
+/// clock; of video they are pictures, and what is told of sound alone is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlayoutStats {
     /// `totalSamplesReceived`: played, concealed ones included.
@@ -159,19 +158,13 @@ struct Waiting<P> {
 /// A jitter buffer for the sound of one source.
 #[derive(Debug)]
 pub struct AudioPlayout<P> {
-    config: PlayoutConfig,
-    delays: DelayEstimator,
+    pace: Pace,
     packets: BTreeMap<u64, Waiting<P>>,
-    epoch: Option<Instant>,
-    /// The highest timestamp so far, as a count that never wraps.
-    newest: Option<u64>,
     /// The timestamp to be played next, once playing.
     next: Option<u64>,
     /// How long sound has been concealed, in ticks.
     concealed: u32,
     stretched_at: Option<Instant>,
-    jitter_buffer_target: Option<Duration>,
-    playout_delay: Option<(Duration, Duration)>,
     last_played: Option<(u32, Instant)>,
     stats: PlayoutStats,
 }
@@ -180,16 +173,11 @@ impl<P> AudioPlayout<P> {
     /// A buffer without sound.
     pub fn new(config: PlayoutConfig) -> Self {
         Self {
-            delays: DelayEstimator::new(config.clock_rate),
-            config,
+            pace: Pace::new(config),
             packets: BTreeMap::new(),
-            epoch: None,
-            newest: None,
             next: None,
             concealed: 0,
             stretched_at: None,
-            jitter_buffer_target: None,
-            playout_delay: None,
             last_played: None,
             stats: PlayoutStats::default(),
         }
@@ -198,31 +186,18 @@ impl<P> AudioPlayout<P> {
     /// W3C's `jitterBufferTarget`: the application wants at least that delay, 0 to 4 s; `None`
     /// leaves it to the network.
     pub fn set_jitter_buffer_target(&mut self, target: Option<Duration>) {
-        self.jitter_buffer_target = target.map(|own| own.min(JITTER_BUFFER_TARGET_MAX));
+        self.pace.set_jitter_buffer_target(target);
     }
 
     /// The shortest and the longest delay that the sender wants, as its header extension
     /// `playout-delay` states them; bounds that contradict each other mean nothing.
     pub fn set_playout_delay(&mut self, bounds: Option<(Duration, Duration)>) {
-        self.playout_delay = bounds.filter(|(min, max)| min <= max);
+        self.pace.set_playout_delay(bounds);
     }
 
     /// The delay that is aimed at, from the arrival of the fastest packets to their decoding.
     pub fn target_delay(&self) -> Duration {
-        let own = self.minimum_delay();
-        let own = self
-            .jitter_buffer_target
-            .map_or(own, |wanted| own.max(wanted));
-        match self.playout_delay {
-            Some((min, max)) => own.clamp(min, max),
-            None => own,
-        }
-    }
-
-    /// What the network and the configuration alone make of it.
-    fn minimum_delay(&self) -> Duration {
-        let target = self.delays.target();
-        target.min(self.config.delay_max).max(self.config.delay_min)
+        self.pace.target()
     }
 
     /// Takes a packet that arrived at `now`.
@@ -233,21 +208,13 @@ impl<P> AudioPlayout<P> {
         if packet.duration == 0 {
             return self.discard(Discarded::Empty);
         }
-        let arrived = self.ticks_at(now);
-        let mut at = self.extend(packet.timestamp);
-        let mut transit = arrived - at.cast_signed();
-        let limit = self.ticks(RESTART_AFTER);
-        if self
-            .delays
-            .base()
-            .is_some_and(|base| (transit - base).abs() > limit)
-        {
-            self.restart();
-            at = self.extend(packet.timestamp);
-            transit = arrived - at.cast_signed();
+        let (at, began_anew) = self.pace.handle_arrival(now, packet.timestamp);
+        if began_anew {
+            self.stats.packets_discarded += self.packets.len() as u64;
+            self.packets.clear();
+            self.next = None;
+            self.concealed = 0;
         }
-        self.newest = Some(self.newest.map_or(at, |newest| newest.max(at)));
-        self.delays.handle_arrival(arrived, transit);
         if self.next.is_some_and(|next| at < next) {
             return self.discard(Discarded::Late);
         }
@@ -280,17 +247,16 @@ impl<P> AudioPlayout<P> {
     /// What to do for the next piece of sound. `queued` is decoded sound that the device has yet
     /// to play; ask again while it is less than the device needs.
     pub fn next(&mut self, now: Instant, queued: Duration) -> Decision<P> {
-        if self.epoch.is_none() {
-            return Decision::Wait;
-        }
         // A packet must be there when it is to be decoded; what the device holds comes on top.
-        let at_now = self.ticks_at(now);
-        let target = self.ticks(self.target_delay());
+        let Some(at_now) = self.pace.ticks_at(now) else {
+            return Decision::Wait;
+        };
+        let target = self.pace.ticks(self.target_delay());
         self.flush(at_now, target);
         let Some((&at, waiting)) = self.packets.first_key_value() else {
             return self.conceal(false);
         };
-        let delay = self.delay(at_now, at);
+        let delay = self.pace.delay(at_now, at);
         let duration = i64::from(waiting.packet.duration);
         let follows = self.next.is_none_or(|next| at <= next);
         if self.next.is_none() && delay < target {
@@ -305,7 +271,7 @@ impl<P> AudioPlayout<P> {
             .is_none_or(|before| now.saturating_duration_since(before) >= STRETCH_INTERVAL);
         let operation = if self.concealed > 0 {
             Operation::Merge
-        } else if may_stretch && delay > target + self.ticks(EXCESS) {
+        } else if may_stretch && delay > target + self.pace.ticks(EXCESS) {
             Operation::Accelerate
         } else if may_stretch && delay + duration / 2 < target {
             Operation::PreemptiveExpand
@@ -355,7 +321,7 @@ impl<P> AudioPlayout<P> {
         stats.jitter_buffer_emitted_count += samples;
         stats.total_samples_received += samples;
         self.stats.jitter_buffer_target_delay += self.target_delay() * count;
-        self.stats.jitter_buffer_minimum_delay += self.minimum_delay() * count;
+        self.stats.jitter_buffer_minimum_delay += self.pace.minimum() * count;
         self.concealed = 0;
         self.next = Some(at + samples);
         self.last_played = Some((packet.timestamp, now + queued));
@@ -368,7 +334,7 @@ impl<P> AudioPlayout<P> {
         let Some(next) = self.next else {
             return Decision::Wait;
         };
-        let duration = self.ticks(CONCEALED).max(1) as u32;
+        let duration = self.pace.ticks(CONCEALED).max(1) as u32;
         let elapsed = self.concealed;
         self.stats.concealment_events += u64::from(elapsed == 0);
         self.stats.concealed_samples += u64::from(duration);
@@ -384,55 +350,21 @@ impl<P> AudioPlayout<P> {
     /// Leaves packets out when the delay is beyond all bounds.
     fn flush(&mut self, at_now: i64, target: i64) {
         let bound = self
-            .ticks(self.config.delay_max + FLUSH_EXCESS)
+            .pace
+            .ticks(self.pace.config().delay_max + FLUSH_EXCESS)
             .max(target * 2);
         let Some((&first, _)) = self.packets.first_key_value() else {
             return;
         };
-        if self.delay(at_now, first) <= bound {
+        if self.pace.delay(at_now, first) <= bound {
             return;
         }
         while self.packets.len() > 1
             && let Some((&at, _)) = self.packets.first_key_value()
-            && self.delay(at_now, at) > target
+            && self.pace.delay(at_now, at) > target
         {
             self.packets.pop_first();
             self.stats.packets_discarded += 1;
         }
-    }
-
-    /// How much later than if it had come as fast as the fastest a packet would be decoded.
-    fn delay(&self, decoded_at: i64, at: u64) -> i64 {
-        decoded_at - at.cast_signed() - self.delays.base().unwrap_or(0)
-    }
-
-    fn restart(&mut self) {
-        self.stats.packets_discarded += self.packets.len() as u64;
-        self.packets.clear();
-        self.delays = DelayEstimator::new(self.config.clock_rate);
-        self.newest = None;
-        self.next = None;
-        self.concealed = 0;
-    }
-
-    /// A timestamp as a count that never wraps, and never comes near zero.
-    fn extend(&self, timestamp: u32) -> u64 {
-        match self.newest {
-            Some(newest) => SeqNo32(timestamp).extend(newest),
-            None => (1 << 40) + u64::from(timestamp),
-        }
-    }
-
-    /// Time since the first packet, in ticks.
-    fn ticks_at(&mut self, now: Instant) -> i64 {
-        let epoch = *self.epoch.get_or_insert(now);
-        self.ticks(now.saturating_duration_since(epoch))
-    }
-
-    fn ticks(&self, time: Duration) -> i64 {
-        let ticks = time.as_micros() * u128::from(self.config.clock_rate) / 1_000_000;
-        i64::try_from(ticks)
-            .unwrap_or(i64::MAX / 4)
-            .min(i64::MAX / 4)
     }
 }

@@ -10,11 +10,13 @@
 //! Frames are temporal units in the low-overhead format, as encoders make them. Temporal
 //! delimiters do not travel; which OBUs there are, and their bytes, stay the same otherwise.
 
+mod envelope;
 mod obu;
 
 #[cfg(test)]
 mod tests;
 
+pub use envelope::{Envelope, open_envelope};
 pub use obu::{Obu, is_key_frame, obus};
 
 use super::{Chunk, Inspection, PayloadError, Prefix};

@@ -69,6 +69,34 @@ impl<'a> Obu<'a> {
         self.header >> 3 & 0x0f
     }
 
+    /// A frame OBU with that body, and with the second byte of the header where it has one.
+    pub(super) fn frame(extension: Option<u8>, body: &'a [u8]) -> Self {
+        let has_extension = if extension.is_some() {
+            HAS_EXTENSION
+        } else {
+            0
+        };
+        Self {
+            header: FRAME << 3 | has_extension,
+            extension,
+            body,
+        }
+    }
+
+    /// The second byte of the header, where there is one.
+    pub(super) fn extension(&self) -> Option<u8> {
+        self.extension
+    }
+
+    pub(super) fn is_sequence_header(&self) -> bool {
+        self.kind() == SEQUENCE_HEADER
+    }
+
+    /// Whether this is a frame, or the header of one.
+    pub(super) fn is_frame(&self) -> bool {
+        matches!(self.kind(), FRAME | FRAME_HEADER)
+    }
+
     /// Whether this travels: temporal delimiters and tile lists must not (payload format §5), and
     /// padding need not.
     pub(super) fn travels(&self) -> bool {

@@ -1,0 +1,136 @@
+//! Packets of the application's making, on their way out.
+//!
+//! Its numbers are kept where it states them, so that only FlexFEC protects such packets: ULPFEC
+//! would take numbers of the same sequence.
+
+use std::time::{Duration, Instant};
+
+use twocan_wire::ids::PayloadType;
+use twocan_wire::payload::PayloadError;
+use twocan_wire::seq::SeqNo32;
+
+use super::fec::{Scheme, protect};
+use super::outbox::{Cover, Stored};
+use super::protection::{PathQuality, Protection};
+use super::send::{SendStream, WHOLE_LEN_MAX};
+use super::{Codec, Media, OutgoingPacket, SendError};
+
+/// The longest value of a header extension, in bytes (RFC 8285 §4.3).
+const EXTENSION_LEN_MAX: usize = 255;
+
+impl SendStream {
+    /// Takes a packet of the application's making, which waits for [`Self::poll_packet`].
+    pub(super) fn push_packet(
+        &mut self,
+        now: Instant,
+        media: &Media,
+        packet: &OutgoingPacket<'_>,
+        rtt: Duration,
+    ) -> Result<(), SendError> {
+        let codec = self.admit(media, packet.payload_type, packet.payload.len())?;
+        let allocation = check(packet)?;
+        let number = match packet.sequence_number {
+            Some(chosen) => self.numbers.take_chosen(chosen),
+            None => Some(self.numbers.take_next(self.first_sequence)),
+        };
+        let number = number.ok_or(SendError::SequenceNumberUsed)?;
+        self.chooses_numbers |= packet.sequence_number.is_some();
+        let begins_key_frame =
+            codec.format.is_video() && codec.format.inspect(packet.payload).key_frame;
+        let path = PathQuality {
+            loss: self.loss.get().unwrap_or(0.0),
+            rtt,
+        };
+        let scheme = self.scheme_of_packets(media, &codec, path.loss);
+        // One that comes late belongs to a frame that is over.
+        let ascends = self.protection.last_number() < number;
+        if ascends && self.protection.frame_of_packets() != Some(packet.timestamp) {
+            self.end_frame_of_packets(&codec, path);
+        }
+        if scheme.is_none() {
+            self.protection.abandon();
+        }
+        let is_short = packet.payload.len() + protect::OVERHEAD <= WHOLE_LEN_MAX;
+        let cover = match scheme.filter(|_| ascends) {
+            Some(scheme) if is_short => {
+                let frame = (packet.timestamp, packet.payload_type);
+                self.protection
+                    .take_packet(scheme, number, frame, begins_key_frame)
+            }
+            _ => Cover::None,
+        };
+        let stated = self.stated_delay.value(number, || begins_key_frame);
+        let mut payload = self.outbox.buffer();
+        payload.extend_from_slice(packet.payload);
+        self.outbox.push(Stored {
+            number,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload_type: packet.payload_type,
+            audio_level: packet.audio_level,
+            playout_delay: packet.playout_delay.or(stated),
+            dependency_descriptor: packet
+                .dependency_descriptor
+                .map(<[u8]>::to_vec)
+                .unwrap_or_default(),
+            layers_allocation: allocation,
+            payload,
+            cover,
+        });
+        if ascends && packet.marker {
+            self.end_frame_of_packets(&codec, path);
+        }
+        self.outbox.mark_queued(now);
+        let newest = self.clock.map(|(timestamp, _, _)| SeqNo32(timestamp));
+        if newest.is_none_or(|newest| SeqNo32(packet.timestamp).is_after(newest)) {
+            let sampled_at = packet.sampled_at.unwrap_or(now);
+            self.clock = Some((packet.timestamp, codec.clock_rate, sampled_at));
+            self.stats.frames_sent += 1;
+        }
+        // Several packets of H.264 may each look like the beginning of one.
+        let counted = self.key_timestamp == Some(packet.timestamp);
+        if begins_key_frame && !counted {
+            self.key_timestamp = Some(packet.timestamp);
+            self.stats.key_frames_sent += 1;
+        }
+        Ok(())
+    }
+
+    /// How packets are protected at that loss: never in a way that takes numbers which may be those
+    /// of packets to come.
+    fn scheme_of_packets(&self, media: &Media, codec: &Codec, loss: f64) -> Option<Scheme> {
+        let scheme = Protection::scheme(media, codec, self.ssrc, loss)?;
+        match scheme {
+            Scheme::Flexfec { .. } => Some(scheme),
+            Scheme::Ulpfec { .. } => (!self.chooses_numbers).then_some(scheme),
+        }
+    }
+
+    /// Places for the FEC packets of the frame whose packets came one by one.
+    fn end_frame_of_packets(&mut self, codec: &Codec, path: PathQuality) {
+        if let Some(end) = self.protection.end_frame_of_packets(codec, path) {
+            let (timestamp, payload_type): (u32, PayloadType) = end.frame;
+            self.push_parity(timestamp, payload_type, end.scheme, end.count);
+        }
+    }
+}
+
+/// Whether a packet is one that can travel; the value of its layers allocation.
+fn check(packet: &OutgoingPacket<'_>) -> Result<Vec<u8>, SendError> {
+    if packet.payload.is_empty() {
+        return Err(SendError::BadFrame(PayloadError::Empty));
+    }
+    let mut allocation = Vec::new();
+    if let Some(own) = packet.layers_allocation {
+        own.write(&mut allocation)?;
+    }
+    let extensions = [
+        packet.dependency_descriptor.map_or(0, <[u8]>::len),
+        allocation.len(),
+    ];
+    let is_long = extensions.iter().any(|len| *len > EXTENSION_LEN_MAX);
+    if is_long || packet.payload.len() > WHOLE_LEN_MAX {
+        return Err(SendError::BadFrame(PayloadError::TooLong));
+    }
+    Ok(allocation)
+}
