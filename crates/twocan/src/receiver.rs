@@ -30,7 +30,12 @@ pub struct Frame {
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.
     pub key_frame: bool,
-    /// Packets lost for good between the frame before and this one.
+    /// Whether all that it refers to was handed out before it. Of what arrives, nothing else is handed
+    /// out; but after frames that nobody took in time, or that a transform refused, pictures are
+    /// not decodable until the next key frame, which is asked for. Always so for sound.
+    pub decodable: bool,
+    /// Packets lost for good between the frame before and this one. Of pictures they held nothing
+    /// that it refers to: repairs of others (FEC), or frames that were left out.
     pub lost_before: u32,
     /// When its last packet arrived.
     pub received_at: Instant,
@@ -121,11 +126,11 @@ impl RtpReceiver {
                     let Some(codec) = codec_of(&state.peer, self.id, frame.payload_type) else {
                         continue;
                     };
-                    let refused = entry.refused;
-                    let Some(frame) = transformed(entry, to_frame(frame, codec)) else {
+                    let Some(mut frame) = transformed(entry, to_frame(frame, codec)) else {
                         continue;
                     };
-                    if refused > 0 && !frame.key_frame {
+                    frame.decodable = entry.note_taken(&frame);
+                    if !frame.decodable {
                         state.peer.request_key_frame(self.id, frame.rid.as_deref());
                         self.owner.shared.wake.notify_one();
                     }
@@ -267,6 +272,7 @@ fn transformed(entry: &mut TrackEntry, mut frame: Frame) -> Option<Frame> {
             .refused
             .saturating_add(1)
             .saturating_add(frame.lost_before);
+        entry.torn.insert(frame.rid);
         return None;
     }
     frame.data = data;
@@ -286,6 +292,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         rid: frame.rid.map(|rid| rid.to_string()),
         timestamp: frame.timestamp,
         key_frame: frame.key_frame,
+        decodable: true,
         lost_before: frame.lost_before,
         received_at: frame.received_at,
         captured_at: frame.captured_at,

@@ -1,6 +1,6 @@
 //! What the task and the handles of one connection share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use twocan_proto::wire::rtp::VideoLayersAllocation;
 
 use crate::data_channel::{DataChannelEvent, Message};
 use crate::peer_connection::PeerConnectionEvent as E;
+use crate::receiver::Frame;
 use crate::transform::FrameTransform;
 
 /// Bytes of received messages that wait for the application, over all channels. While more wait,
@@ -61,8 +62,20 @@ pub(crate) struct TrackEntry {
     pub(crate) transform: Option<Box<dyn FrameTransform>>,
     /// Frames that it refused since the last that it took.
     pub(crate) refused: u32,
+    /// Streams of which a frame was not handed out since the last key frame; a simulcast has few.
+    pub(crate) torn: BTreeSet<Option<String>>,
     /// What the other side last said about its layers.
     pub(crate) layers_allocation: Option<VideoLayersAllocation>,
+}
+
+impl TrackEntry {
+    /// A frame is handed out; answers whether all that it refers to was.
+    pub(crate) fn note_taken(&mut self, frame: &Frame) -> bool {
+        if frame.key_frame {
+            self.torn.remove(&frame.rid);
+        }
+        !self.torn.contains(&frame.rid)
+    }
 }
 
 /// Everything behind the lock.
@@ -288,7 +301,9 @@ impl State {
                 };
                 let entry = self.tracks.entry(transceiver).or_default();
                 if entry.frames.len() >= FRAMES_MAX {
-                    entry.frames.pop_front();
+                    let dropped = entry.frames.pop_front();
+                    let rid = dropped.map(|own| own.rid.map(|rid| rid.to_string()));
+                    entry.torn.extend(rid);
                     entry.dropped += 1;
                 }
                 entry.frames.push_back(frame);

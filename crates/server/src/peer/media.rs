@@ -1,6 +1,6 @@
 //! Sending the clip, and counting what arrives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -309,35 +309,15 @@ async fn send(transceiver: RtpTransceiver) {
     }
 }
 
-/// How far a stream is.
-#[derive(Default)]
-struct Progress {
-    /// Nothing is missing since a key frame.
-    whole: bool,
-    /// When a key frame was asked for.
-    asked_at: Option<Instant>,
-}
-
-/// Counts frames; a picture counts as decodable when none is missing since a key frame.
+/// Counts frames; a picture counts as decodable from the first key frame on, where the library says
+/// so.
 async fn receive(receiver: RtpReceiver, kind: Kind, count: watch::Sender<Counts>) {
-    let mut streams: BTreeMap<Option<String>, Progress> = BTreeMap::new();
+    let mut begun = BTreeSet::new();
     while let Some(frame) = receiver.next_frame().await {
-        let own = streams.entry(frame.rid.clone()).or_default();
-        own.whole |= kind == Kind::Audio;
-        if kind == Kind::Video {
-            own.whole = frame.key_frame || (own.whole && frame.lost_before == 0);
-            let patient = own
-                .asked_at
-                .is_none_or(|at| at.elapsed() > Duration::from_secs(1));
-            if !own.whole && patient {
-                own.asked_at = Some(Instant::now());
-                match &frame.rid {
-                    Some(rid) => receiver.request_key_frame_of(rid),
-                    None => receiver.request_key_frame(),
-                }
-            }
+        if frame.key_frame {
+            begun.insert(frame.rid.clone());
         }
-        let whole = own.whole;
+        let whole = begun.contains(&frame.rid) && frame.decodable;
         count.send_modify(|counts| {
             counts.frames += 1;
             counts.decodable += u64::from(whole);

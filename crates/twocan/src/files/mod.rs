@@ -306,7 +306,7 @@ impl<W: Write + Seek> FrameWriter<W> {
     }
 }
 
-/// Lets video through from a key frame to the next loss. Sound says of each of its frames that
+/// Lets video through from a key frame to where one is needed again. Sound says of each of its frames that
 /// it is a key frame.
 #[derive(Debug, Default)]
 struct Gate {
@@ -315,7 +315,7 @@ struct Gate {
 
 impl Gate {
     fn admits(&mut self, frame: &Frame) -> bool {
-        self.open = frame.key_frame || (self.open && frame.lost_before == 0);
+        self.open = frame.key_frame || (self.open && frame.decodable);
         self.open
     }
 }

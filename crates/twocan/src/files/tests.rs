@@ -64,18 +64,18 @@ fn rewinding_yields_the_same_frames() {
 fn video_begins_with_a_key_frame_and_goes_on_with_one_after_a_loss() {
     let frames = read_all(IVF).unwrap();
     let mut writer = FrameWriter::new(Cursor::new(Vec::new()), Format::Ivf).unwrap();
-    let mut give = |index: usize, lost_before| {
+    let mut give = |index: usize, decodable| {
         let mut frame = arrived(Format::Ivf, index as u32 * 4500, &frames[index]);
-        frame.lost_before = lost_before;
+        frame.decodable = decodable;
         writer.write(&frame).unwrap()
     };
-    assert_eq!(give(1, 0), Written::NeedsKeyFrame);
-    assert_eq!(give(0, 0), Written::Whole);
-    assert_eq!(give(1, 0), Written::Whole);
-    assert_eq!(give(3, 2), Written::NeedsKeyFrame);
-    assert_eq!(give(4, 0), Written::NeedsKeyFrame);
-    assert_eq!(give(0, 1), Written::Whole);
-    assert_eq!(give(1, 0), Written::Whole);
+    assert_eq!(give(1, true), Written::NeedsKeyFrame);
+    assert_eq!(give(0, true), Written::Whole);
+    assert_eq!(give(1, true), Written::Whole);
+    assert_eq!(give(3, false), Written::NeedsKeyFrame);
+    assert_eq!(give(4, true), Written::NeedsKeyFrame);
+    assert_eq!(give(0, true), Written::Whole);
+    assert_eq!(give(1, true), Written::Whole);
 }
 
 #[test]
@@ -235,6 +235,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         rid: None,
         timestamp,
         key_frame: frame.key_frame,
+        decodable: true,
         lost_before: 0,
         received_at: Instant::now(),
         captured_at: None,

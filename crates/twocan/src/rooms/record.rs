@@ -155,8 +155,8 @@ async fn record_file(
     let mut has_key = false;
     while let Some(frame) = current.take_if(|frame| Format::for_codec(&frame.codec) == Some(format))
     {
-        // As the writer does: what was lost is gone until the next key frame.
-        has_key = frame.key_frame || (has_key && frame.lost_before == 0);
+        // As the writer does.
+        has_key = frame.key_frame || (has_key && frame.decodable);
         if !has_key {
             receiver.request_key_frame();
         }
