@@ -2,7 +2,7 @@ import { ChatChannel } from "./chat-channel.js";
 import { withRoleKept } from "./dtls-role.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
-import { fingerprints, isOtherConnection, withListedFormats } from "./sdp-session.js";
+import { fingerprints, isOtherConnection, sessions, withListedFormats } from "./sdp-session.js";
 import { isBase, kindOf, qualities } from "./sources.js";
 
 /**
@@ -101,7 +101,7 @@ export class Peer extends Emitter {
   #hasFailed = false;
   /** Whether this connection was ever up. */
   #wasUp = false;
-  /** Certificates of the other side on the connection before this one. @type {Set<string>} */
+  /** What named the other side's end of the connection before this one. @type {Set<string>} */
   #former = new Set();
   /** @type {number | null} */
   #downSince = null;
@@ -303,6 +303,11 @@ export class Peer extends Emitter {
     return connection;
   }
 
+  /** What names the other side's end of a connection. @param {string} [sdp] */
+  #names(sdp) {
+    return this.#forwarded ? sessions(sdp) : fingerprints(sdp);
+  }
+
   #disconnect() {
     clearTimeout(this.#offerTimer);
     clearTimeout(this.#againTimer);
@@ -321,7 +326,7 @@ export class Peer extends Emitter {
    */
   #renew(offers) {
     const configuration = this.connection.getConfiguration();
-    this.#former = fingerprints(this.connection.remoteDescription?.sdp);
+    this.#former = this.#names(this.connection.remoteDescription?.sdp);
     this.#disconnect();
     this.#makingOffer = this.#ignoreOffer = this.#settingAnswer = this.#negotiated = this.#hasFailed = this.#wasUp = false;
     this.#restarts = 0;
@@ -427,7 +432,7 @@ export class Peer extends Emitter {
 
   /** @param {RTCSessionDescriptionInit} description */
   async #description(description) {
-    if (this.#former.size > 0 && !isOtherConnection(this.#former, description.sdp)) return; // said before it was let go
+    if ([...this.#names(description.sdp)].some((one) => this.#former.has(one))) return; // said before it was let go
     const known = fingerprints(this.connection.remoteDescription?.sdp);
     if (description.type === "offer" && this.#renegotiates && isOtherConnection(known, description.sdp)) this.#renew(false);
     const { connection } = this;

@@ -9,6 +9,17 @@ export function fingerprints(sdp = "") {
 }
 
 /**
+ * The session that a description is of (RFC 8829 §5.2.1): it stays for the life of a connection. All connections of a
+ * server may have one certificate.
+ *
+ * @param {string} [sdp]
+ * @returns {Set<string>}
+ */
+export function sessions(sdp = "") {
+  return new Set([...sdp.matchAll(/^o=\S+ (\d+) /gm)].map(([, one]) => one));
+}
+
+/**
  * Whether the sender of `sdp` has begun a new connection since the one that named `known`: it has another certificate.
  * No browser takes such an offer on the old one.
  *

@@ -120,6 +120,8 @@ pub struct Attendee {
     pictures: u32,
     sounds: u32,
     is_gone: bool,
+    /// Descriptions to it are lost.
+    pub is_deaf: bool,
 }
 
 /// A room on a server, and those in it.
@@ -192,6 +194,7 @@ impl Conference {
             pictures: 0,
             sounds: 0,
             is_gone: false,
+            is_deaf: false,
         });
         self.server(|server, now| server.join(now, "room", &name));
         let interfaces = Interfaces {
@@ -232,6 +235,30 @@ impl Conference {
         });
         self.attendees[index].sound = sound;
         self.attendees[index].picture = picture;
+    }
+
+    /// Somebody begins a new connection, as a page does whose ICE restarts did not help.
+    pub fn renew(&mut self, index: usize) {
+        self.peer_mut(index, |peer, now| peer.close(now));
+        let site = self.attendees[index].site;
+        let settings = settings(self.seed.wrapping_mul(64) + 33 + index as u64);
+        let config = peer::Config::new(certificate((index + 1) % 2), settings);
+        let mut secret = [index as u8 + 100; 32];
+        secret[8..16].copy_from_slice(&self.seed.to_le_bytes());
+        let peer = Peer::new(self.world.now(), config, Random::new(secret));
+        let host = self.world.add_host(site, Member::Peer(Box::new(peer)));
+        let own = &mut self.attendees[index];
+        own.host = host;
+        own.forwards.clear();
+        own.frames.clear();
+        own.key_wanted = [true; 3];
+        let interfaces = Interfaces {
+            added: self.world.ips(host).to_vec(),
+            removed: vec![],
+        };
+        self.peer_mut(index, |peer, now| peer.handle_interfaces(now, &interfaces));
+        self.add_lines(index, true);
+        self.offer(index);
     }
 
     /// Somebody leaves.
@@ -546,7 +573,7 @@ impl Conference {
 
     /// A description of the server's: the polite side of perfect negotiation takes it.
     fn described(&mut self, index: usize, data: &str) {
-        if self.attendees[index].is_gone {
+        if self.attendees[index].is_gone || self.attendees[index].is_deaf {
             return;
         }
         let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();

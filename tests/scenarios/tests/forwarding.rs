@@ -342,6 +342,48 @@ fn viewers_behind_translators_reach_the_server() {
 }
 
 #[test]
+fn a_connection_that_is_begun_anew_takes_the_place_of_the_old_one() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        assert!(room.run_until(S(3), |room| all_see_all(room, &[0, 1, 2])));
+        room.run_for(S(1));
+        room.renew(1);
+        room.attendees[0].frames.clear();
+        room.attendees[2].frames.clear();
+        let seen = room.run_until(S(4), |room| all_see_all(room, &[0, 1, 2]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        assert_eq!(room.forwarder().participant_count(), 3);
+        assert_eq!(
+            room.forwarder()
+                .counters()
+                .get("forward.connection_renewed"),
+            1
+        );
+        assert_eq!(room.forwarder().track_count(), 6);
+    }
+}
+
+#[test]
+fn an_offer_whose_answer_is_lost_is_made_again() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.join(link(), None, true);
+        room.join(link(), None, true);
+        assert!(room.run_until(S(3), |room| all_see_all(room, &[0, 1])));
+        room.attendees[0].is_deaf = true;
+        room.join(link(), None, true);
+        room.run_for(S(5));
+        assert!(room.pictures(0, 2).is_empty(), "seed {seed}");
+        room.attendees[0].is_deaf = false;
+        let seen = room.run_until(S(20), |room| all_see_all(room, &[0, 1, 2]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+    }
+}
+
+#[test]
 fn nonsense_is_refused_and_harms_nobody() {
     for seed in few_seeds() {
         let mut room = Conference::new(seed, |_| {});

@@ -63,8 +63,8 @@ pub struct Peer {
     pub(super) packets: BTreeSet<TransceiverId>,
     /// What senders were told, and what they may use.
     pub(super) senders: BTreeMap<TransceiverId, Sender>,
-    /// Streams that a forwarder leaves out for want of rate.
-    pub(super) forgone: usize,
+    /// Streams that a forwarder leaves out for want of rate; `None` where nobody forwards.
+    pub(super) forgone: Option<usize>,
     /// Whether shares have changed without the target.
     pub(super) target_news: bool,
     pub(super) stun_servers: Vec<StunServer>,
@@ -135,7 +135,7 @@ impl Peer {
             media: Vec::new(),
             packets: BTreeSet::new(),
             senders: BTreeMap::new(),
-            forgone: 0,
+            forgone: None,
             target_news: false,
             // A lite agent has host candidates alone (RFC 8445 §5.2).
             stun_servers: if is_lite {

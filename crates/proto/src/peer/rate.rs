@@ -139,7 +139,12 @@ impl Peer {
 
     /// Remembers which encodings have a share, so that they keep it.
     pub(super) fn note_running(&mut self, now: Now) {
-        let mut resting = self.forgone;
+        if let Some(resting) = self.forgone {
+            // A forwarder has no encoders: who is sent what is its own business.
+            let congestion = &mut self.transport.congestion;
+            return congestion.set_resting(now.monotonic, resting);
+        }
+        let mut resting = 0;
         let ids: Vec<TransceiverId> = self.media.iter().map(|own| own.transceiver).collect();
         for id in ids {
             let targets = self.encoding_targets(id).unwrap_or_default();
@@ -158,9 +163,9 @@ impl Peer {
 
     /// Says how many streams a forwarder leaves out, or sends in a lower quality, that it would send
     /// if there were more rate: the path is then probed for it, as nothing that is sent shows
-    /// that there is.
+    /// that there is. From the first call on, nothing is shared out among encodings here.
     pub fn set_forgone(&mut self, now: Now, streams: usize) {
-        if std::mem::replace(&mut self.forgone, streams) != streams {
+        if self.forgone.replace(streams) != Some(streams) {
             self.note_running(now);
         }
     }

@@ -158,7 +158,15 @@ impl Forwarder {
         };
         let refused = |error: twocan_proto::negotiate::NegotiateError| error.to_string();
         peer.set_remote_description(now, &offer).map_err(refused)?;
-        peer.set_local_description(now, None).map_err(refused)?;
+        if let Err(error) = peer.set_local_description(now, None) {
+            let back = Description {
+                kind: SdpType::Rollback,
+                sdp: String::new(),
+            };
+            // There is an offer to take back.
+            let _ = peer.set_remote_description(now, &back);
+            return Err(refused(error));
+        }
         let answer = peer.local_description().ok_or("no answer")?;
         self.handle_fragment(now, participant, fragment)?;
         Ok(Fragment::of_description(&answer.sdp))

@@ -61,6 +61,26 @@ pub(super) struct Room {
     pub(super) speakers: Speakers,
     /// Whether who gets what is to be looked at.
     pub(super) is_stale: bool,
+    /// Whether somebody has not lines for all, so that it matters who speaks.
+    pub(super) is_crowded: bool,
+}
+
+impl Participant {
+    /// Takes a line, in the place of one that is gone where there is such a one; answers its place.
+    pub(super) fn place(&mut self, slot: Slot) -> usize {
+        match self.slots.iter().position(|own| own.is_dead) {
+            Some(index) => {
+                if let Some(own) = self.slots.get_mut(index) {
+                    *own = slot;
+                }
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        }
+    }
 }
 
 /// All rooms whose media this server forwards.
@@ -322,6 +342,7 @@ impl Forwarder {
     fn tick(&mut self, now: Now) {
         let all: Vec<PeerId> = self.participants.keys().copied().collect();
         for id in all {
+            self.offer_anew(now, id);
             self.share_out(now, id);
         }
         self.tell_speakers(now);
@@ -337,9 +358,17 @@ impl Forwarder {
         for room in self.rooms.values_mut() {
             if let Some(present) = room.speakers.poll(now.monotonic) {
                 // In large rooms those are seen and heard who spoke last.
-                room.is_stale = true;
+                room.is_stale |= room.is_crowded;
                 news.push((room.members.clone(), present));
             }
+        }
+        let participants = &self.participants;
+        let listens = |id: &PeerId| {
+            let own = participants.get(id);
+            own.is_some_and(|own| !own.negotiation.is_single)
+        };
+        for (members, _) in &mut news {
+            members.retain(listens);
         }
         for (members, present) in news {
             let speakers: Vec<Speaker> = present
@@ -383,9 +412,12 @@ impl Forwarder {
     /// A connection is let go of, for another one that the participant has begun.
     pub(super) fn renew(&mut self, now: Now, participant: &str) -> Option<PeerId> {
         let id = *self.ids.get(participant)?;
-        let room = self.participants.get(&id)?.room.clone();
+        let own = self.participants.get_mut(&id)?;
+        let (room, wishes) = (own.room.clone(), std::mem::take(&mut own.wishes));
         self.leave(now, participant);
         self.join(now, &room, participant);
+        let own = self.participant_mut(participant)?;
+        own.wishes = wishes;
         self.ids.get(participant).copied()
     }
 }

@@ -103,7 +103,7 @@ pub enum Event {
     Signal {
         /// Its id.
         participant: String,
-        /// `offer`, `answer`, `forward`, `speakers`, `layers`, `error`.
+        /// `offer`, `answer`, `forward`, `speakers`, `error`.
         event: &'static str,
         /// As the signaling protocol has it.
         data: Box<RawValue>,

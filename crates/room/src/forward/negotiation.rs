@@ -2,6 +2,7 @@
 //! (W3C webrtc-pc §10.7).
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,6 +28,8 @@ pub(super) struct Negotiation {
     pub(super) has_begun: bool,
     /// It makes one offer, and is offered nothing.
     pub(super) is_single: bool,
+    /// When our offer went out.
+    offered_at: Option<Instant>,
     /// Our description waits for its candidates.
     waits: Option<SdpType>,
     /// Certificates of the connection, to tell when another one is begun.
@@ -64,6 +67,9 @@ struct Wanted {
     #[serde(default)]
     priority: u8,
 }
+
+/// An offer that is not answered for so long was lost.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Wishes of one viewer; further ones are dropped.
 const WISHES_MAX: usize = 256;
@@ -165,11 +171,10 @@ impl Forwarder {
         else {
             return;
         };
-        let known: Vec<TransceiverId> = own.slots.iter().map(|slot| slot.transceiver).collect();
         let lines: Vec<_> = peer
             .transceivers()
             .iter()
-            .filter(|line| !known.contains(&line.id()) && !line.is_stopping())
+            .filter(|line| !line.is_stopping())
             .map(|line| (line.id(), line.kind()))
             .collect();
         for (line, kind) in lines {
@@ -178,8 +183,12 @@ impl Forwarder {
             };
             // Refused only for one that is stopped, and those were left out.
             let taken = peer.set_direction(line, offered.reversed()).is_ok();
-            if taken && offered.receives() {
-                own.slots.push(Slot::new(line, kind));
+            let is_new = own
+                .slots
+                .iter()
+                .all(|slot| slot.transceiver != line || slot.is_dead);
+            if taken && is_new && offered.receives() {
+                own.place(Slot::new(line, kind));
             }
         }
         if let Some(room) = self.rooms.get_mut(&own.room) {
@@ -193,9 +202,18 @@ impl Forwarder {
         else {
             return;
         };
-        for slot in &mut own.slots {
+        for (index, slot) in own.slots.iter_mut().enumerate() {
             let media = peer.negotiated(slot.transceiver);
             slot.renegotiated(media.map(|media| media.mid.clone()));
+            // A line that the viewer put to rest is no place for a track.
+            if media.is_some_and(|media| !media.sends)
+                && let Some(track) = slot.track
+            {
+                slot.assign(None);
+                if let Some(track) = self.tracks.get_mut(&track) {
+                    track.viewers.retain(|place| *place != (id, index));
+                }
+            }
         }
         for track in own.published.values() {
             let Some(track) = self.tracks.get_mut(track) else {
@@ -235,7 +253,30 @@ impl Forwarder {
                     own.published.remove(&mid);
                     self.remove_track(track);
                 }
+                if matches!(event, NegotiationEvent::TransceiverStopped { .. }) {
+                    self.line_gone(id, transceiver);
+                }
             }
+        }
+    }
+
+    /// A line of a viewer is gone: its track goes to another one, and its place is free.
+    fn line_gone(&mut self, id: PeerId, transceiver: TransceiverId) {
+        let Some(own) = self.participants.get_mut(&id) else {
+            return;
+        };
+        let mut slots = own.slots.iter_mut().enumerate();
+        let Some((index, slot)) = slots.find(|(_, slot)| slot.transceiver == transceiver) else {
+            return;
+        };
+        let track = slot.track;
+        slot.assign(None);
+        slot.is_dead = true;
+        if let Some(track) = track.and_then(|track| self.tracks.get_mut(&track)) {
+            track.viewers.retain(|place| *place != (id, index));
+        }
+        if let Some(room) = self.rooms.get_mut(&own.room) {
+            room.is_stale = true;
         }
     }
 
@@ -314,18 +355,50 @@ impl Forwarder {
         };
         let is_stable = peer.signaling_state() == SignalingState::Stable;
         let wants = own.negotiation.is_needed && !own.negotiation.is_single;
-        if !wants || !own.negotiation.has_begun || !is_stable {
+        let is_busy = !is_stable || own.negotiation.waits.is_some();
+        if !wants || !own.negotiation.has_begun || is_busy {
             return;
         }
-        own.negotiation.is_needed = false;
         match peer.set_local_description(now, None) {
-            Ok(()) => own.negotiation.waits = Some(SdpType::Offer),
+            Ok(()) => {
+                own.negotiation.is_needed = false;
+                own.negotiation.waits = Some(SdpType::Offer);
+                own.negotiation.offered_at = Some(now.monotonic);
+            }
             Err(error) => {
                 tracing::warn!(%error, "offer");
                 return self.counters.count("forward.offer_failed");
             }
         }
         self.describe(id);
+    }
+
+    /// Takes back an offer that nobody answers, and makes it again: it would bar the way to any other.
+    pub(super) fn offer_anew(&mut self, now: Now, id: PeerId) {
+        let Some(own) = self.participants.get_mut(&id) else {
+            return;
+        };
+        let since = own.negotiation.offered_at;
+        let since = since.map(|at| now.monotonic.saturating_duration_since(at));
+        if since.is_none_or(|since| since < ANSWER_WITHIN) {
+            return;
+        }
+        own.negotiation.offered_at = None;
+        let Some(peer) = self.endpoint.get_mut(id) else {
+            return;
+        };
+        if peer.signaling_state() != SignalingState::HaveLocalOffer {
+            return;
+        }
+        let back = Description {
+            kind: SdpType::Rollback,
+            sdp: String::new(),
+        };
+        if peer.set_local_description(now, Some(&back)).is_ok() {
+            self.counters.count("forward.offer_not_answered");
+            own.negotiation.is_needed = true;
+            self.negotiate(now, id);
+        }
     }
 
     /// Sends the description that waits, once it has all candidates.
@@ -392,6 +465,9 @@ impl Forwarder {
         own.wishes = wishes.collect();
         own.is_stale = true;
         own.shared_at = None;
+        if let Some(room) = self.rooms.get_mut(&own.room) {
+            room.is_stale |= room.is_crowded;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use twocan_proto::wire::payload::{vp8, vp9};
 
 use super::forwarder::Forwarder;
 use super::slot::Outgoing;
-use super::track::{Format, Seen, TrackId};
+use super::track::{Format, News, Seen, TrackId};
 
 /// A key frame that began so shortly ago is still on its way to whoever asks for one.
 const KEY_FRAME_ON_ITS_WAY: Duration = Duration::from_millis(200);
@@ -41,15 +41,13 @@ impl Forwarder {
         {
             room.speakers.note(at, from, level);
         }
-        let before = track.stream_count();
-        let Some((stream, seen)) = track.take(now.monotonic, packet, captured) else {
+        let Some((stream, news, seen)) = track.take(now.monotonic, packet, captured) else {
             return self.counters.count("forward.no_such_stream");
         };
-        let inserted = track.stream_count() > before;
         let viewers = std::mem::take(&mut track.viewers);
         for (viewer, slot) in &viewers {
-            if inserted {
-                self.stream_inserted(*viewer, *slot, stream);
+            if news != News::Nothing {
+                self.streams_changed(*viewer, *slot, stream, news);
             }
             self.pass_to(now, id, (*viewer, *slot), stream, &seen);
         }
@@ -58,16 +56,19 @@ impl Forwarder {
         }
     }
 
-    fn stream_inserted(&mut self, viewer: PeerId, slot: usize, at: usize) {
+    fn streams_changed(&mut self, viewer: PeerId, slot: usize, stream: usize, news: News) {
         let Some(own) = self.participants.get_mut(&viewer) else {
             return;
         };
         own.is_stale = true;
         own.shared_at = None;
-        if let Some(slot) = own.slots.get_mut(slot)
-            && slot.kind == Kind::Video
-        {
-            slot.stream_inserted(at);
+        let Some(slot) = own.slots.get_mut(slot) else {
+            return;
+        };
+        match (news, slot.kind) {
+            (News::Replaced, _) => slot.stream_replaced(stream),
+            (News::Inserted, Kind::Video) => slot.stream_inserted(stream),
+            (News::Inserted, Kind::Audio) | (News::Nothing, _) => {}
         }
     }
 

@@ -61,12 +61,22 @@ impl Forwarder {
         if !own.negotiation.has_begun {
             return;
         }
-        let lines = own.slots.iter().filter(|slot| slot.kind == kind).count();
+        let lines = own
+            .slots
+            .iter()
+            .filter(|slot| slot.kind == kind && !slot.is_dead);
+        let lines = lines.count();
         let slots_max = match own.negotiation.is_single {
             true => slots_max.min(lines),
             false => slots_max,
         };
         let wanted = self.wanted(now, viewer, members, kind, slots_max);
+        if wanted.len() >= slots_max
+            && let Some(room) = self.participants.get(&viewer).map(|own| &own.room)
+            && let Some(room) = self.rooms.get_mut(room)
+        {
+            room.is_crowded = true;
+        }
         let mut missing: Vec<TrackId> = Vec::new();
         let (Some(own), Some(peer)) = (
             self.participants.get_mut(&viewer),
@@ -91,7 +101,11 @@ impl Forwarder {
                 continue;
             }
             let mut slots = own.slots.iter();
-            let free = slots.position(|slot| slot.kind == kind && slot.track.is_none());
+            let free = slots.position(|slot| {
+                let media = peer.negotiated(slot.transceiver);
+                let sends = media.is_none_or(|media| media.sends);
+                slot.kind == kind && slot.track.is_none() && !slot.is_dead && sends
+            });
             match free {
                 Some(index) => {
                     if let Some(slot) = own.slots.get_mut(index) {
@@ -106,7 +120,8 @@ impl Forwarder {
                 None => missing.push(track),
             }
         }
-        let count = own.slots.iter().filter(|slot| slot.kind == kind).count();
+        let lines = own.slots.iter().filter(|slot| !slot.is_dead);
+        let count = lines.filter(|slot| slot.kind == kind).count();
         for track in missing.into_iter().take(slots_max.saturating_sub(count)) {
             let streams: Vec<&str> = self
                 .tracks
@@ -121,10 +136,10 @@ impl Forwarder {
             };
             let mut slot = Slot::new(line, kind);
             slot.assign(Some(track));
+            let index = own.place(slot);
             if let Some(track) = self.tracks.get_mut(&track) {
-                track.viewers.push((viewer, own.slots.len()));
+                track.viewers.push((viewer, index));
             }
-            own.slots.push(slot);
         }
     }
 
@@ -158,14 +173,15 @@ impl Forwarder {
             let priority = wish.unwrap_or_default().priority;
             (u8::MAX - priority, silence.unwrap_or(Duration::MAX))
         };
-        wanted.sort_by_key(rank);
+        wanted.sort_by_cached_key(rank);
         wanted.truncate(slots_max);
         wanted
     }
 
     /// Tells a viewer what is on its slots, as far as it does not know.
     fn tell_slots(&mut self, viewer: PeerId) {
-        let Some(own) = self.participants.get_mut(&viewer) else {
+        let own = self.participants.get_mut(&viewer);
+        let Some(own) = own.filter(|own| !own.negotiation.is_single) else {
             return;
         };
         let mut news = Vec::new();
@@ -197,13 +213,13 @@ impl Forwarder {
         let since = own
             .shared_at
             .map(|at| now.monotonic.saturating_duration_since(at));
-        let is_due = since.is_none_or(|since| own.is_stale || since >= SHARE_EVERY);
-        if !is_due || own.slots.iter().all(|slot| slot.track.is_none()) {
+        if !since.is_none_or(|since| own.is_stale || since >= SHARE_EVERY) {
             return;
         }
         own.is_stale = false;
         own.shared_at = Some(now.monotonic);
-        let budget = self.budget(viewer);
+        // Who says nothing of its way is taken to have an ordinary one.
+        let budget = self.budget(viewer).or(Some(self.config.start_bitrate));
         let (demands, sound) = self.demands(now, viewer);
         let left = budget.map(|own| Bitrate::bps(own.as_bps().saturating_sub(sound.as_bps())));
         let all: Vec<Demand> = demands.iter().map(|(_, demand)| demand.clone()).collect();
@@ -220,7 +236,7 @@ impl Forwarder {
             let highest = demand.levels.len().checked_sub(1);
             forgone += usize::from(share != highest);
             let level = share.and_then(|share| demand.levels.get(share));
-            slot.target = level.map(|level| (level.stream, level.temporal));
+            slot.aim(level.map(|level| (level.stream, level.temporal)));
             if let (Some(stream), Some(track)) = (slot.wants_key_frame(), slot.track) {
                 begun.push((*index, track, stream, slot.current.is_none()));
             }
@@ -279,8 +295,6 @@ impl Forwarder {
             let wish = wish(own, track);
             let mut levels = track.levels(now.monotonic);
             fit(&mut levels, track, wish.height_max);
-            // Where streams overlap in rate, more is no better.
-            levels.sort_by_key(|level| (level.stream, level.temporal));
             let current = slot.current.and_then(|stream| {
                 let target = slot.target.filter(|(own, _)| *own == stream);
                 let is_there = |level: &Level| match target {
@@ -321,12 +335,14 @@ fn fit(levels: &mut Vec<Level>, track: &Track, height_max: Option<u32>) {
         height(level).is_some_and(|height| height * ENLARGED_MAX_PERCENT / 100 >= height_max)
     };
     // The smallest that serves is the largest of use.
-    let largest = levels
+    let serving = levels
         .iter()
-        .filter(|level| serves(level))
-        .map(|level| level.stream)
-        .min();
-    if let Some(largest) = largest {
-        levels.retain(|level| level.stream <= largest);
+        .find(|level| serves(level))
+        .map(|level| level.stream);
+    if let Some(last) = levels
+        .iter()
+        .rposition(|level| Some(level.stream) == serving)
+    {
+        levels.truncate(last + 1);
     }
 }

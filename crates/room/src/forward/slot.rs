@@ -22,6 +22,8 @@ pub(super) struct Slot {
     pub(super) track: Option<TrackId>,
     /// Whether the viewer was told what is on it.
     pub(super) is_told: bool,
+    /// Its line is gone; the next one takes its place.
+    pub(super) is_dead: bool,
     /// What the viewer wants of the track at most: the height of the picture in pixels.
     pub(super) height_max: Option<u32>,
     /// Larger goes first where the rate does not suffice for all.
@@ -83,6 +85,7 @@ impl Slot {
             mid: None,
             track: None,
             is_told: false,
+            is_dead: false,
             height_max: None,
             priority: 0,
             payload_type: None,
@@ -143,6 +146,21 @@ impl Slot {
         }
     }
 
+    /// Says what is wanted. What rests begins anew, with a key frame: its numbers would have a hole.
+    pub(super) fn aim(&mut self, target: Option<(usize, u8)>) {
+        self.target = target;
+        if target.is_none() {
+            self.current = None;
+        }
+    }
+
+    /// A stream has begun anew, from another source.
+    pub(super) fn stream_replaced(&mut self, stream: usize) {
+        if self.current == Some(stream) {
+            self.current = None;
+        }
+    }
+
     /// Whether a key frame is needed for what is wanted.
     pub(super) fn wants_key_frame(&self) -> Option<usize> {
         let (stream, _) = self.target?;
@@ -164,13 +182,7 @@ impl Slot {
         payload_type: PayloadType,
         clock_rate: u32,
     ) -> Option<Outgoing> {
-        let (target, temporal) = match self.target {
-            Some(target) => target,
-            None => {
-                self.current = None;
-                return None;
-            }
-        };
+        let (target, temporal) = self.target?;
         let at = seen.captured_at.unwrap_or(seen.packet.received_at);
         let mut switches = false;
         if self.current != Some(stream) {
@@ -190,6 +202,7 @@ impl Slot {
         if layer > self.temporal {
             let rises = target == stream
                 && layer <= temporal
+                && layer == self.temporal + 1
                 && seen.inspection.starts_frame
                 && seen.inspection.switching_point;
             if !rises {

@@ -12,6 +12,9 @@ const HEARD: f64 = 0.6;
 /// A pause in speech that is none: words and sentences have gaps.
 const HANG_OVER: Duration = Duration::from_millis(700);
 
+/// Between two times that it is told who speaks.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+
 /// How much of a new level goes into the mean, with 50 packets a second.
 const WEIGHT: f64 = 0.15;
 
@@ -26,6 +29,7 @@ struct Voice {
 pub(super) struct Speakers {
     voices: BTreeMap<PeerId, Voice>,
     told: Vec<(PeerId, u8)>,
+    told_at: Option<Instant>,
 }
 
 impl Speakers {
@@ -56,6 +60,10 @@ impl Speakers {
     /// Who speaks, the loudest first, with a level of 0 to 1; `None` while nothing that matters has
     /// changed since this was asked.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Vec<(PeerId, f64)>> {
+        let since = self.told_at.map(|at| now.saturating_duration_since(at));
+        if since.is_some_and(|since| since < TELL_EVERY) {
+            return None;
+        }
         let speaks = |voice: &Voice| {
             let at = voice.heard_at?;
             (now.saturating_duration_since(at) < HANG_OVER).then_some(voice.level)
@@ -72,6 +80,7 @@ impl Speakers {
             return None;
         }
         self.told = told;
+        self.told_at = Some(now);
         Some(present)
     }
 }

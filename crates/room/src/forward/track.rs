@@ -108,6 +108,16 @@ pub(super) struct Seen {
     pub(super) captured_at: Option<Instant>,
 }
 
+/// What a packet meant for the streams of its track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    Nothing,
+    /// A stream took its place among the others, which are one further from there on.
+    Inserted,
+    /// A stream has another source, and begins anew.
+    Replaced,
+}
+
 /// One of the streams of a track.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -117,6 +127,10 @@ pub(super) struct Stream {
     /// The highest temporal layer that was seen.
     temporal: u8,
     heard_at: Instant,
+    /// The highest packet so far.
+    highest: u64,
+    /// The source before this one, whose stragglers are of no use.
+    former: Option<Ssrc>,
     /// When its newest key frame began.
     pub(super) key_at: Option<Instant>,
     /// Height of the picture in its newest key frame.
@@ -186,9 +200,9 @@ impl Track {
         now: Instant,
         packet: IncomingPacket,
         captured_at: Option<Instant>,
-    ) -> Option<(usize, Arc<Seen>)> {
+    ) -> Option<(usize, News, Arc<Seen>)> {
         let format = self.codec(packet.payload_type)?.format;
-        let index = self.stream_of(now, &packet)?;
+        let (index, news) = self.stream_of(now, &packet)?;
         let inspection = format.inspect(&packet.payload);
         let described = packet.dependency_descriptor.as_deref();
         let begins = match (format, described) {
@@ -196,31 +210,45 @@ impl Track {
             (Format::Av1, Some(descriptor)) => describes_start(descriptor),
             _ => inspection.starts_frame && inspection.key_frame,
         };
+        let stream = self.streams.get_mut(index)?;
+        // What came before its beginning was left out, and cannot be had any more.
+        let is_newest = packet.number >= stream.highest;
+        stream.highest = stream.highest.max(packet.number);
         let seen = Arc::new(Seen {
             format,
             inspection,
-            begins,
+            begins: begins && is_newest,
             frame_number: described.and_then(frame_number),
             captured_at,
             packet,
         });
-        let stream = self.streams.get_mut(index)?;
         stream.note(now, &seen, self.kind);
-        Some((index, seen))
+        Some((index, news, seen))
     }
 
     /// The place of the stream of a packet; a new one gets the place that its name has.
-    fn stream_of(&mut self, now: Instant, packet: &IncomingPacket) -> Option<usize> {
+    fn stream_of(&mut self, now: Instant, packet: &IncomingPacket) -> Option<(usize, News)> {
         let known = self.streams.iter().position(|own| own.ssrc == packet.ssrc);
-        if known.is_some() {
-            return known;
+        if let Some(index) = known {
+            return Some((index, News::Nothing));
+        }
+        if self
+            .streams
+            .iter()
+            .any(|own| own.former == Some(packet.ssrc))
+        {
+            return None;
         }
         // A sender that starts anew has another source for the same stream.
         let same = self.streams.iter().position(|own| own.rid == packet.rid);
         if let Some(index) = same {
             let stream = self.streams.get_mut(index)?;
-            *stream = Stream::new(now, packet);
-            return Some(index);
+            let former = Some(stream.ssrc);
+            *stream = Stream {
+                former,
+                ..Stream::new(now, packet)
+            };
+            return Some((index, News::Replaced));
         }
         if self.streams.len() >= STREAMS_MAX {
             return None;
@@ -233,22 +261,40 @@ impl Track {
             .filter(|other| rank(&other.rid) < own)
             .count();
         self.streams.insert(at, Stream::new(now, packet));
-        Some(at)
+        Some((at, News::Inserted))
     }
 
-    /// How many streams there are: with a new one, places move.
-    pub(super) fn stream_count(&self) -> usize {
-        self.streams.len()
+    /// The streams from the smallest picture to the largest: by what their key frames say, else by
+    /// their rates, else in the order of the description, which need not be that
+    /// (RFC 8853 §5.2).
+    fn order(&mut self, now: Instant) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.streams.len()).collect();
+        let heights: Option<Vec<u64>> = self
+            .streams
+            .iter()
+            .map(|own| own.height.map(u64::from))
+            .collect();
+        let rates = || -> Option<Vec<u64>> {
+            let streams = self.streams.iter_mut();
+            streams.map(|own| own.rate(now)).collect()
+        };
+        if let Some(sizes) = heights.or_else(rates) {
+            order.sort_by_key(|index| sizes.get(*index).copied());
+        }
+        order
     }
 
     /// The qualities that there are now, the lowest first; nothing while none of them comes.
     pub(super) fn levels(&mut self, now: Instant) -> Vec<Level> {
         let mut levels = Vec::new();
-        for (index, stream) in self.streams.iter_mut().enumerate() {
+        for (rank, index) in self.order(now).into_iter().enumerate() {
+            let Some(stream) = self.streams.get_mut(index) else {
+                continue;
+            };
             if now.saturating_duration_since(stream.heard_at) >= PAUSED_AFTER {
                 continue;
             }
-            let usual = USUAL.get(index).copied().unwrap_or(Bitrate::kbps(3_000));
+            let usual = USUAL.get(rank).copied().unwrap_or(Bitrate::kbps(3_000));
             let mut rate = 0;
             let mut own = Vec::new();
             let measured = stream
@@ -292,11 +338,19 @@ impl Stream {
             meters: Default::default(),
             temporal: 0,
             heard_at: now,
+            highest: packet.number,
+            former: None,
             key_at: None,
             height: None,
             kept: VecDeque::new(),
             kept_len: 0,
         }
+    }
+
+    /// In bit/s; `None` while nothing is measured.
+    fn rate(&mut self, now: Instant) -> Option<u64> {
+        let meters = self.meters.iter_mut().filter_map(|own| own.rate(now));
+        meters.map(Bitrate::as_bps).reduce(|own, other| own + other)
     }
 
     fn note(&mut self, now: Instant, seen: &Arc<Seen>, kind: Kind) {

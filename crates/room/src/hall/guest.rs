@@ -3,7 +3,7 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Event, Hall, MediaEvent, Protocol, Refusal, Topology};
+use super::{Hall, Protocol, Refusal, Topology};
 use crate::frame;
 use crate::limits::{PEER_NAME_CHARS_MAX, TRACKS_MAX};
 use crate::session::Session;
@@ -58,30 +58,28 @@ impl Hall {
         Ok(self.uuid())
     }
 
-    /// Somebody comes who publishes these lines; answers its id. It stays until [`Self::dismiss`].
+    /// Who was admitted as a viewer publishes these lines: the others see it from here on, until
+    /// [`Self::dismiss`].
     ///
     /// # Errors
-    /// As [`Self::admit_guest`].
+    /// As [`Self::admit_guest`]; nobody was told then.
     pub fn welcome_guest(
         &mut self,
+        id: &str,
         room: &str,
         name: &str,
         lines: &[GuestLine],
-    ) -> Result<String, GuestRefusal> {
+    ) -> Result<(), GuestRefusal> {
         self.admit_guest(room)?;
-        let id = self.uuid();
-        let mut session = Session::guest(id.clone(), room.to_owned());
+        let mut session = Session::guest(id.to_owned(), room.to_owned());
         session.name = name.chars().take(PEER_NAME_CHARS_MAX).collect();
-        session.tracks = publications(&id, lines);
+        session.tracks = publications(id, lines);
         let present = self.rooms.get(room).cloned().unwrap_or_default();
-        self.peers.insert(id.clone(), session);
-        self.announce(&id, &present);
-        let room = room.to_owned();
-        self.rooms.entry(room.clone()).or_default().push(id.clone());
-        let participant = id.clone();
-        let joined = MediaEvent::Joined { room, participant };
-        self.events.push_back(Event::Media(joined));
-        Ok(id)
+        self.peers.insert(id.to_owned(), session);
+        self.announce(id, &present);
+        let room = self.rooms.entry(room.to_owned()).or_default();
+        room.push(id.to_owned());
+        Ok(())
     }
 
     /// Somebody that came by HTTP is gone, or is to go.

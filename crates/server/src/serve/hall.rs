@@ -55,10 +55,9 @@ enum Command {
     Text(ConnectionId, String),
     Other(ConnectionId),
     Disconnected(ConnectionId),
+    /// Somebody comes by HTTP, of whom nobody is told yet.
     Exchange {
         room: String,
-        /// What is published; `None` for a viewer, whom nobody is told of.
-        lines: Option<Vec<GuestLine>>,
         offer: String,
         id: oneshot::Sender<Result<String, GuestRefusal>>,
         answer: Answer<String>,
@@ -68,6 +67,13 @@ enum Command {
         fragment: Fragment,
         restarts: bool,
         answer: Answer<Option<String>>,
+    },
+    /// Who came by HTTP publishes.
+    Welcome {
+        id: String,
+        room: String,
+        lines: Vec<GuestLine>,
+        welcomed: oneshot::Sender<Result<(), GuestRefusal>>,
     },
     Dismiss(String),
     Drain(oneshot::Sender<()>),
@@ -141,7 +147,8 @@ impl HallHandle {
         let _ = self.0.send(Command::Disconnected(id)).await;
     }
 
-    /// An offer by HTTP, which publishes lines or plays the room; the id of who came, and the answer.
+    /// An offer by HTTP, which publishes lines or (`None`) plays the room; the id of who came, and the
+    /// answer.
     ///
     /// # Errors
     /// [`ExchangeError`]; nobody came then.
@@ -155,25 +162,34 @@ impl HallHandle {
         let (answer, answered) = oneshot::channel();
         let exchange = Command::Exchange {
             room: room.to_owned(),
-            lines,
             offer: offer.to_owned(),
             id,
             answer,
         };
         let _ = self.0.send(exchange).await;
-        let id = named.await.map_err(|_| ExchangeError::Busy)??;
+        // Whoever hangs up meanwhile is dismissed as well.
+        let guest = Guest {
+            id: named.await.map_err(|_| ExchangeError::Busy)??,
+            hall: self,
+            stays: false,
+        };
         let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
-        match answered {
-            Ok(Ok(Ok(answer))) => Ok((id, answer)),
-            Ok(Ok(Err(refused))) => {
-                self.dismiss(id).await;
-                Err(ExchangeError::Refused(refused))
-            }
-            Ok(Err(_)) | Err(_) => {
-                self.dismiss(id).await;
-                Err(ExchangeError::Busy)
-            }
+        let answered = answered.map_err(|_| ExchangeError::Busy)?;
+        let answer = answered
+            .map_err(|_| ExchangeError::Busy)?
+            .map_err(ExchangeError::Refused)?;
+        if let Some(lines) = lines {
+            let (welcomed, done) = oneshot::channel();
+            let welcome = Command::Welcome {
+                id: guest.id.clone(),
+                room: room.to_owned(),
+                lines,
+                welcomed,
+            };
+            let _ = self.0.send(welcome).await;
+            done.await.map_err(|_| ExchangeError::Busy)??;
         }
+        Ok((guest.stay(), answer))
     }
 
     /// A fragment of who came by HTTP; ours, for a restart.
@@ -211,6 +227,29 @@ impl HallHandle {
         let (done, drained) = oneshot::channel();
         let _ = self.0.send(Command::Drain(done)).await;
         let _ = drained.await;
+    }
+}
+
+/// Somebody who comes by HTTP, and goes again unless it stays.
+struct Guest<'a> {
+    id: String,
+    hall: &'a HallHandle,
+    stays: bool,
+}
+
+impl Guest<'_> {
+    fn stay(mut self) -> String {
+        self.stays = true;
+        self.id.clone()
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            let (hall, id) = (self.hall.clone(), self.id.clone());
+            tokio::spawn(async move { hall.dismiss(id).await });
+        }
     }
 }
 
@@ -304,18 +343,23 @@ impl Task {
             }
             Command::Exchange {
                 room,
-                lines,
                 offer,
                 id,
                 answer,
             } => {
-                let welcomed = self.welcome(&room, lines.as_deref());
-                // The thread is told of who came before it gets the offer.
-                self.settle();
-                if let (Ok(id), Some(media)) = (&welcomed, &mut self.media) {
+                let admitted = self.admit(&room);
+                if let (Ok(id), Some(media)) = (&admitted, &mut self.media) {
                     media.offer(id.clone(), offer, answer);
                 }
-                let _ = id.send(welcomed);
+                let _ = id.send(admitted);
+            }
+            Command::Welcome {
+                id,
+                room,
+                lines,
+                welcomed,
+            } => {
+                let _ = welcomed.send(self.hall.welcome_guest(&id, &room, "", &lines));
             }
             Command::Fragment {
                 id,
@@ -336,10 +380,8 @@ impl Task {
         }
     }
 
-    fn welcome(&mut self, room: &str, lines: Option<&[GuestLine]>) -> Result<String, GuestRefusal> {
-        if let Some(lines) = lines {
-            return self.hall.welcome_guest(room, "", lines);
-        }
+    /// Lets somebody in who comes by HTTP: the thread is told, and nobody else.
+    fn admit(&mut self, room: &str) -> Result<String, GuestRefusal> {
         let id = self.hall.admit_viewer(room)?;
         if let Some(media) = &mut self.media {
             media.pass(MediaEvent::Joined {

@@ -29,6 +29,9 @@ const EXPOSED: &str =
 /// Sessions at a time, publishing and playing; further ones are refused.
 const SESSIONS_MAX: usize = 10_000;
 
+/// Longest identification of a section, in bytes: it is told to all in the room.
+const MID_LEN_MAX: usize = 32;
+
 /// When one who is refused for want of room may ask again, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -65,8 +68,19 @@ const ENDED_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 struct All {
     open: BTreeMap<String, Session>,
+    /// Those that are being made.
+    coming: usize,
     /// Whose connection is over, and that nobody has deleted.
     ended: VecDeque<String>,
+}
+
+/// A place for a session that is being made.
+struct Seat(Sessions);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.with(|all| all.coming -= 1);
+    }
 }
 
 /// The sessions that there are, by their ids, which nobody can guess.
@@ -84,6 +98,21 @@ impl Sessions {
                 all.ended.push_back(id.to_owned());
             }
         });
+    }
+
+    /// Keeps a place for a session that is being made; `None` where there are as many as may be,
+    /// in all or of those who play the room.
+    fn reserve(&self, role: Role, room: &str, viewers_max: usize) -> Option<Seat> {
+        self.with(|all| {
+            let plays = |own: &&Session| own.role == Role::Play && own.room == room;
+            let viewers = all.open.values().filter(plays).count();
+            let is_full = role == Role::Play && viewers + all.coming >= viewers_max;
+            if is_full || all.open.len() + all.coming >= SESSIONS_MAX {
+                return None;
+            }
+            all.coming += 1;
+            Some(Seat(self.clone()))
+        })
     }
 
     /// Takes a session away; answers whether it was there, or its connection had ended by itself.
@@ -215,12 +244,16 @@ async fn open(
         .parse()
         .map_err(|error| bad_request(&format!("{error}")))?;
     let lines = sent_lines(&offer);
+    if lines.iter().any(|line| line.mid.len() > MID_LEN_MAX) {
+        return Err(unprocessable("a=mid has 32 characters at most"));
+    }
     if role == Role::Publish && lines.is_empty() {
         return Err(unprocessable("the offer sends nothing"));
     }
-    if shared.sessions.with(|all| all.open.len()) >= SESSIONS_MAX {
+    let viewers = shared.plan.hall.limits.peers_per_forwarded_room;
+    let Some(_seat) = shared.sessions.reserve(role, room, viewers) else {
         return Err(busy("as many sessions as allowed"));
-    }
+    };
     let lines = (role == Role::Publish).then_some(lines);
     let opened = shared.hall.exchange(room, lines, text).await;
     let (id, answer) = opened.map_err(|error| refused(&error))?;

@@ -27,8 +27,13 @@ const BATCHES_PER_TURN: usize = 256;
 /// How often numbers are handed to the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
-/// What is said while the hall has no room waits here, and the oldest goes first: a participant
-/// that misses it negotiates anew.
+/// Commands taken in a turn.
+const COMMANDS_PER_TURN: usize = 64;
+
+/// What the hall had no room for is tried again after so long.
+const FLUSH_AFTER: Duration = Duration::from_millis(20);
+
+/// Who speaks is not told while so much waits for the hall.
 const TOLD_MAX: usize = 4096;
 
 /// What a shard is told.
@@ -162,8 +167,13 @@ impl Shard {
         self.forwarder.handle_interfaces(clock::now(), &interfaces);
         loop {
             let (deadline, more) = self.settle(&mut bound);
+            self.flush();
             let wake = deadline.map_or(self.measure_at, |at| at.min(self.measure_at));
-            let wake = if more { Instant::now() } else { wake };
+            let wake = match (more, self.waiting.is_empty()) {
+                (true, _) => Instant::now(),
+                (false, true) => wake,
+                (false, false) => wake.min(Instant::now() + FLUSH_AFTER),
+            };
             let (forwarder, sockets) = (&mut self.forwarder, &self.sockets);
             let received = &mut self.received;
             tokio::select! {
@@ -188,10 +198,15 @@ impl Shard {
                 },
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            let now = clock::now();
-            if deadline.is_some_and(|at| at <= now.monotonic) {
-                self.forwarder.handle_timeout(now);
+            // However much arrives, commands and time have their turn.
+            for _ in 0..COMMANDS_PER_TURN {
+                match commands.try_recv() {
+                    Ok(command) => self.act(command),
+                    Err(_) => break,
+                }
             }
+            let now = clock::now();
+            self.forwarder.handle_timeout(now);
             if self.measure_at <= now.monotonic {
                 self.measure_at = now.monotonic + MEASURE_EVERY;
                 self.measure();
@@ -278,7 +293,6 @@ impl Shard {
                 // It is told of no other wishes.
                 Output::Request(_) => {}
                 Output::Wait(deadline) => {
-                    self.flush();
                     return (deadline.map(|deadline| deadline.at), false);
                 }
             }
@@ -322,9 +336,17 @@ impl Shard {
     }
 
     fn tell(&mut self, told: Told) {
-        if self.waiting.len() >= TOLD_MAX {
-            self.waiting.pop_front();
+        // All else is bounded by the participants and their lines, and is not said twice.
+        let is_passing = matches!(
+            &told,
+            Told::Said {
+                event: "speakers",
+                ..
+            }
+        );
+        if is_passing && self.waiting.len() >= TOLD_MAX {
             metrics::counter!("twocan_media_signals_dropped_total").increment(1);
+            return;
         }
         self.waiting.push_back(told);
     }
@@ -333,7 +355,6 @@ impl Shard {
         while let Some(told) = self.waiting.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(told)) = self.told.try_send(told) {
                 self.waiting.push_front(told);
-                // The hall takes them soon; the next look is that of the measurements at the latest.
                 return;
             }
         }
