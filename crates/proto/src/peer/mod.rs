@@ -18,6 +18,7 @@ mod outlet;
 mod parameters;
 mod rate;
 mod relay;
+mod renewal;
 mod servers;
 mod stats;
 mod stream;

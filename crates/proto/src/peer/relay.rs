@@ -23,9 +23,6 @@ const RELAYS_MAX: usize = 16;
 /// Addresses of one server that are tried one after the other.
 const ADDRESSES_MAX: usize = 8;
 
-/// Allocations asked for again after the server lost one.
-const RENEWALS_MAX: u32 = 3;
-
 /// Relayed paths count down from here, sockets count up.
 const FIRST_RELAYED: u32 = u32::MAX;
 
@@ -41,7 +38,7 @@ struct Server {
 /// One server, asked from one local address.
 #[derive(Debug)]
 pub(super) struct Relay {
-    server: usize,
+    pub(super) server: usize,
     /// Where it is asked from: a socket of ours, or, with a stream, the stream.
     pub(super) path: Path,
     /// The local end whose address it uses.
@@ -53,13 +50,18 @@ pub(super) struct Relay {
     untried: Vec<IpAddr>,
     /// The relayed addresses, one of each family.
     pub(super) lent: Vec<Path>,
-    renewals: u32,
+    pub(super) renewals: u32,
+    /// When the allocation was made.
+    pub(super) made_at: Option<Instant>,
+    /// When a server is asked again that had no room.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) retries: u32,
     /// It is asked from a second port, because the first is taken there.
     has_moved: bool,
     /// That port is not there yet.
     is_waiting: bool,
     /// It has ended, and nothing more is tried.
-    is_over: bool,
+    pub(super) is_over: bool,
     /// The beginning of a message, of which the rest has not arrived on the stream.
     pub(super) partial: Vec<u8>,
 }
@@ -174,7 +176,10 @@ impl Relays {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let deadlines = self.relays.iter().map(|own| own.client.poll_timeout());
+        let deadlines = self.relays.iter().flat_map(|own| {
+            let retry = own.retry_at.map(|at| Deadline::new(at, "peer.relay_retry"));
+            [own.client.poll_timeout(), retry]
+        });
         deadlines.fold(None, Deadline::earlier)
     }
 
@@ -184,7 +189,7 @@ impl Relays {
         }
     }
 
-    fn client(&mut self, server: usize, address: SocketAddr) -> Option<Client> {
+    pub(super) fn client(&mut self, server: usize, address: SocketAddr) -> Option<Client> {
         let settings = &self.servers.get(server)?.settings;
         let settings = Settings {
             server: address,
@@ -264,6 +269,7 @@ impl Transport {
             if relay.base == path {
                 relay.client.abandon();
                 relay.is_over = true;
+                relay.retry_at = None;
                 self.close_stream(index);
                 self.withdraw(now, index);
             }
@@ -310,6 +316,7 @@ impl Transport {
                 relay.client.handle_timeout(now);
             }
         }
+        self.retry_relays(now);
         self.settle_relays(now);
     }
 
@@ -364,6 +371,7 @@ impl Transport {
     pub(super) fn close_relays(&mut self, now: Instant) {
         for relay in &mut self.relays.relays {
             relay.client.close(now);
+            relay.retry_at = None;
         }
     }
 
@@ -422,6 +430,9 @@ impl Transport {
             untried,
             lent: Vec::new(),
             renewals: 0,
+            made_at: None,
+            retry_at: None,
+            retries: 0,
             has_moved: false,
             is_waiting: false,
             is_over: false,
@@ -448,6 +459,8 @@ impl Transport {
             return;
         };
         relay.lent.clone_from(&lent);
+        relay.made_at = Some(now);
+        relay.retries = 0;
         let (base, address) = (relay.base, relay.client.server());
         let server = self.relays.servers.get(relay.server);
         let protocol = server.map_or(RelayProtocol::Udp, |own| own.settings.protocol);
@@ -489,10 +502,9 @@ impl Transport {
             return self.begin_relay(now, index);
         }
         self.close_stream(index);
-        if let Some(relay) = self.relays.relays.get_mut(index) {
-            relay.is_over = true;
+        if !self.put_off(now, index, failure.code()) {
+            self.report(server, local, failure);
         }
-        self.report(server, local, failure);
     }
 
     /// Says it once for each URL that is not reached at all (W3C webrtc-pc §4.8.3).
@@ -519,28 +531,8 @@ impl Transport {
             }));
     }
 
-    /// The allocation is gone: its candidates are, too. Another is asked for.
-    fn relay_lost(&mut self, now: Instant, index: usize) {
-        self.counters.count("peer.relay_lost");
-        self.withdraw(now, index);
-        let Some(relay) = self.relays.relays.get_mut(index) else {
-            return;
-        };
-        relay.renewals += 1;
-        if relay.renewals > RENEWALS_MAX {
-            relay.is_over = true;
-            return self.close_stream(index);
-        }
-        let (server, address) = (relay.server, relay.client.server());
-        let client = self.relays.client(server, address);
-        if let (Some(client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
-            relay.client = client;
-        }
-        self.begin_relay(now, index);
-    }
-
     /// Asks for the allocation: at once, or when the stream is there.
-    fn begin_relay(&mut self, now: Instant, index: usize) {
+    pub(super) fn begin_relay(&mut self, now: Instant, index: usize) {
         self.close_stream(index);
         let is_taken = self.relays.is_taken(index);
         let Some(relay) = self.relays.relays.get_mut(index) else {
@@ -567,7 +559,7 @@ impl Transport {
         });
     }
 
-    fn withdraw(&mut self, now: Instant, index: usize) {
+    pub(super) fn withdraw(&mut self, now: Instant, index: usize) {
         let relay = self.relays.relays.get_mut(index);
         let lent = relay.map(|relay| std::mem::take(&mut relay.lent));
         for path in lent.unwrap_or_default() {

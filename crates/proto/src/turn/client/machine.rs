@@ -251,6 +251,17 @@ impl Client {
         }
     }
 
+    /// Asks whether the server still has the allocation, which the answer tells
+    /// ([`Event::Lost`](super::Event::Lost)); nothing without one, or while it is asked.
+    pub fn confirm(&mut self, now: Instant) {
+        let mut running = self.transactions.values();
+        let is_asking = running.any(|own| own.operation == Operation::Refresh);
+        if self.state == State::Allocated && !is_asking {
+            self.refresh_at = None;
+            self.begin(now, Operation::Refresh);
+        }
+    }
+
     /// Gives the allocation back, which takes a round trip, or two if the nonce is old.
     pub fn close(&mut self, now: Instant) {
         let was_allocated = self.state == State::Allocated;
