@@ -19,6 +19,7 @@ mod parameters;
 mod rate;
 mod relay;
 mod renewal;
+mod roam;
 mod servers;
 mod stats;
 mod stream;

@@ -42,7 +42,7 @@ pub(super) struct Relay {
     /// Where it is asked from: a socket of ours, or, with a stream, the stream.
     pub(super) path: Path,
     /// The local end whose address it uses.
-    base: Path,
+    pub(super) base: Path,
     /// The stream to the server, once it is named; `Some(None)` until then.
     pub(super) stream: Option<Option<SocketId>>,
     pub(super) client: Client,
@@ -57,9 +57,12 @@ pub(super) struct Relay {
     pub(super) retry_at: Option<Instant>,
     pub(super) retries: u32,
     /// It is asked from a second port, because the first is taken there.
-    has_moved: bool,
+    pub(super) has_moved: bool,
     /// That port is not there yet.
     is_waiting: bool,
+    /// Since when it has had no local end, and its allocation waits to be taken along to another;
+    /// what is sent meanwhile goes nowhere.
+    pub(super) adrift_since: Option<Instant>,
     /// It has ended, and nothing more is tried.
     pub(super) is_over: bool,
     /// The beginning of a message, of which the rest has not arrived on the stream.
@@ -68,9 +71,9 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Whether datagrams on this path are its own.
-    fn is_at(&self, path: Path, server: SocketAddr) -> bool {
-        let is_there = !self.is_over && !self.is_waiting && self.stream.is_none();
-        is_there && self.path == path && self.client.server() == server
+    pub(super) fn is_at(&self, path: Path, server: SocketAddr) -> bool {
+        let is_there = !self.is_over && !self.is_waiting && self.adrift_since.is_none();
+        is_there && self.stream.is_none() && self.path == path && self.client.server() == server
     }
 }
 
@@ -105,7 +108,7 @@ pub(super) struct Relays {
     servers: Vec<Server>,
     pub(super) relays: Vec<Relay>,
     /// Real local ends.
-    paths: Vec<Path>,
+    pub(super) paths: Vec<Path>,
     next_socket: u32,
     random: Random,
     pub(super) wanted: Vec<Wanted>,
@@ -178,7 +181,7 @@ impl Relays {
     pub(super) fn deadline(&self) -> Option<Deadline> {
         let deadlines = self.relays.iter().flat_map(|own| {
             let retry = own.retry_at.map(|at| Deadline::new(at, "peer.relay_retry"));
-            [own.client.poll_timeout(), retry]
+            [own.client.poll_timeout(), retry, own.adrift_deadline()]
         });
         deadlines.fold(None, Deadline::earlier)
     }
@@ -254,25 +257,9 @@ impl Transport {
     /// Asks all known servers from a new local end.
     pub(super) fn ask_relays(&mut self, now: Instant, path: Path) {
         self.relays.paths.push(path);
+        self.take_along(now, path);
         for server in 0..self.relays.servers.len() {
             self.ask_relay(now, server, path);
-        }
-    }
-
-    /// Forgets the relays that were reached from a local end that is gone.
-    pub(super) fn forget_relays(&mut self, now: Instant, path: Path) {
-        self.relays.paths.retain(|known| *known != path);
-        for index in 0..self.relays.relays.len() {
-            let Some(relay) = self.relays.relays.get_mut(index) else {
-                return;
-            };
-            if relay.base == path {
-                relay.client.abandon();
-                relay.is_over = true;
-                relay.retry_at = None;
-                self.close_stream(index);
-                self.withdraw(now, index);
-            }
         }
     }
 
@@ -317,6 +304,7 @@ impl Transport {
             }
         }
         self.retry_relays(now);
+        self.give_up_adrift(now);
         self.settle_relays(now);
     }
 
@@ -331,6 +319,7 @@ impl Transport {
                         self.lend(now, index, &relayed, mapped);
                     }
                     client::Event::Failed(failure) => self.relay_failed(now, index, &failure),
+                    client::Event::Moved => self.relay_moved(now, index),
                     client::Event::Lost => self.relay_lost(now, index),
                     client::Event::Redirected(server) => {
                         tracing::debug!(%server, "the TURN server sends us on");
@@ -393,10 +382,7 @@ impl Transport {
         let Some(known) = self.relays.servers.get(server) else {
             return;
         };
-        let reachable = |ip: &&IpAddr| {
-            ip.is_ipv4() == path.local.is_ipv4()
-                && ip.is_loopback() == path.local.ip().is_loopback()
-        };
+        let reachable = |ip: &&IpAddr| reaches(path, **ip);
         // The last is taken first.
         let mut untried: Vec<IpAddr> = known.addresses.iter().filter(reachable).copied().collect();
         untried.reverse();
@@ -435,6 +421,7 @@ impl Transport {
             retries: 0,
             has_moved: false,
             is_waiting: false,
+            adrift_since: None,
             is_over: false,
         };
         match self.relays.relays.get_mut(index) {
@@ -559,14 +546,6 @@ impl Transport {
         });
     }
 
-    pub(super) fn withdraw(&mut self, now: Instant, index: usize) {
-        let relay = self.relays.relays.get_mut(index);
-        let lent = relay.map(|relay| std::mem::take(&mut relay.lent));
-        for path in lent.unwrap_or_default() {
-            self.ice.remove_base(now, path);
-        }
-    }
-
     fn refuse(&mut self, now: Instant, index: usize, ip: IpAddr) {
         let relay = self.relays.relays.get(index);
         let lent = relay.map(|relay| relay.lent.clone()).unwrap_or_default();
@@ -579,6 +558,11 @@ impl Transport {
             }
         }
     }
+}
+
+/// Whether a server at `ip` can be asked from a local end.
+pub(super) fn reaches(path: Path, ip: IpAddr) -> bool {
+    ip.is_ipv4() == path.local.is_ipv4() && ip.is_loopback() == path.local.ip().is_loopback()
 }
 
 /// The relayed address that a peer can have sent to.

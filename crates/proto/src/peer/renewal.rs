@@ -73,6 +73,14 @@ impl Transport {
         self.replace_client(now, index);
     }
 
+    pub(super) fn withdraw(&mut self, now: Instant, index: usize) {
+        let relay = self.relays.relays.get_mut(index);
+        let lent = relay.map(|relay| std::mem::take(&mut relay.lent));
+        for path in lent.unwrap_or_default() {
+            self.ice.remove_base(now, path);
+        }
+    }
+
     /// Has a relay asked as if it had not been before.
     fn replace_client(&mut self, now: Instant, index: usize) {
         let relay = self.relays.relays.get(index);

@@ -144,7 +144,7 @@ impl Transport {
 
     pub(super) fn remove_path(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
         let path = Path { socket, local };
-        self.forget_relays(now, path);
+        self.leave_path(now, path);
         self.ice.remove_base(now, path);
     }
 
