@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod icmp;
 pub mod interfaces;
 pub mod mdns;
 pub mod names;

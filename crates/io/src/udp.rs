@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -14,6 +15,8 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use twocan_proto::contract::{Batch, Ecn};
+
+use crate::icmp::{self, IcmpError};
 
 /// Kernel buffers asked for, in bytes. At 1 Gbit/s this is 30 ms; the kernel may grant less.
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
@@ -35,6 +38,10 @@ pub struct Socket {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    /// Whether the system keeps ICMP errors.
+    keeps_errors: bool,
+    /// Whether there may be some.
+    has_errors: AtomicBool,
 }
 
 impl Socket {
@@ -84,12 +91,34 @@ impl Socket {
             socket: UdpSocket::from_std(socket)?,
             state,
             local,
+            keeps_errors: false,
+            has_errors: AtomicBool::new(false),
         })
     }
 
     /// The address it is bound to.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Has the system keep ICMP errors for [`Self::take_errors`], where it can.
+    pub fn keep_errors(&mut self) {
+        self.keeps_errors = icmp::keep(&self.socket, self.local.is_ipv4());
+    }
+
+    /// Takes the ICMP errors that have come back for datagrams of this socket. They show when the
+    /// next one is sent or received.
+    pub fn take_errors(&self, each: impl FnMut(IcmpError)) {
+        if self.has_errors.swap(false, Ordering::Relaxed) {
+            icmp::take(&self.socket, each);
+        }
+    }
+
+    /// Whether a call has failed by the system's word on an earlier datagram.
+    fn is_earlier(&self, error: &io::Error) -> bool {
+        let is_earlier = self.keeps_errors && error.kind() != io::ErrorKind::WouldBlock;
+        self.has_errors.fetch_or(is_earlier, Ordering::Relaxed);
+        is_earlier
     }
 
     /// Sends all datagrams of a batch. Those that the kernel has no room for are lost, as
@@ -114,10 +143,16 @@ impl Socket {
                 segment_size: Some(segment_len),
                 src_ip,
             };
-            let sent = self.socket.try_io(Interest::WRITABLE, || {
-                self.state
-                    .try_send(UdpSockRef::from(&self.socket), &transmit)
-            });
+            let try_send = || {
+                self.socket.try_io(Interest::WRITABLE, || {
+                    self.state
+                        .try_send(UdpSockRef::from(&self.socket), &transmit)
+                })
+            };
+            let mut sent = try_send();
+            if matches!(&sent, Err(error) if self.is_earlier(error)) {
+                sent = try_send();
+            }
             if let Err(error) = sent {
                 tracing::trace!(%error, "datagrams not sent");
                 lost += contents.len().div_ceil(segment_len);
@@ -157,7 +192,11 @@ impl Socket {
             }
             match self.receive(&mut each) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
+                Err(error) => {
+                    self.is_earlier(&error);
+                    return Poll::Ready(Err(error));
+                }
+                Ok(()) => return Poll::Ready(Ok(())),
             }
         }
     }

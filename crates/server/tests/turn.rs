@@ -152,8 +152,8 @@ fn a_client_of_coturns_relays_to_a_peer_in_every_way_that_it_knows() {
     let server = serve(&[&LOOPBACK[..], &["--turn-user", "u:p"]].concat());
     let (_peer, peer_port) = echo();
     let peer_port = peer_port.to_string();
-    // Channels, indications, over TCP, one component alone and with DONT-FRAGMENT.
-    for way in [&[][..], &["-s"], &["-t"], &["-c", "-g"]] {
+    // Channels, indications, over TCP, one component alone and with DONT-FRAGMENT, with mobility.
+    for way in [&[][..], &["-s"], &["-t"], &["-c", "-g"], &["-M"]] {
         let arguments = [&["-u", "u", "-w", "p", "-r", &peer_port][..], way].concat();
         assert_whole(
             &uclient(server.stun.port(), &arguments),
@@ -162,6 +162,70 @@ fn a_client_of_coturns_relays_to_a_peer_in_every_way_that_it_knows() {
     }
     let metrics = get(server.http, "/metrics");
     assert!(metrics.contains("twocan_turn_requests_total{outcome=\"turn.permitted\"}"));
+}
+
+/// Datagrams relayed to peers so far.
+fn relayed(server: &Server) -> u64 {
+    let metrics = get(server.http, "/metrics");
+    let mut lines = metrics.lines();
+    let line = lines.find_map(|line| line.strip_prefix("twocan_turn_packets_total{to=\"peers\"} "));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// Tells a server to read its settings again; answers once `done` says that it has.
+fn reload(server: &Server, done: impl Fn() -> bool) {
+    let id = server.program.0.id().to_string();
+    let told = Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    assert!(told.success());
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < WITHIN, "the settings were not read again");
+    }
+}
+
+#[test]
+fn settings_are_read_again_while_a_client_relays() {
+    if !installed() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("twocan-reload-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("twocan.toml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("turn_allow = [\"127.0.0.0/8\"]\nturn_users = [\"ann:one\"]\n");
+    let server = serve(&["--config", file.to_str().unwrap()]);
+    let (_peer, peer_port) = echo();
+    let (stun, peer_port) = (server.stun.port(), peer_port.to_string());
+    let as_user =
+        |user: &str, password: &str| uclient(stun, &["-u", user, "-w", password, "-r", &peer_port]);
+    let is_whole = |said: &str| said.contains("Total lost packets 0 (0.000000%)");
+    assert_whole(&as_user("ann", "one"), "before");
+    let running = {
+        let peer_port = peer_port.clone();
+        std::thread::spawn(move || {
+            let arguments = ["-u", "ann", "-w", "one", "-r", &peer_port, "-n", "200"];
+            uclient(stun, &arguments)
+        })
+    };
+    let before = relayed(&server);
+    let began = Instant::now();
+    while relayed(&server) < before + 50 {
+        assert!(began.elapsed() < WITHIN, "nothing is relayed");
+    }
+    // A file that makes no sense changes nothing.
+    write("turn_users = 7\n");
+    reload(&server, || true);
+    assert!(
+        relayed(&server) < before + 400,
+        "it was over before the change"
+    );
+    write("turn_allow = [\"127.0.0.0/8\"]\nturn_users = [\"bob:two\"]\nrooms = 3\n");
+    reload(&server, || is_whole(&as_user("bob", "two")));
+    assert_whole(&running.join().unwrap(), "across the change");
+    assert!(!is_whole(&as_user("ann", "one")));
+    write("turn_users = [\"bob:two\"]\n");
+    reload(&server, || !is_whole(&as_user("bob", "two")));
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
@@ -478,6 +542,68 @@ fn credentials_are_for_the_operator_and_not_for_who_comes_through_a_proxy_of_thi
     is(&server, "Host: localhost", 403);
     is(&server, "Host: localhost\r\nAuthorization: Bearer no", 403);
     is(&server, "Host: a.example\r\nAuthorization: Bearer s3", 200);
+}
+
+/// RFC 8656 §11.5, by the kernel's own ICMP.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_hears_that_nobody_is_at_the_port_of_a_peer() {
+    use twocan_proto::random::Random;
+    use twocan_proto::turn::client::{Account, Client, Settings};
+    use twocan_proto::wire::stun::{Attribute, Icmp, Message};
+    let server = serve(&[&LOOPBACK[..], &["--turn-user", "u:p"]].concat());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    // The port is free again at once.
+    let nobody = UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let account = Account {
+        username: "u".to_owned(),
+        password: "p".to_owned(),
+    };
+    let settings = Settings {
+        server: server.stun,
+        account,
+        stream: false,
+    };
+    let mut client = Client::new(settings, Random::new([1; 32]));
+    client.start(Instant::now());
+    let began = Instant::now();
+    let mut buffer = [0; 2048];
+    loop {
+        assert!(began.elapsed() < WITHIN, "no ICMP error came");
+        if let Some(envelope) = client.envelope(Instant::now(), nobody) {
+            let mut bytes = Vec::new();
+            envelope.wrap(&mut bytes, |out| out.extend_from_slice(b"anybody?"));
+            socket.send_to(&bytes, server.stun).unwrap();
+        }
+        while let Some(bytes) = client.poll_transmit() {
+            socket.send_to(&bytes, server.stun).unwrap();
+        }
+        if let Ok((len, _)) = socket.recv_from(&mut buffer) {
+            let message = Message::parse(&buffer[..len]).unwrap();
+            let peer = message.peer_address();
+            let icmp = message.attributes().find_map(|attribute| match attribute {
+                Attribute::Icmp(icmp) => Some(icmp),
+                _ => None,
+            });
+            if let Some(icmp) = icmp {
+                let expected = Icmp {
+                    kind: 3,
+                    code: 3,
+                    data: 0,
+                };
+                assert_eq!((peer, icmp), (Some(nobody), expected));
+                return;
+            }
+            client.handle(Instant::now(), &mut buffer[..len]);
+        }
+        client.handle_timeout(Instant::now());
+    }
 }
 
 #[test]

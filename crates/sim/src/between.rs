@@ -55,6 +55,8 @@ pub(crate) struct Between {
     ends: [End; 2],
     /// The address of end 0 as end 1 sees it.
     from: SocketAddr,
+    /// Nothing passes any more, and neither end hears of it.
+    is_silent: bool,
 }
 
 impl Between {
@@ -82,6 +84,7 @@ impl<N: Node> World<N> {
             let is_reachable = is_near && self.lets_in(site, other.site, remote.ip());
             is_reachable && other.listeners.values().any(|own| *own == remote)
         });
+        let target = target.filter(|_| !self.refuses_streams);
         let is_neighbour = target.is_some_and(|own| self.hosts[own].site == site);
         let seen = match is_neighbour {
             true => local,
@@ -100,13 +103,18 @@ impl<N: Node> World<N> {
             Between {
                 ends: [end(host, Some(socket), local), end(far, None, remote)],
                 from: SocketAddr::new(seen, port),
+                is_silent: false,
             },
         );
         match target {
             Some(_) => self.send_between(id, Parcel::Knock, Vec::new()),
             None => {
                 let flight = parcel(id, Parcel::Over(0), local, Vec::new());
-                self.launch(self.now + CONNECT_WITHIN, flight);
+                let wait = match self.refuses_streams {
+                    true => LAN_DELAY,
+                    false => CONNECT_WITHIN,
+                };
+                self.launch(self.now + wait, flight);
             }
         }
     }
@@ -116,6 +124,10 @@ impl<N: Node> World<N> {
         let Some(mut between) = self.between.remove(&id) else {
             return;
         };
+        if between.is_silent {
+            self.between.insert(id, between);
+            return;
+        }
         let to = what.end();
         let [from, to_site] = [1 - to, to].map(|end| self.hosts[between.ends[end].host.0].site);
         let end = &mut between.ends[to];
@@ -184,6 +196,14 @@ impl<N: Node> World<N> {
             if let Some(between) = self.between.get_mut(&id) {
                 between.ends[end].socket = None;
             }
+        }
+    }
+
+    /// Lets nothing pass on the streams between hosts that there are, of which no end learns: what
+    /// a translator does that has forgotten them.
+    pub fn silence_streams(&mut self) {
+        for between in self.between.values_mut() {
+            between.is_silent = true;
         }
     }
 

@@ -171,7 +171,8 @@ impl<N: Node> World<N> {
 
     fn place_relay(&mut self, addresses: Vec<SocketAddr>, user: (&str, &str)) {
         let random = self.random.fork();
-        self.relay = Some(Relay::new(self.now(), addresses, user, random));
+        let quotas = self.turn_quotas.clone();
+        self.relay = Some(Relay::new(self.now(), addresses, user, quotas, random));
     }
 
     /// The TURN server, to look at.

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, SocketId};
 use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
-use twocan_proto::turn::server::{AddressPolicy, Config, Event, RelayAddress, Server, StreamId};
+use twocan_proto::turn::server::{
+    AddressPolicy, Config, Event, Quotas, RelayAddress, Server, StreamId,
+};
 
 /// Its one listener.
 const LISTENER: SocketId = SocketId(0);
@@ -37,6 +39,7 @@ impl Relay {
         now: Now,
         addresses: Vec<SocketAddr>,
         (user, password): (&str, &str),
+        quotas: Quotas,
         random: Random,
     ) -> Self {
         let relays = addresses.iter().map(|address| RelayAddress {
@@ -48,6 +51,7 @@ impl Relay {
         let config = Config {
             users: vec![(user.to_owned(), password.to_owned())],
             relays: relays.collect(),
+            quotas,
             policy: AddressPolicy {
                 allow: allow.collect(),
                 ..AddressPolicy::default()

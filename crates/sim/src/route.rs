@@ -28,6 +28,13 @@ impl<N: Node> World<N> {
             (elapsed, host.0, local, destination.remote, batch.bytes()).hash(&mut self.trace);
             return self.send_between(id, Parcel::Bytes(1 - end), batch.bytes().to_vec());
         }
+        // What is sent on a socket that is gone goes nowhere.
+        if !self.hosts[host.0]
+            .sockets
+            .contains_key(&destination.path.socket)
+        {
+            return;
+        }
         for bytes in batch.iter() {
             let elapsed = self.elapsed();
             (elapsed, host.0, local, destination.remote, bytes).hash(&mut self.trace);

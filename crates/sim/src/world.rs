@@ -10,7 +10,7 @@ use twocan_proto::contract::{
 };
 use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
-use twocan_proto::turn::server::StreamId;
+use twocan_proto::turn::server::{Quotas, StreamId};
 
 use crate::between::{Between, BetweenId, Parcel};
 use crate::link::Link;
@@ -79,7 +79,7 @@ pub(crate) struct Host<N> {
     pub(crate) site: SiteId,
     /// The first is that of IPv4, where there is one.
     pub(crate) ips: Vec<IpAddr>,
-    sockets: BTreeMap<SocketId, SocketAddr>,
+    pub(crate) sockets: BTreeMap<SocketId, SocketAddr>,
     pub(crate) listeners: BTreeMap<SocketId, SocketAddr>,
     next_port: u16,
     deadline: Option<Deadline>,
@@ -145,6 +145,8 @@ pub struct World<N: Node> {
     pub(crate) now: Instant,
     /// The wallclock's distance from its true course; may be changed at any time.
     pub wallclock_offset_ms: i64,
+    /// Those of a TURN server that is added later.
+    pub turn_quotas: Quotas,
     pub(crate) random: Random,
     pub(crate) sites: Vec<Site>,
     pub(crate) hosts: Vec<Host<N>>,
@@ -157,6 +159,8 @@ pub struct World<N: Node> {
     pub(crate) pipe_count: u64,
     pub(crate) between: BTreeMap<BetweenId, Between>,
     pub(crate) between_count: u64,
+    /// Whether a stream that a host opens to another is refused at once.
+    pub refuses_streams: bool,
     events: Vec<(HostId, N::Event)>,
     pub(crate) trace: DefaultHasher,
     batch: Batch,
@@ -182,6 +186,7 @@ impl<N: Node> World<N> {
             started,
             now: started,
             wallclock_offset_ms: 0,
+            turn_quotas: Quotas::default(),
             random: Random::new(bytes),
             sites: Vec::new(),
             hosts: Vec::new(),
@@ -194,6 +199,7 @@ impl<N: Node> World<N> {
             pipe_count: 0,
             between: BTreeMap::new(),
             between_count: 0,
+            refuses_streams: false,
             events: Vec::new(),
             trace: DefaultHasher::new(),
             batch: Batch::new(),

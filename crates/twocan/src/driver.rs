@@ -74,6 +74,15 @@ impl Driver {
         filter: Filter,
         ports: Option<RangeInclusive<u16>>,
     ) {
+        tokio::spawn(Self::new(shared, environment, filter, ports).run());
+    }
+
+    fn new(
+        shared: Arc<Shared>,
+        environment: Environment,
+        filter: Filter,
+        ports: Option<RangeInclusive<u16>>,
+    ) -> Self {
         let added = interfaces::list(&filter).unwrap_or_else(|error| {
             tracing::warn!(%error, "the system does not tell its addresses");
             Vec::new()
@@ -86,7 +95,7 @@ impl Driver {
             };
             state.peer.handle_interfaces(clock::now(), &found);
         }
-        let driver = Self {
+        Self {
             shared,
             environment,
             sockets: Vec::new(),
@@ -97,8 +106,7 @@ impl Driver {
             ports,
             known: added,
             look_at: Instant::now() + LOOK_EVERY,
-        };
-        tokio::spawn(driver.run());
+        }
     }
 
     async fn run(mut self) {
@@ -377,6 +385,82 @@ impl Driver {
         }
         if let Some((listener, stream)) = accepted {
             self.accept(listener, stream);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twocan_proto::peer::{self, IceTransports, Peer};
+    use twocan_proto::random::Random;
+
+    use super::*;
+    use crate::configuration::Certificate;
+
+    /// For anything that is waited for.
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    /// Streams that a connection takes from strangers at a time.
+    const ACCEPTED_MAX: usize = 16;
+
+    async fn run_until(driver: &mut Driver, done: impl Fn(&Driver) -> bool) {
+        let end = Instant::now() + WITHIN;
+        while !done(driver) {
+            assert!(Instant::now() < end, "{} streams", driver.streams.len());
+            let soon = Instant::now() + Duration::from_millis(5);
+            if let Turn::Wait(_) = driver.output() {
+                driver.input(Some(soon)).await;
+            }
+        }
+    }
+
+    /// A driver that listens, and where.
+    async fn listening() -> (Driver, SocketAddr) {
+        let environment = Environment::of_process().unwrap();
+        let certificate = Certificate::generate().unwrap();
+        let mut config = peer::Config::new(certificate.0, environment.dtls());
+        config.ice_transports = IceTransports::Tcp;
+        config.ice_candidate_pool_size = 1;
+        let peer = Peer::new(clock::now(), config, Random::new([1; 32]));
+        let filter = Filter {
+            loopback: true,
+            names: Some(vec!["lo".to_owned()]),
+        };
+        let mut driver = Driver::new(Shared::new(peer), environment, filter, None);
+        run_until(&mut driver, |own| !own.listeners.is_empty()).await;
+        let address = driver.listeners[0].1.local();
+        (driver, address)
+    }
+
+    fn has_ended(stream: &TcpStream) -> bool {
+        !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_has_ended_is_not_kept() {
+        let (mut driver, address) = listening().await;
+        for _ in 0..3 {
+            let stream = TcpStream::connect(address).await.unwrap();
+            run_until(&mut driver, |own| own.streams.len() == 1).await;
+            drop(stream);
+            run_until(&mut driver, |own| own.streams.is_empty()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn one_stream_too_many_ends_the_oldest_that_has_proved_nothing() {
+        let (mut driver, address) = listening().await;
+        let mut strangers = Vec::new();
+        for count in 1..=ACCEPTED_MAX {
+            strangers.push(TcpStream::connect(address).await.unwrap());
+            run_until(&mut driver, |own| own.streams.len() == count).await;
+        }
+        for oldest in 0..3 {
+            strangers.push(TcpStream::connect(address).await.unwrap());
+            let (ended, left) = strangers.split_at(oldest + 1);
+            run_until(&mut driver, |_| has_ended(&ended[oldest])).await;
+            assert_eq!(driver.streams.len(), ACCEPTED_MAX);
+            assert!(!left.iter().any(has_ended));
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod payload;
 pub mod reader;
 pub mod rtcp;
 pub mod rtp;
+pub mod scope;
 pub mod sctp;
 pub mod sdp;
 pub mod seq;

@@ -3,6 +3,7 @@
 use twocan_wire::candidate::Candidate;
 use twocan_wire::dcep::Message as Dcep;
 use twocan_wire::demux::{Protocol, classify};
+use twocan_wire::framing;
 use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::rtcp::{Packet as Rtcp, packets};
 use twocan_wire::rtp::{
@@ -45,6 +46,29 @@ pub fn stun(data: &[u8]) {
             .filter(|attribute| !matches!(attribute, Stun::Fingerprint(_)))
             .collect();
         assert_eq!(attributes, written);
+    }
+}
+
+/// A stream of ICE's over TCP: frames that are split are the same when pushed again.
+pub fn framing(data: &[u8]) {
+    let (mut bytes, mut again, mut taken) = (data.to_vec(), Vec::new(), 0);
+    let mut rest = &mut bytes[..];
+    while let Some(len) = framing::frame_len(rest) {
+        assert!((2..=65_537).contains(&len));
+        let before = rest.len();
+        let Some((datagram, more)) = framing::split(rest) else {
+            assert!(len > before, "a whole frame is split");
+            break;
+        };
+        assert_eq!((datagram.len() + 2, more.len() + len), (len, before));
+        let start = again.len();
+        framing::push(&mut again, |out| out.extend_from_slice(datagram));
+        // Frames of nothing are read and never written.
+        if !datagram.is_empty() {
+            assert_eq!(again.get(start..), data.get(taken..taken + len));
+        }
+        taken += len;
+        rest = more;
     }
 }
 

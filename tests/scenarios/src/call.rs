@@ -48,6 +48,8 @@ pub struct Setting {
     pub families: [Families; 2],
     /// Whether the TURN server has an IPv6 address, too.
     pub turn_has_v6: bool,
+    /// Allocations that the TURN server has room for.
+    pub turn_total: usize,
     /// Whether there is a STUN server.
     pub stun: bool,
     /// Whether there is a TURN server, and how it is reached.
@@ -72,6 +74,7 @@ impl Default for Setting {
             place: Place::Apart,
             families: [Families::V4; 2],
             turn_has_v6: false,
+            turn_total: 10_000,
             stun: false,
             turn: &[],
             signaling: Duration::from_millis(30),
@@ -212,6 +215,7 @@ impl Call {
             let next = self
                 .signals
                 .iter()
+                .filter(|(_, to, _)| !self.world.is_asleep(self.hosts[*to]))
                 .map(|(at, ..)| *at)
                 .min()
                 .unwrap_or(end)
@@ -352,6 +356,7 @@ fn add_turn_server(world: &mut World<PeerNode>, setting: &Setting) -> String {
     if setting.turn.is_empty() {
         return String::new();
     }
+    world.turn_quotas.total = setting.turn_total;
     let addresses = match setting.turn_has_v6 {
         true => world.add_turn_server_of_both("user", "secret").to_vec(),
         false => vec![world.add_turn_server("user", "secret")],

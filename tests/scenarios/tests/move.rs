@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use twocan_proto::channel::{ChannelInit, ReadyState};
+use twocan_proto::channel::{ChannelId, ChannelInit, ReadyState};
 use twocan_proto::ice::{Kind, RelayProtocol};
 use twocan_proto::peer::{ConnectionState, IceTransportPolicy, Interfaces};
 use twocan_scenarios::{Call, Setting, seeds};
@@ -15,9 +15,18 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Moves one side, and answers the longest time in which either heard nothing.
 fn move_during_a_call(setting: &Setting, seed: u64, who: usize) -> Duration {
+    let (mut call, channel) = connected(seed, setting);
+    talk_and_move(&mut call, channel, who)
+}
+
+fn connected(seed: u64, setting: &Setting) -> (Call, ChannelId) {
     let (mut call, channel) = Call::with_channel(seed, setting, ChannelInit::default());
     let open = |call: &Call| call.peer(1).channel_state(channel) == Some(ReadyState::Open);
     assert!(call.run_until(Duration::from_secs(5), open));
+    (call, channel)
+}
+
+fn talk_and_move(call: &mut Call, channel: ChannelId, who: usize) -> Duration {
     let mut last = [call.world.elapsed(); 2];
     let mut longest = Duration::ZERO;
     for round in 0..300 {
@@ -76,6 +85,40 @@ fn a_call_follows_within_a_second() {
                     "{nats:?}, side {who}, seed {seed}: {longest:?}"
                 );
             }
+        }
+    }
+}
+
+/// RFC 8016: the allocation goes along, and the peer has nothing to hear of.
+#[test]
+fn a_relayed_call_keeps_its_relay() {
+    let relay_only = |config: &mut twocan_proto::peer::Config| {
+        config.ice_transport_policy = IceTransportPolicy::Relay;
+    };
+    for callee_has_relay in [false, true] {
+        let setting = Setting {
+            nats: [Some(NatConfig::PORT_RESTRICTED); 2],
+            turn: &[RelayProtocol::Udp],
+            adjust: relay_only,
+            adjust_callee: if callee_has_relay { relay_only } else { |_| {} },
+            ..Setting::default()
+        };
+        for seed in seeds() {
+            let (mut call, channel) = connected(seed, &setting);
+            let relayed = |call: &Call| {
+                let locals = call.peer(0).local_candidates();
+                let mut relayed = locals.iter().filter(|own| own.kind == Kind::Relayed);
+                relayed.next().map(|own| own.address)
+            };
+            let (before, route) = (relayed(&call), call.peer(0).route());
+            let longest = talk_and_move(&mut call, channel, 0);
+            let name = format!("{callee_has_relay}, seed {seed} {}", call.explain());
+            assert!(longest < Duration::from_secs(1), "{longest:?} {name}");
+            assert!(before.is_some() && relayed(&call) == before, "{name}");
+            assert_eq!(call.peer(0).route(), route, "{name}");
+            let server = call.world.turn_server().unwrap();
+            assert_eq!(server.counters().get("turn.moved"), 1, "{name}");
+            assert_eq!(server.counters().get("turn.allocated"), 2, "{name}");
         }
     }
 }

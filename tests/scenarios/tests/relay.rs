@@ -357,3 +357,48 @@ fn two_urls_of_one_server_are_one_relay_and_two_users_are_two() {
         assert_eq!(counters.get("turn.answer_without_request"), 0);
     }
 }
+
+/// RFC 8656 §7.4: 508 is no reason to ask again at once, and none to never ask again.
+#[test]
+fn a_server_that_had_no_room_is_asked_again_after_a_minute() {
+    let setting = Setting {
+        turn: &[RelayProtocol::Udp],
+        turn_total: 3,
+        pairs: 2,
+        ..Setting::default()
+    };
+    let mut call = Call::new(1, &setting);
+    for index in [0, 2] {
+        let made = call.with(index, |peer, _| {
+            peer.create_data_channel(ChannelInit::default())
+        });
+        made.unwrap();
+        call.offer(index);
+    }
+    assert!(call.run_until(Duration::from_secs(1), Call::is_connected));
+    call.run_for(Duration::from_secs(130));
+    let refused = |call: &Call, index: usize| {
+        let errors = call.events[index].iter().filter_map(|event| match event {
+            Event::IceCandidateError(error) => Some(error.error_code),
+            _ => None,
+        });
+        errors.collect::<Vec<_>>()
+    };
+    let without: Vec<usize> = (0..4)
+        .filter(|own| relayed(&call, *own).is_empty())
+        .collect();
+    let [last] = without[..] else {
+        unreachable!("{without:?}, {}", call.explain());
+    };
+    // It was asked three times by now, and said so once.
+    assert_eq!(refused(&call, last), [508], "{}", call.explain());
+    assert_eq!(call.world.turn_server().unwrap().allocation_count(), 3);
+    // The other call ends, which makes room.
+    for index in [(last + 2) % 4, ((last + 2) % 4) ^ 1] {
+        call.with(index, |peer, now| peer.close(now));
+    }
+    call.run_for(Duration::from_secs(30));
+    assert!(relayed(&call, last).is_empty(), "not within a minute");
+    call.run_for(Duration::from_secs(31));
+    assert_eq!(relayed(&call, last).len(), 1, "{}", call.explain());
+}

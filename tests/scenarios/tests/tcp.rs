@@ -205,6 +205,69 @@ fn a_stream_that_is_cut_is_opened_again() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_opened_again_at_once_is_opened_later() {
+    for blocked in [0, 1] {
+        for seed in seeds() {
+            let mut nats = [None, None];
+            nats[blocked] = Some(NatConfig::BLOCKED);
+            let (mut call, id) =
+                Call::with_channel(seed, &setting(0, nats), ChannelInit::default());
+            call.run_for(Duration::from_secs(2));
+            call.world.refuses_streams = true;
+            call.world.cut_streams();
+            call.run_for(Duration::from_secs(5));
+            assert_eq!(both_over_tcp(&call), [None; 2], "seed {seed}");
+            call.world.refuses_streams = false;
+            let back = call.run_until(Duration::from_secs(4), |call| {
+                both_over_tcp(call) == [Some(true); 2] && call.is_connected()
+            });
+            assert!(back, "seed {seed} {}", call.explain());
+            talk(&mut call, id, seed);
+        }
+    }
+}
+
+/// What a translator has forgotten no end hears of: after a restart of ICE another stream is
+/// opened, at once where the old one has been silent for 8 s or has ceased to bring data, else after
+/// 1.4 s without an answer on it.
+#[test]
+fn a_restart_of_ice_leaves_a_dead_stream() {
+    for (talks, silent_for, limit) in [(false, 0, 2_500), (true, 1, 1_000), (false, 9, 1_000)] {
+        for seed in seeds() {
+            let nats = [Some(NatConfig::BLOCKED), None];
+            let (mut call, id) =
+                Call::with_channel(seed, &setting(0, nats), ChannelInit::default());
+            call.run_for(Duration::from_millis(200));
+            for _ in 0..100 {
+                for index in (0..2).filter(|_| talks) {
+                    call.with(index, |peer, now| peer.send_text(now, id, "tick"))
+                        .unwrap();
+                }
+                call.run_for(Duration::from_millis(20));
+            }
+            let before = call.peer(0).route();
+            call.world.silence_streams();
+            call.run_for(Duration::from_secs(silent_for));
+            let begun = call.world.elapsed();
+            call.with(0, |peer, _| peer.restart_ice());
+            call.offer(0);
+            let moved = call.run_until(Duration::from_secs(30), |call| {
+                let route = call.peer(0).route();
+                route.is_some() && route != before && both_over_tcp(call) == [Some(true); 2]
+            });
+            let took = call.world.elapsed() - begun;
+            let limit = Duration::from_millis(limit);
+            let counters = call.explain();
+            assert!(moved && took < limit, "seed {seed}: {took:?} {counters}");
+            call.run_for(Duration::from_secs(2));
+            assert!(call.is_connected(), "seed {seed} {}", call.explain());
+            call.take_messages(1);
+            talk(&mut call, id, seed);
+        }
+    }
+}
+
+#[test]
 fn a_restart_of_ice_keeps_the_stream() {
     for seed in seeds() {
         let nats = [Some(NatConfig::BLOCKED), None];

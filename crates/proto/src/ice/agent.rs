@@ -8,6 +8,7 @@ use twocan_wire::stun::TransactionId;
 
 use super::candidate::{local_preference, priority};
 use super::check::Transaction;
+use super::doubt::{Doubt, Hearing};
 use super::gather::Gatherer;
 use super::pair::{Pair, PairId};
 use super::request::EarlyCheck;
@@ -86,6 +87,8 @@ pub struct Agent {
     pub(super) bases: Vec<Base>,
     /// Over TCP, opened by either side.
     pub(super) streams: Vec<Stream>,
+    /// Streams that were asked for and are neither open nor failed.
+    pub(super) opening: Vec<Route>,
     pub(super) locals: Vec<Candidate>,
     pub(super) remotes: Vec<Candidate>,
     /// Best first.
@@ -106,8 +109,9 @@ pub struct Agent {
     pub(super) first_valid_at: Option<Instant>,
     pub(super) consent_check_at: Option<Instant>,
     pub(super) heard_at: Option<Instant>,
-    /// When the selected pair was cast into doubt, and whether it was asked a second time.
-    pub(super) doubt: Option<(Instant, bool)>,
+    pub(super) hearing: Hearing,
+    /// About the selected pair.
+    pub(super) doubt: Option<Doubt>,
     /// When the last base was lost that carried data.
     pub(super) lost_at: Option<Instant>,
     /// When failed direct pairs are tried again.
@@ -138,6 +142,7 @@ impl Agent {
             remote_end_of_candidates: false,
             bases: Vec::new(),
             streams: Vec::new(),
+            opening: Vec::new(),
             locals: Vec::new(),
             remotes: Vec::new(),
             pairs: Vec::new(),
@@ -157,6 +162,7 @@ impl Agent {
             first_valid_at: None,
             consent_check_at: None,
             heard_at: None,
+            hearing: Hearing::default(),
             doubt: None,
             lost_at: None,
             retry_at: None,
@@ -289,6 +295,7 @@ impl Agent {
         });
         let early = std::mem::take(&mut self.early);
         if changed {
+            self.judge_streams(now);
             self.begin_generation();
         }
         self.remote = Some(remote);
@@ -373,6 +380,7 @@ impl Agent {
         } else if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.route == route) {
             pair.heard_at = Some(now);
         }
+        self.hear(now);
     }
 
     /// The next datagram to send.

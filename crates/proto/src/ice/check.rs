@@ -20,6 +20,14 @@ const NOMINATION_PATIENCE: (Duration, Duration) =
 /// for ever is not followed further than this.
 const ROLE_SWITCHES_MAX: u32 = 8;
 
+/// Requests of a check, in 1.4 s, on a stream from before a restart: it may be dead, and another is
+/// opened for the price of two round trips.
+const ATTEMPTS_ON_OLDER_STREAM: u32 = 3;
+
+/// Addresses of ours that only peers see, for each local one; the oldest is forgotten. They are shown,
+/// and nothing else is done with them.
+const LEARNED_MAX: usize = 2;
+
 /// Why a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -33,6 +41,8 @@ pub(super) enum Purpose {
     Gather {
         /// Index of the asking base.
         base: usize,
+        /// It was asked before: silence is no news.
+        anew: bool,
     },
 }
 
@@ -176,7 +186,8 @@ impl Agent {
             return;
         };
         match (transaction.purpose, message.class) {
-            (Purpose::Gather { base }, Class::Success) => self.gathered(base, remote, message),
+            (Purpose::Gather { base, .. }, Class::Success) => self.gathered(base, remote, message),
+            (Purpose::Gather { anew: true, .. }, _) => {}
             (Purpose::Gather { .. }, _) => self.gather_refused(&transaction, message),
             (_, Class::Success) => self.check_succeeded(now, &transaction, message),
             (purpose, _) => self.check_refused(purpose, &transaction, message),
@@ -227,11 +238,19 @@ impl Agent {
         if self.locals.iter().any(|own| own.is_at(address, is_tcp)) {
             return;
         }
+        let local = base.path.local;
+        let is_learned =
+            |own: &Candidate| own.kind == Kind::PeerReflexive && own.related == Some(local);
+        if self.locals.iter().filter(|own| is_learned(own)).count() >= LEARNED_MAX
+            && let Some(oldest) = self.locals.iter().position(is_learned)
+        {
+            self.locals.remove(oldest);
+        }
         let candidate = Candidate {
             kind: Kind::PeerReflexive,
             address,
             tcp: base.tcp,
-            related: Some(base.path.local),
+            related: Some(local),
             priority: priority(Kind::PeerReflexive, base.tcp, base.local_preference),
             foundation: format!("p{}", base.foundation),
             server: None,
@@ -304,7 +323,13 @@ impl Agent {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            let attempts_max = self.config.attempts_max;
+            let Some(transaction) = self.transactions.get(&id) else {
+                continue;
+            };
+            let attempts_max = match self.is_older_stream(transaction.route.path) {
+                true => ATTEMPTS_ON_OLDER_STREAM,
+                false => self.config.attempts_max,
+            };
             let Some(transaction) = self.transactions.get_mut(&id) else {
                 continue;
             };
@@ -327,12 +352,14 @@ impl Agent {
                     // A later check of the same pair may have succeeded meanwhile.
                     if self.pair(pair).is_some_and(|pair| !pair.is_valid()) {
                         self.fail(pair);
+                        self.give_up_stream(pair);
                     }
                 }
                 // The pair was valid: nominate again, for as long as consent lasts.
                 (Purpose::Nominate, Some(_)) => self.nominating = None,
-                (Purpose::Gather { .. }, _) => self.gather_unanswered(route),
-                (Purpose::Consent, _) | (Purpose::Check | Purpose::Nominate, None) => {}
+                (Purpose::Gather { anew: false, .. }, _) => self.gather_unanswered(route),
+                (Purpose::Gather { anew: true, .. } | Purpose::Consent, _)
+                | (Purpose::Check | Purpose::Nominate, None) => {}
             }
         }
     }

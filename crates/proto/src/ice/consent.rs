@@ -4,23 +4,27 @@ use std::time::{Duration, Instant};
 
 use super::agent::Agent;
 use super::check::Purpose;
-use super::pair::Pair;
+use super::pair::{Pair, PairId};
 use super::{Event, GatheringState, PairState, State};
 use crate::time::Deadline;
 
 /// RFC 7675 §5.1: consent lasts 30 s from the last answer.
 const CONSENT_LASTS: Duration = Duration::from_secs(30);
 
-/// A selected pair that is in doubt and does not answer for so long is left.
-const DOUBT_LASTS: Duration = Duration::from_millis(400);
-
 /// An agent whose address in use is gone is disconnected for so long, and failed then: another
 /// address may come.
-const MOVE_LASTS: Duration = Duration::from_secs(10);
+pub(super) const MOVE_LASTS: Duration = Duration::from_secs(10);
 
-/// Between two rounds of checks of direct pairs that failed, and how many rounds there are.
+/// The first pause before a pair that failed is checked anew; from the second check on it doubles
+/// each time, up to [`RETRY_AFTER_MAX`].
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-pub(super) const RETRIES_MAX: u8 = 5;
+
+/// The longest one. The requests of a check take 12.6 s, and a translator lets an answer in for 30 s
+/// more at least: with this pause both sides always meet.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Pairs checked anew at a time, those first that were tried least.
+const RETRIED_MAX: usize = 16;
 
 /// RFC 7675 §5.1: 5 s, times 0.8 to 1.2.
 const CONSENT_CHECK_EVERY_MS: (u32, u32) = (4_000, 6_000);
@@ -59,8 +63,9 @@ impl Agent {
 
     /// Brings everything derived up to date after an input.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.notice_quiet(now);
         self.resolve_doubt(now);
-        self.retry_direct(now);
+        self.retry_failed(now);
         self.skip_streams();
         self.unfreeze();
         self.send_checks(now);
@@ -72,92 +77,40 @@ impl Agent {
         self.deadline = self.next_deadline(now);
     }
 
-    /// The peer has an address that it did not have before: it may have moved, and the
-    /// selected pair may lead to nobody. It is asked.
-    pub(super) fn doubt_selected(&mut self, now: Instant) {
-        if self.config.lite {
-            return;
-        }
-        let Some(id) = self.selected.filter(|_| self.doubt.is_none()) else {
-            return;
-        };
-        self.doubt = Some((now, false));
-        self.send_request(now, id, Purpose::Consent);
-    }
-
-    /// A selected pair in doubt that does not answer makes way for another that is valid.
-    fn resolve_doubt(&mut self, now: Instant) {
-        let Some((since, asked_again)) = self.doubt else {
-            return;
-        };
-        let selected = self.selected.and_then(|id| self.pair(id));
-        let Some(selected) = selected else {
-            self.doubt = None;
-            return;
-        };
-        let id = selected.id;
-        if selected.answered_at.is_some_and(|at| at > since) {
-            self.doubt = None;
-        } else if now >= since + DOUBT_LASTS {
-            let is_alive = |pair: &Pair| pair.heard_at.max(pair.answered_at) > Some(since);
-            let is_way = |pair: &Pair| pair.id != id && pair.is_valid() && is_alive(pair);
-            if self.pairs.iter().any(is_way) {
-                self.doubt = None;
-                self.counters.count("ice.peer_moved");
-                self.fail(id);
-                // What was valid before may lead to the same nowhere: it is checked anew.
-                for pair in &mut self.pairs {
-                    if pair.is_valid() && !is_alive(pair) {
-                        pair.state = PairState::Waiting;
-                        pair.nominated = false;
-                    }
-                }
-                self.select(now);
-            } else if now >= since + MOVE_LASTS {
-                self.doubt = None;
-            }
-        } else if now >= since + DOUBT_LASTS / 2 && !asked_again {
-            self.doubt = Some((since, true));
-            self.send_request(now, id, Purpose::Consent);
-        }
-    }
-
-    /// When [`Self::resolve_doubt`] has something to do.
-    fn doubt_at(&self, now: Instant) -> Option<Instant> {
-        let (since, asked_again) = self.doubt?;
-        let (early, late) = match asked_again {
-            false => (DOUBT_LASTS / 2, DOUBT_LASTS),
-            true => (DOUBT_LASTS, MOVE_LASTS),
-        };
-        // Once it has lasted, another pair is waited for.
-        Some(since + if now < since + early { early } else { late })
-    }
-
     /// While a relay or a stream carries the data, better pairs that failed are tried again: much
-    /// may have been lost, and both sides must try for a translator to let either through.
-    fn retry_direct(&mut self, now: Instant) {
+    /// may have been lost, both sides must try for a translator to let either through, and networks
+    /// change. So is a stream that ended and could not be opened again, while that may help.
+    fn retry_failed(&mut self, now: Instant) {
         let route = self.route.and_then(|route| self.pair_on(route));
         let rank = route.and_then(|id| Some(self.rank(self.pair(id)?)));
-        let is_retried = |agent: &Self, pair: &Pair| {
+        let is_moving = self.route.is_none() && self.moves_until().is_some_and(|at| now < at);
+        let is_retried = |pair: &&Pair| {
+            let is_better = rank.is_some_and(|rank| self.rank(pair) > rank);
+            let is_missed = is_moving && pair.answered_at.is_some() && self.is_unopened(pair);
             pair.state == PairState::Failed
-                && pair.retries < RETRIES_MAX
-                && rank.is_some_and(|rank| agent.rank(pair) > rank)
-                && agent.bases[pair.base].is_there
+                && (is_better || is_missed)
+                && self.bases[pair.base].is_there
         };
-        let any = self.pairs.iter().any(|pair| is_retried(self, pair));
-        match self.retry_at {
-            _ if !any => self.retry_at = None,
-            None => self.retry_at = Some(now + RETRY_AFTER),
-            Some(at) if at <= now => {
-                self.retry_at = None;
-                for index in 0..self.pairs.len() {
-                    if is_retried(self, &self.pairs[index]) {
-                        self.pairs[index].retries += 1;
-                        self.pairs[index].state = PairState::Waiting;
-                    }
+        let retried = self.pairs.iter().filter(is_retried);
+        let mut retried: Vec<(u8, PairId)> = retried.map(|own| (own.retries, own.id)).collect();
+        // The best come first among those that were tried as often.
+        retried.sort_by_key(|(retries, _)| *retries);
+        let Some((least, _)) = retried.first() else {
+            self.retry_at = None;
+            return;
+        };
+        let doublings = least.saturating_sub(1).min(4);
+        let at = now + (RETRY_AFTER * (1 << doublings)).min(RETRY_AFTER_MAX);
+        let at = self.retry_at.map_or(at, |known| known.min(at));
+        self.retry_at = (at > now).then_some(at);
+        if at <= now {
+            for (_, id) in retried.into_iter().take(RETRIED_MAX) {
+                self.leave_stream(id);
+                if let Some(pair) = self.pair_mut(id) {
+                    pair.retries = pair.retries.saturating_add(1);
+                    pair.state = PairState::Waiting;
                 }
             }
-            Some(_) => {}
         }
     }
 
@@ -293,8 +246,10 @@ impl Agent {
             ),
             (expiry, "ice.consent_expiry"),
             (self.retry_at, "ice.retry"),
-            (self.doubt_at(now), "ice.doubt"),
-            (self.moves_until(), "ice.move"),
+            (self.doubt_at(), "ice.doubt"),
+            (self.quiet_at(), "ice.quiet"),
+            // Past it, other pairs may still be checked.
+            (self.moves_until().filter(|at| *at > now), "ice.move"),
             (silent, "ice.silence"),
             (fails, "ice.patience"),
         ]

@@ -93,8 +93,30 @@ impl Agent {
         }
     }
 
+    /// Asks every known server again, unless that is under way.
+    pub(super) fn gather_anew(&mut self, now: Instant, base: usize) {
+        let is_asking = |own: &Transaction| matches!(own.purpose, Purpose::Gather { base: asking, .. } if asking == base);
+        if !self.transactions.values().any(|own| is_asking(own)) {
+            for server in self.gatherer.servers.clone() {
+                self.ask(now, base, server, true);
+            }
+        }
+    }
+
+    /// Asks a server for the address of `base` once more; its silence is no news.
+    pub fn ask_address(&mut self, now: Instant, base: Path, server: SocketAddr) {
+        if let Some(base) = self.bases.iter().position(|known| known.path == base) {
+            self.ask(now, base, server, true);
+            self.settle(now);
+        }
+    }
+
     /// Asks one server from one base.
     pub(super) fn gather(&mut self, now: Instant, base: usize, server: SocketAddr) {
+        self.ask(now, base, server, false);
+    }
+
+    fn ask(&mut self, now: Instant, base: usize, server: SocketAddr, anew: bool) {
         let path = self.bases[base].path;
         let reachable = path.local.is_ipv4() == server.is_ipv4()
             && path.local.ip().is_loopback() == server.ip().is_loopback();
@@ -108,7 +130,8 @@ impl Agent {
             path,
             remote: server,
         };
-        let transaction = Transaction::new(None, Purpose::Gather { base }, route, self.role, bytes);
+        let purpose = Purpose::Gather { base, anew };
+        let transaction = Transaction::new(None, purpose, route, self.role, bytes);
         self.begin(now, id, transaction);
     }
 
@@ -147,8 +170,15 @@ impl Agent {
     fn reflect(&mut self, base: usize, address: SocketAddr, server: SocketAddr) {
         let base = &self.bases[base];
         let local = base.path.local;
+        // A server that sees another address than before is right, and the one before is gone.
+        let is_old = |own: &Candidate| {
+            let is_its = own.kind == Kind::ServerReflexive && own.server == Some(server);
+            is_its && own.related == Some(local) && own.address != address
+        };
+        self.locals.retain(|own| !is_old(own));
         let known = |own: &Candidate| own.kind == Kind::Host && own.is_at(address, false);
-        if address == local || self.locals.iter().any(known) {
+        let same = |own: &Candidate| own.address == address && own.related == Some(local);
+        if address == local || self.locals.iter().any(|own| known(own) || same(own)) {
             return;
         }
         let candidate = Candidate {
@@ -167,7 +197,7 @@ impl Agent {
         let asking = self
             .transactions
             .values()
-            .any(|transaction| matches!(transaction.purpose, Purpose::Gather { .. }));
+            .any(|transaction| matches!(transaction.purpose, Purpose::Gather { anew: false, .. }));
         if self.gatherer.all_bases_known && !asking {
             self.set_gathering(GatheringState::Complete);
         }

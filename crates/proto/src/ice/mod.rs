@@ -22,6 +22,7 @@ mod agent;
 mod candidate;
 mod check;
 mod consent;
+mod doubt;
 mod gather;
 mod lite;
 mod pair;
@@ -175,6 +176,8 @@ pub enum Event {
     State(State),
     /// Data goes this way from here on.
     Route(Route),
+    /// The selected pair is in doubt and has not answered at once: relays may have lost us, too.
+    Doubt,
     /// A stream is wanted from any port of the local address ([`Agent::stream_opened`],
     /// [`Agent::stream_failed`]).
     Open(Route),

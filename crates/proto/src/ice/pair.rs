@@ -43,7 +43,7 @@ pub(super) struct Pair {
     pub(super) nominate_on_success: bool,
     /// Number of the nomination, where the nominations are numbered; 0 before.
     pub(super) nomination: u32,
-    /// Times it was tried again after it failed, because a relay carries the data.
+    /// Times it was tried again after it failed.
     pub(super) retries: u8,
     /// Something authentic arrived on it last.
     pub(super) heard_at: Option<Instant>,

@@ -19,6 +19,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use twocan_wire::scope::Scope;
 use twocan_wire::stun::{Attribute, Builder, Class, Message, Method, TransactionId};
 
 use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, Request, SocketId};
@@ -477,27 +478,12 @@ fn is_usable(server: SocketAddr, other: SocketAddr) -> bool {
         && ip != of_server
         && other.port() != server.port()
         && other.port() != 0
-        && (is_far(ip) || (is_near(ip) && !is_far(of_server)))
+        && (is_far(ip) || (Scope::of(ip).is_near() && !is_far(of_server)))
 }
 
 /// Whether an address is one of a single host somewhere beyond this network.
 fn is_far(ip: IpAddr) -> bool {
-    let is_nobody = match ip {
-        IpAddr::V4(ip) => ip.is_broadcast() || ip.octets().first() == Some(&0),
-        IpAddr::V6(ip) => ip.is_unspecified(),
-    };
-    !is_nobody && !ip.is_multicast() && !is_near(ip)
-}
-
-/// Whether an address is of this host or this network.
-fn is_near(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let is_shared = matches!(ip.octets(), [100, 64..=127, ..]);
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    matches!(Scope::of(ip), Scope::Global | Scope::Special)
 }
 
 #[cfg(test)]

@@ -428,7 +428,8 @@ impl Peer {
             ice::Event::Route(route) => {
                 tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
             }
-            ice::Event::Open(wanted) => self.open_tcp(now, wanted),
+            ice::Event::Doubt => self.transport.confirm_relays(now.monotonic),
+            ice::Event::Open(wanted) => self.open_tcp(wanted),
             ice::Event::Close(path) => self.close_tcp(path),
         }
     }

@@ -18,6 +18,8 @@ mod outlet;
 mod parameters;
 mod rate;
 mod relay;
+mod renewal;
+mod roam;
 mod servers;
 mod stats;
 mod stream;

@@ -23,9 +23,6 @@ const RELAYS_MAX: usize = 16;
 /// Addresses of one server that are tried one after the other.
 const ADDRESSES_MAX: usize = 8;
 
-/// Allocations asked for again after the server lost one.
-const RENEWALS_MAX: u32 = 3;
-
 /// Relayed paths count down from here, sockets count up.
 const FIRST_RELAYED: u32 = u32::MAX;
 
@@ -41,11 +38,11 @@ struct Server {
 /// One server, asked from one local address.
 #[derive(Debug)]
 pub(super) struct Relay {
-    server: usize,
+    pub(super) server: usize,
     /// Where it is asked from: a socket of ours, or, with a stream, the stream.
     pub(super) path: Path,
     /// The local end whose address it uses.
-    base: Path,
+    pub(super) base: Path,
     /// The stream to the server, once it is named; `Some(None)` until then.
     pub(super) stream: Option<Option<SocketId>>,
     pub(super) client: Client,
@@ -53,22 +50,30 @@ pub(super) struct Relay {
     untried: Vec<IpAddr>,
     /// The relayed addresses, one of each family.
     pub(super) lent: Vec<Path>,
-    renewals: u32,
+    pub(super) renewals: u32,
+    /// When the allocation was made.
+    pub(super) made_at: Option<Instant>,
+    /// When a server is asked again that had no room.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) retries: u32,
     /// It is asked from a second port, because the first is taken there.
-    has_moved: bool,
+    pub(super) has_moved: bool,
     /// That port is not there yet.
     is_waiting: bool,
+    /// Since when it has had no local end, and its allocation waits to be taken along to another;
+    /// what is sent meanwhile goes nowhere.
+    pub(super) adrift_since: Option<Instant>,
     /// It has ended, and nothing more is tried.
-    is_over: bool,
+    pub(super) is_over: bool,
     /// The beginning of a message, of which the rest has not arrived on the stream.
     pub(super) partial: Vec<u8>,
 }
 
 impl Relay {
     /// Whether datagrams on this path are its own.
-    fn is_at(&self, path: Path, server: SocketAddr) -> bool {
-        let is_there = !self.is_over && !self.is_waiting && self.stream.is_none();
-        is_there && self.path == path && self.client.server() == server
+    pub(super) fn is_at(&self, path: Path, server: SocketAddr) -> bool {
+        let is_there = !self.is_over && !self.is_waiting && self.adrift_since.is_none();
+        is_there && self.stream.is_none() && self.path == path && self.client.server() == server
     }
 }
 
@@ -103,7 +108,7 @@ pub(super) struct Relays {
     servers: Vec<Server>,
     pub(super) relays: Vec<Relay>,
     /// Real local ends.
-    paths: Vec<Path>,
+    pub(super) paths: Vec<Path>,
     next_socket: u32,
     random: Random,
     pub(super) wanted: Vec<Wanted>,
@@ -174,7 +179,10 @@ impl Relays {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let deadlines = self.relays.iter().map(|own| own.client.poll_timeout());
+        let deadlines = self.relays.iter().flat_map(|own| {
+            let retry = own.retry_at.map(|at| Deadline::new(at, "peer.relay_retry"));
+            [own.client.poll_timeout(), retry, own.adrift_deadline()]
+        });
         deadlines.fold(None, Deadline::earlier)
     }
 
@@ -184,7 +192,7 @@ impl Relays {
         }
     }
 
-    fn client(&mut self, server: usize, address: SocketAddr) -> Option<Client> {
+    pub(super) fn client(&mut self, server: usize, address: SocketAddr) -> Option<Client> {
         let settings = &self.servers.get(server)?.settings;
         let settings = Settings {
             server: address,
@@ -249,24 +257,9 @@ impl Transport {
     /// Asks all known servers from a new local end.
     pub(super) fn ask_relays(&mut self, now: Instant, path: Path) {
         self.relays.paths.push(path);
+        self.take_along(now, path);
         for server in 0..self.relays.servers.len() {
             self.ask_relay(now, server, path);
-        }
-    }
-
-    /// Forgets the relays that were reached from a local end that is gone.
-    pub(super) fn forget_relays(&mut self, now: Instant, path: Path) {
-        self.relays.paths.retain(|known| *known != path);
-        for index in 0..self.relays.relays.len() {
-            let Some(relay) = self.relays.relays.get_mut(index) else {
-                return;
-            };
-            if relay.base == path {
-                relay.client.abandon();
-                relay.is_over = true;
-                self.close_stream(index);
-                self.withdraw(now, index);
-            }
         }
     }
 
@@ -310,6 +303,8 @@ impl Transport {
                 relay.client.handle_timeout(now);
             }
         }
+        self.retry_relays(now);
+        self.give_up_adrift(now);
         self.settle_relays(now);
     }
 
@@ -324,6 +319,7 @@ impl Transport {
                         self.lend(now, index, &relayed, mapped);
                     }
                     client::Event::Failed(failure) => self.relay_failed(now, index, &failure),
+                    client::Event::Moved => self.relay_moved(now, index),
                     client::Event::Lost => self.relay_lost(now, index),
                     client::Event::Redirected(server) => {
                         tracing::debug!(%server, "the TURN server sends us on");
@@ -364,6 +360,7 @@ impl Transport {
     pub(super) fn close_relays(&mut self, now: Instant) {
         for relay in &mut self.relays.relays {
             relay.client.close(now);
+            relay.retry_at = None;
         }
     }
 
@@ -385,10 +382,7 @@ impl Transport {
         let Some(known) = self.relays.servers.get(server) else {
             return;
         };
-        let reachable = |ip: &&IpAddr| {
-            ip.is_ipv4() == path.local.is_ipv4()
-                && ip.is_loopback() == path.local.ip().is_loopback()
-        };
+        let reachable = |ip: &&IpAddr| reaches(path, **ip);
         // The last is taken first.
         let mut untried: Vec<IpAddr> = known.addresses.iter().filter(reachable).copied().collect();
         untried.reverse();
@@ -422,8 +416,12 @@ impl Transport {
             untried,
             lent: Vec::new(),
             renewals: 0,
+            made_at: None,
+            retry_at: None,
+            retries: 0,
             has_moved: false,
             is_waiting: false,
+            adrift_since: None,
             is_over: false,
         };
         match self.relays.relays.get_mut(index) {
@@ -448,6 +446,8 @@ impl Transport {
             return;
         };
         relay.lent.clone_from(&lent);
+        relay.made_at = Some(now);
+        relay.retries = 0;
         let (base, address) = (relay.base, relay.client.server());
         let server = self.relays.servers.get(relay.server);
         let protocol = server.map_or(RelayProtocol::Udp, |own| own.settings.protocol);
@@ -489,10 +489,9 @@ impl Transport {
             return self.begin_relay(now, index);
         }
         self.close_stream(index);
-        if let Some(relay) = self.relays.relays.get_mut(index) {
-            relay.is_over = true;
+        if !self.put_off(now, index, failure.code()) {
+            self.report(server, local, failure);
         }
-        self.report(server, local, failure);
     }
 
     /// Says it once for each URL that is not reached at all (W3C webrtc-pc §4.8.3).
@@ -519,28 +518,8 @@ impl Transport {
             }));
     }
 
-    /// The allocation is gone: its candidates are, too. Another is asked for.
-    fn relay_lost(&mut self, now: Instant, index: usize) {
-        self.counters.count("peer.relay_lost");
-        self.withdraw(now, index);
-        let Some(relay) = self.relays.relays.get_mut(index) else {
-            return;
-        };
-        relay.renewals += 1;
-        if relay.renewals > RENEWALS_MAX {
-            relay.is_over = true;
-            return self.close_stream(index);
-        }
-        let (server, address) = (relay.server, relay.client.server());
-        let client = self.relays.client(server, address);
-        if let (Some(client), Some(relay)) = (client, self.relays.relays.get_mut(index)) {
-            relay.client = client;
-        }
-        self.begin_relay(now, index);
-    }
-
     /// Asks for the allocation: at once, or when the stream is there.
-    fn begin_relay(&mut self, now: Instant, index: usize) {
+    pub(super) fn begin_relay(&mut self, now: Instant, index: usize) {
         self.close_stream(index);
         let is_taken = self.relays.is_taken(index);
         let Some(relay) = self.relays.relays.get_mut(index) else {
@@ -567,14 +546,6 @@ impl Transport {
         });
     }
 
-    fn withdraw(&mut self, now: Instant, index: usize) {
-        let relay = self.relays.relays.get_mut(index);
-        let lent = relay.map(|relay| std::mem::take(&mut relay.lent));
-        for path in lent.unwrap_or_default() {
-            self.ice.remove_base(now, path);
-        }
-    }
-
     fn refuse(&mut self, now: Instant, index: usize, ip: IpAddr) {
         let relay = self.relays.relays.get(index);
         let lent = relay.map(|relay| relay.lent.clone()).unwrap_or_default();
@@ -587,6 +558,11 @@ impl Transport {
             }
         }
     }
+}
+
+/// Whether a server at `ip` can be asked from a local end.
+pub(super) fn reaches(path: Path, ip: IpAddr) -> bool {
+    ip.is_ipv4() == path.local.is_ipv4() && ip.is_loopback() == path.local.ip().is_loopback()
 }
 
 /// The relayed address that a peer can have sent to.

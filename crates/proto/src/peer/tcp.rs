@@ -25,9 +25,6 @@ const LISTENERS_MAX: usize = 4;
 /// way; where all have, it is refused.
 const ACCEPTED_MAX: usize = 16;
 
-/// Streams that were asked for, at a time; the pair of one more fails.
-const OPENED_MAX: usize = 16;
-
 /// In this time a stream that was accepted must bring a check that knows our password.
 const PROOF_WITHIN: Duration = Duration::from_secs(10);
 
@@ -159,8 +156,8 @@ impl Streams {
         crowd.next().or_else(left).map(|own| own.socket)
     }
 
-    fn count(&self, is_accepted: bool) -> usize {
-        let accepted = |own: &&Stream| matches!(own.origin, Origin::Accepted(_)) == is_accepted;
+    fn count_accepted(&self) -> usize {
+        let accepted = |own: &&Stream| matches!(own.origin, Origin::Accepted(_));
         self.streams.iter().filter(accepted).count()
     }
 }
@@ -323,7 +320,7 @@ impl Peer {
         if self.is_closed() {
             return None;
         }
-        if self.transport.tcp.count(true) >= ACCEPTED_MAX {
+        if self.transport.tcp.count_accepted() >= ACCEPTED_MAX {
             let used = self.transport.ice.route().map(|route| route.path.socket);
             let Some(spared) = self.transport.tcp.least_useful(used) else {
                 self.counters.count("peer.too_many_tcp_streams");
@@ -423,13 +420,9 @@ impl Peer {
     }
 
     /// Opens the stream that a pair wants.
-    pub(super) fn open_tcp(&mut self, now: Now, wanted: Route) {
+    pub(super) fn open_tcp(&mut self, wanted: Route) {
         if self.is_closed() {
             return;
-        }
-        if self.transport.tcp.count(false) >= OPENED_MAX {
-            self.counters.count("peer.too_many_tcp_streams");
-            return self.transport.ice.stream_failed(now.monotonic, wanted);
         }
         let socket = self.next_socket();
         let remote = wanted.remote;

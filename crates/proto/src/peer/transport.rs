@@ -144,7 +144,7 @@ impl Transport {
 
     pub(super) fn remove_path(&mut self, now: Instant, socket: SocketId, local: SocketAddr) {
         let path = Path { socket, local };
-        self.forget_relays(now, path);
+        self.leave_path(now, path);
         self.ice.remove_base(now, path);
     }
 
@@ -230,7 +230,9 @@ impl Transport {
         self.dtls.handle_timeout(now.monotonic);
         self.rtp.handle_timeout(now);
         self.congestion.handle_timeout(now.monotonic);
-        self.channels.handle_timeout(now.monotonic);
+        if self.ice.route().is_some() {
+            self.channels.handle_timeout(now.monotonic);
+        }
     }
 
     /// Fixes the roles: a server reads what has arrived, a client waits for a route.
@@ -419,10 +421,9 @@ impl Transport {
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
         let transport = Deadline::earlier(transport, self.relays.deadline());
         let transport = Deadline::earlier(transport, self.tcp.deadline());
-        let data = self
-            .channels
-            .poll_timeout()
-            .filter(|_| self.dtls_connected());
+        // Nothing can be answered without a route either: the association waits for the next one.
+        let has_way = self.dtls_connected() && self.ice.route().is_some();
+        let data = self.channels.poll_timeout().filter(|_| has_way);
         Deadline::earlier(Deadline::earlier(transport, media), data)
     }
 

@@ -6,6 +6,7 @@ mod hall;
 mod http;
 mod media;
 mod pages;
+mod reload;
 mod settings;
 mod signaling;
 mod tls;
@@ -90,10 +91,10 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(plan))
+    runtime.block_on(serve(plan, settings.clone()))
 }
 
-async fn serve(mut plan: Plan) -> Result<(), ServeError> {
+async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     let mut random = Random::new(twocan_io::clock::seed());
     let secret = &mut plan.hall.ice_servers.turn_secret;
     let secret = secret.get_or_insert_with(|| random.ice_chars(32)).clone();
@@ -122,6 +123,7 @@ async fn serve(mut plan: Plan) -> Result<(), ServeError> {
     });
     greet(&shared, http, secure);
     let handle = Handle::new();
+    tokio::spawn(reload::on_hangup(settings, shared.clone()));
     tokio::spawn(end_on_signal(handle.clone(), shared.clone()));
     let app = http::router(shared).into_make_service_with_connect_info::<SocketAddr>();
     match tls {

@@ -202,6 +202,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_realm: Option<String>,
 
+    /// Refuse to move allocations with clients whose address changes (RFC 8016).
+    #[arg(long, env = "TWOCAN_NO_TURN_MOBILITY", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) no_turn_mobility: Option<bool>,
+
     /// Allocations of one user. Default 128.
     #[arg(long, value_name = "N", env = "TWOCAN_TURN_PER_USER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -423,7 +428,8 @@ impl Settings {
         self.merged()?.checked()
     }
 
-    fn merged(&self) -> Result<Self, SettingsError> {
+    /// File and flags.
+    pub(crate) fn merged(&self) -> Result<Self, SettingsError> {
         let Some(file) = &self.config else {
             return Ok(self.clone());
         };
@@ -437,7 +443,8 @@ impl Settings {
         Ok(merged)
     }
 
-    fn checked(self) -> Result<Plan, SettingsError> {
+    /// The settings with their defaults, if they make sense.
+    pub(crate) fn checked(self) -> Result<Plan, SettingsError> {
         if self.secret.as_ref().is_some_and(String::is_empty) {
             return Err(SettingsError::EmptySecret);
         }

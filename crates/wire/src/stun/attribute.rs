@@ -150,6 +150,11 @@ impl ErrorCode<'static> {
         code: 403,
         reason: "Forbidden",
     };
+    /// The server moves no allocations (RFC 8016 §4).
+    pub const MOBILITY_FORBIDDEN: Self = Self {
+        code: 405,
+        reason: "Mobility Forbidden",
+    };
     /// There is no allocation, or there is one already (RFC 8656 §19).
     pub const ALLOCATION_MISMATCH: Self = Self {
         code: 437,

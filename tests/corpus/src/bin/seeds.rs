@@ -226,6 +226,24 @@ impl Seeds {
         self.add("stun", "allocate", &allocate(transaction));
         self.add("sframe", "short", &[0x25]);
         self.add("sframe", "long", &[0x99, 1, 0, 2, 0]);
+        self.add(
+            "framing",
+            "frames",
+            &[0, 3, 1, 2, 3, 0, 0, 0, 1, 9, 0, 4, 0],
+        );
+        self.add("framing", "long", &[&[0xff, 0xff][..], &[7; 40]].concat());
+        // Time and all that waits, until data could flow; then a piece, damage, an end, and again.
+        let connects = [14, 8, 12, 14, 8, 12, 12];
+        self.add("ice_tcp", "connect", &connects);
+        let cut = [
+            &connects[..],
+            &[3, 1, 5, 0x85, 0, 14, 13, 8, 14, 10, 12, 12],
+        ]
+        .concat();
+        self.add("ice_tcp", "cut", &cut);
+        let knock = piece(&[&[0, request.len() as u8][..], &request].concat());
+        let strangers = [&[0xf9, 0x80 | 7][..], &knock, &[14, 14, 0x79, 0x9b, 14, 13]].concat();
+        self.add("ice_tcp", "strangers", &strangers);
         // Time for the first check, deliver both ways, let consent pass, restart, expire.
         self.add(
             "ice_agent",

@@ -6,6 +6,7 @@ mod relay;
 mod repair;
 mod secure;
 mod signaling;
+mod streams;
 
 pub use data::{channels, sctp_association};
 pub use media::{rtp_session, srtp_receiver, srtp_streams};
@@ -13,6 +14,7 @@ pub use relay::turn_server;
 pub use repair::rtp_repair;
 pub use secure::{dtls_datagrams, dtls_handshake, ice_agent, peer, stun_server};
 pub use signaling::{negotiate_answer, negotiate_offer, room_hall};
+pub use streams::ice_tcp;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

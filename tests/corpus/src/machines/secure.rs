@@ -27,7 +27,7 @@ const ADDRESSES: [&str; 4] = [
     "[2001:db8::1]:3478",
 ];
 
-fn address(index: usize) -> SocketAddr {
+pub(super) fn address(index: usize) -> SocketAddr {
     ADDRESSES[index % ADDRESSES.len()].parse().unwrap()
 }
 
@@ -38,13 +38,13 @@ fn path(index: usize) -> Path {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     static MADE: OnceLock<Settings> = OnceLock::new();
     MADE.get_or_init(|| Settings::repeatable(1200, 5).unwrap())
         .clone()
 }
 
-fn certificates() -> &'static [Arc<Certificate>; 2] {
+pub(super) fn certificates() -> &'static [Arc<Certificate>; 2] {
     static MADE: OnceLock<[Arc<Certificate>; 2]> = OnceLock::new();
     MADE.get_or_init(|| {
         [0, 1].map(|_| Arc::new(Certificate::generate(Duration::from_secs(1_800_000_000)).unwrap()))

@@ -8,6 +8,7 @@ use twocan_wire::stun::{AddressFamily, Attribute, Builder, Class, Message, Metho
 use twocan_wire::turn::ChannelData;
 
 use super::account::{Account, Challenge};
+use super::mobility::Mobility;
 use super::peers::{Access, Ask, Peers};
 use super::{Envelope, Event, Failure, Received, Settings};
 use crate::counters::Counters;
@@ -59,6 +60,8 @@ const TRANSMITS_MAX: usize = 64;
 pub(super) enum Operation {
     Allocate,
     Refresh,
+    /// A Refresh that shows a ticket (RFC 8016 §3.2).
+    Move,
     Release,
     Ask(Ask),
 }
@@ -105,6 +108,7 @@ pub struct Client {
     transactions: BTreeMap<TransactionId, Transaction>,
     refresh_at: Option<Instant>,
     expires_at: Option<Instant>,
+    pub(super) mobility: Mobility,
     pub(super) peers: Peers,
     pub(super) transmits: VecDeque<Vec<u8>>,
     pub(super) events: VecDeque<Event>,
@@ -127,6 +131,7 @@ impl Client {
             transactions: BTreeMap::new(),
             refresh_at: None,
             expires_at: None,
+            mobility: Mobility::Wanted,
             peers: Peers::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -251,6 +256,18 @@ impl Client {
         }
     }
 
+    /// Asks whether the server still has the allocation, which the answer tells
+    /// ([`Event::Lost`](super::Event::Lost)); nothing without one, or while it is asked.
+    pub fn confirm(&mut self, now: Instant) {
+        let mut running = self.transactions.values();
+        let is_asking =
+            running.any(|own| matches!(own.operation, Operation::Refresh | Operation::Move));
+        if self.state == State::Allocated && !is_asking {
+            self.refresh_at = None;
+            self.begin(now, Operation::Refresh);
+        }
+    }
+
     /// Gives the allocation back, which takes a round trip, or two if the nonce is old.
     pub fn close(&mut self, now: Instant) {
         let was_allocated = self.state == State::Allocated;
@@ -351,7 +368,8 @@ impl Client {
         (id, bytes, self.challenge.is_some())
     }
 
-    fn begin(&mut self, now: Instant, operation: Operation) {
+    pub(super) fn begin(&mut self, now: Instant, operation: Operation) {
+        let mobility = self.mobility.clone();
         let (id, bytes, authenticated) = match operation {
             Operation::Allocate => self.request(Method::ALLOCATE, |builder| {
                 builder.attribute(Attribute::RequestedTransport(REQUESTED_TRANSPORT));
@@ -359,6 +377,15 @@ impl Client {
                 // A server without IPv6, or without the attribute, allocates IPv4 alone.
                 let second = AddressFamily::IPV6;
                 builder.attribute(Attribute::AdditionalAddressFamily(second));
+                if let Some(asked) = mobility.asked() {
+                    builder.attribute(asked);
+                }
+            }),
+            Operation::Move => self.request(Method::REFRESH, |builder| {
+                builder.attribute(Attribute::Lifetime(LIFETIME.as_secs() as u32));
+                if let Mobility::Ticket(ticket) = &mobility {
+                    builder.attribute(Attribute::MobilityTicket(ticket));
+                }
             }),
             Operation::Refresh => self.request(Method::REFRESH, |builder| {
                 builder.attribute(Attribute::Lifetime(LIFETIME.as_secs() as u32));
@@ -461,7 +488,11 @@ impl Client {
     fn succeeded(&mut self, now: Instant, operation: Operation, message: &Message<'_>) {
         match operation {
             Operation::Allocate => self.allocated(now, message),
-            Operation::Refresh => self.set_lifetime(now, message),
+            Operation::Refresh => {
+                self.take_ticket(message);
+                self.set_lifetime(now, message);
+            }
+            Operation::Move => self.moved(now, message),
             Operation::Release => self.end(),
             Operation::Ask(ask) => self.peers.granted(now, ask),
         }
@@ -482,12 +513,13 @@ impl Client {
             return self.fail(Failure::NoAddress);
         }
         self.state = State::Allocated;
+        self.take_ticket(message);
         self.set_lifetime(now, message);
         let mapped = message.mapped_address();
         self.events.push_back(Event::Allocated { relayed, mapped });
     }
 
-    fn set_lifetime(&mut self, now: Instant, message: &Message<'_>) {
+    pub(super) fn set_lifetime(&mut self, now: Instant, message: &Message<'_>) {
         let stated = message
             .lifetime()
             .map(|own| Duration::from_secs(own.into()));
@@ -516,7 +548,7 @@ impl Client {
             };
             let attempts_max = match transaction.operation {
                 Operation::Release => RELEASE_ATTEMPTS_MAX,
-                Operation::Allocate | Operation::Refresh | Operation::Ask(_) => ATTEMPTS_MAX,
+                _ => ATTEMPTS_MAX,
             };
             if !self.stream && transaction.attempts < attempts_max {
                 transaction.attempts += 1;
@@ -532,10 +564,19 @@ impl Client {
             match operation {
                 Operation::Allocate => self.fail(Failure::Unreachable),
                 Operation::Refresh => self.refresh_again(now),
+                Operation::Move => self.lose(),
                 Operation::Release => self.end(),
                 Operation::Ask(ask) => self.peers.denied(now, ask, false),
             }
         }
+    }
+
+    /// Requests under way will not be answered; those for peers are made again.
+    pub(super) fn forget_requests(&mut self, now: Instant) {
+        self.transactions.clear();
+        self.transmits.clear();
+        self.refresh_at = None;
+        self.peers.ask_again(now);
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {

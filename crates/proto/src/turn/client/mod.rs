@@ -6,7 +6,9 @@
 //!    used in earnest ([`peers`]). Both are kept alive for as long as they are used.
 //! 3. What is sent is wrapped by an [`Envelope`]; what the server sends is unwrapped by
 //!    [`Client::handle`].
-//! 4. [`Client::close`] gives the allocation back.
+//! 4. [`Client::relocate`] takes the allocation along when our address changes, where the server
+//!    moves allocations (RFC 8016, [`mobility`]).
+//! 5. [`Client::close`] gives the allocation back.
 //!
 //! The client has neither sockets nor streams: the parent carries what [`Client::poll_transmit`]
 //! yields to [`Client::server`], and hands over what comes from there.
@@ -14,6 +16,7 @@
 mod account;
 mod envelope;
 mod machine;
+mod mobility;
 mod peers;
 mod refusal;
 #[cfg(test)]
@@ -85,6 +88,8 @@ pub enum Event {
     /// The server sent us to another; over a stream the parent connects there and calls
     /// [`Client::start`].
     Redirected(SocketAddr),
+    /// The allocation has moved with us.
+    Moved,
     /// The allocation is gone: expired, or forgotten by the server.
     Lost,
     /// The server relays nothing to this address.

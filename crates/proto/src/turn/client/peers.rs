@@ -190,6 +190,21 @@ impl Peers {
         asks
     }
 
+    /// Requests under way will not be answered: what is used is asked for again.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        let channels = self.channels.values_mut().map(|own| &mut own.entry);
+        for entry in channels.chain(self.permissions.values_mut()) {
+            match entry.standing {
+                Standing::Requested => {
+                    entry.standing = Standing::Failed;
+                    entry.renew_at = None;
+                }
+                Standing::Granted if entry.renew_at.is_none() => entry.renew_at = Some(now),
+                Standing::Granted | Standing::Failed | Standing::Refused => {}
+            }
+        }
+    }
+
     /// When [`Self::renew`] has something to do.
     pub(super) fn renew_at(&self) -> Option<Instant> {
         let channels = self.channels.values().map(|channel| &channel.entry);

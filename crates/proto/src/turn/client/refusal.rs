@@ -6,6 +6,7 @@ use std::time::Instant;
 use twocan_wire::stun::{Attribute, Message};
 
 use super::machine::{Client, Operation, SERVERS_MAX, State};
+use super::mobility::Mobility;
 use super::peers::Ask;
 use super::{Event, Failure};
 
@@ -19,10 +20,22 @@ impl Client {
         match (operation, code) {
             (Operation::Release, _) => self.end(),
             (Operation::Allocate, 300) => self.redirect(now, message),
+            (Operation::Allocate, 405) if self.mobility == Mobility::Wanted => {
+                self.mobility = Mobility::Forbidden;
+                self.begin(now, Operation::Allocate);
+            }
             (Operation::Allocate, _) => self.fail(Failure::Refused { code, reason }),
+            // We may have another address without knowing it, by a translator's doing.
+            (Operation::Refresh | Operation::Ask(_), 437) if self.can_relocate() => {
+                self.relocate(now);
+            }
             // The allocation is not there, or not ours (RFC 8656 §8.3, §10.3, §12.3).
             (_, 437 | 441) => {
                 self.counters.count("turn.allocation_mismatch");
+                self.lose();
+            }
+            (Operation::Move, _) => {
+                self.counters.count("turn.move_refused");
                 self.lose();
             }
             // It is asked for again while the allocation lasts.

@@ -124,6 +124,14 @@ impl Bench {
         assert_eq!(self.client.poll_event(), Some(event));
     }
 
+    fn shown_ticket(request: &[u8]) -> Option<Vec<u8>> {
+        let request = Message::parse(request).unwrap();
+        request.attributes().find_map(|attribute| match attribute {
+            Attribute::MobilityTicket(ticket) => Some(ticket.to_vec()),
+            _ => None,
+        })
+    }
+
     /// Runs to the next deadline, which must be so far away.
     fn sleep(&mut self, time: Duration) {
         let deadline = self.client.poll_timeout().unwrap();
@@ -531,4 +539,89 @@ proptest::proptest! {
         proptest::prop_assert!(bench.client.is_allocated());
         proptest::prop_assert_eq!(bench.client.poll_event(), None);
     }
+}
+
+/// With a ticket.
+fn mobile() -> Bench {
+    let mut bench = Bench::new(false);
+    let first = bench.request(Method::ALLOCATE);
+    assert_eq!(Bench::shown_ticket(&first), Some(Vec::new()));
+    bench.challenge(&first, ErrorCode::UNAUTHENTICATED, "one");
+    let second = bench.signed(Method::ALLOCATE);
+    assert_eq!(Bench::shown_ticket(&second), Some(Vec::new()));
+    let attributes = [
+        Attribute::XorRelayedAddress(address("192.0.2.1:50000")),
+        Attribute::Lifetime(600),
+        Attribute::MobilityTicket(b"first"),
+    ];
+    bench.answer(&second, Class::Success, &attributes);
+    let allocated = bench.client.poll_event();
+    assert!(matches!(allocated, Some(Event::Allocated { .. })));
+    bench
+}
+
+#[test]
+fn an_allocation_is_taken_along_with_its_ticket() {
+    let mut bench = mobile();
+    assert!(bench.client.can_relocate());
+    let peer = address("203.0.113.9:7000");
+    bench.client.bind(bench.now, peer);
+    let lost = bench.signed(Method::CHANNEL_BIND);
+    bench.client.relocate(bench.now);
+    let moving = bench.signed(Method::REFRESH);
+    assert_eq!(Bench::shown_ticket(&moving), Some(b"first".to_vec()));
+    // A nonce is often one of an address.
+    bench.challenge(&moving, ErrorCode::STALE_NONCE, "two");
+    let moving = bench.signed(Method::REFRESH);
+    assert_eq!(Bench::shown_ticket(&moving), Some(b"first".to_vec()));
+    let attributes = [
+        Attribute::Lifetime(600),
+        Attribute::MobilityTicket(b"second"),
+    ];
+    bench.answer(&moving, Class::Success, &attributes);
+    assert_eq!(bench.client.poll_event(), Some(Event::Moved));
+    // What was under way is asked for again when it is used, and its late answer is nobody's.
+    bench.answer(&lost, Class::Success, &[]);
+    assert_eq!(
+        bench.client.counters().get("turn.answer_without_request"),
+        1
+    );
+    bench.client.bind(bench.now, peer);
+    bench.signed(Method::CHANNEL_BIND);
+    bench.client.relocate(bench.now);
+    let again = bench.signed(Method::REFRESH);
+    assert_eq!(Bench::shown_ticket(&again), Some(b"second".to_vec()));
+    bench.refuse(&again, ErrorCode::BAD_REQUEST);
+    assert_eq!(bench.client.poll_event(), Some(Event::Lost));
+}
+
+#[test]
+fn a_server_that_forbids_mobility_is_asked_without_and_one_without_gives_no_ticket() {
+    let mut bench = Bench::new(false);
+    let first = bench.request(Method::ALLOCATE);
+    bench.challenge(&first, ErrorCode::UNAUTHENTICATED, "one");
+    let second = bench.signed(Method::ALLOCATE);
+    bench.refuse(&second, ErrorCode::MOBILITY_FORBIDDEN);
+    let third = bench.signed(Method::ALLOCATE);
+    assert_eq!(Bench::shown_ticket(&third), None);
+    bench.grant(&third, 600);
+    assert!(!bench.client.can_relocate());
+    bench.client.relocate(bench.now);
+    assert_eq!(bench.client.poll_transmit(), None);
+    let mut bench = Bench::new(false);
+    bench.allocate();
+    assert!(!bench.client.can_relocate());
+}
+
+#[test]
+fn a_translator_that_has_forgotten_us_does_not_cost_the_allocation() {
+    let mut bench = mobile();
+    bench.client.confirm(bench.now);
+    let confirm = bench.signed(Method::REFRESH);
+    assert_eq!(Bench::shown_ticket(&confirm), None);
+    bench.refuse(&confirm, ErrorCode::ALLOCATION_MISMATCH);
+    let moving = bench.signed(Method::REFRESH);
+    assert_eq!(Bench::shown_ticket(&moving), Some(b"first".to_vec()));
+    bench.refuse(&moving, ErrorCode::ALLOCATION_MISMATCH);
+    assert_eq!(bench.client.poll_event(), Some(Event::Lost));
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use thiserror::Error;
+use twocan_wire::scope::{carried, is_global};
 
 use super::Server;
 
@@ -103,7 +104,7 @@ impl AddressPolicy {
             Way::Refused
         } else if relayed {
             Way::Own
-        } else if is_public(ip) && !self.is_own(ip) {
+        } else if is_global(ip) && !self.is_own(ip) {
             Way::Socket
         } else {
             Way::Refused
@@ -112,8 +113,7 @@ impl AddressPolicy {
 
     fn is_own(&self, ip: IpAddr) -> bool {
         let inside = |ip: Ipv4Addr| self.own.contains(&IpAddr::V4(ip));
-        self.own.contains(&ip)
-            || matches!(ip, IpAddr::V6(ip) if inner(ip).into_iter().flatten().any(inside))
+        self.own.contains(&ip) || matches!(ip, IpAddr::V6(ip) if carried(ip).any(inside))
     }
 }
 
@@ -122,63 +122,5 @@ impl Server {
     /// ([`AddressPolicy::own`]). It counts for permissions and channels from now on.
     pub fn set_own_addresses(&mut self, own: Vec<IpAddr>) {
         self.config.policy.own = own;
-    }
-}
-
-/// Whether an address is one of the public internet. Addresses for documentation count as public:
-/// nobody is there.
-pub(super) fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let refused = match a {
-        // "This network", private, loopback, multicast, reserved and broadcast.
-        0 | 10 | 127 | 224..=255 => true,
-        // Shared by carriers (RFC 6598).
-        100 => (64..128).contains(&b),
-        // Link-local, and with it the metadata of clouds.
-        169 => b == 254,
-        172 => (16..32).contains(&b),
-        // Private, IETF assignments, and the former anycast of 6to4 relays.
-        192 => b == 168 || (b == 0 && c == 0) || (b == 88 && c == 99),
-        // Benchmarks (RFC 2544).
-        198 => b == 18 || b == 19,
-        _ => false,
-    };
-    !refused
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [a, b, c, ..] = ip.segments();
-    let is_nat64 = ip.segments().starts_with(&[0x64, 0xff9b, 0, 0, 0, 0]);
-    // Everything global is in 2000::/3, but for IPv4 behind a translator. That leaves out
-    // unspecified, loopback, mapped, compatible and translated IPv4, unique local, link-local,
-    // site-local, multicast, discarded, and translators of a local prefix (64:ff9b:1::/48).
-    let is_global = a & 0xe000 == 0x2000 || is_nat64;
-    // Benchmarks, and identifiers that are no addresses (RFC 5180, 4843, 7343).
-    let is_special = a == 0x2001 && ((b == 2 && c == 0) || matches!(b & 0xfff0, 0x10 | 0x20));
-    is_global && !is_special && inner(ip).into_iter().flatten().all(is_public_v4)
-}
-
-/// The IPv4 addresses that an IPv6 address carries, by the forms that gateways take apart: 6to4
-/// (RFC 3056), NAT64 (RFC 6052), Teredo's client and server (RFC 4380), ISATAP (RFC 5214).
-fn inner(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
-    let pair = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    let isatap = match ip.segments() {
-        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => Some(pair(high, low)),
-        _ => None,
-    };
-    match ip.segments() {
-        [0x2002, high, low, ..] => [Some(pair(high, low)), isatap],
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => [Some(pair(high, low)), None],
-        [0x2001, 0, high, low, _, _, client_high, client_low] => {
-            [Some(pair(high, low)), Some(pair(!client_high, !client_low))]
-        }
-        _ => [isatap, None],
     }
 }

@@ -7,6 +7,7 @@ use twocan_wire::stun::{AddressError, AddressFamily, Attribute, Class, ErrorCode
 use super::allocation::{Allocation, Asked, Binding, Family, Made, Relay};
 use super::bandwidth::Budget;
 use super::machine::{Server, Timer};
+use super::mobility::{self, Mobility};
 use super::ports::{Taken, Wish};
 use super::{LIFETIME, LIFETIME_MAX};
 use crate::time::Now;
@@ -119,6 +120,13 @@ impl Server {
             Err(error) => return self.refuse(asked, error),
         };
         let (user, ip) = (asked.proof.user.as_str(), asked.client.remote.ip());
+        if mobility::shown(asked.message).is_some() && !self.config.mobility {
+            return self.refuse(asked, ErrorCode::MOBILITY_FORBIDDEN);
+        }
+        // A ticket is shown to move an allocation, not to make one (RFC 8016 §3.1.2).
+        if mobility::shown(asked.message).is_some_and(|shown| !shown.is_empty()) {
+            return self.refuse(asked, ErrorCode::BAD_REQUEST);
+        }
         if self.draining || self.holders.total() >= self.config.quotas.total {
             return self.refuse(asked, ErrorCode::INSUFFICIENT_CAPACITY);
         }
@@ -136,6 +144,8 @@ impl Server {
         }
         let lifetime = granted(now, wanted.lifetime, asked.proof.ends);
         let ends = now.monotonic + lifetime;
+        let mobility =
+            mobility::shown(asked.message).map(|_| Box::new(Mobility::new(id, &mut self.random)));
         let made = Made {
             transaction: asked.message.transaction,
             lifetime: u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX),
@@ -152,6 +162,7 @@ impl Server {
             permissions: Vec::new(),
             channels: Vec::new(),
             waiting: None,
+            mobility,
             budget: Budget::default(),
             share: self.bandwidth.join(user),
         };
@@ -240,6 +251,10 @@ impl Server {
             return;
         };
         let (made, relays) = (allocation.made, allocation.relays);
+        let ticket = allocation
+            .mobility
+            .as_deref()
+            .map(|own| own.ticket().to_vec());
         let remote = asked.client.seen_at();
         self.answer(asked, Class::Success, |builder| {
             for relay in relays.iter().flatten() {
@@ -250,6 +265,9 @@ impl Server {
                 builder.attribute(Attribute::ReservationToken(token));
             }
             builder.attribute(Attribute::XorMappedAddress(remote));
+            if let Some(ticket) = &ticket {
+                builder.attribute(Attribute::MobilityTicket(ticket));
+            }
             if let Some(code) = made.refused {
                 let [v4, _] = relays;
                 let error = if code == 440 {
@@ -292,6 +310,8 @@ impl Server {
         allocation.prune(now.monotonic);
         // The deadline that is set comes first and is set anew when it does.
         allocation.ends = now.monotonic + lifetime;
+        let ticket = mobility::shown(asked.message).and(allocation.mobility.as_deref());
+        let ticket = ticket.map(|own| own.ticket().to_vec());
         let sooner = allocation.ends < allocation.timer;
         let (timer, ends) = (allocation.timer, allocation.ends);
         if sooner {
@@ -303,6 +323,9 @@ impl Server {
         self.answer(asked, Class::Success, |builder| {
             let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
             builder.attribute(Attribute::Lifetime(seconds));
+            if let Some(ticket) = &ticket {
+                builder.attribute(Attribute::MobilityTicket(ticket));
+            }
         });
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use twocan_wire::stun::{ChannelNumber, Class, Method, TransactionId};
 
 use super::bandwidth::{Budget, ShareId};
+use super::mobility::Mobility;
 use super::{CHANNEL_LASTS, CHANNELS_MAX, PERMISSION_LASTS, PERMISSIONS_MAX, StreamId};
 use crate::contract::Path;
 use crate::turn::LongTermKey;
@@ -114,6 +115,8 @@ pub(super) struct Allocation {
     pub(super) permissions: Vec<Permission>,
     pub(super) channels: Vec<Channel>,
     pub(super) waiting: Option<Box<Waiting>>,
+    /// Where the client asked for it.
+    pub(super) mobility: Option<Box<Mobility>>,
     pub(super) budget: Budget,
     /// Its user's.
     pub(super) share: ShareId,

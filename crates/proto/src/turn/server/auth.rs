@@ -69,28 +69,36 @@ impl Authenticator {
     ) -> Self {
         let mut key = [0; 32];
         random.fill(&mut key);
+        let mut algorithms = Vec::new();
+        for algorithm in ALGORITHMS {
+            algorithm.write(&mut algorithms);
+        }
+        let mut new = Self {
+            realm: realm.to_owned(),
+            passwords: BTreeMap::new(),
+            names: BTreeMap::new(),
+            secrets: Vec::new(),
+            nonce_key: HmacSha256::new(&key),
+            nonce_prefix: String::new(),
+            algorithms,
+            started: now.monotonic,
+        };
+        new.set_known(users, secrets);
+        new
+    }
+
+    /// Who is known from here on.
+    pub(super) fn set_known(&mut self, users: &[(String, String)], secrets: &[String]) {
         let features = SecurityFeatures {
             password_algorithms: true,
             // The hash of a name that nobody has told us cannot be looked up.
             username_anonymity: secrets.is_empty(),
         };
-        let mut algorithms = Vec::new();
-        for algorithm in ALGORITHMS {
-            algorithm.write(&mut algorithms);
-        }
-        Self {
-            realm: realm.to_owned(),
-            passwords: users.iter().cloned().collect(),
-            names: users
-                .iter()
-                .map(|(name, _)| (userhash(name, realm), name.clone()))
-                .collect(),
-            secrets: secrets.to_vec(),
-            nonce_key: HmacSha256::new(&key),
-            nonce_prefix: features.nonce_prefix(),
-            algorithms,
-            started: now.monotonic,
-        }
+        let hashed = |(name, _): &(String, String)| (userhash(name, &self.realm), name.clone());
+        self.names = users.iter().map(hashed).collect();
+        self.passwords = users.iter().cloned().collect();
+        self.secrets = secrets.to_vec();
+        self.nonce_prefix = features.nonce_prefix();
     }
 
     pub(super) fn realm(&self) -> &str {

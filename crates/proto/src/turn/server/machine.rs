@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method, TransactionId};
 
+#[cfg(doc)]
+use super::AddressPolicy;
 use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
 use super::bandwidth::Bandwidth;
@@ -237,8 +239,10 @@ impl Server {
         if message.method == Method::ALLOCATE {
             return self.allocate(now, &asked);
         }
-        let Some(id) = self.clients.get(&client.key).copied() else {
-            return self.refuse(&asked, ErrorCode::ALLOCATION_MISMATCH);
+        let known = self.clients.get(&client.key).copied();
+        let id = match known.map_or_else(|| self.move_here(&asked), Ok) {
+            Ok(id) => id,
+            Err(error) => return self.refuse(&asked, error),
         };
         let owner = self.allocation(id).map(|allocation| &*allocation.user);
         if owner != Some(asked.proof.user.as_str()) {
@@ -393,6 +397,28 @@ impl Server {
         }
     }
 
+    /// Takes what may change while the server runs from `config`: users, secrets, what is relayed
+    /// to ([`AddressPolicy::allow`], [`AddressPolicy::allowed_only`]), quotas, mobility. The rest
+    /// stays as it was.
+    ///
+    /// No allocation ends by it. One beyond a new quota goes on, one of a user who is no longer known
+    /// cannot be refreshed, and nothing passes any more to and from peers that are now refused.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.auth.set_known(&config.users, &config.secrets);
+        self.config.users.clone_from(&config.users);
+        self.config.secrets.clone_from(&config.secrets);
+        self.config.policy.allow.clone_from(&config.policy.allow);
+        self.config.policy.allowed_only = config.policy.allowed_only;
+        self.config.quotas.clone_from(&config.quotas);
+        self.config.mobility = config.mobility;
+        let (policy, ports) = (&self.config.policy, &self.ports);
+        for allocation in self.allocations.iter_mut().flatten() {
+            let is_refused =
+                |ip| policy.way(ip, ports.is_relay(ip)) == super::address::Way::Refused;
+            allocation.permissions.retain(|own| !is_refused(own.ip));
+        }
+    }
+
     /// No new allocations from here on; those that are there go on until they end.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -472,6 +498,7 @@ pub(super) const fn refusal(code: u16) -> &'static str {
     match code {
         400 => "turn.refused_400",
         403 => "turn.refused_403",
+        405 => "turn.refused_405",
         437 => "turn.refused_437",
         440 => "turn.refused_440",
         441 => "turn.refused_441",

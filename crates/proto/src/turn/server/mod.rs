@@ -9,6 +9,9 @@
 //! - **Safe by default**: peers are public addresses and our own relayed ones
 //!   ([`AddressPolicy`]); everything else is refused unless it is allowed by name.
 //!
+//! An allocation goes with its client to another address where the client asked for that
+//! (RFC 8016).
+//!
 //! The driver owns the sockets. It passes in what arrives on listeners, relayed sockets and
 //! streams, then calls [`Server::poll_output`] until it waits.
 
@@ -18,6 +21,7 @@ mod allocation;
 mod auth;
 mod bandwidth;
 mod machine;
+mod mobility;
 mod outbox;
 mod permit;
 mod ports;
@@ -159,6 +163,9 @@ pub struct Config {
     pub policy: AddressPolicy,
     /// Bounds.
     pub quotas: Quotas,
+    /// Whether allocations go with their clients to other addresses, where these ask for it
+    /// (RFC 8016); if not, they get 405. Default `true`.
+    pub mobility: bool,
     /// The addresses of behaviour discovery (RFC 5780). Where there are any, the listeners for
     /// datagrams are four, whose [`SocketId`]s are the places of [`Origin::ALL`]; the first is the
     /// one that also relays.
@@ -175,6 +182,7 @@ impl Default for Config {
             ports: 49152..=65535,
             policy: AddressPolicy::default(),
             quotas: Quotas::default(),
+            mobility: true,
             discovery: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use twocan_wire::stun::{Attribute, Builder, Class, Message, Method, TransactionId};
+use twocan_wire::stun::{Attribute, Builder, Class, Icmp, Message, Method, TransactionId};
 use twocan_wire::turn::{ChannelData, channel_data_header, padding};
 
 use super::allocation::{Allocation, Binding, ClientKey, Family};
@@ -151,6 +151,34 @@ impl Server {
         if let Some((id, _)) = owner_of(socket) {
             self.deliver(now, id, peer, ecn, data);
         }
+    }
+
+    /// What was relayed to `peer` from a relayed socket has been answered by an ICMP error, of a
+    /// router or of the peer's host: the client is told (RFC 8656 §11.5). Anybody can have sent it.
+    pub fn handle_icmp(&mut self, now: Now, socket: SocketId, peer: SocketAddr, icmp: Icmp) {
+        let is_told = match peer {
+            SocketAddr::V4(_) => matches!(icmp.kind, 3 | 11),
+            SocketAddr::V6(_) => matches!(icmp.kind, 1..=3),
+        };
+        let owner = owner_of(socket).filter(|_| is_told);
+        let Some(allocation) = owner.and_then(|(id, _)| self.allocation(id)) else {
+            return;
+        };
+        if !allocation.permits(now.monotonic, peer.ip()) {
+            self.traffic.unwanted += 1;
+            return;
+        }
+        let way = way(&allocation.client);
+        let mut id = [0; 12];
+        self.random.fill(&mut id);
+        self.counters.count("turn.icmp");
+        self.outbox.push(way, |out| {
+            let id = TransactionId(id);
+            let mut builder = Builder::new(out, Class::Indication, Method::DATA, id);
+            builder.attribute(Attribute::XorPeerAddress(peer));
+            builder.attribute(Attribute::Icmp(icmp));
+            builder.finish_bare();
+        });
     }
 
     /// Hands to a client what a peer has sent.

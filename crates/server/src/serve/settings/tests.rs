@@ -62,9 +62,22 @@ fn flags_win_over_the_file_and_unknown_names_are_refused() {
         ..Settings::default()
     };
     let plan = settings.plan().unwrap();
+    let before = settings.merged().unwrap();
     assert_eq!(plan.hall.limits.rooms, 9);
     assert_eq!(plan.hall.limits.peers_per_room, 3);
     assert_eq!(plan.http.port(), 1);
+    let differences = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let fresh = settings.merged().unwrap();
+        let applied = before.with_changeable_of(&fresh);
+        applied.differences(&fresh).unwrap()
+    };
+    assert_eq!(
+        differences("rooms = 1\npeers_per_room = 3\nhttp = \"127.0.0.1:1\"\n"),
+        [""; 0]
+    );
+    let text = "peers_per_room = 4\nturn_total = 5\nturn_users = [\"a:b\"]\n";
+    assert_eq!(differences(text), ["http", "peers_per_room"]);
     std::fs::write(&file, "roms = 7\n").unwrap();
     let error = Settings {
         config: Some(file),

@@ -15,6 +15,7 @@ use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Datagram, Output, Path, SocketId};
 use twocan_proto::random::Random;
 use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
+use twocan_proto::wire::stun::Icmp;
 
 use super::ready::{Ready, SocketWaker};
 use super::settings::own_addresses;
@@ -42,6 +43,7 @@ pub(super) enum Input {
     },
     Bytes(StreamId, Vec<u8>),
     Closed(StreamId),
+    Reconfigure(Box<Config>),
     Drain(oneshot::Sender<()>),
 }
 
@@ -124,6 +126,18 @@ pub(super) async fn run(
     }
 }
 
+/// Tells the machine of the ICMP errors of a relayed socket.
+fn take_errors(server: &mut Server, id: u32, bound: &Bound) {
+    bound.socket.take_errors(|error| {
+        let icmp = Icmp {
+            kind: error.kind,
+            code: error.code.into(),
+            data: error.data,
+        };
+        server.handle_icmp(clock::now(), SocketId(id), error.remote, icmp);
+    });
+}
+
 impl Driver {
     fn add(&mut self, id: SocketId, socket: Socket) {
         let waker = self.ready.waker(id.0);
@@ -174,6 +188,7 @@ impl Driver {
                 if let Poll::Ready(Err(error)) = received {
                     // A peer that is not there: the system's word on an earlier datagram.
                     tracing::trace!(%error, "receiving");
+                    take_errors(&mut self.server, id, bound);
                 }
                 self.settle();
                 receptions += 1;
@@ -206,6 +221,7 @@ impl Driver {
                 self.streams.remove(&stream);
                 self.server.handle_stream_closed(stream);
             }
+            Input::Reconfigure(config) => self.server.reconfigure(&config),
             Input::Drain(done) => {
                 self.server.drain();
                 self.allocations
@@ -221,8 +237,10 @@ impl Driver {
             match self.server.poll_output(&mut self.batch) {
                 Output::Transmit => {
                     let socket = self.batch.destination().map(|to| to.path.socket.0);
-                    if let Some(bound) = socket.and_then(|id| self.sockets.get(&id)) {
+                    if let Some((id, bound)) = socket.and_then(|id| self.sockets.get_key_value(&id))
+                    {
                         self.dropped += bound.socket.send(&self.batch) as u64;
+                        take_errors(&mut self.server, *id, bound);
                     }
                     self.batch.clear();
                 }
@@ -241,7 +259,8 @@ impl Driver {
                     tracing::debug!(%error, %address, "binding a relayed port");
                 }
                 let is_bound = bound.is_ok();
-                if let Ok(bound) = bound {
+                if let Ok(mut bound) = bound {
+                    bound.keep_errors();
                     self.add(socket, bound);
                 }
                 self.server

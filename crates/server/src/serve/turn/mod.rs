@@ -12,6 +12,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::turn::server::Config;
+use twocan_proto::wire::scope::Scope;
 use twocan_room::OwnUrls;
 
 use super::ServeError;
@@ -49,6 +50,13 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Has what may change while it runs as the plan has it, with these secrets of time-limited
+    /// credentials.
+    pub(crate) async fn reconfigure(&self, plan: &TurnPlan, secrets: Vec<String>) {
+        let config = Box::new(plan.changed(secrets));
+        let _ = self.inputs.send(driver::Input::Reconfigure(config)).await;
+    }
+
     /// Takes no more allocations; returns when the last one has ended.
     pub(crate) async fn drain(&self) {
         let (done, counted) = oneshot::channel();
@@ -163,14 +171,8 @@ fn bind_others(main: SocketAddr, other: SocketAddr) -> io::Result<Vec<std::net::
 }
 
 fn warn_of_private_relays(config: &Config, udp: SocketAddr) {
-    let is_private = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local(),
-    };
-    let private = config
-        .relays
-        .iter()
-        .find(|relay| is_private(relay.external));
+    let mut relays = config.relays.iter();
+    let private = relays.find(|relay| Scope::of(relay.external).is_near());
     if let (Some(relay), false) = (private, super::is_loopback(udp.ip())) {
         tracing::warn!(
             address = %relay.external,

@@ -105,6 +105,7 @@ pub(crate) fn plan(
             allowed_only: !settings.turn_peer_relay.unwrap_or(true),
         },
         quotas,
+        mobility: !settings.no_turn_mobility.unwrap_or(false),
         ..Config::default()
     };
     let relays = !settings.no_turn.unwrap_or(false);
@@ -164,6 +165,14 @@ impl TurnPlan {
         };
         let streams = if self.tcp { streams } else { 0 };
         ports.saturating_add(streams) as u64
+    }
+
+    /// What of the machine's configuration may change while it runs.
+    pub(super) fn changed(&self, secrets: Vec<String>) -> Config {
+        Config {
+            secrets,
+            ..self.config.clone()
+        }
     }
 
     /// The machine's configuration for a listener at `listen`, with the secret of time-limited

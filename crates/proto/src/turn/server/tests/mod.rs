@@ -1,6 +1,8 @@
 mod address;
 mod allocate;
 mod hostile;
+mod mobility;
+mod reconfigure;
 mod relay;
 mod stream;
 

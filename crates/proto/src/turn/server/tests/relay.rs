@@ -332,3 +332,49 @@ fn the_last_channel_that_there_is_room_for_can_be_renewed() {
     let more = ann.bind(&mut lab, number(CHANNELS_MAX), peer(CHANNELS_MAX));
     assert_eq!(more, Some(508));
 }
+
+#[test]
+fn icmp_errors_are_told_to_who_may_send_to_the_peer() {
+    use twocan_wire::stun::Icmp;
+    let mut lab = Lab::new(config());
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    let (peer, other) = (address("203.0.113.9:7000"), address("203.0.113.10:7000"));
+    assert_eq!(ann.permit(&mut lab, peer), None);
+    let told = |lab: &mut Lab, socket, from, kind| {
+        lab.sent.clear();
+        let icmp = Icmp {
+            kind,
+            code: 4,
+            data: 1400,
+        };
+        lab.server
+            .handle_icmp(lab.now, SocketId(socket), from, icmp);
+        lab.drain();
+        let sent = lab
+            .sent
+            .first()
+            .map(|(_, to, bytes)| (*to, bytes.clone()))?;
+        let message = Message::parse(&sent.1).unwrap();
+        assert_eq!(
+            (message.class, message.method),
+            (Class::Indication, Method::DATA)
+        );
+        assert_eq!(message.peer_address(), Some(from));
+        let found = find(&message, |attribute| match attribute {
+            Attribute::Icmp(icmp) => Some(icmp),
+            _ => None,
+        });
+        assert_eq!(found, Some(icmp));
+        Some(sent.0)
+    };
+    let socket = crate::turn::server::LISTENERS_MAX;
+    assert_eq!(told(&mut lab, socket, peer, 3), Some(ann.at));
+    assert_eq!(told(&mut lab, socket, peer, 11), Some(ann.at));
+    // An echo reply, one for another peer, one for a socket of nobody.
+    assert_eq!(told(&mut lab, socket, peer, 0), None);
+    assert_eq!(told(&mut lab, socket, other, 3), None);
+    assert_eq!(told(&mut lab, socket + 4, peer, 3), None);
+    assert_eq!(told(&mut lab, 0, peer, 3), None);
+    assert_eq!(lab.server.counters().get("turn.icmp"), 2);
+}
