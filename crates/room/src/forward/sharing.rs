@@ -122,7 +122,19 @@ impl Forwarder {
         }
         let lines = own.slots.iter().filter(|slot| !slot.is_dead);
         let count = lines.filter(|slot| slot.kind == kind).count();
-        for track in missing.into_iter().take(slots_max.saturating_sub(count)) {
+        missing.truncate(slots_max.saturating_sub(count));
+        self.add_lines(viewer, kind, missing);
+    }
+
+    /// Adds a line for each of these tracks, which a negotiation then offers.
+    fn add_lines(&mut self, viewer: PeerId, kind: Kind, tracks: Vec<TrackId>) {
+        let (Some(own), Some(peer)) = (
+            self.participants.get_mut(&viewer),
+            self.endpoint.get_mut(viewer),
+        ) else {
+            return;
+        };
+        for track in tracks {
             let streams: Vec<&str> = self
                 .tracks
                 .get(&track)
