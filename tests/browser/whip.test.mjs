@@ -1,8 +1,11 @@
 // WHIP (RFC 9725) and WHEP: row by row over HTTP, and with media of browsers.
 import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { launch } from "./driver.mjs";
-import { PROBE_EACH, SMALL, joinRoom, roomFor, seesPicturesOf } from "./meeting.mjs";
+import { PROBE_EACH, SMALL, hears, joinRoom, roomFor, seesPicturesOf } from "./meeting.mjs";
 import { startServer } from "./server.mjs";
 
 const skip = process.env.TWOCAN_SERVER ? false : "TWOCAN_SERVER is not set: the fixture server has neither";
@@ -26,6 +29,40 @@ after(async () => {
   await firefox?.close();
   server?.close();
   closed?.close();
+});
+
+/** ffmpeg with its WHIP muxer: `FFMPEG`, or that of PyPI, which the interop tests install. */
+function ffmpeg() {
+  if (process.env.FFMPEG) return process.env.FFMPEG;
+  const tools = process.env.TWOCAN_TOOLS ?? fileURLToPath(new URL("../../.tools", import.meta.url));
+  const python = `${tools}/interop/py/bin/python`;
+  if (!existsSync(python)) return null;
+  try {
+    return execFileSync(python, ["-c", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())"], { encoding: "utf8" }).trim();
+  } catch {
+    return null;
+  }
+}
+
+test("ffmpeg publishes, and the meeting page shows it", { skip: skip || (ffmpeg() ? false : "no ffmpeg 8 or later: set FFMPEG, or run tests/interop/install.sh pypi"), timeout: 120_000 }, async (t) => {
+  const room = roomFor("ffmpeg");
+  const ada = await chromium.newPage({ width: 640, height: 480, init: PROBE_EACH + SMALL });
+  t.after(() => ada.close());
+  await joinRoom(ada, server.url, room, "Ada");
+  const picture = ["-f", "lavfi", "-i", "testsrc=size=320x180:rate=15"];
+  const sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"];
+  const video = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline", "-pix_fmt", "yuv420p", "-bf", "0", "-g", "30"];
+  const audio = ["-c:a", "libopus", "-ac", "2"];
+  const words = ["-hide_banner", "-loglevel", "warning", "-re", ...picture, ...sound, "-t", "60", ...video, ...audio, "-f", "whip", `${server.url}/whip/${room}`];
+  const child = spawn(ffmpeg(), words, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (bytes) => (said += bytes));
+  t.after(() => child.kill("SIGKILL"));
+  const shown = Promise.all([seesPicturesOf(ada, 1), hears(ada, 1)]);
+  await shown.catch((error) => assert.fail(`${error.message}\n${said}`));
+  // It deletes its session when it is told to end.
+  child.kill("SIGINT");
+  await ada.until("nobody is left", () => document.querySelectorAll(".tile.person").length === 0);
 });
 
 /** Publishes from a page; what it did is `globalThis.whip`. */

@@ -108,7 +108,10 @@ install_pypi() {
   fi
   local stamp
   stamp=$(sha256sum <"$here/requirements.txt")-$("$python" -c 'import sys; print(sys.version_info[:2], sys.prefix)')
-  [ "$(cat "$tools/pypi.stamp" 2>/dev/null)" = "$stamp" ] && return
+  if [ "$(cat "$tools/pypi.stamp" 2>/dev/null)" = "$stamp" ]; then
+    install_ffmpeg
+    return
+  fi
   rm -rf "$tools/py"
   # Debian splits venv from python3; any other Python carries it.
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -118,10 +121,19 @@ install_pypi() {
   if "$python" -m venv "$tools/py" >"$tools/pypi.log" 2>&1 &&
     "$tools/py/bin/pip" install --disable-pip-version-check -q -r "$here/requirements.txt" </dev/null >>"$tools/pypi.log" 2>&1; then
     printf '%s' "$stamp" >"$tools/pypi.stamp"
+    install_ffmpeg
   else
     not_installed aiortc "pip failed: $(grep -m1 -i 'error' "$tools/pypi.log" || tail -1 "$tools/pypi.log")" \
       "look at $tools/pypi.log, then run this again"
   fi
+}
+
+# A static ffmpeg that publishes by WHIP, for the browser tests.
+install_ffmpeg() {
+  "$tools/py/bin/python" -c 'import imageio_ffmpeg' 2>/dev/null && return
+  say "PyPI: imageio-ffmpeg"
+  "$tools/py/bin/python" -m pip install --disable-pip-version-check -q imageio-ffmpeg==0.8.1 </dev/null >>"$tools/pypi.log" 2>&1 ||
+    not_installed ffmpeg "pip failed: $(tail -1 "$tools/pypi.log")" "look at $tools/pypi.log, then run this again"
 }
 
 install_gst() {
