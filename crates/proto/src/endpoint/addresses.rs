@@ -94,3 +94,54 @@ impl Addresses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKET: SocketId = SocketId(0);
+
+    fn remote(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+    fn instant() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn an_address_stays_whose_it_is_while_that_peer_is_heard_from() {
+        let start = instant();
+        let mut addresses = Addresses::default();
+        assert!(addresses.claim(start, SOCKET, remote(1), PeerId(1)));
+        let soon = start + CLAIM_FOR / 2;
+        assert!(!addresses.claim(soon, SOCKET, remote(1), PeerId(2)));
+        assert!(addresses.claim(soon, SOCKET, remote(1), PeerId(1)));
+        let later = start + CLAIM_FOR;
+        assert!(!addresses.claim(later, SOCKET, remote(1), PeerId(2)));
+        let silent = soon + CLAIM_FOR;
+        assert!(addresses.claim(silent, SOCKET, remote(1), PeerId(2)));
+        assert_eq!(addresses.get(SOCKET, remote(1)), Some(PeerId(2)));
+        // The former owner takes nothing with it.
+        addresses.forget(PeerId(1));
+        assert_eq!(addresses.get(SOCKET, remote(1)), Some(PeerId(2)));
+        addresses.forget(PeerId(2));
+        assert_eq!(addresses.get(SOCKET, remote(1)), None);
+    }
+
+    #[test]
+    fn a_peer_has_so_many_addresses_and_no_more() {
+        let start = instant();
+        let mut addresses = Addresses::default();
+        for port in 0..=ADDRESSES_MAX as u16 {
+            let at = start + Duration::from_millis(port.into());
+            assert!(addresses.claim(at, SOCKET, remote(port), PeerId(1)));
+        }
+        assert_eq!(addresses.get(SOCKET, remote(0)), None, "the oldest");
+        assert_eq!(addresses.get(SOCKET, remote(1)), Some(PeerId(1)));
+        assert_eq!(addresses.claims.len(), ADDRESSES_MAX);
+        addresses.forget_socket(SOCKET);
+        assert!(addresses.claims.is_empty());
+    }
+}

@@ -53,3 +53,25 @@ impl Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_find_who_asked_until_they_are_of_no_use() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        let start = Instant::now();
+        let transaction = |number: u8| TransactionId([number; 12]);
+        let mut asked = Asked::default();
+        asked.note(start, transaction(1), PeerId(7));
+        asked.note(start + ANSWER_WITHIN / 2, transaction(2), PeerId(8));
+        // A retransmission is the same check.
+        asked.note(start + ANSWER_WITHIN / 2, transaction(1), PeerId(7));
+        assert_eq!(asked.take(start, transaction(1)), Some(PeerId(7)));
+        let late = start + ANSWER_WITHIN;
+        assert_eq!(asked.take(late, transaction(1)), None);
+        assert_eq!(asked.take(late, transaction(2)), Some(PeerId(8)));
+        assert_eq!(asked.take(late, transaction(3)), None);
+    }
+}

@@ -364,3 +364,138 @@ fn takes(name: &str, decoder: &str, encoder: &str) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use twocan_proto::rtp::IncomingPacket;
+    use twocan_proto::wire::ids::Ssrc;
+    use twocan_proto::wire::payload::Inspection;
+
+    use super::*;
+
+    const PT: PayloadType = PayloadType(96);
+
+    #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+    fn instant() -> Instant {
+        Instant::now()
+    }
+
+    /// A frame of one packet in a temporal layer; the first of the lowest layer is a key frame.
+    fn seen(at: Instant, number: u64, layer: u8, begins: bool, sync: bool) -> Seen {
+        let packet = IncomingPacket {
+            mid: Mid::from("0"),
+            rid: None,
+            ssrc: Ssrc(1),
+            payload_type: PT,
+            number,
+            timestamp: number as u32 * 3000,
+            marker: true,
+            is_retransmission: false,
+            received_at: at + Duration::from_millis(33) * number as u32,
+            captured_at: None,
+            audio_level: None,
+            dependency_descriptor: None,
+            playout_delay: None,
+            layers_allocation: None,
+            payload: vec![0; 10],
+        };
+        Seen {
+            packet,
+            format: Format::Vp8,
+            inspection: Inspection {
+                starts_frame: true,
+                key_frame: begins,
+                temporal_layer: Some(layer),
+                switching_point: sync,
+                picture_id: Some(number as u16 & 0x7fff),
+                tl0_picture_index: Some(number as u8),
+                ..Inspection::default()
+            },
+            begins,
+            frame_number: None,
+            captured_at: None,
+        }
+    }
+
+    fn sent(slot: &mut Slot, stream: usize, seen: &Seen) -> Option<(u16, Option<u16>)> {
+        let out = slot.take(stream, seen, PT, 90_000)?;
+        Some((out.sequence_number.0, out.counters.picture_id))
+    }
+
+    #[test]
+    fn what_rested_begins_anew_without_a_hole() {
+        let at = instant();
+        let mut slot = Slot::new(TransceiverId(1), Kind::Video);
+        slot.aim(Some((0, 0)));
+        assert_eq!(sent(&mut slot, 0, &seen(at, 10, 0, false, false)), None);
+        assert_eq!(
+            sent(&mut slot, 0, &seen(at, 11, 0, true, false)),
+            Some((0, Some(0)))
+        );
+        assert_eq!(
+            sent(&mut slot, 0, &seen(at, 12, 0, false, false)),
+            Some((1, Some(1)))
+        );
+        slot.aim(None);
+        assert_eq!(sent(&mut slot, 0, &seen(at, 13, 0, false, false)), None);
+        slot.aim(Some((0, 0)));
+        assert_eq!(slot.wants_key_frame(), Some(0));
+        assert_eq!(sent(&mut slot, 0, &seen(at, 60_000, 0, false, false)), None);
+        assert_eq!(
+            sent(&mut slot, 0, &seen(at, 60_001, 0, true, false)),
+            Some((2, Some(2)))
+        );
+        assert_eq!(slot.wants_key_frame(), None);
+    }
+
+    #[test]
+    fn temporal_layers_go_at_once_and_come_one_by_one() {
+        let at = instant();
+        let mut slot = Slot::new(TransceiverId(1), Kind::Video);
+        slot.aim(Some((0, 2)));
+        assert!(sent(&mut slot, 0, &seen(at, 0, 0, true, false)).is_some());
+        assert!(sent(&mut slot, 0, &seen(at, 1, 2, false, false)).is_some());
+        slot.aim(Some((0, 0)));
+        assert_eq!(sent(&mut slot, 0, &seen(at, 2, 1, false, true)), None);
+        assert_eq!(
+            sent(&mut slot, 0, &seen(at, 3, 0, false, false)),
+            Some((2, Some(2)))
+        );
+        slot.aim(Some((0, 2)));
+        // The second layer is not there yet, so the third cannot begin; nor without a place to.
+        assert_eq!(sent(&mut slot, 0, &seen(at, 4, 2, false, true)), None);
+        assert_eq!(sent(&mut slot, 0, &seen(at, 5, 1, false, false)), None);
+        assert_eq!(
+            sent(&mut slot, 0, &seen(at, 6, 1, false, true)),
+            Some((3, Some(3)))
+        );
+        assert_eq!(
+            sent(&mut slot, 0, &seen(at, 7, 2, false, true)),
+            Some((4, Some(4)))
+        );
+    }
+
+    #[test]
+    fn a_switch_goes_on_in_numbers_and_time() {
+        let at = instant();
+        let mut slot = Slot::new(TransceiverId(1), Kind::Video);
+        slot.aim(Some((0, 0)));
+        let first = slot
+            .take(0, &seen(at, 30, 0, true, false), PT, 90_000)
+            .unwrap();
+        assert!(first.switches);
+        slot.aim(Some((1, 0)));
+        assert!(sent(&mut slot, 0, &seen(at, 31, 0, false, false)).is_some());
+        assert_eq!(sent(&mut slot, 1, &seen(at, 7, 0, false, false)), None);
+        // Of the other stream, 100 ms after the newest picture of the first.
+        let mut other = seen(at, 500, 0, true, false);
+        other.packet.received_at = at + Duration::from_millis(33 * 31 + 100);
+        let next = slot.take(1, &other, PT, 90_000).unwrap();
+        assert!(next.switches);
+        assert_eq!(next.sequence_number, SeqNo16(2));
+        assert_eq!(next.timestamp, 31 * 3000 + 9000);
+        assert_eq!(next.counters.tl0_picture_index, Some(3));
+        // What the first still sends is left out.
+        assert_eq!(sent(&mut slot, 0, &seen(at, 32, 0, false, false)), None);
+    }
+}
