@@ -68,8 +68,6 @@ pub(super) struct Outgoing {
     pub(super) counters: Counters,
     /// To be written over that in the dependency descriptor.
     pub(super) frame_number: Option<u16>,
-    /// Whether it begins another stream than the one before.
-    pub(super) switches: bool,
 }
 
 /// A switch advances time by no less, in seconds: two pictures never have the same timestamp.
@@ -184,14 +182,12 @@ impl Slot {
     ) -> Option<Outgoing> {
         let (target, temporal) = self.target?;
         let at = seen.captured_at.unwrap_or(seen.packet.received_at);
-        let mut switches = false;
         if self.current != Some(stream) {
             if stream != target || !seen.begins {
                 return None;
             }
             self.begin(stream, seen, at, clock_rate);
             self.temporal = temporal;
-            switches = true;
         }
         let number = seen.packet.number;
         // While a switch is waited for, the present stream goes on as it was.
@@ -223,7 +219,6 @@ impl Slot {
             timestamp,
             counters: self.counters(seen),
             frame_number: self.frame_number(seen),
-            switches,
         })
     }
 
@@ -483,7 +478,7 @@ mod tests {
         let first = slot
             .take(0, &seen(at, 30, 0, true, false), PT, 90_000)
             .unwrap();
-        assert!(first.switches);
+        assert_eq!(first.sequence_number, SeqNo16(0));
         slot.aim(Some((1, 0)));
         assert!(sent(&mut slot, 0, &seen(at, 31, 0, false, false)).is_some());
         assert_eq!(sent(&mut slot, 1, &seen(at, 7, 0, false, false)), None);
@@ -491,7 +486,6 @@ mod tests {
         let mut other = seen(at, 500, 0, true, false);
         other.packet.received_at = at + Duration::from_millis(33 * 31 + 100);
         let next = slot.take(1, &other, PT, 90_000).unwrap();
-        assert!(next.switches);
         assert_eq!(next.sequence_number, SeqNo16(2));
         assert_eq!(next.timestamp, 31 * 3000 + 9000);
         assert_eq!(next.counters.tl0_picture_index, Some(3));
