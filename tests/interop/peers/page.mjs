@@ -53,8 +53,10 @@ const stack = {
     });
     for (const track of stream.getTracks()) {
       if (simulcast && track.kind === 'video') {
-        const sendEncodings = [['q', 4], ['h', 2], ['f', 1]].map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy }));
-        pc.addTransceiver(track, { streams: [stream], sendEncodings });
+        // Few bits and no fewer pixels: on a busy machine the browser sees little room, or cores too slow, and the largest never comes.
+        const sendEncodings = [['q', 4, 60], ['h', 2, 120], ['f', 1, 250]].map(([rid, scaleResolutionDownBy, kbits]) => ({ rid, scaleResolutionDownBy, maxBitrate: kbits * 1000 }));
+        const { sender } = pc.addTransceiver(track, { streams: [stream], sendEncodings });
+        await sender.setParameters({ ...sender.getParameters(), degradationPreference: 'maintain-resolution' });
       } else {
         pc.addTrack(track, stream);
       }
