@@ -9,13 +9,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use twocan_proto::contract::{Batch, Ecn};
+use twocan_proto::contract::{Batch, Datagram, Ecn, Path, SocketId};
 
+use crate::clock;
 use crate::icmp::{self, IcmpError};
 
 /// Kernel buffers asked for, in bytes. At 1 Gbit/s this is 30 ms; the kernel may grant less.
@@ -30,6 +32,40 @@ const SLOT_LEN: usize = 64 * 1024;
 thread_local! {
     /// Receive buffers belong to the thread, not to the socket: an idle connection costs none.
     static SLOTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// No datagram waits longer in the system's buffer for a driver that is alive.
+const WAITED_MAX: Duration = Duration::from_secs(2);
+
+/// A datagram that was received.
+#[derive(Debug)]
+pub struct Reception<'a> {
+    /// The address that it was sent to: on a socket of all addresses it is not the socket's own.
+    pub local: SocketAddr,
+    /// Who sent it.
+    pub remote: SocketAddr,
+    /// Its congestion mark.
+    pub ecn: Ecn,
+    /// How long it has been with the system; zero where that does not say.
+    pub waited: Duration,
+    /// Its payload.
+    pub bytes: &'a mut [u8],
+}
+
+impl<'a> Reception<'a> {
+    /// The same on a socket with a name.
+    pub fn on(self, socket: SocketId) -> Datagram<'a> {
+        Datagram {
+            path: Path {
+                socket,
+                local: self.local,
+            },
+            remote: self.remote,
+            ecn: self.ecn,
+            waited: self.waited,
+            bytes: self.bytes,
+        }
+    }
 }
 
 /// A bound socket.
@@ -162,27 +198,14 @@ impl Socket {
     }
 
     /// Receives what is there, at most eight system calls' worth of coalesced datagrams, and calls
-    /// `each` per datagram with sender, mark and bytes.
+    /// `each` per datagram.
     ///
     /// # Errors
     /// The system's; an unreachable peer's (ICMP) is no reason to stop receiving.
     pub fn poll_receive(
         &self,
         context: &mut Context<'_>,
-        mut each: impl FnMut(SocketAddr, Ecn, &mut [u8]),
-    ) -> Poll<io::Result<()>> {
-        self.poll_receive_at(context, |_, remote, ecn, bytes| each(remote, ecn, bytes))
-    }
-
-    /// The same, with the local address that each datagram was sent to: on a socket of all
-    /// addresses it is not the socket's own.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn poll_receive_at(
-        &self,
-        context: &mut Context<'_>,
-        mut each: impl FnMut(SocketAddr, SocketAddr, Ecn, &mut [u8]),
+        mut each: impl FnMut(Reception<'_>),
     ) -> Poll<io::Result<()>> {
         loop {
             match self.socket.poll_recv_ready(context) {
@@ -201,10 +224,7 @@ impl Socket {
         }
     }
 
-    fn receive(
-        &self,
-        each: &mut impl FnMut(SocketAddr, SocketAddr, Ecn, &mut [u8]),
-    ) -> io::Result<()> {
+    fn receive(&self, each: &mut impl FnMut(Reception<'_>)) -> io::Result<()> {
         SLOTS.with_borrow_mut(|slots| {
             if slots.is_empty() {
                 slots.resize(RECEIVE_SLOTS * SLOT_LEN, 0);
@@ -225,13 +245,31 @@ impl Socket {
                 let local = asked.map_or(self.local, |ip| {
                     SocketAddr::new(ip.to_canonical(), self.local.port())
                 });
+                let waited = meta.timestamp.map_or(Duration::ZERO, waited_since);
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
-                    each(local, meta.addr, from_codepoint(meta.ecn), datagram);
+                    each(Reception {
+                        local,
+                        remote: meta.addr,
+                        ecn: from_codepoint(meta.ecn),
+                        waited,
+                        bytes: datagram,
+                    });
                 }
             }
             Ok(())
         })
     }
+}
+
+/// How long ago the system took a datagram, by its own word; zero where its clock was set
+/// meanwhile.
+fn waited_since(taken: Duration) -> Duration {
+    let now = clock::now().wallclock;
+    let waited = now.saturating_sub(taken);
+    if waited > WAITED_MAX {
+        return Duration::ZERO;
+    }
+    waited
 }
 
 fn to_codepoint(ecn: Ecn) -> Option<EcnCodepoint> {
@@ -263,4 +301,36 @@ pub fn with_batch<R>(use_it: impl FnOnce(&mut Batch) -> R) -> R {
         batch.clear();
         use_it(batch)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn how_long_a_datagram_waited_is_told() {
+        let socket = Socket::bind([127, 0, 0, 1].into()).unwrap();
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let before = Instant::now();
+        other.send_to(b"word", socket.local()).unwrap();
+        let mut told = Vec::new();
+        poll_fn(|context| {
+            socket.poll_receive(context, |reception| {
+                let datagram = reception.on(SocketId(7));
+                told.push((datagram.remote, datagram.path.socket, datagram.waited));
+            })
+        })
+        .await
+        .unwrap();
+        let [(remote, SocketId(7), waited)] = told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(remote, other.local_addr().unwrap());
+        assert!(waited <= before.elapsed(), "{waited:?}");
+        #[cfg(target_os = "linux")]
+        assert!(!waited.is_zero());
+    }
 }

@@ -5,6 +5,7 @@
 //! calls `poll_output` until it answers [`Output::Wait`]. Any order of calls is safe.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::time::Deadline;
 
@@ -44,6 +45,9 @@ pub struct Datagram<'a> {
     pub remote: SocketAddr,
     /// Its congestion mark.
     pub ecn: Ecn,
+    /// How long it had been with the system before it was taken; zero where that is not known. What
+    /// is measured on the path is not to be of how busy the driver was.
+    pub waited: Duration,
     /// Its payload.
     pub bytes: &'a mut [u8],
 }

@@ -26,6 +26,14 @@ impl Now {
             wallclock: (self.wallclock + ahead).saturating_sub(behind),
         }
     }
+
+    /// The moment so long before this one.
+    #[must_use]
+    pub fn earlier(self, by: Duration) -> Self {
+        self.monotonic
+            .checked_sub(by)
+            .map_or(self, |monotonic| self.at(monotonic))
+    }
 }
 
 /// A deadline and why it exists. `None` in an `Option` of it means that nothing is scheduled.

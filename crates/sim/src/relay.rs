@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, SocketId};
 use twocan_proto::random::Random;
@@ -106,6 +107,7 @@ impl Relay {
             path: Path { socket, local: to },
             remote: from,
             ecn,
+            waited: Duration::ZERO,
             bytes,
         };
         self.server.handle_datagram(now, datagram);

@@ -427,6 +427,7 @@ impl<N: Node> World<N> {
                     },
                     remote: flight.from,
                     ecn: flight.ecn,
+                    waited: Duration::ZERO,
                     bytes: &mut flight.bytes,
                 };
                 self.hosts[index].node.handle_datagram(now, datagram);

@@ -15,9 +15,7 @@ use twocan_io::interfaces::{self, Filter};
 use twocan_io::stream::{self, Listener, Target, Writer};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
-use twocan_proto::contract::{
-    Batch, Datagram, Lookup, Output, Path, Request, SocketId, StreamEvent,
-};
+use twocan_proto::contract::{Batch, Lookup, Output, Request, SocketId, StreamEvent};
 use twocan_proto::peer::Interfaces;
 
 use crate::environment::Environment;
@@ -335,22 +333,10 @@ impl Driver {
         let received = poll_fn(|context| {
             let mut any = false;
             for (id, socket) in sockets {
-                let path = Path {
-                    socket: *id,
-                    local: socket.local(),
-                };
                 let mut state = shared.lock();
                 let now = clock::now();
-                let polled = socket.poll_receive(context, |remote, ecn, bytes| {
-                    state.peer.handle_datagram(
-                        now,
-                        Datagram {
-                            path,
-                            remote,
-                            ecn,
-                            bytes,
-                        },
-                    );
+                let polled = socket.poll_receive(context, |reception| {
+                    state.peer.handle_datagram(now, reception.on(*id));
                 });
                 match polled {
                     Poll::Ready(Ok(())) => any = true,

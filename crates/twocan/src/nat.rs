@@ -10,7 +10,7 @@ use std::time::Instant;
 use thiserror::Error as ThisError;
 use twocan_io::udp::Socket;
 use twocan_io::{clock, interfaces, names};
-use twocan_proto::contract::{Batch, Datagram, Output, Path, Request, SocketId};
+use twocan_proto::contract::{Batch, Output, Request, SocketId};
 use twocan_proto::nat_behaviour::{NatBehaviour, NatDiscovery};
 use twocan_proto::random::Random;
 
@@ -131,18 +131,8 @@ async fn wait(machine: &mut NatDiscovery, sockets: &[(SocketId, Socket)], at: In
     poll_fn(|context: &mut Context<'_>| {
         let mut has_arrived = false;
         for (id, socket) in sockets {
-            let path = Path {
-                socket: *id,
-                local: socket.local(),
-            };
-            let received = socket.poll_receive(context, |remote, ecn, bytes| {
-                let datagram = Datagram {
-                    path,
-                    remote,
-                    ecn,
-                    bytes,
-                };
-                machine.handle_datagram(clock::now(), datagram);
+            let received = socket.poll_receive(context, |reception| {
+                machine.handle_datagram(clock::now(), reception.on(*id));
             });
             if let Poll::Ready(Err(error)) = &received {
                 // A server that is not there: the system's word on an earlier datagram.

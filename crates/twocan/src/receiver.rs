@@ -81,7 +81,7 @@ pub struct IncomingPacket {
     /// says so.
     pub layers_allocation: Option<VideoLayersAllocation>,
     /// The payload with its payload header, without padding.
-    pub payload: Vec<u8>,
+    pub payload: Arc<[u8]>,
 }
 
 /// `RTCRtpReceiver`: what the other side sends on a transceiver. Cheap to clone; the connection

@@ -191,7 +191,7 @@ impl RtpSender {
             timestamp: packet.timestamp,
             sampled_at: None,
             marker: packet.marker,
-            payload: packet.payload,
+            payload: rtp::Payload::Bytes(packet.payload),
             audio_level: None,
             dependency_descriptor: packet.dependency_descriptor,
             playout_delay: packet.playout_delay,

@@ -52,7 +52,7 @@ async fn packets_arrive_with_the_numbers_that_the_application_chose() {
         let next = tokio::time::timeout(WITHIN, receiver.next_packet()).await;
         let next = next.expect("a packet").expect("the track goes on");
         assert_eq!((next.codec.as_str(), next.clock_rate), ("VP8", 90_000));
-        assert_eq!(next.payload, [0x10, 1, 2, 3]);
+        assert_eq!(*next.payload, [0x10, 1, 2, 3]);
         assert_eq!(next.marker, next.sequence_number.is_multiple_of(2));
         seen.push((next.sequence_number, next.timestamp));
     }

@@ -14,7 +14,7 @@ use super::burst::Bursts;
 use super::decision::{Bound, Decision, Decisions};
 use super::loss::{Known, LossBased, LossState};
 use super::marks::Marks;
-use super::pacer::{Pacer, Turn, Waiting};
+use super::pacer::{BURST_EVEN, Pacer, Turn, Waiting};
 use super::probe::{Cause, Probe, ProbeControl, ProbeEstimate, Situation};
 use super::sent::{PacketKey, PacketResult, RemoteTime, SentPackets, shortest_round_trip};
 use super::trendline::{Trendline, Usage};
@@ -70,6 +70,7 @@ pub struct CongestionControl {
     pacer: Pacer,
     /// Media goes at this multiple of the target.
     pacing: f64,
+    burst: Duration,
     arrivals: InterArrival,
     pub(super) trendline: Trendline,
     pub(super) acknowledged: AcknowledgedRate,
@@ -117,8 +118,9 @@ impl CongestionControl {
             max,
             has_feedback: false,
             sent: SentPackets::default(),
-            pacer: Pacer::default(),
+            pacer: Pacer::new(config.burst),
             pacing: PACING,
+            burst: config.burst,
             arrivals: InterArrival::default(),
             trendline: Trendline::default(),
             acknowledged: AcknowledgedRate::default(),
@@ -168,7 +170,8 @@ impl CongestionControl {
     /// Says whether what goes out is marked for L4S: then it goes evenly.
     pub fn set_even(&mut self, is_even: bool) {
         self.pacing = if is_even { PACING_EVEN } else { PACING };
-        self.pacer.set_even(is_even);
+        let burst = if is_even { BURST_EVEN } else { self.burst };
+        self.pacer.set_burst(burst);
     }
 
     /// Packets take another path from here on: nothing is known of it, everything begins anew.
@@ -179,6 +182,7 @@ impl CongestionControl {
             min: Bitrate::bps(self.min as u64),
             max: self.max.map(|max| Bitrate::bps(max as u64)),
             marking: self.marking,
+            burst: self.burst,
         };
         let mut fresh = Self::new(&config);
         fresh.sent = std::mem::take(&mut self.sent);
@@ -232,7 +236,7 @@ impl CongestionControl {
         self.last_sent = Some(now);
         self.limited.handle_sent(now, len);
         self.note_limited(now);
-        if turn != Turn::Audio {
+        if turn != Turn::Audio && self.probes.has_not_begun() {
             let situation = self.situation(now);
             let probes = self.probes.start(&situation);
             self.send_probes(now, probes);

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::probe::Probe;
 use super::sent::ProbeInfo;
 
-/// How far ahead of the rate packets may go: a timer of a few milliseconds then suffices, and what
-/// goes together is one group to the receiver.
-const BURST: Duration = Duration::from_millis(5);
+/// How far ahead of the rate packets usually go: a timer of a few milliseconds then suffices, and
+/// what goes together is one group to the receiver.
+pub(super) const BURST: Duration = Duration::from_millis(5);
 
 /// Under L4S, where five milliseconds at once would be marked for the queue that they make.
-const BURST_EVEN: Duration = Duration::from_millis(1);
+pub(super) const BURST_EVEN: Duration = Duration::from_millis(1);
 
 /// No packet waits longer: the rate rises as far as that takes.
 const QUEUE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -66,12 +66,12 @@ struct Progress {
     len: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pacer {
     /// In bit/s; `None` does not pace.
     rate: Option<f64>,
-    /// Whether packets go as evenly as timers allow.
-    is_even: bool,
+    /// How far ahead of the rate packets may go.
+    burst: Duration,
     /// When all that was sent has gone at the rate.
     free_at: Option<Instant>,
     probes: VecDeque<Probe>,
@@ -79,9 +79,20 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Whether packets go as evenly as timers allow.
-    pub(super) fn set_even(&mut self, is_even: bool) {
-        self.is_even = is_even;
+    /// One that paces nothing yet.
+    pub(super) fn new(burst: Duration) -> Self {
+        Self {
+            rate: None,
+            burst,
+            free_at: None,
+            probes: VecDeque::new(),
+            progress: None,
+        }
+    }
+
+    /// How far ahead of the rate packets may go.
+    pub(super) fn set_burst(&mut self, burst: Duration) {
+        self.burst = burst;
     }
 
     /// The rate in bit/s; `None` lets everything go at once.
@@ -118,8 +129,7 @@ impl Pacer {
                 media => media,
             };
         }
-        let burst = if self.is_even { BURST_EVEN } else { BURST };
-        let is_free = self.rate.is_none() || self.free_at.is_none_or(|at| at <= now + burst);
+        let is_free = self.rate.is_none() || self.free_at.is_none_or(|at| at <= now + self.burst);
         if is_free { media } else { Turn::Nobody }
     }
 
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn video_goes_at_the_rate_and_sound_at_once() {
         let start = instant();
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(BURST);
         pacer.set_rate(Some(8e6));
         let turns = sent(&mut pacer, start, Duration::from_millis(100), VIDEO);
         assert!((100..=106).contains(&turns.len()), "{}", turns.len());
@@ -270,7 +280,7 @@ mod tests {
             ..VIDEO
         };
         assert_eq!(
-            Pacer::default().turn(instant(), &waiting),
+            Pacer::new(BURST).turn(instant(), &waiting),
             Turn::Retransmission
         );
     }
@@ -278,7 +288,7 @@ mod tests {
     #[test]
     fn a_long_queue_drains_in_two_seconds() {
         let start = instant();
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(BURST);
         pacer.set_rate(Some(8e4));
         let mut left = 1_000_000;
         let mut now = start;
@@ -315,7 +325,7 @@ mod tests {
     #[test]
     fn a_probe_begins_with_media_goes_on_with_padding_and_keeps_its_rate() {
         let start = instant();
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(BURST);
         pacer.set_rate(Some(1e5));
         pacer.add_probe(probe(8e6, start));
         let idle = Waiting {
@@ -341,7 +351,7 @@ mod tests {
     #[test]
     fn a_probe_that_cannot_go_on_is_given_up() {
         let start = instant();
-        let mut pacer = Pacer::default();
+        let mut pacer = Pacer::new(BURST);
         pacer.set_rate(Some(1e9));
         pacer.add_probe(probe(8e6, start));
         pacer.handle_sent(start, Turn::Video, 1000, &VIDEO);

@@ -118,6 +118,11 @@ impl ProbeControl {
         }
     }
 
+    /// Whether [`Self::start`] may answer with any.
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.state == State::New
+    }
+
     /// The path is there: the first probes.
     pub(super) fn start(&mut self, situation: &Situation) -> Vec<Probe> {
         if self.state != State::New {

@@ -11,6 +11,11 @@ use twocan_wire::seq::SeqNo16;
 /// Two and a half seconds at 30 Mbit/s: longer than a path that can carry a conversation.
 const HISTORY_MAX: usize = 8192;
 
+/// How long a packet is remembered that nothing was heard of, and one that a report has named: reports
+/// may tell twice, and a packet that is late corrects what was said of it.
+const HISTORY_FOR: Duration = Duration::from_secs(10);
+const SETTLED_FOR: Duration = Duration::from_secs(1);
+
 /// The unit of arrival times in transport-wide feedback, in µs.
 const DELTA_US: i64 = 250;
 
@@ -149,7 +154,15 @@ impl SentPackets {
             probe,
             fate: Fate::Unknown,
         });
-        if self.records.len() > HISTORY_MAX {
+        while let Some(first) = self.records.front() {
+            let age = now.saturating_duration_since(first.sent_at);
+            let is_over = match first.fate {
+                Fate::Received | Fate::Lost => age > SETTLED_FOR,
+                Fate::Unknown => age > HISTORY_FOR,
+            };
+            if !is_over && self.records.len() <= HISTORY_MAX {
+                break;
+            }
             self.forget_first();
         }
     }
@@ -352,6 +365,29 @@ mod tests {
         assert_eq!(results.len(), 1);
         assert!(results[0].reported_lost && results[0].received_at == Some(RemoteTime(9)));
         assert_eq!(unknown, 1);
+    }
+
+    #[test]
+    fn what_a_report_has_named_is_forgotten_before_what_none_has() {
+        let start = instant();
+        let mut sent = SentPackets::default();
+        let at = |number: u16| start + Duration::from_millis(100 * u64::from(number));
+        let report = |numbers: std::ops::Range<u16>| {
+            numbers.map(|number| (transport(number), Some(RemoteTime(i64::from(number)))))
+        };
+        for number in 0..20 {
+            sent.insert(at(number), transport(number), 100, None);
+        }
+        sent.resolve(report(0..19));
+        sent.insert(at(20), transport(20), 100, None);
+        assert_eq!(sent.records.len(), 11, "those of the last second");
+        assert_eq!(sent.resolve(report(9..11)).1, 1, "one is forgotten");
+        for number in 21..110 {
+            sent.insert(at(number), transport(number), 100, None);
+        }
+        // The first that nothing was heard of holds those behind it.
+        assert_eq!(sent.records.front().map(|own| own.sent_at), Some(at(19)));
+        assert_eq!(sent.resolve(report(19..20)).0.len(), 1);
     }
 
     #[test]

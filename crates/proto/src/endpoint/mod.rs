@@ -195,6 +195,7 @@ impl Endpoint {
             path,
             remote,
             ecn,
+            waited,
             bytes,
         } = datagram;
         let named = match classify(bytes) {
@@ -227,6 +228,7 @@ impl Endpoint {
                 path: path_of_peer,
                 remote,
                 ecn,
+                waited,
                 bytes,
             },
         );

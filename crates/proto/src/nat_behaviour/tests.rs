@@ -89,6 +89,7 @@ impl Lab {
             path,
             remote,
             ecn,
+            waited: Duration::ZERO,
             bytes,
         };
         self.machine.handle_datagram(self.now, datagram);

@@ -240,7 +240,7 @@ impl Peer {
             return self.transport.handle_after_close(now.monotonic, datagram);
         }
         if self.transport.handle_datagram(now, datagram) {
-            self.settle(now);
+            self.settle_transport(now);
         }
     }
 
@@ -277,7 +277,7 @@ impl Peer {
             false => self.transport.handle_timeout(now),
             true => self.transport.relays_timeout(now.monotonic),
         }
-        self.settle(now);
+        self.settle_transport(now);
     }
 
     /// What the driver is to do next. Datagrams are written into `batch`, which must be empty.
@@ -384,6 +384,12 @@ impl Peer {
 
     /// Reacts to what the parts report.
     pub(super) fn settle(&mut self, now: Now) {
+        self.settle_transport(now);
+        self.check_negotiation_needed();
+    }
+
+    /// The same after what leaves the agreement as it was.
+    fn settle_transport(&mut self, now: Now) {
         self.transport.settle(now);
         self.settle_relays(now);
         while let Some(event) = self.transport.ice.poll_event() {
@@ -397,7 +403,6 @@ impl Peer {
             self.events.push_back(event);
         }
         self.update_connection_state();
-        self.check_negotiation_needed();
     }
 
     pub(super) fn take_ice_event(&mut self, now: Now, event: ice::Event) {

@@ -279,14 +279,34 @@ fn payload_part<'a>(streams: impl Iterator<Item = &'a OutboundStats>) -> f64 {
     payloads as f64 / (payloads + headers + TAG_LEN * packets) as f64
 }
 
+/// What the media side said while one batch is filled: nothing else happens meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Polled {
+    /// What waits.
+    waiting: Option<Waiting>,
+    /// No reports and no feedback are due.
+    no_reports: bool,
+}
+
 impl Transport {
+    /// Whether reports or feedback are due.
+    pub(super) fn rtcp_is_due(&self, now: Now) -> bool {
+        let deadline = self.rtp.poll_timeout();
+        deadline.is_some_and(|deadline| deadline.at <= now.monotonic)
+    }
+
     /// Whether media, reports or padding are to be sent now.
     pub(super) fn media_is_due(&mut self, now: Now) -> bool {
         if self.srtp.is_none() {
             return false;
         }
-        let waiting = waiting(self.rtp.backlog());
-        self.congestion.turn(now.monotonic, &waiting) != Turn::Nobody || self.rtcp_is_due(now)
+        let rtp = &self.rtp;
+        let waiting = self
+            .polled
+            .waiting
+            .get_or_insert_with(|| waiting(rtp.backlog()));
+        self.congestion.turn(now.monotonic, waiting) != Turn::Nobody
+            || (!self.polled.no_reports && self.rtcp_is_due(now))
     }
 
     /// Writes the next packet of reports or media; answers `false` when it went to the spill
@@ -297,17 +317,23 @@ impl Transport {
         };
         let (rtp, congestion) = (&mut self.rtp, &mut self.congestion);
         let counters = &mut self.counters;
+        let polled = &mut self.polled;
         outlet.push(batch, &mut self.spill, |out| {
             let start = out.len();
-            if rtp.poll_rtcp(now, out) {
+            if !polled.no_reports && rtp.poll_rtcp(now, out) {
                 if let Err(rejected) = sender.protect_rtcp(out, start) {
                     counters.count(rejected.reason());
                     out.truncate(start);
                 }
                 return;
             }
+            polled.no_reports = true;
             loop {
-                let turn = congestion.turn(now.monotonic, &waiting(rtp.backlog()));
+                let left = polled
+                    .waiting
+                    .take()
+                    .unwrap_or_else(|| waiting(rtp.backlog()));
+                let turn = congestion.turn(now.monotonic, &left);
                 let class = match turn {
                     Turn::Audio => Class::Audio,
                     Turn::Retransmission => Class::Retransmission,
@@ -330,6 +356,7 @@ impl Transport {
                 let len = out.len() - start;
                 let left = waiting(rtp.backlog());
                 congestion.handle_sent(now.monotonic, turn, key(&departure), len, &left);
+                polled.waiting = Some(left);
                 return;
             }
         })

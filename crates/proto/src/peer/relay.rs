@@ -278,7 +278,12 @@ impl Transport {
         now: Now,
         datagram: Datagram<'a>,
     ) -> Result<bool, Datagram<'a>> {
-        let Datagram { path, remote, .. } = datagram;
+        let Datagram {
+            path,
+            remote,
+            waited,
+            ..
+        } = datagram;
         let mut relays = self.relays.relays.iter_mut();
         let Some(relay) = relays.find(|own| own.is_at(path, remote)) else {
             return Err(datagram);
@@ -291,7 +296,7 @@ impl Transport {
             Received::Other(bytes) => Err(Datagram { bytes, ..datagram }),
             Received::Data { peer, bytes } => {
                 let lent = lent_of(relay, peer);
-                Ok(self.take_relayed(now, lent, peer, bytes))
+                Ok(self.take_relayed(now.earlier(waited), lent, peer, bytes))
             }
         }
     }

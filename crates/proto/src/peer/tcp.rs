@@ -290,6 +290,7 @@ impl Transport {
                 path,
                 remote,
                 ecn,
+                waited: Duration::ZERO,
                 bytes,
             },
         );

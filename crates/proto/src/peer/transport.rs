@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use twocan_wire::demux::{Protocol, classify};
 use twocan_wire::rtcp;
 
 use super::outlet::Outlet;
-use super::rate::RetransmissionRate;
+use super::rate::{Polled, RetransmissionRate};
 use super::relay::Relays;
 use super::tcp::Streams;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
@@ -66,6 +66,7 @@ pub(super) struct Transport {
     pub(super) srtp: Option<(srtp::Sender, srtp::Receiver)>,
     pub(super) rtp: rtp::Session,
     pub(super) congestion: CongestionControl,
+    pub(super) polled: Polled,
     pub(super) retransmissions: RetransmissionRate,
     /// What packets of media say of marks.
     pub(super) marking: Marking,
@@ -111,6 +112,7 @@ impl Transport {
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
             congestion: CongestionControl::new(congestion),
+            polled: Polled::default(),
             marking: congestion.marking,
             retransmissions: RetransmissionRate::default(),
             media_route: None,
@@ -173,6 +175,7 @@ impl Transport {
             path,
             remote: peer,
             ecn: Ecn::NotEct,
+            waited: Duration::ZERO,
             bytes,
         };
         self.take_datagram(now, inner)
@@ -184,6 +187,7 @@ impl Transport {
             path,
             remote,
             bytes,
+            waited,
             ecn,
         } = datagram;
         let at = now.monotonic;
@@ -206,7 +210,10 @@ impl Transport {
                 self.ice.note_received(at, Route { path, remote });
                 self.handle_dtls(at, bytes)
             }
-            Protocol::Rtp => self.handle_rtp(now, Route { path, remote }, bytes, ecn),
+            Protocol::Rtp => {
+                // What is measured is when it arrived.
+                self.handle_rtp(now.earlier(waited), Route { path, remote }, bytes, ecn)
+            }
             Protocol::Rtcp => self.handle_rtcp(now, Route { path, remote }, bytes),
         }
     }
@@ -305,6 +312,7 @@ impl Transport {
 
     /// Fills the batch for one destination; answers whether there is something to send.
     pub(super) fn fill(&mut self, now: Now, batch: &mut Batch) -> bool {
+        self.polled = Polled::default();
         if let Some(destination) = self.spill_for.take() {
             let spilled = std::mem::take(&mut self.spill);
             batch.push(destination, &mut self.spill, |out| {
@@ -314,8 +322,8 @@ impl Transport {
         if batch.is_empty() && self.fill_stun(now, batch) {
             return true;
         }
-        let outlet = self.follow_route(now);
-        let Some(outlet) = outlet.and_then(|route| self.outlet(now.monotonic, route)) else {
+        let route = self.follow_route(now);
+        let Some(outlet) = route.and_then(|route| self.outlet(now.monotonic, route)) else {
             return !batch.is_empty();
         };
         loop {
@@ -507,12 +515,6 @@ impl Transport {
         }
         self.bind_channel(now.monotonic, route);
         Some(route)
-    }
-
-    /// Whether reports or feedback are due.
-    pub(super) fn rtcp_is_due(&self, now: Now) -> bool {
-        let deadline = self.rtp.poll_timeout();
-        deadline.is_some_and(|deadline| deadline.at <= now.monotonic)
     }
 
     /// Whether media can be sent.

@@ -150,7 +150,7 @@ fn packets_arrive_as_they_were_sent_in_whatever_order_and_losses_are_repaired() 
                 sampled_at: None,
                 timestamp,
                 marker: step % 3 == 0,
-                payload: &payload(number),
+                payload: Payload::Bytes(&payload(number)),
                 audio_level: None,
                 dependency_descriptor: None,
             };
@@ -184,7 +184,7 @@ fn packets_arrive_as_they_were_sent_in_whatever_order_and_losses_are_repaired() 
                 Some((packet.timestamp, packet.marker)),
                 "seed {seed}"
             );
-            assert_eq!(packet.payload, payload(number));
+            assert_eq!(*packet.payload, payload(number));
         }
         assert!(sent.is_empty(), "seed {seed}: {sent:?} never arrived");
         assert_eq!(repaired > 0, has_rtx);

@@ -32,6 +32,7 @@ mod numbers;
 mod outbox;
 mod packet;
 mod patience;
+mod payload;
 pub mod playout;
 mod protection;
 mod receive;
@@ -63,6 +64,7 @@ mod video_tests;
 #[cfg(test)]
 mod word_tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -80,6 +82,7 @@ pub use allocation::EncodingRate;
 pub use cadence::Cadence;
 pub use fec::{PayloadTypes, Repair};
 pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
+pub use payload::HEAD_LEN_MAX;
 pub use session::Session;
 pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedbackStats};
 pub use synchronize::Synchronization;
@@ -290,6 +293,21 @@ pub struct OutgoingFrame<'a> {
     pub resolution: Option<Resolution>,
 }
 
+/// The payload of a packet that is sent as it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Payload<'a> {
+    /// Copied.
+    Bytes(&'a [u8]),
+    /// Shared with whoever else sends it, so that one that many are sent is kept once.
+    Shared {
+        /// All of it.
+        whole: &'a Arc<[u8]>,
+        /// What this packet has in the place of the first bytes; at most [`HEAD_LEN_MAX`] and no
+        /// longer than the whole.
+        head: &'a [u8],
+    },
+}
+
 /// A packet to be sent as it is, by forwarders and tools.
 #[derive(Debug, Clone, Copy)]
 pub struct OutgoingPacket<'a> {
@@ -309,7 +327,7 @@ pub struct OutgoingPacket<'a> {
     /// The end of a frame, for video; the start of a talkspurt, for sound.
     pub marker: bool,
     /// The payload, 1 to 1275 bytes. Above 1100 bytes the datagram may exceed 1200.
-    pub payload: &'a [u8],
+    pub payload: Payload<'a>,
     /// Its loudness, where known.
     pub audio_level: Option<AudioLevel>,
     /// Its dependency descriptor as it stands, where there is one; at most 255 bytes are sent.
@@ -355,8 +373,8 @@ pub struct IncomingPacket {
     /// Which layers the sender has at present, in all streams of the section, where this packet says
     /// so.
     pub layers_allocation: Option<VideoLayersAllocation>,
-    /// The payload, without padding.
-    pub payload: Vec<u8>,
+    /// The payload, without padding; cheap to clone.
+    pub payload: Arc<[u8]>,
 }
 
 /// A frame that was received whole.

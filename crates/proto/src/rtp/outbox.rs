@@ -8,6 +8,7 @@ use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields, PlayoutDelay};
 use twocan_wire::seq::SeqNo16;
 
 use super::fec::Scheme;
+use super::payload::Kept;
 
 /// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
 const CACHE_LEN_MAX: usize = 160 * 1024;
@@ -43,7 +44,7 @@ pub(super) struct Stored {
     pub(super) dependency_descriptor: Vec<u8>,
     /// Empty for none.
     pub(super) layers_allocation: Vec<u8>,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Kept,
     pub(super) cover: Cover,
 }
 
@@ -150,8 +151,7 @@ impl Outbox {
                 break;
             };
             self.cached_len -= oldest.payload.len();
-            buffer = oldest.payload;
-            buffer.clear();
+            buffer = oldest.payload.into_buffer();
         }
         buffer
     }
@@ -179,7 +179,7 @@ impl Stored {
         // RFC 2198 §3: the header of the only block is its payload type.
         let red = self.red().map(|_| self.payload_type.0 & 0x7f);
         out.extend(red);
-        out.extend_from_slice(&self.payload);
+        self.payload.write(out);
         red.iter().len()
     }
 

@@ -36,7 +36,7 @@ impl SendStream {
         let number = number.ok_or(SendError::SequenceNumberUsed)?;
         self.chooses_numbers |= packet.sequence_number.is_some();
         let begins_key_frame =
-            codec.format.is_video() && codec.format.inspect(packet.payload).key_frame;
+            codec.format.is_video() && codec.format.inspect(packet.payload.shared()).key_frame;
         let path = PathQuality {
             loss: self.loss.get().unwrap_or(0.0),
             rtt,
@@ -60,8 +60,9 @@ impl SendStream {
             _ => Cover::None,
         };
         let stated = self.stated_delay.value(number, || begins_key_frame);
-        let mut payload = self.outbox.buffer();
-        payload.extend_from_slice(packet.payload);
+        // Makes room in the cache in any case.
+        let buffer = self.outbox.buffer();
+        let payload = packet.payload.keep(|| buffer);
         self.outbox.push(Stored {
             number,
             timestamp: packet.timestamp,
@@ -117,7 +118,7 @@ impl SendStream {
 
 /// Whether a packet is one that can travel; the value of its layers allocation.
 fn check(packet: &OutgoingPacket<'_>) -> Result<Vec<u8>, SendError> {
-    if packet.payload.is_empty() {
+    if packet.payload.is_empty() || !packet.payload.is_sound() {
         return Err(SendError::BadFrame(PayloadError::Empty));
     }
     let mut allocation = Vec::new();

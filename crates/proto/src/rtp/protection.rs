@@ -92,7 +92,8 @@ impl Protection {
         };
         self.go_on(scheme);
         let first = outbox.newest().nth(added - 1);
-        self.key_frame |= first.is_some_and(|own| codec.format.inspect(&own.payload).key_frame);
+        self.key_frame |=
+            first.is_some_and(|own| codec.format.inspect(own.payload.shared()).key_frame);
         let begins_at = added - 1;
         let begins = self.open == 0;
         self.open += added;

@@ -306,7 +306,7 @@ impl ReceiveStream {
             dependency_descriptor: piece.dependency_descriptor,
             playout_delay: piece.playout_delay,
             layers_allocation: piece.layers_allocation,
-            payload: piece.payload,
+            payload: piece.payload.into(),
         }));
     }
 

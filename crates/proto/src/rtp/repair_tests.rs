@@ -495,7 +495,7 @@ fn forward(call: &mut Call, chosen: bool) -> BTreeMap<u16, Vec<u8>> {
                 sampled_at: None,
                 timestamp: picture * 3000,
                 marker: part == 4,
-                payload: &payload,
+                payload: Payload::Bytes(&payload),
                 audio_level: None,
                 dependency_descriptor: None,
                 playout_delay: None,
@@ -548,7 +548,7 @@ fn packets_of_a_forwarder_are_protected_and_keep_their_numbers() {
             arrived += 1;
             if chosen {
                 let number = (packet.number & 0xffff) as u16;
-                assert_eq!(sent.get(&number), Some(&packet.payload), "{name}");
+                assert_eq!(sent[&number], *packet.payload, "{name}");
             }
         }
         assert!(arrived * 100 >= sent.len() * 98, "{name}: {arrived}");
@@ -570,7 +570,7 @@ fn a_number_that_the_application_may_choose_is_never_taken_by_fec() {
             sampled_at: None,
             timestamp: u32::from(number) * 3000,
             marker: true,
-            payload: &[0x10, 0, 1, 2],
+            payload: Payload::Bytes(&[0x10, 0, 1, 2]),
             audio_level: None,
             dependency_descriptor: None,
             playout_delay: None,

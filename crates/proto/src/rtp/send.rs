@@ -356,7 +356,7 @@ impl SendStream {
         // RTX repeats the packet that was in RED, by its own payload type.
         let len = packet.payload.len();
         match codec.and_then(|codec| codec.rtx_send) {
-            Some(_) => out.extend_from_slice(&packet.payload),
+            Some(_) => packet.payload.write(out),
             None => drop(packet.write_payload(out)),
         }
         self.stats.retransmitted_packets_sent += 1;

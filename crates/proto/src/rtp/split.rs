@@ -9,6 +9,7 @@ use twocan_wire::rtp::ExtensionKind;
 use super::fec::Scheme;
 use super::layers::Marks;
 use super::outbox::{Cover, Stored};
+use super::payload::Kept;
 use super::protection::{PathQuality, Protection};
 use super::send::{SendStream, WHOLE_LEN_MAX};
 use super::{Format, Media, OutgoingFrame, SendError};
@@ -48,7 +49,8 @@ impl SendStream {
         let added = self.outbox.waiting_count() - waiting;
         if begins_picture && codec.format.is_video() {
             let mut payloads = self.outbox.newest().take(added);
-            let key_frame = payloads.any(|own| codec.format.inspect(&own.payload).key_frame);
+            let key_frame =
+                payloads.any(|own| codec.format.inspect(own.payload.shared()).key_frame);
             self.stats.key_frames_sent += u64::from(key_frame);
         }
         let path = PathQuality { loss, rtt };
@@ -155,7 +157,7 @@ impl SendStream {
                 playout_delay: None,
                 dependency_descriptor: Vec::new(),
                 layers_allocation: Vec::new(),
-                payload: Vec::new(),
+                payload: Kept::Own(Vec::new()),
                 cover: Cover::Parity { scheme, count },
             });
         }
@@ -209,7 +211,7 @@ impl SendStream {
             playout_delay,
             dependency_descriptor: descriptor.to_vec(),
             layers_allocation: allocation.to_vec(),
-            payload,
+            payload: Kept::Own(payload),
             cover: Cover::None,
         });
     }

@@ -125,7 +125,7 @@ fn forwarders_are_handed_what_packets_say_and_can_say_it_on() {
             sampled_at: None,
             timestamp: u32::from(number) * 3000,
             marker: true,
-            payload: &[0x10, 0, 1, 2],
+            payload: Payload::Bytes(&[0x10, 0, 1, 2]),
             audio_level: None,
             dependency_descriptor: None,
             playout_delay,

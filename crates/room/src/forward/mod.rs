@@ -25,6 +25,7 @@ mod track;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use twocan_proto::congestion;
@@ -61,6 +62,10 @@ pub struct Config {
     pub start_bitrate: Bitrate,
 }
 
+/// A picture of a usual size passes at once: its publisher has paced it. What is larger, such as key
+/// frames that are kept for those who come, is paced.
+const BURST: Duration = Duration::from_millis(40);
+
 impl Config {
     /// The defaults, with a certificate and DTLS settings.
     pub fn new(certificate: Arc<Certificate>, dtls: Settings) -> Self {
@@ -85,6 +90,7 @@ impl Config {
     fn congestion(&self) -> congestion::Config {
         congestion::Config {
             start: self.start_bitrate,
+            burst: BURST,
             ..congestion::Config::default()
         }
     }

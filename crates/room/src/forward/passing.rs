@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use twocan_proto::endpoint::PeerId;
 use twocan_proto::negotiate::Kind;
-use twocan_proto::rtp::{IncomingPacket, OutgoingPacket};
+use twocan_proto::rtp::{HEAD_LEN_MAX, IncomingPacket, OutgoingPacket, Payload};
 use twocan_proto::time::Now;
 use twocan_proto::wire::ids::Mid;
 use twocan_proto::wire::payload::{vp8, vp9};
@@ -112,7 +112,8 @@ impl Forwarder {
             return;
         };
         let packet = &seen.packet;
-        let payload = rewritten(seen, &outgoing, &mut self.scratch);
+        let mut head = [0; HEAD_LEN_MAX];
+        let payload = rewritten(seen, &outgoing, &mut head, &mut self.scratch);
         let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
         let sent = peer.send_packet(
             now,
@@ -179,19 +180,35 @@ impl Forwarder {
     }
 }
 
-/// The payload with the counters that the viewer is to see.
-fn rewritten<'a>(seen: &'a Seen, outgoing: &Outgoing, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    let payload = &seen.packet.payload;
+/// The payload with the counters that the viewer is to see: they stand in its first bytes, all else
+/// is the same for all.
+fn rewritten<'a>(
+    seen: &'a Seen,
+    outgoing: &Outgoing,
+    head: &'a mut [u8; HEAD_LEN_MAX],
+    scratch: &mut Vec<u8>,
+) -> Payload<'a> {
+    let whole = &seen.packet.payload;
+    let as_it_came = Payload::Shared { whole, head: &[] };
     let set = match seen.format {
         Format::Vp8 => vp8::set_counters,
         Format::Vp9 => vp9::set_counters,
-        Format::Whole | Format::Av1 | Format::H264 | Format::H265 => return payload,
+        Format::Whole | Format::Av1 | Format::H264 | Format::H265 => return as_it_came,
     };
-    scratch.clear();
-    scratch.extend_from_slice(payload);
-    // What is malformed goes out as it came: the decoder has the last word.
-    let _ = set(scratch, &outgoing.counters);
-    scratch
+    let len = whole.len().min(HEAD_LEN_MAX);
+    let (Some(own), Some(first)) = (head.get_mut(..len), whole.get(..len)) else {
+        return as_it_came;
+    };
+    own.copy_from_slice(first);
+    if set(own, &outgoing.counters).is_err() {
+        // What follows the counters may be longer: the structure of a key frame of VP9.
+        scratch.clear();
+        scratch.extend_from_slice(whole);
+        // What is malformed goes out as it came: the decoder has the last word.
+        let _ = set(scratch, &outgoing.counters);
+        own.copy_from_slice(scratch.get(..len).unwrap_or(first));
+    }
+    Payload::Shared { whole, head: own }
 }
 
 /// The dependency descriptor with the number that the viewer is to see.

@@ -392,7 +392,7 @@ mod tests {
             dependency_descriptor: None,
             playout_delay: None,
             layers_allocation: None,
-            payload: vec![0; 10],
+            payload: vec![0; 10].into(),
         };
         Seen {
             packet,

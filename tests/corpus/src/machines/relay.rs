@@ -1,6 +1,7 @@
 //! The TURN server: two clients with credentials, one on a stream, and a stranger.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, SocketId};
 use twocan_proto::random::Random;
@@ -235,6 +236,7 @@ impl World {
             path: path(socket),
             remote,
             ecn: Ecn::NotEct,
+            waited: Duration::ZERO,
             bytes: &mut bytes.to_vec(),
         };
         self.server.handle_datagram(self.now, datagram);

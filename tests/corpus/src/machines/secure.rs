@@ -282,6 +282,7 @@ impl Call {
             path: path(to),
             remote,
             ecn: Ecn::NotEct,
+            waited: Duration::ZERO,
             bytes: &mut bytes,
         };
         self.peers[to].handle_datagram(self.now, datagram);

@@ -114,6 +114,7 @@ impl Server {
             remote,
             ecn,
             bytes,
+            ..
         } = datagram;
         if path.socket.0 >= LISTENERS_MAX {
             return self.handle_peer(now, path.socket, remote, ecn, bytes);

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use twocan_io::clock;
 use twocan_io::udp::Socket;
-use twocan_proto::contract::{Batch, Datagram, Output, Path, Request, SocketId};
+use twocan_proto::contract::{Batch, Output, Request, SocketId};
 use twocan_proto::counters::Counters;
 use twocan_proto::dtls::{self, Certificate};
 use twocan_proto::peer::{DATAGRAM_LEN_MAX, Interfaces};
@@ -182,10 +182,9 @@ impl Shard {
                     let mut any = false;
                     for (id, socket) in sockets {
                         let now = clock::now();
-                        let polled = socket.poll_receive_at(context, |local, remote, ecn, bytes| {
+                        let polled = socket.poll_receive(context, |reception| {
                             *received += 1;
-                            let path = Path { socket: *id, local };
-                            forwarder.handle_datagram(now, Datagram { path, remote, ecn, bytes });
+                            forwarder.handle_datagram(now, reception.on(*id));
                         });
                         // An error is that of an earlier datagram; the socket goes on.
                         any |= polled.is_ready();

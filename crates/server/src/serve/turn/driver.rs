@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use twocan_io::clock;
 use twocan_io::udp::Socket;
-use twocan_proto::contract::{Batch, Datagram, Output, Path, SocketId};
+use twocan_proto::contract::{Batch, Output, Path, SocketId};
 use twocan_proto::random::Random;
 use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
 use twocan_proto::wire::stun::Icmp;
@@ -166,22 +166,9 @@ impl Driver {
                 };
                 let server = &mut self.server;
                 let mut context = Context::from_waker(&bound.as_waker);
-                let received =
-                    bound
-                        .socket
-                        .poll_receive_at(&mut context, |local, remote, ecn, bytes| {
-                            let path = Path {
-                                socket: SocketId(id),
-                                local,
-                            };
-                            let datagram = Datagram {
-                                path,
-                                remote,
-                                ecn,
-                                bytes,
-                            };
-                            server.handle_datagram(now, datagram);
-                        });
+                let received = bound.socket.poll_receive(&mut context, |reception| {
+                    server.handle_datagram(now, reception.on(SocketId(id)));
+                });
                 if received.is_pending() {
                     break;
                 }

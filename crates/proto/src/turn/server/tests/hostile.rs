@@ -108,6 +108,7 @@ fn a_train_longer_than_the_outbox_is_cut_and_the_server_goes_on() {
             },
             remote: ann.at,
             ecn: Ecn::NotEct,
+            waited: Duration::ZERO,
             bytes: &mut bytes,
         };
         lab.server.handle_datagram(lab.now, datagram);

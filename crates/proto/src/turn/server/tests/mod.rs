@@ -116,6 +116,7 @@ impl Lab {
             },
             remote: from,
             ecn: Ecn::NotEct,
+            waited: Duration::ZERO,
             bytes: &mut bytes.to_vec(),
         };
         self.server.handle_datagram(self.now, datagram);

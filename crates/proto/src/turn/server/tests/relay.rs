@@ -304,6 +304,7 @@ fn trains_leave_in_one_batch() {
             },
             remote: ann.at,
             ecn: Ecn::Ect0,
+            waited: Duration::ZERO,
             bytes: &mut bytes,
         };
         lab.server.handle_datagram(lab.now, datagram);
