@@ -11,7 +11,8 @@ export class RTCCertificate {
     slots.set(this, { native: arguments[1] });
   }
   get expires() {
-    return slots.of(this).native.expires;
+    // The certificate states whole seconds.
+    return Math.floor(slots.of(this).native.expires / 1000) * 1000;
   }
   getFingerprints() {
     const [algorithm, value] = slots.of(this).native.fingerprint();

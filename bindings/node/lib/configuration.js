@@ -31,18 +31,40 @@ const toConfiguration = dictionary('RTCConfiguration', {
 const syntax = (url) => new DOMException(`'${url}' is not the URL of a STUN or TURN server`, 'SyntaxError');
 const access = (reason) => new DOMException(reason, 'InvalidAccessError');
 
-/** RFC 7064 §3.1, RFC 7065 §3.1. */
+/** The URL of a server, read as §4.4.1.6 has it: RFC 7064, RFC 7065, and the host as in any URL. */
+function parseUrl(url) {
+  let outer;
+  let inner;
+  try {
+    outer = new URL(url);
+    inner = new URL(`https://${outer.host === '' ? outer.pathname : outer.host}`);
+  } catch {
+    throw syntax(url);
+  }
+  const scheme = outer.protocol.slice(0, -1);
+  if (!['stun', 'stuns', 'turn', 'turns'].includes(scheme) || outer.hash !== '') throw syntax(url);
+  const isTurn = scheme.startsWith('turn');
+  if (outer.search !== '' && !(isTurn && /^\?transport=(udp|tcp)$/i.test(outer.search))) throw syntax(url);
+  return { isTurn, plain: `${scheme}:${inner.hostname}${inner.port === '' ? portOf(outer) : `:${inner.port}`}${outer.search}` };
+}
+
+/** 443 is the default of the URL that the host was read as, and would be lost. */
+const portOf = (outer) => (/:0*443(?:[/?]|$)/.test(outer.pathname) ? ':443' : '');
+
 function checkUrl(url, server) {
-  const match = /^(stuns?|turns?):(\[[0-9a-f:.]+\]|[^:/?#[\]@\s]+)(?::(\d{1,5}))?(?:\?(.*))?$/i.exec(url);
-  if (match === null || (match[3] !== undefined && Number(match[3]) > 65535)) throw syntax(url);
-  const [, scheme, , , query] = match;
-  const isTurn = scheme.toLowerCase().startsWith('turn');
-  if (query !== undefined && !(isTurn && /^transport=(udp|tcp)$/i.test(query))) throw syntax(url);
+  const { isTurn } = parseUrl(url);
   if (!isTurn) return;
   if (server.username === undefined || server.credential === undefined) {
     throw access(`${url} needs a username and a credential`);
   }
   if (Buffer.byteLength(server.username) > 508) throw access('the username is longer than 508 bytes');
+}
+
+/** Servers with their URLs in the plain form of the two RFCs. */
+export function plainServers(servers) {
+  return servers.map(({ urls: given, username, credential }) => ({
+    urls: given.map((url) => parseUrl(url).plain), username, credential,
+  }));
 }
 
 /** Converts and checks a configuration; `old` is the one that `setConfiguration` replaces. */

@@ -6,6 +6,7 @@ import { invalidState, native } from './errors.js';
 import { RTCDataChannelEvent, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionIceEvent, fire } from './events.js';
 import { queueTask } from './tasks.js';
 import { RTCCertificate, nativeCertificate } from './certificate.js';
+import { plainServers } from './configuration.js';
 import { RTCIceCandidate } from './ice-candidate.js';
 import { RTCSessionDescription } from './session-description.js';
 import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
@@ -33,8 +34,6 @@ function release(connection) {
   }
 }
 
-const toServers = (servers) => servers.map(({ urls, username, credential }) => ({ urls, username, credential }));
-
 export class Connection {
   constructor(configuration, settings) {
     this.object = null;
@@ -60,7 +59,7 @@ export class Connection {
     // The callback must not keep what it wakes: a connection that nobody knows any more goes.
     const weak = new WeakRef(this);
     const init = {
-      iceServers: toServers(configuration.iceServers),
+      iceServers: plainServers(configuration.iceServers),
       relayOnly: configuration.iceTransportPolicy === 'relay',
       iceCandidatePoolSize: configuration.iceCandidatePoolSize,
       ...settings,
@@ -168,7 +167,7 @@ export class Connection {
   }
 
   setServers(configuration) {
-    const servers = toServers(configuration.iceServers);
+    const servers = plainServers(configuration.iceServers);
     native(() => this.native.setServers(servers, configuration.iceTransportPolicy === 'relay'));
   }
 

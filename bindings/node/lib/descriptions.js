@@ -10,6 +10,7 @@ import { RTCSctpTransport } from './sctp-transport.js';
 import { receivers } from './rtp-receiver.js';
 import { newTransceiver, setTransport, stopped } from './rtp-transceiver.js';
 
+const sends = (direction) => direction === 'sendrecv' || direction === 'sendonly';
 const receives = (direction) => direction === 'sendrecv' || direction === 'recvonly';
 
 /** Sets a description: what it changes is seen in a task, and the promise is settled there. */
@@ -72,6 +73,7 @@ function showTransceivers(connection, isLocal, type, state, changes) {
     known.delete(stated.id);
     own.mid = stated.mid ?? null;
     if (isAnswer) own.currentDirection = stated.currentDirection ?? null;
+    own.hasSent ||= sends(own.currentDirection);
     if (!isLocal && type !== 'rollback') showRemote(connection, own, stated, changes);
     else if (type === 'rollback') rollBack(connection, own, stated, changes);
     else if (isAnswer) {

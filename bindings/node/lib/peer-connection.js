@@ -277,18 +277,18 @@ async function setLocalDescription(own, given) {
   const type = given.type ?? (isOffering ? 'offer' : 'answer');
   let { sdp } = given;
   const isAnswer = type === 'answer' || type === 'pranswer';
+  const fits = isAnswer
+    ? ['have-remote-offer', 'have-local-pranswer']
+    : ['stable', 'have-local-offer'];
+  if (type !== 'rollback' && !fits.includes(own.signalingState)) {
+    throw invalidState(`no ${type} fits ${own.signalingState}`);
+  }
   if (type === 'offer' && sdp !== '' && sdp !== own.lastOffer) throw modified();
   if (isAnswer && sdp !== '' && sdp !== own.lastAnswer) throw modified();
   if (type === 'rollback') sdp = '';
   if (sdp === '' && type === 'offer') {
-    if (!['stable', 'have-local-offer'].includes(own.signalingState)) {
-      throw invalidState(`no offer fits ${own.signalingState}`);
-    }
     sdp = own.lastOffer = native(() => own.native.createOffer());
   } else if (sdp === '' && isAnswer) {
-    if (!['have-remote-offer', 'have-local-pranswer'].includes(own.signalingState)) {
-      throw invalidState(`no answer fits ${own.signalingState}`);
-    }
     sdp = own.lastAnswer = native(() => own.native.createAnswer());
   }
   return setDescription(own, true, { type, sdp });
@@ -390,7 +390,7 @@ function createDataChannel(own, label, init) {
   if (init.maxPacketLifeTime !== undefined && init.maxRetransmits !== undefined) {
     throw new TypeError('maxPacketLifeTime and maxRetransmits exclude each other');
   }
-  if (init.id === 65535) throw new TypeError('65535 is not a channel id');
+  if (init.negotiated && init.id === 65535) throw new TypeError('65535 is not a channel id');
   const id = init.negotiated ? init.id : undefined;
   const stated = present({ ...init, id: undefined });
   if (id !== undefined) stated.id = id;

@@ -106,7 +106,7 @@ export function stopped(own) {
 export function newTransceiver(connection, { id, kind, direction, track = null, streams = [], trackId }) {
   const own = {
     connection, id, kind, direction, mid: null, currentDirection: null, isStopping: false, isStopped: false,
-    fired: null, remoteStreams: [],
+    fired: null, hasSent: false, remoteStreams: [],
   };
   own.sender = new RTCRtpSender(inside, { connection, transceiver: own, kind, track, streams });
   const remote = new MediaStreamTrack(inside, { kind, label: `remote ${kind}`, muted: true, id: trackId });

@@ -118,7 +118,7 @@ test('what no channel can be is refused', (t) => {
   refused({ priority: 'huge' });
   assert.throws(() => a.createDataChannel('l'.repeat(65_536)), TypeError);
   assert.throws(() => a.createDataChannel(), TypeError);
-  const own = a.createDataChannel('', { id: 7 });
+  const own = a.createDataChannel('', { id: 65535 });
   assert.equal(own.id, null);
   assert.throws(() => own.send('early'), { name: 'InvalidStateError' });
   a.close();

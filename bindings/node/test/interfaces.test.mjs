@@ -61,6 +61,12 @@ test('a configuration is checked, and shown with its defaults', (t) => {
   refused({ iceServers: [{ urls: 'http://example.net' }] }, { name: 'SyntaxError' });
   refused({ iceServers: [{ urls: 'stun:example.net?transport=udp' }] }, { name: 'SyntaxError' });
   refused({ iceServers: [{ urls: 'turn:example.net' }] }, { name: 'InvalidAccessError' });
+  for (const url of ['', 'stun:', 'stun:example.net:65536', 'stun:example.net#part', 'turn://example.org/?x=y', 'stun:a b']) {
+    refused({ iceServers: [{ urls: url }] }, { name: 'SyntaxError' });
+  }
+  for (const url of ['stun:example.net:443', 'STUN:faß.example', 'stun:[2001:db8::1]:1', 'stun:ex%61mple.net', 'stun:256']) {
+    new RTCPeerConnection({ iceServers: [{ urls: url }] }).close();
+  }
   refused({ certificates: [{}] }, TypeError);
   const [own] = pair(t, [{ iceServers: [{ urls: 'stun:192.0.2.1' }] }]);
   const shown = own.getConfiguration();

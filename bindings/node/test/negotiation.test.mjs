@@ -87,6 +87,7 @@ test('what does not fit the state is refused, and changes nothing', async (t) =>
   const [a, b] = pair(t);
   a.addTransceiver('audio');
   await assert.rejects(a.createAnswer(), { name: 'InvalidStateError' });
+  await assert.rejects(a.setLocalDescription({ type: 'answer', sdp: 'any' }), { name: 'InvalidStateError' });
   const offer = await a.createOffer();
   await assert.rejects(a.setRemoteDescription({ type: 'answer', sdp: offer.sdp }), { name: 'InvalidStateError' });
   await assert.rejects(
