@@ -53,6 +53,8 @@ export class Connection {
     this.transceivers = [];
     this.channels = new Map();
     this.madeChannels = [];
+    this.opened = 0;
+    this.closed = 0;
     this.streams = new Map();
     this.frameSinks = new Map();
     this.certificate = configuration.certificates[0] ?? new RTCCertificate(inside, NativeCertificate.generate());
@@ -152,6 +154,12 @@ export class Connection {
     const [current, pending] = this.native.localDescriptions();
     if (this.descriptions.currentLocal !== null) this.description('currentLocal', current);
     if (this.descriptions.pendingLocal !== null) this.description('pendingLocal', pending);
+  }
+
+  /** A channel is closed: what is counted of it stays. */
+  forget(channel, wasOpen) {
+    if (wasOpen) this.closed += 1;
+    this.madeChannels.splice(this.madeChannels.indexOf(channel), 1);
   }
 
   statsOf(selector) {

@@ -179,6 +179,7 @@ export function announceOpen(channel) {
   const own = channels.of(channel);
   if (own.readyState === 'closing' || own.readyState === 'closed') return;
   own.readyState = 'open';
+  if (!own.wasOpen) own.connection.opened += 1;
   own.wasOpen = true;
   fire(channel, 'open');
 }
@@ -202,6 +203,7 @@ function onClose(channel, own) {
   const abrupt = own.readyState === 'open';
   own.readyState = 'closed';
   own.connection.channels.delete(own.handle);
+  own.connection.forget(channel, own.wasOpen);
   if (abrupt) {
     const error = new RTCError({ errorDetail: 'sctp-failure', sctpCauseCode: 12 }, 'the association ended');
     channel.dispatchEvent(new RTCErrorEvent('error', { error }));

@@ -57,6 +57,8 @@ function show(connection, isLocal, type, state) {
   for (const track of changes.muted) setMuted(track, true);
   for (const [stream, track] of changes.removed) removeRemote(stream, track);
   for (const [stream, track] of changes.added) addRemote(stream, track);
+  const used = new Set(connection.transceivers.flatMap((own) => own.remoteStreams));
+  for (const [id, stream] of connection.streams) if (!used.has(stream)) connection.streams.delete(id);
   for (const init of changes.tracks) connection.object.dispatchEvent(new RTCTrackEvent('track', init));
 }
 

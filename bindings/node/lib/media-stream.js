@@ -57,7 +57,7 @@ export class MediaStream extends EventTarget {
   }
 }
 shape(MediaStream, 'MediaStream');
-handlerAttributes(MediaStream, streams, ['addtrack', 'removetrack', 'active', 'inactive']);
+handlerAttributes(MediaStream, streams, ['addtrack', 'removetrack']);
 register('MediaStream', MediaStream);
 
 /** A stream of the other side, with the id that its description gives. */

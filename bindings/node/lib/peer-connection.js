@@ -42,6 +42,9 @@ const toChannelInit = dictionary('RTCDataChannelInit', {
   protocol: { as: usvString, or: '' },
 });
 
+/** Candidates of `addIceCandidate` that `getRemoteCandidates` shows. */
+const REMOTES_MAX = 256;
+
 let settings = {};
 
 /** Settings of the stack that the standard has no word for; see `nonstandard`. */
@@ -285,7 +288,10 @@ async function setLocalDescription(own, given) {
   }
   if (type === 'offer' && sdp !== '' && sdp !== own.lastOffer) throw modified();
   if (isAnswer && sdp !== '' && sdp !== own.lastAnswer) throw modified();
-  if (type === 'rollback') sdp = '';
+  if (type === 'rollback') {
+    checkRollback(own);
+    sdp = '';
+  }
   if (sdp === '' && type === 'offer') {
     sdp = own.lastOffer = native(() => own.native.createOffer());
   } else if (sdp === '' && isAnswer) {
@@ -299,7 +305,15 @@ const modified = () => new DOMException(
   'InvalidModificationError',
 );
 
+/** Only an offer that is pending can be rolled back (§4.4.1.5). */
+function checkRollback(own) {
+  if (!['have-local-offer', 'have-remote-offer'].includes(own.signalingState)) {
+    throw invalidState(`nothing can be rolled back in ${own.signalingState}`);
+  }
+}
+
 async function setRemoteDescription(own, { type, sdp }) {
+  if (type === 'rollback') checkRollback(own);
   // An offer that meets ours takes ours back first, whatever comes of it (§4.4.1.5).
   if (type === 'offer' && own.signalingState === 'have-local-offer') {
     await setDescription(own, true, { type: 'rollback', sdp: '' });
@@ -325,9 +339,10 @@ async function addIceCandidate(own, init) {
       const state = own.native.state();
       own.description('currentRemote', state.currentRemote);
       own.description('pendingRemote', state.pendingRemote);
-      if (init.candidate === '') return;
+      const { remotes } = iceTransports.of(own.ice);
+      if (init.candidate === '' || remotes.length >= REMOTES_MAX) return;
       const named = init.sdpMid !== null || init.sdpMLineIndex !== null;
-      iceTransports.of(own.ice).remotes.push(new RTCIceCandidate(named ? init : { ...init, sdpMLineIndex: 0 }));
+      remotes.push(new RTCIceCandidate(named ? init : { ...init, sdpMLineIndex: 0 }));
     });
   });
 }

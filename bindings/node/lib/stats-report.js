@@ -94,10 +94,10 @@ function transportStats(connection, stats, pairs) {
 }
 
 function channelStats(connection) {
-  return connection.madeChannels.map((channel, index) => {
+  return connection.madeChannels.map((channel) => {
     const own = channelSlots.of(channel);
     return {
-      id: `D${index}`, type: 'data-channel', label: own.info.label, protocol: own.info.protocol,
+      id: `D${own.handle}`, type: 'data-channel', label: own.info.label, protocol: own.info.protocol,
       dataChannelIdentifier: channel.id, state: own.readyState,
       ...own.counts,
     };
@@ -135,11 +135,8 @@ export function report(connection, { transceiver, inbound, outbound } = {}) {
     if (outbound) return own.type !== 'inbound-rtp';
     return true;
   });
-  const made = connection.madeChannels;
-  const opened = made.filter((channel) => channelSlots.of(channel).wasOpen).length;
-  const closed = made.filter((channel) => channelSlots.of(channel).wasOpen && channel.readyState === 'closed').length;
   const base = {
-    id: 'P', type: 'peer-connection', dataChannelsOpened: opened, dataChannelsClosed: closed,
+    id: 'P', type: 'peer-connection', dataChannelsOpened: connection.opened, dataChannelsClosed: connection.closed,
   };
   const isWhole = transceiver === undefined;
   const below = isWhole || media.length > 0

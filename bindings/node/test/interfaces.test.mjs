@@ -153,7 +153,8 @@ test('statistics describe the connection and its channels', async (t) => {
   const types = [...report.values()].map(({ type }) => type);
   for (const type of ['peer-connection', 'data-channel', 'transport', 'certificate']) assert.ok(types.includes(type), type);
   const channel = [...report.values()].find(({ type }) => type === 'data-channel');
-  assert.deepEqual([channel.label, channel.protocol, channel.state], ['known', 'p', 'connecting']);
+  assert.deepEqual([channel.label, channel.protocol], ['known', 'p']);
+  assert.ok(['connecting', 'open'].includes(channel.state));
   for (const [id, stats] of report) {
     assert.equal(stats.id, id);
     assert.ok(Math.abs(stats.timestamp - Date.now()) < 60_000);

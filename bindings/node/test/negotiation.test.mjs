@@ -65,6 +65,23 @@ test('rollback takes back either side\'s offer, and nothing else', async (t) => 
   await assert.rejects(b.setRemoteDescription({ type: 'rollback' }), { name: 'InvalidStateError' });
 });
 
+test('what the state forbids is refused before the task ends', async (t) => {
+  const [a] = pair(t);
+  const refusals = [
+    a.createAnswer(),
+    a.setLocalDescription({ type: 'rollback' }),
+    a.setRemoteDescription({ type: 'rollback' }),
+    a.addIceCandidate({ candidate: 'candidate:1 1 udp 1 192.0.2.1 9 typ host', sdpMid: '0' }),
+  ];
+  let count = 0;
+  for (const refusal of refusals) refusal.catch(() => (count += 1));
+  const next = new Promise((resolve) => setImmediate(resolve));
+  // Microtasks alone: a task of the event loop would come later.
+  for (let i = 0; i < 60; i += 1) await null;
+  assert.equal(count, refusals.length);
+  await next;
+});
+
 test('an offer that meets ours rolls ours back, even where it is malformed', async (t) => {
   const [a, b] = pair(t);
   a.addTransceiver('audio');
@@ -214,6 +231,18 @@ test('a connection that was only made does not keep the process', async () => {
     execFile(process.execPath, ['--input-type=module', '-e', script], (error, out) => (error ? reject(error) : resolve(out)));
   });
   assert.equal(text, 'end\n');
+});
+
+test('descriptions without sections need no transport', async (t) => {
+  const [a, b] = pair(t);
+  const seen = record(a, ['icegatheringstatechange', 'icecandidate']);
+  await negotiate(a, b);
+  assert.deepEqual([a.signalingState, b.signalingState, a.sctp], ['stable', 'stable', null]);
+  const gathered = once(a, 'icegatheringstatechange', () => a.iceGatheringState === 'complete');
+  a.createDataChannel('');
+  assert.deepEqual(seen, []);
+  await a.setLocalDescription();
+  await gathered;
 });
 
 test('callbacks in place of promises', async (t) => {

@@ -157,7 +157,8 @@ impl Peer {
         let before = self.negotiator.signaling_state();
         let plan = self.negotiator.set_local_description(kind, &sdp)?;
         self.apply(now, before, plan);
-        if kind != SdpType::Rollback {
+        // Without a section there is no transport to gather for (RFC 9429 §3.5.1).
+        if kind != SdpType::Rollback && self.negotiator.transport_mid().is_some() {
             self.gather(now);
             self.empty_pool(now);
         }
