@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use twocan_io::clock;
+use twocan_proto::crypto::Hash;
 use twocan_proto::dtls;
 use twocan_proto::peer::{IceTransportPolicy, IceTransports};
 
@@ -81,11 +83,38 @@ pub struct Configuration {
     pub environment: Option<Environment>,
 }
 
+/// W3C webrtc-pc §4.9.1 lets us say how long a certificate is valid at most.
+const VALID_FOR_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A certificate with its key (W3C webrtc-pc §4.9). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Certificate(pub(crate) Arc<dtls::Certificate>);
 
 impl Certificate {
+    /// `generateCertificate` with `expires`: ECDSA P-256, valid for that long, a year at most.
+    ///
+    /// # Errors
+    /// `OperationError` when the provider refuses.
+    pub fn generate_for(valid: Duration) -> Result<Self, Error> {
+        let valid = valid.min(VALID_FOR_MAX);
+        dtls::Certificate::generate_for(clock::now().wallclock, valid)
+            .map(|made| Self(Arc::new(made)))
+            .map_err(|_| Error::Operation("no certificate could be made"))
+    }
+
+    /// `expires`: when it ends, as time since 1970.
+    pub fn expires(&self) -> Duration {
+        self.0.expires()
+    }
+
+    /// `getFingerprints`: the SHA-256 of the certificate, as descriptions state it.
+    pub fn fingerprint(&self) -> (&'static str, String) {
+        let fingerprint = self.0.fingerprint(Hash::Sha256);
+        let bytes = fingerprint.digest.iter();
+        let digits: Vec<String> = bytes.map(|byte| format!("{byte:02x}")).collect();
+        (fingerprint.hash_name(), digits.join(":"))
+    }
+
     /// `RTCPeerConnection.generateCertificate`: ECDSA P-256, valid for 30 days.
     ///
     /// # Errors

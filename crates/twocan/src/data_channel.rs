@@ -31,6 +31,8 @@ pub struct DataChannelInit {
     pub negotiated: bool,
     /// The id of a negotiated channel, 0 to 65534.
     pub id: Option<u16>,
+    /// `priority` (W3C webrtc-priority §5), which the other side is told. Default low.
+    pub priority: Priority,
 }
 
 impl Default for DataChannelInit {
@@ -42,6 +44,7 @@ impl Default for DataChannelInit {
             protocol: String::new(),
             negotiated: false,
             id: None,
+            priority: Priority::Low,
         }
     }
 }
@@ -67,7 +70,7 @@ impl DataChannelInit {
             reliability,
             negotiated: self.negotiated,
             id: self.id,
-            priority: Priority::Low,
+            priority: self.priority,
         })
     }
 }
@@ -294,6 +297,22 @@ impl DataChannel {
     /// `ordered`.
     pub fn ordered(&self) -> bool {
         self.info().is_none_or(|info| info.ordered)
+    }
+
+    /// `negotiated`: whether both applications made it.
+    pub fn negotiated(&self) -> bool {
+        self.info().is_some_and(|info| info.negotiated)
+    }
+
+    /// `maxPacketLifeTime` and `maxRetransmits`.
+    pub fn reliability(&self) -> Reliability {
+        self.info()
+            .map_or(Reliability::Reliable, |info| info.reliability)
+    }
+
+    /// `priority` (W3C webrtc-priority §5).
+    pub fn priority(&self) -> Priority {
+        self.info().map_or(Priority::Low, |info| info.priority)
     }
 
     /// Closes the channel after what is buffered was sent.

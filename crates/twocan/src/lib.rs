@@ -43,6 +43,7 @@ mod state;
 mod stats;
 mod transceiver;
 pub mod transform;
+mod w3c;
 
 pub use configuration::{Certificate, Configuration};
 pub use data_channel::{
@@ -61,18 +62,23 @@ pub use stats::{
     StatsReport, TransportStats,
 };
 pub use transceiver::{Codec, RtpTransceiver, TrackEvent};
+pub use w3c::RtpCapabilities;
 
 pub use twocan_proto::ice::{
-    GatheringState as IceGatheringState, Kind as IceCandidateType, RelayProtocol,
+    GatheringState as IceGatheringState, Kind as IceCandidateType, RelayProtocol, Role as IceRole,
     State as IceConnectionState, TcpType as IceTcpCandidateType,
 };
 pub use twocan_proto::nat_behaviour::{Behaviour, NatBehaviour, Untold};
-pub use twocan_proto::negotiate::{Kind, NegotiateError, SdpType, SignalingState};
+pub use twocan_proto::negotiate::{
+    CodecPreference, IceParameters, Kind, NegotiateError, RemoteMedia, SdpType, SignalingState,
+    TransceiverId,
+};
 pub use twocan_proto::peer::{
-    CodecParameters, ConnectionState, EncodingParameters, EncodingTarget,
+    CodecParameters, ConnectionState, DtlsTransportState, EncodingParameters, EncodingTarget,
     HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransports, KeyFrame,
     LocalCandidateStats, LogEntry, LogEvent, ParametersError, PeerFailure,
-    Priority as EncodingPriority, RtcpParameters, RtpSendParameters, TransceiverInit,
+    Priority as EncodingPriority, RtcpParameters, RtpSendParameters, SctpTransport,
+    SctpTransportState, TransceiverInit,
 };
 pub use twocan_proto::rtp::{Cadence, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use twocan_proto::wire::rtp::{

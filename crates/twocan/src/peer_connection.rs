@@ -9,7 +9,7 @@ use twocan_proto::ice::{self, RelayProtocol};
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
     self, ConnectionState, Description, IceCandidateError, LocalCandidate, LogEntry, Peer,
-    PeerFailure, RemoteCandidateInit, TransceiverInit,
+    PeerFailure, RemoteCandidateInit, SctpTransportState, TransceiverInit,
 };
 use twocan_proto::random::Random;
 use twocan_proto::wire::sdp::Direction;
@@ -70,6 +70,8 @@ pub enum PeerConnectionEvent {
     ConnectionStateChange(ConnectionState),
     /// Why the connection failed; the state follows.
     Failed(PeerFailure),
+    /// `statechange` of the `RTCSctpTransport`.
+    SctpTransportStateChange(SctpTransportState),
     /// `datachannel`: the other side made a channel, which is open.
     DataChannel(DataChannel),
     /// `track`: the other side sends.
@@ -92,7 +94,7 @@ impl Drop for Owner {
 /// A connection to one peer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PeerConnection {
-    owner: Arc<Owner>,
+    pub(crate) owner: Arc<Owner>,
 }
 
 impl PeerConnection {
@@ -431,7 +433,7 @@ impl PeerConnection {
         self.act(|state| state.peer.close(clock::now()));
     }
 
-    fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let result = act(&mut self.owner.shared.lock());
         self.owner.shared.wake.notify_one();
         result

@@ -278,7 +278,12 @@ impl State {
             channel::Event::BufferedAmountLow(id) => (id, DataChannelEvent::BufferedAmountLow),
             channel::Event::Closing(id) => (id, DataChannelEvent::Closing),
             channel::Event::Closed(id, _) => (id, DataChannelEvent::Closed),
-            channel::Event::Connected | channel::Event::Ended(_) => return,
+            channel::Event::Connected | channel::Event::Ended(_) => {
+                if let Some(sctp) = self.peer.sctp_transport() {
+                    self.push(Pending::Event(E::SctpTransportStateChange(sctp.state)));
+                }
+                return;
+            }
         };
         let cost = match &event {
             DataChannelEvent::Message(message) => message.cost(),

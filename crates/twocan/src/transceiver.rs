@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use twocan_proto::negotiate::{Kind, NegotiatedCodec, TransceiverId};
+use twocan_proto::negotiate::{
+    CodecPreference, Kind, NegotiateError, NegotiatedCodec, RemoteMedia, TransceiverId,
+};
+use twocan_proto::peer::Peer;
 use twocan_proto::wire::sdp::Direction;
 
 use crate::error::Error;
@@ -74,6 +77,64 @@ impl RtpTransceiver {
             .collect()
     }
 
+    /// Names it among those of its connection; never used twice.
+    pub fn id(&self) -> TransceiverId {
+        self.id
+    }
+
+    /// What the newest remote description says of it; `None` where it says nothing.
+    pub fn remote_media(&self) -> Option<RemoteMedia> {
+        self.owner.shared.lock().peer.remote_media(self.id)
+    }
+
+    /// `addTrack` with this transceiver, which the application found for its track: it sends, as
+    /// part of `streams`.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped, `TypeError` for a malformed stream id.
+    pub fn attach_track(&self, streams: &[&str]) -> Result<(), Error> {
+        self.act(|peer| peer.attach_track(self.id, streams))
+    }
+
+    /// `removeTrack`.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped.
+    pub fn remove_track(&self) -> Result<(), Error> {
+        self.act(|peer| peer.remove_track(self.id))
+    }
+
+    /// `replaceTrack` of the sender: whether there is a track, so that `addTrack` does not take it.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped.
+    pub fn set_has_track(&self, has: bool) -> Result<(), Error> {
+        self.act(|peer| peer.set_has_track(self.id, has))
+    }
+
+    /// `setStreams` of the sender.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped, `TypeError` for a malformed stream id.
+    pub fn set_streams(&self, streams: &[&str]) -> Result<(), Error> {
+        self.act(|peer| peer.set_streams(self.id, streams))
+    }
+
+    /// `setCodecPreferences`: the only codecs that descriptions state from here on, the preferred
+    /// one first; empty for all.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped.
+    pub fn set_codec_preferences(&self, preferences: Vec<CodecPreference>) -> Result<(), Error> {
+        self.act(|peer| peer.set_codec_preferences(self.id, preferences))
+    }
+
+    fn act(&self, act: impl FnOnce(&mut Peer) -> Result<(), NegotiateError>) -> Result<(), Error> {
+        let done = act(&mut self.owner.shared.lock().peer);
+        self.owner.shared.wake.notify_one();
+        Ok(done?)
+    }
+
     /// What it carries.
     pub fn kind(&self) -> Option<Kind> {
         self.with(|transceiver| transceiver.kind())
@@ -82,10 +143,7 @@ impl RtpTransceiver {
     /// `mid`, once it has a section.
     pub fn mid(&self) -> Option<String> {
         let state = self.owner.shared.lock();
-        state
-            .peer
-            .negotiated(self.id)
-            .map(|media| media.mid.to_string())
+        state.peer.mid(self.id).map(str::to_owned)
     }
 
     /// `direction`: what the application wants; `None` once stopped.

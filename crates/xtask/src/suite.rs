@@ -52,6 +52,7 @@ pub(crate) fn test(root: &Path, all: bool) -> bool {
         )
     });
     report.step("web client", || web(root));
+    report.step("node package", || node_package(root));
     let interop = tools::interop(root, if all { &["full"] } else { &["quick"] });
     if !interop {
         println!("some interop peers are not installed: their rows are NOT RUN");
@@ -202,6 +203,31 @@ fn web(root: &Path) -> Outcome {
         return Outcome::NotRun(why);
     }
     run(&root.join("tests/web"), "npm", &["test", "--silent"])
+}
+
+/// The tests of `bindings/node` with the library as it is built here.
+fn node_package(root: &Path) -> Outcome {
+    let tests = "bindings/node/test";
+    if let Err(why) = tools::node_packages(root, tests) {
+        return Outcome::NotRun(why);
+    }
+    let build = ["build", "--locked", "--package", "twocan-node"];
+    match run(root, "cargo", &build) {
+        Outcome::Passed => {}
+        other => return other,
+    }
+    let name = format!(
+        "{}twocan_node{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    );
+    let library = root.join("target/debug").join(name);
+    run_with(
+        &root.join(tests),
+        "npm",
+        &["test", "--silent"],
+        &[("TWOCAN_NODE_LIBRARY", library.as_os_str())],
+    )
 }
 
 fn matrix(root: &Path, all: bool, more: &[&str]) -> Outcome {

@@ -46,6 +46,8 @@ pub(super) struct Channel {
 pub struct Channels {
     pub(super) association: Association,
     pub(super) role: Option<Role>,
+    /// Whether INIT was asked for.
+    is_started: bool,
     pub(super) is_up: bool,
     now: Option<Instant>,
     pub(super) channels: BTreeMap<ChannelId, Channel>,
@@ -63,6 +65,7 @@ impl Channels {
         Self {
             association: Association::new(config, random),
             role: None,
+            is_started: false,
             is_up: false,
             now: None,
             channels: BTreeMap::new(),
@@ -79,6 +82,16 @@ impl Channels {
     /// called again.
     pub fn start(&mut self, now: Instant, role: Role) {
         self.now = Some(now);
+        if self.is_started {
+            return;
+        }
+        self.is_started = true;
+        self.assign_ids(role);
+        self.association.connect(now);
+    }
+
+    /// Our role is agreed: channels get their ids. Does nothing when called again.
+    pub fn assign_ids(&mut self, role: Role) {
         if self.role.is_some() {
             return;
         }
@@ -94,7 +107,6 @@ impl Channels {
                 self.remove(id, CloseCause::NoIdLeft);
             }
         }
-        self.association.connect(now);
     }
 
     /// Makes a channel. It may be called before [`Self::start`].
@@ -297,6 +309,21 @@ impl Channels {
     /// Whether the association is up.
     pub fn is_connected(&self) -> bool {
         self.is_up
+    }
+
+    /// Whether the association has ended.
+    pub fn is_ended(&self) -> bool {
+        self.association.is_ended()
+    }
+
+    /// The longest message that the peer accepts, in bytes; `None` for any.
+    pub fn max_message_size(&self) -> Option<usize> {
+        self.association.remote_max_message_size()
+    }
+
+    /// How many channels there can be; `None` until the association is up.
+    pub fn max_channels(&self) -> Option<u16> {
+        self.is_up.then(|| self.association.outbound_streams())
     }
 
     /// Figures of the association.

@@ -207,6 +207,30 @@ fn ids_follow_the_dtls_role() {
 }
 
 #[test]
+fn ids_are_known_as_soon_as_the_roles_are() {
+    let mut pair = Pair::new();
+    let [early, later] = [pair.open(A, "early"), pair.open(A, "later")];
+    assert_eq!(pair.ends[A].info(early).unwrap().id, None);
+    pair.ends[A].assign_ids(Role::Server);
+    let ids = [early, later].map(|id| pair.ends[A].info(id).unwrap().id);
+    assert_eq!(ids, [Some(1), Some(3)]);
+    assert_eq!(
+        pair.ends[A].ready_state(early),
+        Some(ReadyState::Connecting)
+    );
+    let now = pair.now;
+    pair.ends[A].start(now, Role::Server);
+    pair.ends[B].start(now, Role::Client);
+    pair.run(Duration::from_millis(500));
+    assert_eq!(
+        pair.take(A),
+        [Event::Connected, Event::Open(early), Event::Open(later)]
+    );
+    assert_eq!(pair.ends[A].max_message_size(), Some(262_144));
+    assert!(pair.ends[A].max_channels().is_some());
+}
+
+#[test]
 fn negotiated_channels_need_no_announcement() {
     let mut pair = Pair::started();
     let init = ChannelInit {

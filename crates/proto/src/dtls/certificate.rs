@@ -33,13 +33,21 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`] when the provider refuses.
     pub fn generate(wallclock: Duration) -> Result<Self, CertificateError> {
+        Self::generate_for(wallclock, VALID_FOR)
+    }
+
+    /// As [`Self::generate`], but valid for another time.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when the provider refuses.
+    pub fn generate_for(wallclock: Duration, valid: Duration) -> Result<Self, CertificateError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| CertificateError)?;
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, "WebRTC");
         params.distinguished_name = name;
         params.not_before = date(wallclock.saturating_sub(VALID_BEFORE));
-        let expires = wallclock.saturating_add(VALID_FOR);
+        let expires = wallclock.saturating_add(valid);
         params.not_after = date(expires);
         // Firefox wants serial numbers that differ: the hash of the public key does.
         let serial = Hash::Sha256.digest(key.public_key_raw());

@@ -101,7 +101,7 @@ impl Negotiator {
             .direction
             .intersect(section.direction.reversed());
         let mut extensions = answer_extensions(&self.config, kind, section);
-        let codecs = common_codecs(&self.config, kind, section);
+        let codecs = transceiver.preferred(common_codecs(&self.config, kind, section));
         if codecs.iter().any(|codec| codec.feedback.ack_ccfb) {
             // Reports by stream need no numbers of the transport.
             let numbers = ExtensionKind::TransportSequence;
@@ -172,7 +172,8 @@ impl Negotiator {
                 _ if section.rejected => false,
                 SectionKind::Rtp(kind) => {
                     section.rtcp_mux
-                        && common_codecs(&self.config, kind, section)
+                        && self
+                            .preferred_at(index, common_codecs(&self.config, kind, section))
                             .iter()
                             .any(CodecTerms::is_media)
                         && self.may_serve(index)
@@ -195,6 +196,16 @@ impl Negotiator {
         sections
             .map(|(index, (section, usable))| usable && (index == first || joins(section)))
             .collect()
+    }
+
+    /// What the transceiver of a section, if it has one yet, leaves of the codecs.
+    fn preferred_at(&self, index: usize, codecs: Vec<CodecTerms>) -> Vec<CodecTerms> {
+        let slot = self.agreed.slots.get(index);
+        let owner = slot.and_then(|slot| self.transceiver(slot.transceiver?));
+        match owner {
+            Some(transceiver) => transceiver.preferred(codecs),
+            None => codecs,
+        }
     }
 
     /// Whether the transceiver of a section, if it has one yet, is not about to stop.

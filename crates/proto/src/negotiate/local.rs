@@ -1,9 +1,7 @@
 //! Setting a local description, and writing candidates into it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use twocan_wire::candidate::{Candidate, CandidateKind, CandidateTransport};
 use twocan_wire::sdp::{Attribute, Description, Line};
 
 use super::negotiator::{Agreed, Applied, Created, Negotiator};
@@ -107,88 +105,9 @@ impl Negotiator {
         });
     }
 
-    /// `localDescription` with the candidates gathered so far, and whether those are all.
-    pub fn local_description(
-        &self,
-        candidates: &[Candidate],
-        complete: bool,
-    ) -> Option<(SdpType, String)> {
-        let applied = self.agreed.local()?;
-        Some((applied.kind, with_candidates(applied, candidates, complete)))
-    }
-
-    /// `remoteDescription`, as it was set.
-    pub fn remote_description(&self) -> Option<(SdpType, String)> {
-        let applied = self.agreed.remote()?;
-        Some((applied.kind, applied.sdp.to_string()))
-    }
-
-    /// `currentLocalDescription`, without candidates.
-    pub fn current_local_description(&self) -> Option<(SdpType, String)> {
-        let applied = self.agreed.current_local.as_ref()?;
-        Some((applied.kind, applied.sdp.to_string()))
-    }
-
-    /// `currentRemoteDescription`.
-    pub fn current_remote_description(&self) -> Option<(SdpType, String)> {
-        let applied = self.agreed.current_remote.as_ref()?;
-        Some((applied.kind, applied.sdp.to_string()))
-    }
-
     pub(super) fn stable_agreed(&self) -> &Agreed {
         self.stable.as_deref().unwrap_or(&self.agreed)
     }
-}
-
-/// The description with candidates and a default address in the section of the transport.
-fn with_candidates(applied: &Applied, candidates: &[Candidate], complete: bool) -> String {
-    let Ok(mut description) = applied.sdp.parse::<Description>() else {
-        return applied.sdp.to_string();
-    };
-    let accepted: Vec<bool> = description
-        .media
-        .iter()
-        .map(|media| !media.is_rejected())
-        .collect();
-    let index = super::answer::transport_index(&applied.terms, &accepted);
-    let media = index.and_then(|index| description.media.get_mut(index));
-    let Some(media) = media else {
-        return description.to_string();
-    };
-    if let Some((ip, port)) = default_address(candidates) {
-        media.port = port;
-        for line in &mut media.lines {
-            if let Line::Connection(address) = line {
-                *address = ip;
-            }
-        }
-    }
-    for candidate in candidates {
-        media.push(Attribute::Candidate(candidate.clone()));
-    }
-    if complete {
-        media.push(Attribute::EndOfCandidates);
-    }
-    description.to_string()
-}
-
-/// RFC 8839 §4.2.1.2: the candidate most likely to work for a peer without ICE: relayed, else
-/// reflexive, else a host's; IPv4 where there is one.
-fn default_address(candidates: &[Candidate]) -> Option<(IpAddr, u16)> {
-    let rank = |candidate: &Candidate, ip: IpAddr| {
-        let kind = match candidate.kind {
-            CandidateKind::Relay => 3,
-            CandidateKind::ServerReflexive | CandidateKind::PeerReflexive => 2,
-            CandidateKind::Host | CandidateKind::Other(_) => 1,
-        };
-        (kind, ip.is_ipv4(), !ip.is_loopback(), candidate.priority)
-    };
-    candidates
-        .iter()
-        .filter(|candidate| candidate.transport == CandidateTransport::Udp)
-        .filter_map(|candidate| Some((candidate, candidate.address.ip()?)))
-        .max_by_key(|(candidate, ip)| rank(candidate, *ip))
-        .map(|(candidate, ip)| (ip, candidate.port))
 }
 
 /// The description with everything removed that gathering adds.

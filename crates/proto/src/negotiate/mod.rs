@@ -13,6 +13,7 @@
 
 mod answer;
 mod codec;
+mod descriptions;
 mod error;
 mod local;
 mod needed;
@@ -36,21 +37,25 @@ mod repair_tests;
 mod simulcast_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod w3c_tests;
 
 use std::fmt;
 
 pub(crate) use codec::RepairCodec;
 pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
-pub use negotiator::{Config, Negotiator};
+pub use negotiator::{AUDIO_EXTENSIONS, Config, Negotiator, VIDEO_EXTENSIONS};
 pub use plan::{
     DtlsPlan, DtlsRole, IcePlan, IceRole, MediaPlan, NegotiatedCodec, NegotiationEvent, Plan,
     RemoteIce, SctpPlan,
 };
-pub use remote::RemoteCandidate;
+pub use remote::{RemoteCandidate, RemoteMedia};
 pub(crate) use simulcast::check_rids;
 pub use terms::Source;
-pub use transceiver::{ENCODINGS_MAX, Kind, SendEncoding, Transceiver, TransceiverId};
+pub use transceiver::{
+    CodecPreference, ENCODINGS_MAX, Kind, SendEncoding, Transceiver, TransceiverId,
+};
 
 /// `RTCSdpType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

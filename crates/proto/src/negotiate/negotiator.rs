@@ -11,9 +11,36 @@ use super::codec::{Codec, CodecTerms, default_audio_codecs, default_video_codecs
 use super::plan::{DtlsRole, IceRole};
 use super::simulcast::check_rids;
 use super::terms::{SectionKind, Terms};
-use super::transceiver::{ENCODINGS_MAX, Kind, Maker, SendEncoding, Transceiver, TransceiverId};
+use super::transceiver::{
+    CodecPreference, ENCODINGS_MAX, Kind, Maker, SendEncoding, Transceiver, TransceiverId,
+};
 use super::{IceParameters, NegotiateError, SdpType, SignalingState, StateReason, TypeReason};
 use crate::random::Random;
+
+/// The extensions of audio packets that are negotiated by default: level, send time, transport
+/// sequence, MID, capture time.
+pub const AUDIO_EXTENSIONS: [ExtensionKind; 5] = [
+    ExtensionKind::AudioLevel,
+    ExtensionKind::AbsSendTime,
+    ExtensionKind::TransportSequence,
+    ExtensionKind::Mid,
+    ExtensionKind::AbsCaptureTime,
+];
+
+/// The extensions of video packets that are negotiated by default: send time, transport sequence,
+/// MID, RID, repaired RID, capture time, dependency descriptor, video layers allocation and playout
+/// delay.
+pub const VIDEO_EXTENSIONS: [ExtensionKind; 9] = [
+    ExtensionKind::AbsSendTime,
+    ExtensionKind::TransportSequence,
+    ExtensionKind::Mid,
+    ExtensionKind::Rid,
+    ExtensionKind::RepairedRid,
+    ExtensionKind::AbsCaptureTime,
+    ExtensionKind::DependencyDescriptor,
+    ExtensionKind::VideoLayersAllocation,
+    ExtensionKind::PlayoutDelay,
+];
 
 /// Settings of a [`Negotiator`].
 #[derive(Debug, Clone)]
@@ -22,11 +49,9 @@ pub struct Config {
     pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first. Default [`default_video_codecs`].
     pub video_codecs: Arc<[Codec]>,
-    /// Extensions of audio packets. Default: level, send time, transport sequence, MID, capture
-    /// time.
+    /// Extensions of audio packets. Default [`AUDIO_EXTENSIONS`].
     pub audio_extensions: Vec<ExtensionKind>,
-    /// Extensions of video packets. Default: send time, transport sequence, MID, RID, repaired RID,
-    /// capture time, dependency descriptor and video layers allocation.
+    /// Extensions of video packets. Default [`VIDEO_EXTENSIONS`].
     pub video_extensions: Vec<ExtensionKind>,
     /// Hashes of our certificate; at least one.
     pub fingerprints: Vec<Fingerprint>,
@@ -54,28 +79,11 @@ pub struct Config {
 impl Config {
     /// The defaults, with what has none.
     pub fn new(fingerprints: Vec<Fingerprint>, cname: String) -> Self {
-        use ExtensionKind as E;
         Self {
             audio_codecs: default_audio_codecs(),
             video_codecs: default_video_codecs(),
-            audio_extensions: vec![
-                E::AudioLevel,
-                E::AbsSendTime,
-                E::TransportSequence,
-                E::Mid,
-                E::AbsCaptureTime,
-            ],
-            video_extensions: vec![
-                E::AbsSendTime,
-                E::TransportSequence,
-                E::Mid,
-                E::Rid,
-                E::RepairedRid,
-                E::AbsCaptureTime,
-                E::DependencyDescriptor,
-                E::VideoLayersAllocation,
-                E::PlayoutDelay,
-            ],
+            audio_extensions: AUDIO_EXTENSIONS.to_vec(),
+            video_extensions: VIDEO_EXTENSIONS.to_vec(),
             fingerprints,
             cname,
             ice_options: vec!["ice2".into(), "trickle".into(), "renomination".into()],
@@ -354,6 +362,48 @@ impl Negotiator {
         Ok(())
     }
 
+    /// `addTrack` with the transceiver that the application found for it: sends on it from the next
+    /// negotiation on (W3C webrtc-pc §5.1, `addTrack`, step 8).
+    ///
+    /// # Errors
+    /// `InvalidStateError` for a transceiver that is stopped, `TypeError` for a malformed stream id.
+    pub fn attach_track(
+        &mut self,
+        id: TransceiverId,
+        streams: &[&str],
+    ) -> Result<(), NegotiateError> {
+        check_streams(streams)?;
+        let transceiver = self.live_transceiver(id)?;
+        transceiver.direction = Direction::new(true, transceiver.direction.receives());
+        transceiver.has_track = true;
+        transceiver.maker = Maker::Track;
+        transceiver.streams = owned(streams);
+        Ok(())
+    }
+
+    /// `replaceTrack`: whether the sender has a track, which needs no negotiation.
+    ///
+    /// # Errors
+    /// `InvalidStateError` for a transceiver that is stopped.
+    pub fn set_has_track(&mut self, id: TransceiverId, has: bool) -> Result<(), NegotiateError> {
+        self.live_transceiver(id)?.has_track = has;
+        Ok(())
+    }
+
+    /// `setCodecPreferences`: the only codecs that descriptions state for a transceiver from here
+    /// on, the preferred one first; empty for all.
+    ///
+    /// # Errors
+    /// `InvalidStateError` for a transceiver that is stopped.
+    pub fn set_codec_preferences(
+        &mut self,
+        id: TransceiverId,
+        preferences: Vec<CodecPreference>,
+    ) -> Result<(), NegotiateError> {
+        self.live_transceiver(id)?.preferences = preferences;
+        Ok(())
+    }
+
     /// Asks for a section for data channels in the next offer.
     pub fn want_data(&mut self) {
         self.wants_data = true;
@@ -445,6 +495,7 @@ impl Negotiator {
             has_track: maker == Maker::Track,
             ever_sent: false,
             streams: owned(streams),
+            preferences: Vec::new(),
             track_id,
             encodings: vec![SendEncoding::new(None, ssrc, rtx)],
             fec,

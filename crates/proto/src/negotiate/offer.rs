@@ -100,7 +100,7 @@ impl Negotiator {
                 legacy: false,
             }),
             (SectionKind::Rtp(kind), Some(transceiver)) => {
-                let codecs = numbers.codecs(self, kind);
+                let codecs = transceiver.preferred(numbers.codecs(self, kind));
                 let extensions = numbers.extensions(self, kind);
                 let mut streams = simulcast::offered(&transceiver.encodings, transceiver.direction);
                 streams.extend(self.agreed_streams(index, slot));

@@ -30,7 +30,37 @@ pub enum RemoteCandidate {
     NotOurs,
 }
 
+/// What the newest remote description says of a transceiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteMedia {
+    /// Its direction, seen from here.
+    pub direction: Direction,
+    /// The ids of the streams that the track is part of.
+    pub streams: Vec<String>,
+    /// The id of the track, where given.
+    pub track: Option<String>,
+}
+
 impl Negotiator {
+    /// What the newest remote description says of a transceiver; `None` without one, and for a
+    /// transceiver that it does not name or refuses.
+    pub fn remote_media(&self, id: TransceiverId) -> Option<RemoteMedia> {
+        let index = self.agreed.slot_of(id)?;
+        let section = self.agreed.remote()?.terms.sections.get(index)?;
+        Some(RemoteMedia {
+            direction: section.direction.reversed(),
+            streams: section.streams.clone(),
+            track: section.track.clone(),
+        })
+        .filter(|_| !section.rejected)
+    }
+
+    /// `canTrickleIceCandidates` (W3C webrtc-pc §4.4.2); `None` without a remote description.
+    pub fn can_trickle(&self) -> Option<bool> {
+        let sections = &self.agreed.remote()?.terms.sections;
+        Some(sections.iter().any(|section| section.trickle))
+    }
+
     /// `setRemoteDescription`. An offer while ours is pending rolls ours back first. A rollback
     /// needs no text.
     ///

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use twocan_wire::ids::{Rid, Ssrc};
+use twocan_wire::ids::{PayloadType, Rid, Ssrc};
 use twocan_wire::sdp::{Direction, RidRestrictions};
+
+use super::codec::{CodecTerms, Feedback, link_red};
 
 /// Names a transceiver for the life of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +40,33 @@ pub(super) enum Maker {
     RemoteOffer,
 }
 
+/// `RTCRtpCodec` (W3C webrtc-pc §5.2.10), as `setCodecPreferences` takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodecPreference {
+    /// The encoding name, in any case; `rtx` lets the others keep their retransmissions.
+    pub name: String,
+    /// The RTP clock rate in Hz.
+    pub clock_rate: u32,
+    /// Channels; 1 for video.
+    pub channels: u8,
+    /// Format parameters as in `a=fmtp`; empty for none.
+    pub fmtp: String,
+}
+
+impl CodecPreference {
+    fn terms(&self) -> CodecTerms {
+        CodecTerms {
+            payload_type: PayloadType(0),
+            name: self.name.clone(),
+            clock_rate: self.clock_rate,
+            channels: self.channels,
+            fmtp: self.fmtp.clone(),
+            feedback: Feedback::default(),
+            rtx: None,
+        }
+    }
+}
+
 /// A transceiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transceiver {
@@ -50,6 +79,8 @@ pub struct Transceiver {
     pub(super) has_track: bool,
     pub(super) ever_sent: bool,
     pub(super) streams: Vec<String>,
+    /// `setCodecPreferences`: the only codecs, the preferred one first; empty for all.
+    pub(super) preferences: Vec<CodecPreference>,
     pub(super) track_id: String,
     /// The source of FlexFEC, where a single encoding is sent.
     pub(super) fec: Ssrc,
@@ -120,6 +151,34 @@ impl Transceiver {
     /// Whether a local track is attached.
     pub fn has_track(&self) -> bool {
         self.has_track
+    }
+
+    /// The codecs that its preferences leave of `codecs`, in their order (W3C webrtc-pc §5.4.1).
+    pub(super) fn preferred(&self, codecs: Vec<CodecTerms>) -> Vec<CodecTerms> {
+        if self.preferences.is_empty() {
+            return codecs;
+        }
+        let repaired = self
+            .preferences
+            .iter()
+            .any(|wanted| wanted.name.eq_ignore_ascii_case("rtx"));
+        let mut kept: Vec<CodecTerms> = Vec::new();
+        for wanted in self.preferences.iter().map(CodecPreference::terms) {
+            let same = codecs.iter().filter(|codec| codec.is_same_codec(&wanted));
+            for codec in same {
+                let is_known = kept
+                    .iter()
+                    .any(|own| own.payload_type == codec.payload_type);
+                if !is_known {
+                    kept.push(CodecTerms {
+                        rtx: codec.rtx.filter(|_| repaired),
+                        ..codec.clone()
+                    });
+                }
+            }
+        }
+        link_red(&mut kept);
+        kept
     }
 
     /// The ids of the streams that our track is part of.

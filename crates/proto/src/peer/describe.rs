@@ -157,7 +157,8 @@ impl Peer {
         let before = self.negotiator.signaling_state();
         let plan = self.negotiator.set_local_description(kind, &sdp)?;
         self.apply(now, before, plan);
-        if kind != SdpType::Rollback {
+        // Without a section there is no transport to gather for (RFC 9429 §3.5.1).
+        if kind != SdpType::Rollback && self.negotiator.transport_mid().is_some() {
             self.gather(now);
             self.empty_pool(now);
         }
@@ -200,6 +201,11 @@ impl Peer {
             init.sdp_m_line_index.map(usize::from),
             init.username_fragment.as_deref(),
         )?;
+        self.negotiator.show_remote_candidate(
+            &init.candidate,
+            init.sdp_mid.as_deref(),
+            init.sdp_m_line_index.map(usize::from),
+        );
         if self.negotiator.signaling_state() == SignalingState::Stable {
             self.take_candidate(now, candidate);
         } else if self.held.len() < HELD_MAX {
@@ -213,15 +219,7 @@ impl Peer {
 
     /// `localDescription`, with all candidates gathered so far.
     pub fn local_description(&self) -> Option<Description> {
-        let candidates: Vec<Candidate> = self
-            .transport
-            .ice
-            .local_candidates()
-            .iter()
-            .filter(|candidate| candidate.kind != ice::Kind::PeerReflexive)
-            .map(to_wire)
-            .collect();
-        let complete = self.transport.ice.gathering_state() == ice::GatheringState::Complete;
+        let (candidates, complete) = self.gathered();
         let (kind, sdp) = self.negotiator.local_description(&candidates, complete)?;
         Some(Description { kind, sdp })
     }

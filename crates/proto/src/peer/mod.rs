@@ -25,6 +25,7 @@ mod stats;
 mod stream;
 mod tcp;
 mod transport;
+mod w3c;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use parameters::{
 };
 pub use rate::EncodingTarget;
 pub use stats::LocalCandidateStats;
+pub use w3c::{DtlsTransportState, SctpTransport, SctpTransportState};
 
 use crate::dtls::{Certificate, Failure, Settings};
 use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};

@@ -11,8 +11,9 @@ use super::outlet::Outlet;
 use super::rate::{Polled, RetransmissionRate};
 use super::relay::Relays;
 use super::tcp::Streams;
+use super::w3c::channel_role;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
-use crate::channel::{self, Channels};
+use crate::channel::Channels;
 use crate::congestion::{self, CongestionControl, Marking};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
@@ -30,7 +31,7 @@ const DATAGRAM_ROOM: usize = super::DATAGRAM_LEN_MAX + Envelope::LEN_MAX;
 
 /// Where DTLS stands, seen from above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Security {
+pub(super) enum Security {
     /// The roles are not agreed.
     Waiting,
     /// The roles are agreed; a client waits for a route.
@@ -57,7 +58,7 @@ pub(super) struct Transport {
     /// A check that waits for the permission it needs to be on its way.
     delayed: Option<ice::Transmit>,
     dtls: Connection,
-    security: Security,
+    pub(super) security: Security,
     role: dtls::Role,
     pub(super) events: VecDeque<Event>,
     /// Handshake datagrams that arrived before the description they belong to.
@@ -76,7 +77,7 @@ pub(super) struct Transport {
     answers: u64,
     pub(super) channels: Channels,
     /// Whether both sides want data channels.
-    data_accepted: bool,
+    pub(super) data_accepted: bool,
     /// An SCTP packet on its way into a record.
     scratch: Vec<u8>,
     /// What is still to be sent after the end.
@@ -266,6 +267,12 @@ impl Transport {
         let max = usize::try_from(plan.max_message_size).unwrap_or(usize::MAX);
         self.channels
             .set_remote_max_message_size(if max == usize::MAX { 0 } else { max });
+        // W3C webrtc-pc §4.4.1.5: channels have their ids as soon as the roles are agreed.
+        match self.security {
+            Security::Waiting => {}
+            Security::Ready(role) => self.channels.assign_ids(channel_role(role)),
+            _ => self.channels.assign_ids(channel_role(self.role)),
+        }
     }
 
     /// Lets the parts react to each other.
@@ -302,11 +309,7 @@ impl Transport {
         }
         // RFC 8831 §6.2: both sides begin at once, whatever their roles.
         if self.data_accepted && self.dtls_connected() {
-            let role = match self.role {
-                dtls::Role::Client => channel::Role::Client,
-                dtls::Role::Server => channel::Role::Server,
-            };
-            self.channels.start(at, role);
+            self.channels.start(at, channel_role(self.role));
         }
     }
 
@@ -405,10 +408,6 @@ impl Transport {
 
     pub(super) fn dtls_connected(&self) -> bool {
         matches!(self.security, Security::Connected(_))
-    }
-
-    pub(super) fn dtls_failed(&self) -> bool {
-        self.security == Security::Failed
     }
 
     pub(super) fn dtls_closed(&self) -> bool {

@@ -235,6 +235,11 @@ impl Association {
         self.config.remote_port = remote;
     }
 
+    /// The longest message that the peer accepts, in bytes; `None` for any.
+    pub fn remote_max_message_size(&self) -> Option<usize> {
+        Some(self.config.remote_max_message_size).filter(|max| *max > 0)
+    }
+
     /// Sets the longest message that the peer accepts, in bytes; 0 means any. A new description
     /// may change it.
     pub fn set_remote_max_message_size(&mut self, max: usize) {

@@ -190,6 +190,7 @@ impl Running {
                 self.tell(RoomEvent::Track { peer, track }).await;
             }
             PeerConnectionEvent::SignalingStateChange(_)
+            | PeerConnectionEvent::SctpTransportStateChange(_)
             | PeerConnectionEvent::IceGatheringStateChange(_) => {}
         }
     }

@@ -1,0 +1,93 @@
+/// <reference lib="dom" />
+
+// The interfaces of WebRTC are those of TypeScript's library of the DOM: code that was checked for a
+// browser is checked for this package.
+
+declare const own: typeof globalThis;
+
+export const RTCPeerConnection: typeof own.RTCPeerConnection;
+export type RTCPeerConnection = globalThis.RTCPeerConnection;
+export const RTCSessionDescription: typeof own.RTCSessionDescription;
+export type RTCSessionDescription = globalThis.RTCSessionDescription;
+export const RTCIceCandidate: typeof own.RTCIceCandidate;
+export type RTCIceCandidate = globalThis.RTCIceCandidate;
+export const RTCCertificate: typeof own.RTCCertificate;
+export type RTCCertificate = globalThis.RTCCertificate;
+export const RTCDataChannel: typeof own.RTCDataChannel;
+export type RTCDataChannel = globalThis.RTCDataChannel;
+export const RTCSctpTransport: typeof own.RTCSctpTransport;
+export type RTCSctpTransport = globalThis.RTCSctpTransport;
+export const RTCDtlsTransport: typeof own.RTCDtlsTransport;
+export type RTCDtlsTransport = globalThis.RTCDtlsTransport;
+export const RTCIceTransport: typeof own.RTCIceTransport;
+export type RTCIceTransport = globalThis.RTCIceTransport;
+export const RTCRtpTransceiver: typeof own.RTCRtpTransceiver;
+export type RTCRtpTransceiver = globalThis.RTCRtpTransceiver;
+export const RTCRtpSender: typeof own.RTCRtpSender;
+export type RTCRtpSender = globalThis.RTCRtpSender;
+export const RTCRtpReceiver: typeof own.RTCRtpReceiver;
+export type RTCRtpReceiver = globalThis.RTCRtpReceiver;
+export const RTCDTMFSender: typeof own.RTCDTMFSender;
+export type RTCDTMFSender = globalThis.RTCDTMFSender;
+export const RTCStatsReport: typeof own.RTCStatsReport;
+export type RTCStatsReport = globalThis.RTCStatsReport;
+export const RTCError: typeof own.RTCError;
+export type RTCError = globalThis.RTCError;
+export const RTCPeerConnectionIceEvent: typeof own.RTCPeerConnectionIceEvent;
+export const RTCPeerConnectionIceErrorEvent: typeof own.RTCPeerConnectionIceErrorEvent;
+export const RTCDataChannelEvent: typeof own.RTCDataChannelEvent;
+export const RTCTrackEvent: typeof own.RTCTrackEvent;
+export const RTCErrorEvent: typeof own.RTCErrorEvent;
+export const RTCDTMFToneChangeEvent: typeof own.RTCDTMFToneChangeEvent;
+export const MediaStreamTrackEvent: typeof own.MediaStreamTrackEvent;
+export const MediaStream: typeof own.MediaStream;
+export type MediaStream = globalThis.MediaStream;
+export const MediaStreamTrack: typeof own.MediaStreamTrack;
+export type MediaStreamTrack = globalThis.MediaStreamTrack;
+
+export interface RTCIceCandidatePair {
+  readonly local: globalThis.RTCIceCandidate;
+  readonly remote: globalThis.RTCIceCandidate;
+}
+export const RTCIceCandidatePair: { prototype: RTCIceCandidatePair };
+
+/** What no standard has. */
+export namespace nonstandard {
+  /** Settings of connections that are made from here on. */
+  interface Settings {
+    /** Also gather loopback addresses. Default false. */
+    loopbackCandidates?: boolean;
+    /** Names of the interfaces that are used. Default all. */
+    interfaces?: string[];
+    /** First and last port that is bound. Default any. */
+    ports?: [number, number];
+    /** The longest message that is taken, in bytes. Default 262,144. */
+    maxMessageSize?: number;
+    /** Whether a simulcast that is offered is accepted. Default false. */
+    receiveSimulcast?: boolean;
+  }
+  /** An encoded frame. */
+  interface Frame {
+    /** The name of its codec, such as `opus` or `VP8`. */
+    codec: string;
+    /** The sampling instant in ticks of the codec's clock; it wraps at 2³². */
+    timestamp: number;
+    /** For H.264 an access unit in Annex B form; for the others what the codec yields. */
+    data: Uint8Array;
+    /** Of a simulcast, the encoding. */
+    rid?: string | null;
+  }
+  interface ReceivedFrame extends Frame {
+    /** Whether it can be decoded without those before it. */
+    keyFrame: boolean;
+  }
+  function configure(settings?: Settings): void;
+  /** A track that sends nothing until frames are written to the sender that has it. */
+  function createTrack(kind: 'audio' | 'video', options?: { label?: string }): globalThis.MediaStreamTrack;
+  /** A stream of such tracks. */
+  function getUserMedia(constraints?: { audio?: unknown; video?: unknown }): Promise<globalThis.MediaStream>;
+  function writeFrame(sender: globalThis.RTCRtpSender, frame: Frame): void;
+  function readFrames(receiver: globalThis.RTCRtpReceiver, sink: (frame: ReceivedFrame) => void): void;
+  /** Asks the other side for a key frame. */
+  function requestKeyFrame(receiver: globalThis.RTCRtpReceiver): void;
+}

@@ -1,0 +1,51 @@
+/** `RTCCertificate` and `generateCertificate` (W3C webrtc-pc §4.9). */
+
+import { Slots, illegal, inside, shape, string, unsignedLongLongEnforced } from './webidl.js';
+import { NativeCertificate } from './native.js';
+
+const slots = new Slots('RTCCertificate');
+
+export class RTCCertificate {
+  constructor() {
+    illegal(arguments[0]);
+    slots.set(this, { native: arguments[1] });
+  }
+  get expires() {
+    // The certificate states whole seconds.
+    return Math.floor(slots.of(this).native.expires / 1000) * 1000;
+  }
+  getFingerprints() {
+    const [algorithm, value] = slots.of(this).native.fingerprint();
+    return [{ algorithm, value }];
+  }
+}
+shape(RTCCertificate, 'RTCCertificate');
+
+export const isCertificate = (value) => slots.has(value);
+export const nativeCertificate = (value) => slots.of(value).native;
+
+const unsupported = (reason) => new DOMException(reason, 'NotSupportedError');
+
+/** Whether the algorithm is one that we have: ECDSA on P-256 (WebCrypto §18.4.4 reads its name). */
+function check(algorithm) {
+  if (typeof algorithm === 'object' && algorithm !== null) {
+    if (algorithm.name === undefined) throw new TypeError('the algorithm has no name');
+    const name = string(algorithm.name).toUpperCase();
+    if (name === 'ECDSA') {
+      if (algorithm.namedCurve === undefined) throw new TypeError('ECDSA needs a namedCurve');
+      if (string(algorithm.namedCurve) === 'P-256') return;
+      throw unsupported('only the curve P-256');
+    }
+    throw unsupported(`no certificates with ${name}; ECDSA on P-256`);
+  }
+  throw unsupported(`${string(algorithm)} alone names no algorithm for certificates`);
+}
+
+export async function generateCertificate(algorithm) {
+  check(algorithm);
+  let valid;
+  if (typeof algorithm === 'object' && algorithm.expires !== undefined) {
+    valid = unsignedLongLongEnforced(algorithm.expires);
+  }
+  return new RTCCertificate(inside, NativeCertificate.generate(valid));
+}

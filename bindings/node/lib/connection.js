@@ -1,0 +1,279 @@
+/** What stands behind an `RTCPeerConnection`: its slots, its operations chain, and what the stack reports. */
+
+import { inside } from './webidl.js';
+import { NativeCertificate, NativeConnection } from './native.js';
+import { invalidState, native } from './errors.js';
+import { RTCDataChannelEvent, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionIceEvent, fire } from './events.js';
+import { queueTask } from './tasks.js';
+import { RTCCertificate, nativeCertificate } from './certificate.js';
+import { plainServers } from './configuration.js';
+import { RTCIceCandidate } from './ice-candidate.js';
+import { RTCSessionDescription } from './session-description.js';
+import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
+import { RTCDtlsTransport, setDtlsState } from './dtls-transport.js';
+import { setSctpState } from './sctp-transport.js';
+import { announceOpen, newChannel, onChannelEvent, shutChannel } from './data-channel.js';
+import { endTrack } from './media-stream-track.js';
+import { stopped } from './rtp-transceiver.js';
+import { report } from './stats-report.js';
+
+/** Connections that are under way: they are kept, and keep the process, until they are closed. */
+const active = new Set();
+let keeper = null;
+
+function hold(connection) {
+  active.add(connection);
+  keeper ??= setInterval(() => {}, 2 ** 30);
+}
+
+function release(connection) {
+  active.delete(connection);
+  if (active.size === 0 && keeper !== null) {
+    clearInterval(keeper);
+    keeper = null;
+  }
+}
+
+export class Connection {
+  constructor(configuration, settings) {
+    this.object = null;
+    this.configuration = configuration;
+    this.isClosed = false;
+    this.operations = [];
+    this.updateOnEmptyChain = false;
+    this.isNegotiationNeeded = false;
+    this.signalingState = 'stable';
+    this.iceConnectionState = 'new';
+    this.iceGatheringState = 'new';
+    this.connectionState = 'new';
+    this.canTrickle = null;
+    this.descriptions = { currentLocal: null, pendingLocal: null, currentRemote: null, pendingRemote: null };
+    this.lastOffer = '';
+    this.lastAnswer = '';
+    this.transceivers = [];
+    this.channels = new Map();
+    this.madeChannels = [];
+    this.opened = 0;
+    this.closed = 0;
+    this.streams = new Map();
+    this.frameSinks = new Map();
+    this.certificate = configuration.certificates[0] ?? new RTCCertificate(inside, NativeCertificate.generate());
+    // The callback must not keep what it wakes: a connection that nobody knows any more goes.
+    const weak = new WeakRef(this);
+    const init = {
+      iceServers: plainServers(configuration.iceServers),
+      relayOnly: configuration.iceTransportPolicy === 'relay',
+      iceCandidatePoolSize: configuration.iceCandidatePoolSize,
+      ...settings,
+    };
+    const wake = () => weak.deref()?.take();
+    this.native = native(() => new NativeConnection(init, nativeCertificate(this.certificate), wake));
+    this.ice = new RTCIceTransport(inside, { native: this.native });
+    this.dtlsTransport = new RTCDtlsTransport(inside, { ice: this.ice });
+    /** The transport, once a description has a section for it. */
+    this.dtls = null;
+    this.sctp = null;
+  }
+
+  /** From here on it lives until it is closed. */
+  begin() {
+    if (!this.isClosed) hold(this);
+  }
+
+  /** A task for this connection; nothing happens any more once it is closed. */
+  later(steps) {
+    queueTask(() => {
+      if (!this.isClosed) steps();
+    });
+  }
+
+  /** §4.4.1.2, "chain an operation". */
+  chain(operation) {
+    if (this.isClosed) return Promise.reject(invalidState('the connection is closed'));
+    return new Promise((resolve, reject) => {
+      const run = () => {
+        const settle = (how) => (value) => {
+          if (this.isClosed) return;
+          how(value);
+          this.operations.shift();
+          if (this.operations.length > 0) this.operations[0]();
+          else if (this.updateOnEmptyChain) {
+            this.updateOnEmptyChain = false;
+            this.updateNegotiationNeeded();
+          }
+        };
+        let promise;
+        try {
+          promise = Promise.resolve(operation());
+        } catch (error) {
+          promise = Promise.reject(error);
+        }
+        promise.then(settle(resolve), settle(reject));
+      };
+      this.operations.push(run);
+      if (this.operations.length === 1) run();
+    });
+  }
+
+  /** §4.7.3, "update the negotiation-needed flag". */
+  updateNegotiationNeeded() {
+    if (this.isClosed) return;
+    if (this.operations.length > 0) {
+      this.updateOnEmptyChain = true;
+      return;
+    }
+    this.later(() => {
+      if (this.operations.length > 0) {
+        this.updateOnEmptyChain = true;
+        return;
+      }
+      if (this.signalingState !== 'stable') return;
+      if (!this.native.isNegotiationNeeded()) {
+        this.isNegotiationNeeded = false;
+        return;
+      }
+      if (this.isNegotiationNeeded) return;
+      this.isNegotiationNeeded = true;
+      fire(this.object, 'negotiationneeded');
+    });
+  }
+
+  /** A description as an object, the same one for as long as it says the same. */
+  description(slot, stated) {
+    const known = this.descriptions[slot];
+    if (stated === null || stated === undefined) {
+      this.descriptions[slot] = null;
+    } else if (known === null || known.sdp !== stated.sdp || known.type !== stated.kind) {
+      this.descriptions[slot] = new RTCSessionDescription({ type: stated.kind, sdp: stated.sdp });
+    }
+    return this.descriptions[slot];
+  }
+
+  refreshLocalDescriptions() {
+    if (this.isClosed) return;
+    const [current, pending] = this.native.localDescriptions();
+    if (this.descriptions.currentLocal !== null) this.description('currentLocal', current);
+    if (this.descriptions.pendingLocal !== null) this.description('pendingLocal', pending);
+  }
+
+  /** A channel is closed: what is counted of it stays. */
+  forget(channel, wasOpen) {
+    if (wasOpen) this.closed += 1;
+    this.madeChannels.splice(this.madeChannels.indexOf(channel), 1);
+  }
+
+  statsOf(selector) {
+    return new Promise((resolve, reject) => {
+      queueTask(() => {
+        try {
+          resolve(report(this, selector));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  setServers(configuration) {
+    const servers = plainServers(configuration.iceServers);
+    native(() => this.native.setServers(servers, configuration.iceTransportPolicy === 'relay'));
+  }
+
+  /** Takes what the stack reported: each event is a task. */
+  take() {
+    const events = this.native.takeEvents();
+    for (const event of events) this.later(() => this.onEvent(event));
+    // The rest of a full queue is taken when these are done: a slow reader slows the other side.
+    if (events.length > 0) queueTask(() => this.take());
+  }
+
+  onEvent(event) {
+    if (event.kind === 'frame') {
+      this.frameSinks.get(event.handle)?.(event);
+      return;
+    }
+    if (event.handle !== undefined && event.handle !== null) {
+      const channel = this.channels.get(event.handle);
+      if (channel !== undefined) onChannelEvent(channel, event);
+      return;
+    }
+    const handler = reactions[event.kind];
+    if (handler !== undefined) handler(this, event);
+  }
+
+  /** §4.4.1.8, "close the connection". */
+  close() {
+    if (this.isClosed) return;
+    this.refreshLocalDescriptions();
+    this.isClosed = true;
+    this.signalingState = 'closed';
+    for (const transceiver of this.transceivers) {
+      const { track } = transceiver.object.receiver;
+      if (!transceiver.isStopping) queueTask(() => endTrack(track));
+      stopped(transceiver);
+    }
+    for (const channel of this.channels.values()) shutChannel(channel);
+    this.channels.clear();
+    this.native.close();
+    if (this.sctp !== null) setSctpState(this.sctp, 'closed', true);
+    setDtlsState(this.dtlsTransport, 'closed', true);
+    iceTransports.of(this.ice).state = 'closed';
+    this.iceConnectionState = 'closed';
+    this.connectionState = 'closed';
+    this.transceivers = [];
+    release(this);
+  }
+}
+
+/** What the stack reports of a connection. */
+const reactions = {
+  icecandidate(connection, event) {
+    const { sdpMid = null, sdpMLineIndex = null, usernameFragment = null, url = null, relayProtocol = null } = event;
+    const init = { candidate: event.text, sdpMid, sdpMLineIndex, usernameFragment, url, relayProtocol };
+    // The end of the candidates of a generation names no section where there is none.
+    const candidate = new RTCIceCandidate(sdpMid === null && sdpMLineIndex === null ? { ...init, sdpMLineIndex: 0 } : init);
+    connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate, url }));
+  },
+  icegatheringstate(connection, event) {
+    setGatheringState(connection.ice, event.text);
+    if (connection.iceGatheringState !== event.text) {
+      connection.iceGatheringState = event.text;
+      fire(connection.object, 'icegatheringstatechange');
+    }
+    if (event.text === 'complete' && !connection.isClosed) {
+      connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate: null }));
+    }
+  },
+  icecandidateerror(connection, event) {
+    const { address = null, port = null, url = '', code, text } = event;
+    const init = { address, port, url: url ?? '', errorCode: code, errorText: text };
+    connection.object.dispatchEvent(new RTCPeerConnectionIceErrorEvent('icecandidateerror', init));
+  },
+  iceconnectionstate(connection, event) {
+    const { changed, paired } = setIceState(connection.ice, event.text);
+    connection.iceConnectionState = event.text;
+    if (paired) fire(connection.ice, 'selectedcandidatepairchange');
+    if (!changed) return;
+    fire(connection.ice, 'statechange');
+    if (!connection.isClosed) fire(connection.object, 'iceconnectionstatechange');
+  },
+  connectionstate(connection, event) {
+    // A goodbye of the other side ends the transport, not this connection.
+    const state = event.text === 'closed' ? 'disconnected' : event.text;
+    setDtlsState(connection.dtlsTransport, connection.native.dtlsState());
+    if (connection.isClosed || connection.connectionState === state) return;
+    connection.connectionState = state;
+    fire(connection.object, 'connectionstatechange');
+  },
+  sctpstate(connection, event) {
+    setDtlsState(connection.dtlsTransport, connection.native.dtlsState());
+    if (connection.sctp !== null) setSctpState(connection.sctp, event.text);
+  },
+  datachannel(connection, event) {
+    const { handle, ...info } = event.channel;
+    const channel = newChannel(connection, handle, info, 'open');
+    connection.object.dispatchEvent(new RTCDataChannelEvent('datachannel', { channel }));
+    announceOpen(channel);
+    connection.native.readChannel(handle);
+  },
+};

@@ -1,0 +1,156 @@
+/** Setting a description: what the stack has agreed on becomes visible (W3C webrtc-pc §4.4.1.5). */
+
+import { inside } from './webidl.js';
+import { exception } from './errors.js';
+import { RTCTrackEvent, fire } from './events.js';
+import { queueTask } from './tasks.js';
+import { addRemote, removeRemote, remoteStream } from './media-stream.js';
+import { setMuted } from './media-stream-track.js';
+import { RTCSctpTransport } from './sctp-transport.js';
+import { receivers } from './rtp-receiver.js';
+import { newTransceiver, setTransport, stopped } from './rtp-transceiver.js';
+
+const sends = (direction) => direction === 'sendrecv' || direction === 'sendonly';
+const receives = (direction) => direction === 'sendrecv' || direction === 'recvonly';
+
+/** Sets a description: what it changes is seen in a task, and the promise is settled there. */
+export function setDescription(connection, isLocal, { type, sdp }) {
+  return new Promise((resolve, reject) => {
+    let state;
+    try {
+      if (isLocal) connection.native.setLocalDescription(type, sdp);
+      else connection.native.setRemoteDescription(type, sdp);
+      state = connection.native.state();
+    } catch (error) {
+      queueTask(() => {
+        if (!connection.isClosed) reject(exception(error));
+      });
+      return;
+    }
+    connection.begin();
+    connection.later(() => {
+      show(connection, isLocal, type, state);
+      if (!connection.isClosed) resolve(undefined);
+    });
+  });
+}
+
+function show(connection, isLocal, type, state) {
+  const changes = { muted: [], removed: [], added: [], tracks: [] };
+  connection.description('currentLocal', state.currentLocal);
+  connection.description('pendingLocal', state.pendingLocal);
+  connection.description('currentRemote', state.currentRemote);
+  connection.description('pendingRemote', state.pendingRemote);
+  connection.canTrickle = state.canTrickle ?? null;
+  const before = connection.signalingState;
+  connection.signalingState = state.signalingState;
+  showTransceivers(connection, isLocal, type, state, changes);
+  showTransports(connection, isLocal, type, state);
+  if (state.signalingState === 'stable') {
+    connection.lastOffer = '';
+    connection.lastAnswer = '';
+    connection.isNegotiationNeeded = false;
+    connection.updateNegotiationNeeded();
+  }
+  if (before !== state.signalingState) fire(connection.object, 'signalingstatechange');
+  if (connection.isClosed) return;
+  for (const track of changes.muted) setMuted(track, true);
+  for (const [stream, track] of changes.removed) removeRemote(stream, track);
+  for (const [stream, track] of changes.added) addRemote(stream, track);
+  const used = new Set(connection.transceivers.flatMap((own) => own.remoteStreams));
+  for (const [id, stream] of connection.streams) if (!used.has(stream)) connection.streams.delete(id);
+  for (const init of changes.tracks) connection.object.dispatchEvent(new RTCTrackEvent('track', init));
+}
+
+function showTransceivers(connection, isLocal, type, state, changes) {
+  const isAnswer = type === 'answer' || type === 'pranswer';
+  const known = new Map(connection.transceivers.map((own) => [own.id, own]));
+  for (const stated of state.transceivers) {
+    let own = known.get(stated.id);
+    if (own === undefined) {
+      const { id, kind, direction, remoteTrack } = stated;
+      own = newTransceiver(connection, { id, kind, direction, trackId: remoteTrack ?? undefined });
+      connection.transceivers.push(own);
+    }
+    known.delete(stated.id);
+    own.mid = stated.mid ?? null;
+    if (isAnswer) own.currentDirection = stated.currentDirection ?? null;
+    own.hasSent ||= sends(own.currentDirection);
+    if (!isLocal && type !== 'rollback') showRemote(connection, own, stated, changes);
+    else if (type === 'rollback') rollBack(connection, own, stated, changes);
+    else if (isAnswer) {
+      if (!receives(own.currentDirection) && receives(own.fired)) remove(own, changes);
+      own.fired = own.currentDirection;
+    }
+  }
+  // What the stack no longer has was stopped, or came with an offer that was rolled back.
+  for (const own of known.values()) {
+    if (receives(own.fired)) remove(own, changes);
+    stopped(own);
+    own.mid = null;
+    setTransport(own, null);
+    connection.transceivers.splice(connection.transceivers.indexOf(own), 1);
+  }
+}
+
+function showRemote(connection, own, stated, changes) {
+  const direction = stated.remoteDirection ?? 'inactive';
+  if (receives(direction)) {
+    associate(connection, own, stated.remoteStreams, changes);
+    if (!receives(own.fired)) add(own, changes);
+  } else if (receives(own.fired)) {
+    remove(own, changes);
+  }
+  own.fired = direction;
+}
+
+function rollBack(connection, own, stated, changes) {
+  const target = own.currentDirection;
+  const streams = receives(target) ? stated.remoteStreams : [];
+  associate(connection, own, streams, changes);
+  if (receives(own.fired) && !receives(target)) changes.muted.push(receivers.of(own.receiver).track);
+  own.fired = target;
+  if (own.mid === null) setTransport(own, null);
+}
+
+/** "Set the associated remote streams" (§5.3). */
+function associate(connection, own, ids, changes) {
+  const { track } = receivers.of(own.receiver);
+  const wanted = [...new Set(ids.filter((id) => id !== '-'))].map((id) => {
+    const known = connection.streams.get(id);
+    if (known !== undefined) return known;
+    const made = remoteStream(id);
+    connection.streams.set(id, made);
+    return made;
+  });
+  for (const stream of own.remoteStreams) if (!wanted.includes(stream)) changes.removed.push([stream, track]);
+  for (const stream of wanted) if (!own.remoteStreams.includes(stream)) changes.added.push([stream, track]);
+  own.remoteStreams = wanted;
+}
+
+/** "Process the addition of a remote track". */
+function add(own, changes) {
+  const { track } = receivers.of(own.receiver);
+  changes.tracks.push({ receiver: own.receiver, track, streams: own.remoteStreams, transceiver: own.object });
+}
+
+/** "Process the removal of a remote track". */
+function remove(own, changes) {
+  const { track } = receivers.of(own.receiver);
+  for (const stream of own.remoteStreams) changes.removed.push([stream, track]);
+  own.remoteStreams = [];
+  changes.muted.push(track);
+}
+
+function showTransports(connection, isLocal, type, state) {
+  const isAgreed = type === 'answer' || type === 'pranswer';
+  if (isLocal && type !== 'rollback') connection.dtls = connection.dtlsTransport;
+  if (isAgreed) connection.dtls = connection.dtlsTransport;
+  for (const own of connection.transceivers) {
+    if (own.mid === null) setTransport(own, null);
+    else if ((isLocal && type !== 'rollback') || isAgreed) setTransport(own, connection.dtlsTransport);
+  }
+  if (connection.sctp === null && connection.native.sctp() !== null) {
+    connection.sctp = new RTCSctpTransport(inside, { native: connection.native, dtls: connection.dtlsTransport });
+  }
+}

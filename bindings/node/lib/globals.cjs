@@ -1,0 +1,2 @@
+// For `require('twocan/globals')`.
+require('./globals.js');

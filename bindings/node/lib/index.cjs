@@ -1,0 +1,2 @@
+// For `require('twocan')`: the same module, which Node loads synchronously.
+module.exports = require('./index.js');

@@ -1,0 +1,86 @@
+/** Dictionaries of senders and receivers (W3C webrtc-pc §5.2). */
+
+import {
+  boolean, dictionary, double, enumeration, octet, sequence, string, unsignedLong, unsignedShort,
+} from './webidl.js';
+
+const isPriority = enumeration('RTCPriorityType', ['very-low', 'low', 'medium', 'high']);
+export const isDirection = enumeration('RTCRtpTransceiverDirection', [
+  'sendrecv', 'sendonly', 'recvonly', 'inactive', 'stopped',
+]);
+
+const codecMembers = {
+  channels: { as: unsignedShort },
+  clockRate: { as: unsignedLong, need: true },
+  mimeType: { as: string, need: true },
+  sdpFmtpLine: { as: string },
+};
+export const toCodec = dictionary('RTCRtpCodec', codecMembers);
+export const toCodecs = sequence(toCodec);
+
+export const toEncoding = dictionary('RTCRtpEncodingParameters', {
+  active: { as: boolean, or: true },
+  codec: { as: toCodec },
+  maxBitrate: { as: unsignedLong },
+  maxFramerate: { as: double },
+  networkPriority: { as: isPriority, or: 'low' },
+  priority: { as: isPriority, or: 'low' },
+  rid: { as: string },
+  scalabilityMode: { as: string },
+  scaleResolutionDownBy: { as: double },
+});
+
+export const toTransceiverInit = (isStream) => dictionary('RTCRtpTransceiverInit', {
+  direction: { as: isDirection, or: 'sendrecv' },
+  sendEncodings: { as: sequence(toEncoding), or: () => [] },
+  streams: { as: sequence(isStream), or: () => [] },
+});
+
+export const toSendParameters = dictionary('RTCRtpSendParameters', {
+  codecs: { as: sequence(dictionary('RTCRtpCodecParameters', { ...codecMembers, payloadType: { as: octet, need: true } })), need: true },
+  encodings: { as: sequence(toEncoding), need: true },
+  headerExtensions: {
+    as: sequence(dictionary('RTCRtpHeaderExtensionParameters', {
+      encrypted: { as: boolean, or: false },
+      id: { as: unsignedShort, need: true },
+      uri: { as: string, need: true },
+    })),
+    need: true,
+  },
+  rtcp: { as: dictionary('RTCRtcpParameters', { cname: { as: string }, reducedSize: { as: boolean } }), need: true },
+  transactionId: { as: string, need: true },
+});
+
+/** An object without the members that have no value. */
+export function present(object) {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null && value !== undefined));
+}
+
+/** `sendEncodings` as §5.1 checks them; answers what the stack takes. */
+export function checkEncodings(kind, given) {
+  const rids = given.map((own) => own.rid);
+  for (const rid of rids) {
+    if (rid !== undefined && !/^[A-Za-z0-9]{1,16}$/.test(rid)) throw new TypeError(`'${rid}' is no rid`);
+  }
+  if (given.length > 1 && rids.includes(undefined)) throw new TypeError('each of several encodings needs a rid');
+  if (new Set(rids).size !== rids.length) throw new TypeError('two encodings have the same rid');
+  const video = kind === 'video';
+  const encodings = (video ? given : given.slice(0, 1)).map((own) => {
+    const { scaleResolutionDownBy, maxFramerate, scalabilityMode, codec, ...rest } = own;
+    checkCodec(kind, codec);
+    return video ? { ...rest, scaleResolutionDownBy, maxFramerate, scalabilityMode } : rest;
+  });
+  if (!video) return encodings.map(({ rid, ...rest }) => rest);
+  for (const { scaleResolutionDownBy: scale, maxFramerate: rate } of encodings) {
+    if (scale !== undefined && scale < 1) throw new RangeError('scaleResolutionDownBy is below 1');
+    if (rate !== undefined && rate < 0) throw new RangeError('maxFramerate is negative');
+  }
+  return encodings;
+}
+
+function checkCodec(kind, codec) {
+  if (codec === undefined) return;
+  if (!codec.mimeType.toLowerCase().startsWith(`${kind}/`)) {
+    throw new DOMException(`${codec.mimeType} is no codec for ${kind}`, 'OperationError');
+  }
+}

@@ -1,0 +1,44 @@
+//! `RTCCertificate`.
+
+use std::time::Duration;
+
+use napi::Result;
+use napi_derive::napi;
+
+use crate::refused;
+
+/// A certificate with its key.
+#[napi]
+pub struct NativeCertificate {
+    pub(crate) inner: twocan::Certificate,
+}
+
+#[napi]
+impl NativeCertificate {
+    /// ECDSA P-256, valid for so many milliseconds, or for 30 days.
+    #[napi(factory)]
+    pub fn generate(valid_for: Option<f64>) -> Result<Self> {
+        let made = match valid_for {
+            Some(milliseconds) => {
+                let milliseconds = milliseconds.clamp(0.0, f64::from(u32::MAX) * 16.0);
+                twocan::Certificate::generate_for(Duration::from_secs_f64(milliseconds / 1000.0))
+            }
+            None => twocan::Certificate::generate(),
+        };
+        let inner = made.map_err(|error| refused(&error))?;
+        Ok(Self { inner })
+    }
+
+    /// `expires`, in milliseconds since 1970.
+    #[napi(getter)]
+    pub fn expires(&self) -> f64 {
+        (self.inner.expires().as_secs_f64() * 1000.0).round()
+    }
+
+    /// The name of the hash, and the fingerprint by it.
+    #[napi]
+    pub fn fingerprint(&self) -> Vec<String> {
+        let (hash, value) = self.inner.fingerprint();
+        vec![hash.to_owned(), value]
+    }
+}

@@ -1,0 +1,141 @@
+//! What the W3C's interfaces need of a negotiation beside offers and answers.
+
+use twocan_wire::sdp::{Attribute, Description, Direction};
+
+use super::tests::{answer, answer_of, ice, negotiator, offer_of, round};
+use super::*;
+
+fn preference(name: &str, clock_rate: u32, channels: u8) -> CodecPreference {
+    CodecPreference {
+        name: name.into(),
+        clock_rate,
+        channels,
+        fmtp: String::new(),
+    }
+}
+
+fn names(description: &str) -> Vec<String> {
+    let description: Description = description.parse().unwrap();
+    let attributes = description.media[0].attributes();
+    attributes
+        .filter_map(|attribute| match attribute {
+            Attribute::Rtpmap(rtpmap) => Some(rtpmap.encoding.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn preferences_order_and_limit_the_codecs_of_offers_and_answers() {
+    let mut ours = negotiator(1);
+    let id = ours
+        .add_transceiver(Kind::Audio, Direction::SendRecv, &[])
+        .unwrap();
+    let wanted = vec![preference("pcma", 8000, 1), preference("OPUS", 48_000, 2)];
+    ours.set_codec_preferences(id, wanted).unwrap();
+    let offer = ours.create_offer(&ice("a")).unwrap();
+    assert_eq!(names(&offer), ["pcma", "opus"]);
+    // Without `rtx` among them, retransmissions go as well.
+    let mut video = negotiator(2);
+    let id = video
+        .add_transceiver(Kind::Video, Direction::SendRecv, &[])
+        .unwrap();
+    for (wanted, stated) in [
+        (vec![preference("VP8", 90_000, 1)], vec!["vp8"]),
+        (
+            vec![preference("VP8", 90_000, 1), preference("rtx", 90_000, 1)],
+            vec!["vp8", "rtx"],
+        ),
+    ] {
+        video.set_codec_preferences(id, wanted).unwrap();
+        let offer = video.create_offer(&ice("a")).unwrap();
+        assert_eq!(names(&offer), stated);
+    }
+    // The answerer's own order counts in the answer.
+    let mut theirs = negotiator(3);
+    let id = theirs.add_track(Kind::Audio, &[]).unwrap();
+    let wanted = vec![preference("PCMU", 8000, 1)];
+    theirs.set_codec_preferences(id, wanted).unwrap();
+    let (plan, written) = answer(&mut theirs, &offer);
+    assert_eq!(plan.signaling_state, SignalingState::Stable);
+    // The offer has no PCMU: nothing is left, and the section is refused.
+    assert!(written.media[0].is_rejected(), "{written}");
+}
+
+#[test]
+fn a_track_goes_to_the_transceiver_that_was_found_for_it() {
+    let mut ours = negotiator(1);
+    let id = ours
+        .add_transceiver(Kind::Audio, Direction::RecvOnly, &[])
+        .unwrap();
+    ours.attach_track(id, &["stream"]).unwrap();
+    let own = ours.transceiver(id).unwrap();
+    assert_eq!(own.direction(), Direction::SendRecv);
+    assert!(own.has_track());
+    assert_eq!(own.streams(), ["stream"]);
+    // `replaceTrack(null)` lets another track have it.
+    ours.remove_track(id).unwrap();
+    ours.set_has_track(id, true).unwrap();
+    assert_ne!(ours.add_track(Kind::Audio, &[]).unwrap(), id);
+    ours.set_has_track(id, false).unwrap();
+    assert_eq!(ours.add_track(Kind::Audio, &[]).unwrap(), id);
+    ours.stop(id).unwrap();
+    assert!(ours.attach_track(id, &[]).is_err());
+}
+
+#[test]
+fn a_remote_description_says_whether_candidates_may_trickle_and_what_is_sent() {
+    let mut ours = negotiator(1);
+    assert_eq!(ours.can_trickle(), None);
+    answer(&mut ours, offer_of("chromium.media"));
+    assert_eq!(ours.can_trickle(), Some(true));
+    let id = ours.transceivers()[0].id();
+    let media = ours.remote_media(id).unwrap();
+    assert_eq!(media.direction, Direction::SendRecv);
+    assert!(!media.streams.is_empty() && media.track.is_some());
+    let mut silent = negotiator(2);
+    answer(
+        &mut silent,
+        &offer_of("chromium.media").replace("a=ice-options:trickle", "a=x-none"),
+    );
+    assert_eq!(silent.can_trickle(), Some(false));
+    // An answer counts like an offer.
+    assert!(answer_of("chromium.media").contains("a=ice-options:trickle"));
+}
+
+#[test]
+fn candidates_are_shown_in_the_remote_description() {
+    let (mut a, mut b) = (negotiator(1), negotiator(2));
+    a.want_data();
+    round(&mut a, &mut b);
+    let line = "candidate:1 1 udp 2113929471 203.0.113.100 10100 typ host";
+    a.show_remote_candidate(line, Some("0"), None);
+    a.show_remote_candidate("", None, None);
+    let (_, sdp) = a.remote_description().unwrap();
+    assert!(sdp.contains(&format!("a={line}\r\na=end-of-candidates\r\n")));
+    assert_eq!(sdp.parse::<Description>().unwrap().media.len(), 1);
+    // A line break would add lines of the other side's own.
+    a.show_remote_candidate("candidate:2\r\na=setup:active", Some("0"), None);
+    assert_eq!(a.remote_description().unwrap().1, sdp);
+}
+
+#[test]
+fn pending_and_current_descriptions_are_apart() {
+    let (mut a, mut b) = (negotiator(1), negotiator(2));
+    a.want_data();
+    round(&mut a, &mut b);
+    let offer = a.create_offer(&ice("a")).unwrap();
+    a.set_local_description(SdpType::Offer, &offer).unwrap();
+    let (current, pending) = (
+        a.current_local_description().unwrap(),
+        a.pending_local_description().unwrap(),
+    );
+    assert_ne!(current, pending);
+    assert_eq!(pending.1, offer);
+    assert_eq!(a.pending_remote_description(), None);
+    a.set_local_description(SdpType::Rollback, "").unwrap();
+    assert_eq!(a.pending_local_description(), None);
+    assert_eq!(a.current_local_description(), Some(current));
+    assert_eq!(a.local_ice(), Some(ice("a")));
+    assert_eq!(a.remote_ice(), Some(ice("b")));
+}

@@ -1,0 +1,139 @@
+//! What the W3C's interfaces show of a connection beside descriptions and events.
+
+use twocan_proto::ice::Role;
+use twocan_proto::negotiate::{
+    AUDIO_EXTENSIONS, IceParameters, Kind, VIDEO_EXTENSIONS, default_audio_codecs,
+    default_video_codecs,
+};
+use twocan_proto::peer::{Description, DtlsTransportState, IceTransportPolicy, SctpTransport};
+
+use crate::error::Error;
+use crate::ice_server::{IceServer, Servers};
+use crate::peer_connection::{PeerConnection, SessionDescription};
+use crate::transceiver::Codec;
+
+/// `RTCRtpCapabilities` (W3C webrtc-pc §5.2.9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RtpCapabilities {
+    /// `codecs`, the preferred one first, with `rtx` where retransmissions are understood.
+    pub codecs: Vec<Codec>,
+    /// `headerExtensions`, by their URIs.
+    pub header_extensions: Vec<&'static str>,
+}
+
+impl RtpCapabilities {
+    /// What can be sent and received: `getCapabilities` of senders and receivers.
+    pub fn of(kind: Kind) -> Self {
+        let (codecs, extensions) = match kind {
+            Kind::Audio => (default_audio_codecs(), &AUDIO_EXTENSIONS[..]),
+            Kind::Video => (default_video_codecs(), &VIDEO_EXTENSIONS[..]),
+        };
+        let flexfec = |name: &str| name.eq_ignore_ascii_case("flexfec-03");
+        let stated = codecs.iter().filter(|codec| !flexfec(&codec.name));
+        let mut all: Vec<Codec> = stated
+            .map(|codec| Codec {
+                name: codec.name.clone(),
+                clock_rate: codec.clock_rate,
+                channels: codec.channels,
+                fmtp: codec.fmtp.clone(),
+            })
+            .collect();
+        if codecs.iter().any(|codec| codec.rtx_payload_type.is_some()) {
+            let first = usize::from(!all.is_empty());
+            all.insert(
+                first,
+                Codec {
+                    name: "rtx".to_owned(),
+                    clock_rate: 90_000,
+                    channels: 1,
+                    fmtp: String::new(),
+                },
+            );
+        }
+        Self {
+            codecs: all,
+            header_extensions: extensions.iter().map(|own| own.uri()).collect(),
+        }
+    }
+}
+
+impl PeerConnection {
+    /// `currentLocalDescription`.
+    pub fn current_local_description(&self) -> Option<SessionDescription> {
+        shown(self.owner.shared.lock().peer.current_local_description())
+    }
+
+    /// `pendingLocalDescription`.
+    pub fn pending_local_description(&self) -> Option<SessionDescription> {
+        shown(self.owner.shared.lock().peer.pending_local_description())
+    }
+
+    /// `currentRemoteDescription`.
+    pub fn current_remote_description(&self) -> Option<SessionDescription> {
+        shown(self.owner.shared.lock().peer.current_remote_description())
+    }
+
+    /// `pendingRemoteDescription`.
+    pub fn pending_remote_description(&self) -> Option<SessionDescription> {
+        shown(self.owner.shared.lock().peer.pending_remote_description())
+    }
+
+    /// `canTrickleIceCandidates`; `None` without a remote description.
+    pub fn can_trickle_ice_candidates(&self) -> Option<bool> {
+        self.owner.shared.lock().peer.can_trickle_ice_candidates()
+    }
+
+    /// Whether a `negotiationneeded` is due (W3C webrtc-pc §4.7.3): for those who fire the event
+    /// themselves.
+    pub fn is_negotiation_needed(&self) -> bool {
+        self.owner.shared.lock().peer.is_negotiation_needed()
+    }
+
+    /// `setConfiguration`: the servers and the policy with which candidates are gathered. What was
+    /// gathered already stays.
+    ///
+    /// # Errors
+    /// `SyntaxError` for a malformed URL, `InvalidAccessError` for a TURN server without username or
+    /// credential.
+    pub fn set_servers(
+        &self,
+        servers: &[IceServer],
+        policy: IceTransportPolicy,
+    ) -> Result<(), Error> {
+        let servers = Servers::of(servers)?;
+        self.act(|state| state.peer.set_servers(servers.stun, servers.turn, policy));
+        Ok(())
+    }
+
+    /// `sctp`: `None` until both sides want data channels.
+    pub fn sctp_transport(&self) -> Option<SctpTransport> {
+        self.owner.shared.lock().peer.sctp_transport()
+    }
+
+    /// `state` of the `RTCDtlsTransport`.
+    pub fn dtls_transport_state(&self) -> DtlsTransportState {
+        self.owner.shared.lock().peer.dtls_transport_state()
+    }
+
+    /// `role` of the `RTCIceTransport`.
+    pub fn ice_role(&self) -> Role {
+        self.owner.shared.lock().peer.ice_role()
+    }
+
+    /// `getLocalParameters` of the `RTCIceTransport`.
+    pub fn local_ice_parameters(&self) -> Option<IceParameters> {
+        self.owner.shared.lock().peer.local_ice_parameters()
+    }
+
+    /// `getRemoteParameters` of the `RTCIceTransport`.
+    pub fn remote_ice_parameters(&self) -> Option<IceParameters> {
+        self.owner.shared.lock().peer.remote_ice_parameters()
+    }
+}
+
+fn shown(description: Option<Description>) -> Option<SessionDescription> {
+    description.map(|own| SessionDescription {
+        kind: own.kind,
+        sdp: own.sdp,
+    })
+}
