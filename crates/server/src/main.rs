@@ -8,6 +8,7 @@ mod nat;
 mod peer;
 mod plot;
 mod serve;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Task {
     Peer(peer::Arguments),
     /// Find out how the address translator between here and a STUN server behaves (RFC 5780).
     Nat(nat::Arguments),
+    /// Make tokens that let people into rooms.
+    Token(tokens::Command),
     /// Draw an event log as SVG: rate, loss, delay and buffers over time.
     Plot(plot::Arguments),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Some(Task::Join(settings)) => join::run(*settings).map_err(Into::into),
         Some(Task::Peer(arguments)) => peer::run(&arguments).map_err(Into::into),
         Some(Task::Nat(arguments)) => nat::run(&arguments).map_err(Into::into),
+        Some(Task::Token(command)) => tokens::run(&command).map_err(Into::into),
         Some(Task::Plot(arguments)) => plot::run(&arguments).map_err(Into::into),
     };
     match outcome {
