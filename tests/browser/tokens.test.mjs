@@ -23,7 +23,7 @@ before(async () => {
   if (skip) return;
   const words = [`--token-key main:HS256:${SECRET}`, "--token-leeway 0", "--topology sfu"];
   for (const [algorithm, id] of [["ES256", "ec"], ["EdDSA", "ed"]]) {
-    const { publicKey, privateKey } = await generateKeyPair(algorithm, { crv: "Ed25519", extractable: true });
+    const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true });
     const file = join(folder, `${id}.pem`);
     writeFileSync(file, await exportSPKI(publicKey));
     words.push(`--token-key ${id}:${algorithm}:${file}`);

@@ -1,7 +1,8 @@
 //! Who is let in: by the server's secret, by a token, or as anybody where rooms are open. The
 //! answers to others are those of RFC 6750 §3.
 
-use std::sync::{PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,6 +15,12 @@ use twocan_room::{Admission, Permissions};
 use super::settings::{Settings, SettingsError};
 use super::tokens_settings::TokenPlan;
 use crate::tokens::{Claims, Keys, TokenError, verify};
+
+/// Tokens and identities that are revoked at a time; further ones are refused.
+const REVOKED_MAX: usize = 100_000;
+
+/// How long a revocation holds where nobody says how long.
+pub(super) const REVOKED_FOR: Duration = Duration::from_secs(86_400);
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,6 +66,59 @@ pub(super) struct Access {
     open_rooms: bool,
     leeway: Duration,
     keys: RwLock<Keys>,
+    revoked: Mutex<BTreeMap<Revoked, Revocation>>,
+}
+
+/// What is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Revoked {
+    /// A token, by its `jti`.
+    Token(String),
+    /// All tokens of an identity that were made until then.
+    Identity(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Revocation {
+    /// Time since 1970.
+    at: Duration,
+    /// Until when it holds.
+    until: Duration,
+}
+
+/// Who administers.
+#[derive(Debug, Clone)]
+pub(super) struct Operator {
+    /// For the audit log.
+    pub(super) name: String,
+    /// `None` may do anything.
+    claims: Option<Claims>,
+}
+
+impl Operator {
+    /// Whether it may list all rooms.
+    pub(super) fn may_list(&self) -> bool {
+        self.may(|claims| claims.video.room_list)
+    }
+
+    /// Whether it may make and close rooms.
+    pub(super) fn may_create(&self) -> bool {
+        self.may(|claims| claims.video.room_create)
+    }
+
+    /// Whether it may see and moderate a room.
+    pub(super) fn may_moderate(&self, room: &str) -> bool {
+        self.may(|claims| claims.video.room_admin && claims.video.room.as_deref() == Some(room))
+    }
+
+    /// Whether it may do anything.
+    pub(super) fn may_all(&self) -> bool {
+        self.claims.is_none()
+    }
+
+    fn may(&self, has: impl Fn(&Claims) -> bool) -> bool {
+        self.claims.as_ref().is_none_or(has)
+    }
 }
 
 impl Access {
@@ -69,6 +129,7 @@ impl Access {
             open_rooms: plan.open_rooms,
             leeway: plan.leeway,
             keys: RwLock::new(plan.keys.clone()),
+            revoked: Mutex::default(),
         }
     }
 
@@ -134,9 +195,49 @@ impl Access {
         admission.ok_or(Denied::Insufficient("the token is not for this room"))
     }
 
+    /// Who administers.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub(super) fn operator(&self, headers: &HeaderMap) -> Result<Operator, Denied> {
+        let token = bearer(headers).ok_or(Denied::Missing)?;
+        if is(self.admin_secret.as_ref(), token) {
+            return Ok(Operator {
+                name: "admin".into(),
+                claims: None,
+            });
+        }
+        if !self.has_keys() {
+            return Err(Denied::WrongSecret);
+        }
+        let claims = self.verified(token).map_err(Denied::Invalid)?;
+        let name = claims.sub.clone().or_else(|| claims.jti.clone());
+        Ok(Operator {
+            name: name.unwrap_or_else(|| "token".into()),
+            claims: Some(claims),
+        })
+    }
+
     /// Whether the bearer token is the operator's secret.
     pub(super) fn is_admin(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|token| is(self.admin_secret.as_ref(), token))
+    }
+
+    /// Revokes, from `now` on and until then; `false` where too much is revoked already.
+    pub(super) fn revoke(&self, what: Revoked, until: Duration) -> bool {
+        let now = clock::now().wallclock;
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        if revoked.len() >= REVOKED_MAX {
+            revoked.retain(|_, own| own.until > now);
+        }
+        if revoked.len() >= REVOKED_MAX && !revoked.contains_key(&what) {
+            return false;
+        }
+        let revocation = Revocation { at: now, until };
+        let known = revoked.entry(what).or_insert(revocation);
+        known.at = now;
+        known.until = known.until.max(until);
+        true
     }
 
     fn has_keys(&self) -> bool {
@@ -150,8 +251,24 @@ impl Access {
 
     fn verified(&self, token: &str) -> Result<Claims, TokenError> {
         let now = clock::now().wallclock;
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        verify(&keys, token, now, self.leeway)
+        let claims = {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            verify(&keys, token, now, self.leeway)?
+        };
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |what: Option<Revoked>| {
+            let known = revoked.get(&what?)?;
+            (known.until > now).then_some(*known)
+        };
+        let by_id = holds(claims.jti.clone().map(Revoked::Token));
+        let by_identity = holds(claims.sub.clone().map(Revoked::Identity));
+        // Who says not when it was made, was made before. Dates are whole seconds.
+        let made = claims.iat.unwrap_or_default();
+        let is_before = by_identity.is_some_and(|own| made.as_secs() <= own.at.as_secs());
+        match by_id.is_some() || is_before {
+            true => Err(TokenError::Revoked),
+            false => Ok(claims),
+        }
     }
 }
 

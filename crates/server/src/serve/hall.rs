@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
+use twocan_proto::time::Now;
 use twocan_room::forward::Fragment;
 use twocan_room::{
     Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
@@ -18,6 +19,7 @@ use twocan_room::{
 use super::Plan;
 use super::access::Access;
 use super::media::{Answer, Media, Told};
+use super::webhooks::Webhooks;
 use super::whip::Sessions;
 
 /// Commands that wait for the hall; senders wait when it is full, which slows readers down.
@@ -48,6 +50,9 @@ pub(crate) struct Joins {
     pub(crate) own: OwnUrls,
     pub(crate) admission: Admission,
 }
+
+/// Done with the hall, where nobody else is.
+type Administered = Box<dyn FnOnce(&mut Hall, Now) + Send>;
 
 /// What the hall's task is told.
 enum Command {
@@ -85,6 +90,8 @@ enum Command {
         welcomed: oneshot::Sender<Result<(), GuestRefusal>>,
     },
     Dismiss(String),
+    /// Something that operators ask for.
+    Administer(Administered),
     Drain(oneshot::Sender<()>),
 }
 
@@ -222,6 +229,20 @@ impl HallHandle {
         let _ = self.0.send(Command::Dismiss(id)).await;
     }
 
+    /// Does something with the hall; `None` where the server ends.
+    pub(crate) async fn with<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Hall, Now) -> R + Send + 'static,
+    ) -> Option<R> {
+        let (answer, answered) = oneshot::channel();
+        let act = Box::new(move |hall: &mut Hall, now| {
+            // Who asked may be gone by now.
+            let _ = answer.send(act(hall, now));
+        });
+        let _ = self.0.send(Command::Administer(act)).await;
+        answered.await.ok()
+    }
+
     /// Tells everyone that the server ends; returns when they have been told.
     pub(crate) async fn drain(&self) {
         let (done, drained) = oneshot::channel();
@@ -274,6 +295,7 @@ pub(crate) fn start(
         hall,
         sessions,
         access,
+        webhooks: Webhooks::start(plan.webhooks.as_ref()),
         media,
         told,
         _told_to: told_to,
@@ -290,6 +312,7 @@ struct Task {
     sessions: Sessions,
     /// Looks at tokens.
     access: Arc<Access>,
+    webhooks: Webhooks,
     media: Option<Media>,
     told: mpsc::Receiver<Told>,
     /// Keeps the channel open where nobody forwards.
@@ -383,6 +406,7 @@ impl Task {
                 }
             }
             Command::Dismiss(id) => self.dismiss(&id),
+            Command::Administer(act) => act(&mut self.hall, now),
             Command::Drain(done) => {
                 self.hall.drain();
                 self.settle();
@@ -418,7 +442,7 @@ impl Task {
                     self.hall.renew(clock::now(), &shown, looked);
                 }
                 Output::Event(Event::Moderated(done)) => audit(&done),
-                Output::Event(Event::Notice(_)) => {}
+                Output::Event(Event::Notice(notice)) => self.webhooks.tell(&notice),
                 Output::Event(Event::Media(event)) => {
                     if let MediaEvent::Left { participant } = &event {
                         self.sessions.end(participant);

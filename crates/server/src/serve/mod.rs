@@ -1,6 +1,7 @@
 //! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
 
 mod access;
+mod api;
 mod credentials;
 mod descriptors;
 mod hall;
@@ -13,6 +14,7 @@ mod signaling;
 mod tls;
 mod tokens_settings;
 mod turn;
+mod webhooks;
 mod whip;
 
 use std::io::IsTerminal as _;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::is_loopback;
 use super::media::{self, MediaPlan, MediaSettings};
-use super::tokens_settings::{self, TokenPlan, TokenSettings};
+use super::tokens_settings::{self, TokenPlan, TokenSettings, WebhookPlan, WebhookSettings};
 use super::turn::{self, TurnPlan};
 use crate::tokens::KeyError;
 
@@ -250,6 +250,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "is_unset")]
     pub(crate) tokens: TokenSettings,
 
+    /// Who is told what happens.
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_unset")]
+    pub(crate) webhooks: WebhookSettings,
+
     /// Who comes into a room waits until somebody lets it in who may moderate. Default false.
     #[arg(long, env = "TWOCAN_LOBBY", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,8 +351,14 @@ pub(crate) enum SettingsError {
     /// All who join would administer.
     #[error("--admin-secret and --secret are the same: who may join would administer")]
     OneSecret,
-    /// A key of tokens.
-    #[error("--token-key")]
+    /// Not signed.
+    #[error("--webhook-url needs --webhook-key, by which webhooks are signed")]
+    NoWebhookKey,
+    /// No address.
+    #[error("--webhook-url {0:?} is no http:// or https:// address")]
+    WebhookUrl(String),
+    /// A key of tokens or webhooks.
+    #[error("--token-key or --webhook-key")]
     TokenKey(#[from] KeyError),
     /// No range.
     #[error("--turn-allow {0:?} is no range of addresses such as 10.0.0.0/8 or fd00::/8")]
@@ -434,6 +445,7 @@ pub(crate) struct Plan {
     pub(crate) turn_drain: Duration,
     pub(crate) secret: Option<String>,
     pub(crate) tokens: TokenPlan,
+    pub(crate) webhooks: Option<WebhookPlan>,
     pub(crate) tls: Tls,
     pub(crate) trusted_proxies: Vec<IpAddr>,
     pub(crate) allowed_origins: Vec<String>,
@@ -504,6 +516,7 @@ impl Settings {
         let turn = turn::plan(&self, stun, &tls)?;
         let media = media::plan(&self)?;
         let tokens = tokens_settings::plan(&self)?;
+        let webhooks = tokens_settings::webhooks(&self)?;
         let defaults = twocan_room::Limits::default();
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
         let limits = twocan_room::Limits {
@@ -539,6 +552,7 @@ impl Settings {
             turn_drain: seconds(self.turn_drain, Duration::ZERO),
             secret: self.secret,
             tokens,
+            webhooks,
             tls,
             trusted_proxies: self.trusted_proxies,
             allowed_origins: self.allowed_origins,

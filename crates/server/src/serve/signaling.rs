@@ -131,7 +131,7 @@ async fn run(shared: Arc<Shared>, socket: WebSocket, joins: Joins) {
 
 /// As whom the client joins: by its bearer token, `access_token` in the query, or the password of
 /// the credentials cookie.
-fn admission(shared: &Shared, room: &str, parts: &Parts) -> Result<Admission, Denied> {
+pub(super) fn admission(shared: &Shared, room: &str, parts: &Parts) -> Result<Admission, Denied> {
     let query = parts.uri.query().unwrap_or_default();
     let in_query = query
         .split('&')

@@ -6,7 +6,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Settings, SettingsError};
-use crate::tokens::Keys;
+use crate::requests;
+use crate::tokens::{Keys, Signer};
 
 /// How far clocks may be apart, in seconds.
 const LEEWAY: u64 = 10;
@@ -83,4 +84,57 @@ pub(super) fn plan(settings: &Settings) -> Result<TokenPlan, SettingsError> {
         leeway: Duration::from_secs(own.token_leeway.unwrap_or(LEEWAY)),
         admin_secret: own.admin_secret.clone(),
     })
+}
+
+/// Who is told what happens in the rooms. In a file they are the table `[webhooks]`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WebhookSettings {
+    /// Address that is told what happens in the rooms, by POST. May be repeated.
+    #[arg(
+        long = "webhook-url",
+        value_name = "URL",
+        env = "TWOCAN_WEBHOOK_URLS",
+        value_delimiter = ','
+    )]
+    #[serde(rename = "urls", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) webhook_urls: Vec<String>,
+
+    /// Key that webhooks are signed with, as --token-key, with a private key.
+    #[arg(
+        long = "webhook-key",
+        value_name = "ID:ALGORITHM:SECRET-OR-FILE",
+        env = "TWOCAN_WEBHOOK_KEY",
+        hide_env_values = true
+    )]
+    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook_key: Option<String>,
+}
+
+/// Who is told.
+#[derive(Debug, Clone)]
+pub(crate) struct WebhookPlan {
+    pub(super) urls: Vec<String>,
+    pub(super) signer: Signer,
+}
+
+/// Checks the settings.
+pub(super) fn webhooks(settings: &Settings) -> Result<Option<WebhookPlan>, SettingsError> {
+    let own = &settings.webhooks;
+    if own.webhook_urls.is_empty() {
+        return Ok(None);
+    }
+    let wrong = own
+        .webhook_urls
+        .iter()
+        .find(|url| !requests::is_address(url));
+    if let Some(wrong) = wrong {
+        return Err(SettingsError::WebhookUrl(wrong.clone()));
+    }
+    let key = own.webhook_key.as_ref();
+    let key = key.ok_or(SettingsError::NoWebhookKey)?;
+    Ok(Some(WebhookPlan {
+        urls: own.webhook_urls.clone(),
+        signer: Signer::read(key)?,
+    }))
 }

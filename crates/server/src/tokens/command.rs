@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jsonwebtoken::Header;
 use thiserror::Error;
 use twocan_io::clock;
 use twocan_proto::random::Random;
 
-use super::keys::Parts;
-use super::{Claims, Grant, KeyError};
+use super::{Claims, Grant, KeyError, Signer};
 
 /// Tokens that let people into rooms.
 #[derive(Debug, Args)]
@@ -112,7 +110,7 @@ pub(crate) fn run(command: &Command) -> Result<(), CommandError> {
 
 impl Create {
     fn token(&self) -> Result<String, CommandError> {
-        let key = Parts::read(&self.key)?;
+        let signer = Signer::read(&self.key)?;
         let now = clock::now().wallclock;
         let mut random = Random::new(clock::seed());
         let sources = self.publish_sources.clone();
@@ -120,7 +118,7 @@ impl Create {
         let parsed = |text: &String| serde_json::from_str(text).ok();
         let metadata = |text: &String| parsed(text).unwrap_or_else(|| text.clone().into());
         let claims = Claims {
-            iss: Some(key.id.to_owned()),
+            iss: None,
             sub: self.identity.clone(),
             jti: Some(random.ice_chars(22)),
             exp: Some(now.saturating_add(Duration::from_secs(self.ttl))),
@@ -143,10 +141,6 @@ impl Create {
                 hidden: self.hidden,
             },
         };
-        let header = Header {
-            kid: Some(key.id.to_owned()),
-            ..Header::new(key.algorithm)
-        };
-        Ok(jsonwebtoken::encode(&header, &claims, &key.encoding()?)?)
+        Ok(signer.sign(claims)?)
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use thiserror::Error;
+
+use super::Claims;
 
 /// Shortest secret of HS256, in bytes (RFC 7518 §3.2).
 const SECRET_LEN_MIN: usize = 32;
@@ -67,14 +69,14 @@ impl std::fmt::Debug for Keys {
 }
 
 /// The parts of `ID:ALGORITHM:SECRET-OR-FILE`.
-pub(super) struct Parts<'a> {
-    pub(super) id: &'a str,
-    pub(super) algorithm: Algorithm,
+struct Parts<'a> {
+    id: &'a str,
+    algorithm: Algorithm,
     value: &'a str,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn read(text: &'a str) -> Result<Self, KeyError> {
+    fn read(text: &'a str) -> Result<Self, KeyError> {
         let mut parts = text.splitn(3, ':');
         let (Some(id), Some(algorithm), Some(value)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -127,13 +129,59 @@ impl<'a> Parts<'a> {
     }
 
     /// To make tokens.
-    pub(super) fn encoding(&self) -> Result<EncodingKey, KeyError> {
+    fn encoding(&self) -> Result<EncodingKey, KeyError> {
         let key = match self.algorithm {
             Algorithm::ES256 => EncodingKey::from_ec_pem(&self.file()?),
             Algorithm::EdDSA => EncodingKey::from_ed_pem(&self.file()?),
             _ => return Ok(EncodingKey::from_secret(self.value.as_bytes())),
         };
         key.map_err(|_| self.no_pem("private"))
+    }
+}
+
+/// What makes tokens.
+#[derive(Clone)]
+pub(crate) struct Signer {
+    id: String,
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+/// Shows its id alone.
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Signer").field(&self.id).finish()
+    }
+}
+
+impl Signer {
+    /// Reads a key as it is configured, a private one.
+    ///
+    /// # Errors
+    /// The [`KeyError`].
+    pub(crate) fn read(text: &str) -> Result<Self, KeyError> {
+        let parts = Parts::read(text)?;
+        Ok(Self {
+            id: parts.id.to_owned(),
+            algorithm: parts.algorithm,
+            key: parts.encoding()?,
+        })
+    }
+
+    /// A token with these claims, in the name of the key.
+    ///
+    /// # Errors
+    /// That of the cryptography.
+    pub(crate) fn sign(&self, claims: Claims) -> Result<String, jsonwebtoken::errors::Error> {
+        let claims = Claims {
+            iss: Some(self.id.clone()),
+            ..claims
+        };
+        let header = Header {
+            kid: Some(self.id.clone()),
+            ..Header::new(self.algorithm)
+        };
+        jsonwebtoken::encode(&header, &claims, &self.key)
     }
 }
 

@@ -6,7 +6,7 @@ mod keys;
 
 pub(crate) use claims::{Claims, Grant};
 pub(crate) use command::{Command, run};
-pub(crate) use keys::{KeyError, Keys};
+pub(crate) use keys::{KeyError, Keys, Signer};
 
 use std::time::Duration;
 
@@ -49,6 +49,9 @@ pub(crate) enum TokenError {
     /// RFC 7519 §4.1.5.
     #[error("the token is not valid yet")]
     NotYet,
+    /// It was taken back.
+    #[error("the token was revoked")]
+    Revoked,
 }
 
 /// The claims of a token that one of the keys signed and that is valid at `wallclock` (time since
