@@ -221,7 +221,7 @@ test("every row of RFC 9725 that needs no media", { skip, timeout: 120_000 }, as
 
   const denied = await fetch(room, { method: "POST", body: sdp, headers: { "Content-Type": SDP } });
   assert.equal(denied.status, 401);
-  assert.equal(denied.headers.get("WWW-Authenticate"), "Bearer");
+  assert.equal(denied.headers.get("WWW-Authenticate"), 'Bearer realm="twocan"');
   for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH"]) {
     const response = await fetch(room, { method, headers: bearer });
     assert.equal(response.status, 405, method);

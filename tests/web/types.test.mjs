@@ -25,6 +25,16 @@ const PAIRS = {
   Forward: "forward",
   Speakers: "speakers",
   Subscribe: "subscribe",
+  WaitingPeer: "waiting-peer",
+  Waiting: "waiting",
+  Lobby: "lobby",
+  RoomState: "room",
+  Muted: "muted",
+  PermissionsChanged: "permissions",
+  PermissionChange: "permission-change",
+  Moderate: "moderate",
+  Token: "token",
+  Kicked: "kicked",
   ErrorData: "error",
 };
 

@@ -64,6 +64,10 @@ export class TwocanApp extends HTMLElement {
       await room.publish(source, devices.tracks[source], { muted: !devices.isOn(source) });
     }
     const view = new CallView(room, devices);
+    const lobby = this.firstElementChild;
+    room.on("state", (state) => {
+      if (state === "waiting" && lobby instanceof LobbyView) lobby.waits();
+    });
     try {
       await room.join(new URL(this.#addressOf(this.#roomName), location.href), { name: personName, token: this.#token || undefined });
     } catch (error) {

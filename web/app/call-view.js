@@ -9,6 +9,7 @@ import { icon, mark } from "./icons.js";
 import { remember, remembered } from "./preferences.js";
 import { ScreenShare } from "./screen-share.js";
 import { listenToKeys } from "./shortcuts.js";
+import { OrderBar } from "./order-bar.js";
 import { Stage, nameOf } from "./stage.js";
 import { Toasts } from "./toasts.js";
 
@@ -17,6 +18,13 @@ import { Toasts } from "./toasts.js";
  * @typedef {import("./local-devices.js").LocalDevices} LocalDevices
  * @typedef {import("./local-devices.js").Kind} Kind
  */
+
+/** Why somebody was removed, in words. @type {Record<string, string>} */
+const FAREWELLS = {
+  token_expired: "Your invitation has ended",
+  token_revoked: "Your invitation was taken back",
+  room_closed: "The room was closed",
+};
 
 /** The call. */
 export class CallView extends HTMLElement {
@@ -31,6 +39,7 @@ export class CallView extends HTMLElement {
   #bannerText = h("span");
   #bannerAction = h("button", { className: "button small", hidden: true });
   #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction);
+  #order;
   #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": "Files to send" });
   #unread = 0;
   #soundHeldBack = false;
@@ -49,6 +58,7 @@ export class CallView extends HTMLElement {
     this.room = room;
     this.#devices = devices;
     this.#screen = new ScreenShare(room, () => this.#refresh());
+    this.#order = new OrderBar(room);
     this.#stage = new Stage(room, devices, this.#invitation());
     this.#panel = new ChatPanel({
       send: (text) => room.sendChat(text),
@@ -84,9 +94,11 @@ export class CallView extends HTMLElement {
         h("button", { className: "button small quiet copy", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
         h("span", { className: "gap" }),
         ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: "Sound and picture are encrypted end to end" }, icon("lock"), h("span", {}, "End to end"))] : []),
+        this.#order.lock,
         h("span", { className: "people-count", title: "Participants" }, icon("people"), this.#people),
       ),
       this.#banner,
+      this.#order,
       h("main", { className: "call" }, this.#stage, this.#panel),
       this.#controls,
       this.#toasts,
@@ -119,6 +131,7 @@ export class CallView extends HTMLElement {
       }),
       room.on("peer-change", () => this.#refresh()),
       room.on("state", () => this.#refresh()),
+      room.on("order", () => this.#refresh()),
       room.on("chat", (message) => this.#said(message)),
       room.on("file", (file) => {
         const who = this.#nameOfId(file.peerId);
@@ -129,6 +142,7 @@ export class CallView extends HTMLElement {
       this.#devices.on("change", (kind) => this.#devicesChanged(kind)),
     ];
     const { signal } = this.#stop;
+    this.addEventListener("moderated", (event) => this.#moderated(/** @type {CustomEvent<Promise<void>>} */ (event).detail), { signal });
     this.addEventListener("held-back", () => this.#heldBack(), { capture: true, signal });
     listenToKeys(
       {
@@ -148,6 +162,7 @@ export class CallView extends HTMLElement {
 
   #refresh() {
     this.#stage.refresh();
+    this.#order.refresh();
     setText(this.#people, String(this.room.peers.size + 1));
     this.#people.setAttribute("aria-label", this.#countPeople());
     this.#controls.show({
@@ -183,6 +198,10 @@ export class CallView extends HTMLElement {
 
   /** @param {Kind} kind */
   async #toggle(kind) {
+    if (!this.#devices.isOn(kind) && !this.room.order.mayPublish(kind)) {
+      this.#toasts.say(`You may not send your ${kind} in this room`, { urgent: true });
+      return;
+    }
     await this.#devices.set(kind, !this.#devices.isOn(kind));
     const on = this.#devices.isOn(kind);
     const problem = this.#devices.problems[kind];
@@ -272,9 +291,23 @@ export class CallView extends HTMLElement {
    * @param {string} text
    */
   #notice(kind, text) {
-    if (kind === "kicked") this.farewell = "You were removed from the room";
+    if (kind === "kicked") this.farewell = FAREWELLS[text] ?? "You were removed from the room";
+    if (kind === "announcement") this.#toasts.say(text);
+    if (kind === "muted") this.#muted(text);
     if (kind === "draining") this.#toasts.say("The server is about to restart. The call goes on.");
     if (kind === "error") console.warn("the server says:", text);
+  }
+
+  /** @param {string} source */
+  async #muted(source) {
+    if (source === "screen" || source === "screen-audio") await this.#screen.stop();
+    else if (source === "microphone" || source === "camera") await this.#devices.set(source, false);
+    this.#toasts.say(source === "microphone" ? "You were muted. Turn your microphone on again when you want to speak." : `Your ${source} was turned off`, { urgent: true });
+  }
+
+  /** @param {Promise<void>} done */
+  async #moderated(done) {
+    await done.catch((error) => this.#toasts.say(`That did not work: ${error.details ?? error.message}`, { urgent: true }));
   }
 
   #heldBack() {

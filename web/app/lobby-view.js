@@ -141,6 +141,12 @@ export class LobbyView extends HTMLElement {
     announce(`${kind === "camera" ? "Camera" : "Microphone"} ${this.#devices.isOn(kind) ? "on" : "off"}`);
   }
 
+  /** Somebody who is in the room has to let us in. */
+  waits() {
+    this.#join.textContent = "Waiting to be let in…";
+    announce("Somebody who is in the room has to let you in. Please wait.");
+  }
+
   /** @param {Event} event */
   #go(event) {
     event.preventDefault();

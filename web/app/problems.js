@@ -71,6 +71,8 @@ const JOIN = {
   busy: { title: "Too many attempts", advice: "Wait a minute, then try again." },
   draining: { title: "The server is being restarted", advice: "Try again in a moment." },
   room_full: { title: "This room is full", advice: "Try again when someone has left." },
+  locked: { title: "This room is locked", advice: "Ask somebody who is in it to unlock it." },
+  denied: { title: "You were not let in", advice: "Whoever keeps this room has decided so." },
   closed: { title: "The room was closed", advice: "You can start a new one." },
   refused: { title: "The server refused", advice: "Try again, or ask whoever runs it." },
 };

@@ -86,7 +86,7 @@ export class Stage extends HTMLElement {
         this.#tile(`${peer.id}:screen`, "screen", peer).show(screenContent(peer, screen.track));
       }
       seen.add(peer.id);
-      this.#tile(peer.id, "person", peer).show(personContent(peer));
+      this.#tile(peer.id, "person", peer).show({ ...personContent(peer), ...this.#powersOver(peer) });
     }
     seen.add("self");
     this.#tile("self", "self", null).show(this.#selfContent());
@@ -109,10 +109,28 @@ export class Stage extends HTMLElement {
     if (known) return known.tile;
     const tile = new VideoTile(role);
     tile.dataset.peer = id;
-    if (peer) tile.addEventListener("retry", () => peer.retry());
+    if (peer) {
+      tile.addEventListener("retry", () => peer.retry());
+      tile.addEventListener("mute", () => this.#moderate(peer, "mute"));
+      tile.addEventListener("remove", () => this.#moderate(peer, "remove"));
+    }
     this.#tiles.set(id, { tile, role, peer });
     this.append(tile);
     return tile;
+  }
+
+  /** What may be done with somebody, by who moderates. @param {Peer} peer */
+  #powersOver(peer) {
+    const may = this.#room.order.mayModerate;
+    const isHeard = peer.publications.some(({ source, muted }) => source === "microphone" && !muted);
+    return { canMute: may && isHeard, canRemove: may };
+  }
+
+  /** @param {Peer} peer @param {"mute" | "remove"} action */
+  #moderate(peer, action) {
+    const what = action === "mute" ? { source: /** @type {const} */ ("microphone") } : {};
+    const detail = this.#room.moderate({ action, peer_id: peer.id, ...what });
+    this.dispatchEvent(new CustomEvent("moderated", { detail, bubbles: true }));
   }
 
   /** @returns {TileContent} */

@@ -16,6 +16,8 @@ import { remembered } from "./preferences.js";
  * @property {string} status over the picture, such as `Connecting…`; empty for none
  * @property {string} advice below the status
  * @property {boolean} canRetry
+ * @property {boolean} [canMute] for who may moderate, as the next
+ * @property {boolean} [canRemove]
  */
 
 /** One participant, or one shared screen. */
@@ -29,6 +31,9 @@ export class VideoTile extends HTMLElement {
   #advice = h("p");
   #retry = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("retry")) }, "Try now");
   #over = h("div", { className: "tile-status", hidden: true }, this.#status, this.#advice, this.#retry);
+  #mute = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("mute")) }, "Mute");
+  #remove = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("remove")) }, "Remove");
+  #order = h("div", { className: "tile-order", hidden: true }, this.#mute, this.#remove);
   #statistics = h("dl", { className: "tile-statistics", hidden: true });
   #onSpeaker = () => this.#useSpeaker();
 
@@ -45,6 +50,7 @@ export class VideoTile extends HTMLElement {
       this.#over,
       h("div", { className: "tile-label", "aria-hidden": "true" }, this.#silent, this.#name),
       this.#statistics,
+      this.#order,
     );
     this.#video.onresize = () => this.dispatchEvent(new CustomEvent("shape"));
   }
@@ -61,7 +67,7 @@ export class VideoTile extends HTMLElement {
   }
 
   /** @param {TileContent} content */
-  show({ name, label, picture, sound, isSilent, status, advice, canRetry }) {
+  show({ name, label, picture, sound, isSilent, status, advice, canRetry, canMute = false, canRemove = false }) {
     this.setAttribute("aria-label", label);
     setText(this.#name, name);
     setText(this.#avatar, initials(name));
@@ -77,6 +83,10 @@ export class VideoTile extends HTMLElement {
     setText(this.#status, status);
     setText(this.#advice, advice);
     this.#retry.hidden = !canRetry;
+    this.#order.hidden = !canMute && !canRemove;
+    this.#mute.hidden = !canMute;
+    this.#remove.hidden = !canRemove;
+    for (const [button, word] of /** @type {const} */ ([[this.#mute, "Mute"], [this.#remove, "Remove"]])) button.setAttribute("aria-label", `${word} ${name}`);
   }
 
   /** @param {import("./arrange.js").Place} place */

@@ -1,6 +1,6 @@
 /**
  * @typedef {"unreachable" | "unauthorized" | "forbidden" | "not_found" | "busy" | "draining"
- *   | "room_full" | "closed" | "refused"} JoinReason
+ *   | "room_full" | "locked" | "denied" | "closed" | "refused"} JoinReason
  */
 
 /** Why a room could not be joined. `reason` is for programs, `message` for logs. */
@@ -26,6 +26,14 @@ const REASON_OF_STATUS = {
   429: "busy",
   503: "draining",
 };
+
+/** @type {Record<string, JoinReason>} */
+const REASON_OF_DETAILS = { room_is_full: "room_full", lobby_is_full: "room_full", room_is_locked: "locked", denied: "denied" };
+
+/** @param {unknown} details of the error `Could not join room` @returns {JoinReason} */
+export function whyNotJoined(details) {
+  return REASON_OF_DETAILS[String(details)] ?? "refused";
+}
 
 /**
  * A browser does not tell a page why a WebSocket was refused, so ask the same address over HTTP.

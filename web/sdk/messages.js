@@ -24,6 +24,7 @@ export const SUBPROTOCOL = "twocan.v1";
 /**
  * @typedef {object} PeerInfo
  * @property {string} id
+ * @property {string} [identity] as its token has it
  * @property {string} [name]
  * @property {Record<string, unknown>} [metadata]
  * @property {Publication[]} tracks
@@ -55,6 +56,10 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {PeerInfo[]} peers those who were there
  * @property {IceServer[]} ice_servers
  * @property {string[]} permissions
+ * @property {boolean} [locked] nobody may join who may not moderate
+ * @property {boolean} [lobby] who comes waits to be admitted
+ * @property {WaitingPeer[]} [waiting] for who may moderate
+ * @property {number} [token_expires_in_ms] then this client is removed, unless it shows another token
  * @property {string} resume_token
  * @property {Limits} limits
  */
@@ -72,6 +77,7 @@ export const SUBPROTOCOL = "twocan.v1";
 /**
  * @typedef {object} Joined
  * @property {string} peer_id
+ * @property {string} [identity]
  * @property {string} [name]
  * @property {Record<string, unknown>} [metadata]
  * @property {Publication[]} [tracks]
@@ -116,6 +122,82 @@ export const SUBPROTOCOL = "twocan.v1";
  * @typedef {object} MetadataChange
  * @property {string} [name]
  * @property {Record<string, unknown> | null} [metadata] null: none was ever given
+ */
+
+/**
+ * Somebody who waits to be admitted.
+ *
+ * @typedef {object} WaitingPeer
+ * @property {string} peer_id
+ * @property {string} name
+ * @property {string | null} identity
+ */
+
+/**
+ * This client waits to be admitted.
+ *
+ * @typedef {object} Waiting
+ * @property {string} peer_id
+ * @property {string} room
+ */
+
+/**
+ * Who waits, for those who may moderate.
+ *
+ * @typedef {object} Lobby
+ * @property {WaitingPeer[]} waiting
+ */
+
+/**
+ * @typedef {object} RoomState
+ * @property {boolean} locked
+ * @property {boolean} lobby
+ */
+
+/**
+ * Somebody who moderates muted a track of this client.
+ *
+ * @typedef {object} Muted
+ * @property {string} track its id
+ */
+
+/**
+ * @typedef {object} PermissionsChanged
+ * @property {string[]} permissions
+ */
+
+/**
+ * What changes of what a participant may do; what is left out stays.
+ *
+ * @typedef {object} PermissionChange
+ * @property {boolean} [publish] all sources, or none
+ * @property {Source[]} [publish_sources] exactly these
+ * @property {boolean} [subscribe]
+ * @property {boolean} [data]
+ * @property {boolean} [moderate]
+ * @property {boolean} [record]
+ */
+
+/**
+ * @typedef {object} Moderate
+ * @property {"mute" | "unmute" | "remove" | "permissions" | "admit" | "deny" | "lock" | "unlock" | "lobby" | "no-lobby" | "close"} action
+ * @property {string} [peer_id] whom it is about
+ * @property {string} [track] to mute or unmute
+ * @property {Source} [source] the same
+ * @property {string} [reason]
+ * @property {PermissionChange} [permissions]
+ */
+
+/**
+ * @typedef {object} Token
+ * @property {string} token
+ */
+
+/**
+ * This client was removed.
+ *
+ * @typedef {object} Kicked
+ * @property {string} reason
  */
 
 /**

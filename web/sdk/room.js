@@ -7,6 +7,7 @@ import { ForwardedPeer } from "./forwarded-peer.js";
 import { FrameEncryption } from "./frame-encryption.js";
 import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
+import { Order } from "./order.js";
 import { Peer } from "./peer.js";
 import { sessionUrl } from "./session-url.js";
 import { Signaling } from "./signaling.js";
@@ -15,13 +16,14 @@ import { Signaling } from "./signaling.js";
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
  * @typedef {import("./messages.js").Source} Source
  * @typedef {import("./messages.js").ServerFrame} ServerFrame
+ * @typedef {import("./messages.js").Moderate} Moderate
  * @typedef {import("./messages.js").Authenticated} Authenticated
  * @typedef {import("./chat-messages.js").ChatMessage} ChatMessage
  * @typedef {import("./join-error.js").JoinError} JoinError
  */
 
 /** Another participant, however its media comes. @typedef {Peer | ForwardedPeer} Participant */
-/** @typedef {"new" | "joining" | "joined" | "reconnecting" | "left"} RoomState */
+/** @typedef {"new" | "joining" | "waiting" | "joined" | "reconnecting" | "left"} RoomState */
 
 /** Id of the server where it takes part in the call itself; towards it the client is the polite side. */
 const SERVER_ID = "server";
@@ -36,16 +38,17 @@ const SERVER_ID = "server";
  * await room.join("https://example.org/blue-otter", { name: "Ada" });
  * ```
  *
- * - `state`: the room's own state changed;
+ * - `state`: the room's own state changed; `waiting`: until somebody who moderates admits this participant;
+ * - `order`: what this participant may do has changed, or who waits, or whether the room is locked;
  * - `peer-joined`, `peer-left`, `peer-change`: someone came, went, or what their tile shows changed;
  * - `chat`: a text from someone (`own`: from here);
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
  * - `speakers`: who is heard, the loudest first, where a server forwards media;
- * - `notice`: the server says something that a person should know (`kicked`, `draining`, `error`);
+ * - `notice`: the server says something that a person should know (`kicked`, `muted`, `draining`, `error`);
  * - `left`: the room is over, with the reason unless it was left on purpose.
  *
- * @extends {Emitter<{state: RoomState, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
+ * @extends {Emitter<{state: RoomState, order: Order, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
  *   chat: ChatMessage & {peer: Participant | null, own: boolean}, file: FileReceiver,
  *   channel: {peer: Peer, channel: RTCDataChannel}, speakers: {peer: Participant, level: number}[], notice: {kind: string, text: string}, left: JoinError | null}>}
  */
@@ -54,7 +57,7 @@ export class Room extends Emitter {
   /** This participant's id. */ id = "";
   /** Name of the room. */ name = "";
   /** @type {import("./messages.js").Topology} */ topology = "mesh";
-  /** @type {string[]} */ permissions = [];
+  /** What this participant may do, and how the room is kept. */ order = new Order();
   /** Everyone else, in the order they came. @type {Map<string, Participant>} */ peers = new Map();
   /** The connection with a server that forwards media; `null` in a mesh. @type {Peer | null} */ link = null;
   /** What this participant sends. */ local = new LocalMedia();
@@ -67,6 +70,11 @@ export class Room extends Emitter {
   /** Whether files can be offered: that takes a data channel to their receiver. */
   get canSendFiles() {
     return this.topology === "mesh";
+  }
+
+  /** What this participant may do, as the server names it. */
+  get permissions() {
+    return this.order.permissions;
   }
 
   /** @type {Signaling | null} */
@@ -99,6 +107,7 @@ export class Room extends Emitter {
       this.#useIceServers(ice_servers);
       this.#setState("joined");
     });
+    signaling.on("waiting", () => this.#setState("waiting"));
     signaling.on("lost", () => this.#setState("reconnecting"));
     signaling.on("frame", (frame) => this.#frame(frame));
     signaling.on("closed", (error) => this.#ended(error));
@@ -122,6 +131,8 @@ export class Room extends Emitter {
    * @param {{muted?: boolean, kind?: "audio" | "video"}} [options]
    */
   async publish(source, track, { muted = track === null, kind } = {}) {
+    // What may not be sent goes nowhere: the line stays open, silent.
+    if (!this.#mayPublish(source)) [track, muted] = [null, true];
     const known = this.local.get(source);
     const wasMuted = known?.publication.muted ?? false;
     const { publication, isNew } = this.local.set(
@@ -150,6 +161,30 @@ export class Room extends Emitter {
     known.publication.muted = muted;
     if (known.track) known.track.enabled = !muted;
     this.#announce(muted ? "mute" : "unmute", known.publication);
+  }
+
+  /**
+   * Keeps order in the room, for who may (`order.mayModerate`): mutes or removes somebody, changes what it may do, admits
+   * or denies who waits, locks the room, closes it.
+   *
+   * @param {Moderate} what
+   * @returns {Promise<void>} rejects with `RequestError` where it is not permitted, or not possible
+   */
+  async moderate(what) {
+    await this.#signaling?.request("moderate", what);
+  }
+
+  /**
+   * Shows another token, before the one ends by which this participant joined (`order.endsAt`).
+   *
+   * @param {string} token of the same identity and room
+   */
+  async renew(token) {
+    if (!this.#signaling) return;
+    const { token_expires_in_ms } = await this.#signaling.request("token", { token });
+    this.#signaling.useToken(token);
+    this.order.renewed(token_expires_in_ms);
+    this.emit("order", this.order);
   }
 
   /** @param {{name?: string, metadata?: Record<string, unknown>}} change */
@@ -214,8 +249,9 @@ export class Room extends Emitter {
     this.id = data.peer_id;
     this.name = data.room ?? this.name;
     this.topology = data.topology ?? "mesh";
-    this.permissions = data.permissions ?? [];
+    this.order.joined(data);
     this.#useIceServers(data.ice_servers ?? []);
+    this.#hush();
     for (const publication of this.local.publications()) this.#announce("publish", publication);
     if (this.topology === "sfu") this.link = this.#connect({ id: SERVER_ID, tracks: [], protocol: "twocan.v1" }, true);
     for (const info of data.peers ?? []) this.#meet(info, false);
@@ -250,6 +286,28 @@ export class Room extends Emitter {
         break;
       case "chat":
         this.#heard(this.peers.get(from ?? "") ?? null, JSON.stringify({ type: "chat", ...data }));
+        break;
+      case "permissions": {
+        const before = this.local.publications().filter(({ source }) => this.#mayPublish(source));
+        this.order.permissions = data.permissions;
+        this.#hush();
+        for (const publication of this.local.publications()) if (!before.includes(publication)) this.#announce("publish", publication);
+        this.emit("order", this.order);
+        break;
+      }
+      case "room":
+        this.order.changed(data);
+        this.emit("order", this.order);
+        break;
+      case "lobby":
+        this.order.waiting = data.waiting;
+        this.emit("order", this.order);
+        break;
+      case "muted":
+        this.#mutedByOther(data.track);
+        break;
+      case "announcement":
+        this.emit("notice", { kind: "announcement", text: typeof data?.text === "string" ? data.text : JSON.stringify(data) });
         break;
       case "kicked":
         this.emit("notice", { kind: "kicked", text: String(data?.reason ?? "") });
@@ -375,13 +433,38 @@ export class Room extends Emitter {
     }
   }
 
+  /** Whether it may be sent, as far as is known: before the room is joined nothing is. @param {Source} source */
+  #mayPublish(source) {
+    return this.id === "" || this.order.mayPublish(source);
+  }
+
+  /** Sends no more of what may not be sent. */
+  #hush() {
+    for (const { source, kind } of this.local.publications()) {
+      if (this.#mayPublish(source) || !this.local.get(source)?.track) continue;
+      this.local.set(source, kind, null, true);
+      this.#update(source);
+    }
+  }
+
+  /** @param {string} id of the track */
+  #mutedByOther(id) {
+    const publication = this.local.publications().find((one) => one.id === id);
+    if (!publication) return;
+    const track = this.local.get(publication.source)?.track;
+    publication.muted = true;
+    if (track) track.enabled = false;
+    this.emit("notice", { kind: "muted", text: publication.source });
+  }
+
   /**
    * @param {import("./messages.js").TrackChange["action"]} action
    * @param {import("./messages.js").Publication} publication
    */
   #announce(action, publication) {
     if (this.state === "new" || this.state === "left" || this.#signaling?.isBase) return;
-    if (this.state === "joining" && !this.id) return; // said when joined
+    if (!this.id) return; // said when joined
+    if (action !== "unpublish" && !this.#mayPublish(publication.source)) return;
     this.#signaling?.send("track", { action, track: { ...publication } });
   }
 

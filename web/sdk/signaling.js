@@ -1,6 +1,6 @@
 import { backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
-import { JoinError, whyRefused } from "./join-error.js";
+import { JoinError, whyNotJoined, whyRefused } from "./join-error.js";
 import { SUBPROTOCOL } from "./messages.js";
 
 /**
@@ -44,10 +44,11 @@ export class RequestError extends Error {
  * - `frame`: a frame that is for the application, in order, each once;
  * - `authenticated`: the room was joined, for the first time or (`again`) anew because the old session was gone;
  * - `resumed`: the same session goes on;
+ * - `waiting`: somebody who moderates has to let us in;
  * - `lost`: the connection broke and is being made again;
  * - `closed`: the session is over and stays so.
  *
- * @extends {Emitter<{frame: ServerFrame, authenticated: {data: Authenticated, again: boolean}, resumed: Resumed,
+ * @extends {Emitter<{frame: ServerFrame, authenticated: {data: Authenticated, again: boolean}, resumed: Resumed, waiting: null,
  *   lost: {attempt: number}, closed: JoinError | null}>}
  */
 export class Signaling extends Emitter {
@@ -95,6 +96,11 @@ export class Signaling extends Emitter {
 
   set identity(identity) {
     this.#identity = identity;
+  }
+
+  /** Shows another token from now on, where the connection is made anew. @param {string} token */
+  useToken(token) {
+    this.#url.searchParams.set("access_token", token);
   }
 
   /** Whether the server speaks the base protocol only. */
@@ -229,6 +235,10 @@ export class Signaling extends Emitter {
       case "resumed":
         this.#resumed(frame.data);
         return;
+      case "waiting":
+        clearTimeout(this.#connectTimer); // a person decides
+        this.emit("waiting", null);
+        return;
       case "reply":
         if (frame.id !== undefined) this.#settle(frame.id, frame.data);
         return;
@@ -284,7 +294,7 @@ export class Signaling extends Emitter {
     } else if (description === "Could not resume") {
       if (socket === this.#socket) this.#joinAnew();
     } else if (description === "Could not join room") {
-      this.#end(new JoinError(details === "room_is_full" ? "room_full" : "refused", String(details ?? "")));
+      this.#end(new JoinError(whyNotJoined(details), String(details ?? "")));
     } else if (description === "Room closed") {
       this.#end(new JoinError("closed", String(details ?? "")));
     } else {

@@ -23,16 +23,27 @@ use twocan_proto::time::{Deadline, Now};
 use crate::frame::{self, BadFrame};
 use crate::ice_servers::{IceServers, OwnUrls};
 use crate::limits::{Limits, ROOM_NAME_LEN_MAX};
+use crate::permissions::{Admission, MediaPermissions};
 use crate::rate::Rate;
 use crate::session::{Frame, Session};
 
+mod act;
+mod administration;
 mod guest;
 mod membership;
+mod moderation;
+mod notice;
 mod relay;
+mod room;
 
+pub use act::{Act, ActError, Tracks};
 pub use guest::{GuestLine, GuestRefusal};
+pub use notice::{Moderated, Notice, ParticipantInfo, PermissionsInfo};
+pub use room::{RoomInfo, RoomSettings};
 
+use guest::Viewer;
 use membership::Introduction;
+use room::Room;
 
 /// Names a WebSocket; the driver chooses the numbers and never uses one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +93,9 @@ pub struct Config {
     pub ice_servers: IceServers,
     /// Adds `from_metadata` to what base clients get. Default no.
     pub from_metadata: bool,
+    /// Whether who comes into a room waits until somebody admits it who may moderate, where nobody
+    /// says otherwise of that room. Default no.
+    pub lobby: bool,
 }
 
 /// Why a WebSocket is closed (RFC 6455 §7.4).
@@ -130,6 +144,25 @@ pub enum Event {
     },
     /// Something for whoever forwards the media of the rooms.
     Media(MediaEvent),
+    /// Somebody shows another token: look at it, and call [`Hall::renew`].
+    Token(ShownToken),
+    /// Something for whoever watches over the rooms.
+    Notice(Notice),
+    /// Somebody in a room moderated it.
+    Moderated(Moderated),
+}
+
+/// A token that a participant shows.
+#[derive(Debug, Clone)]
+pub struct ShownToken {
+    /// The id of the participant.
+    pub participant: String,
+    /// Where it is.
+    pub room: String,
+    /// What it shows.
+    pub token: String,
+    /// Of the request.
+    id: Option<Box<RawValue>>,
 }
 
 /// What whoever forwards media is to know of the rooms.
@@ -146,6 +179,13 @@ pub enum MediaEvent {
     Left {
         /// The id of the participant.
         participant: String,
+    },
+    /// What of somebody's media may be passed on. Until it is said: all.
+    Permitted {
+        /// The id of the participant.
+        participant: String,
+        /// What may be.
+        permissions: MediaPermissions,
     },
     /// Someone said something to the server.
     Signal {
@@ -183,6 +223,8 @@ pub(super) struct Connection {
     pub(super) joins_at: Option<Instant>,
     /// Our own STUN and TURN server as this client reaches it.
     pub(super) own: OwnUrls,
+    /// As whom it was let in.
+    pub(super) admission: Admission,
 }
 
 /// All rooms and participants.
@@ -192,8 +234,9 @@ pub struct Hall {
     pub(super) random: Random,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) peers: BTreeMap<String, Session>,
-    /// Participants of each room in the order they joined.
-    pub(super) rooms: BTreeMap<String, Vec<String>>,
+    /// Those who came by HTTP and are no participants.
+    viewers: BTreeMap<String, Viewer>,
+    rooms: BTreeMap<String, Room>,
     pub(super) tokens: BTreeMap<String, String>,
     pub(super) draining: bool,
     pub(super) events: VecDeque<Event>,
@@ -208,6 +251,7 @@ impl Hall {
             random,
             connections: BTreeMap::new(),
             peers: BTreeMap::new(),
+            viewers: BTreeMap::new(),
             rooms: BTreeMap::new(),
             tokens: BTreeMap::new(),
             draining: false,
@@ -234,7 +278,7 @@ impl Hall {
     }
 
     /// A WebSocket to `room` is open; `own` is our own STUN and TURN server as this client reaches
-    /// it.
+    /// it, `admission` as whom it was let in.
     pub fn connected(
         &mut self,
         now: Now,
@@ -242,6 +286,7 @@ impl Hall {
         room: &str,
         protocol: Protocol,
         own: OwnUrls,
+        admission: Admission,
     ) {
         let waits = protocol == Protocol::V1;
         let limits = &self.config.limits;
@@ -253,6 +298,7 @@ impl Hall {
             heard_at: now.monotonic,
             joins_at: waits.then(|| now.monotonic + limits.greeting),
             own,
+            admission,
         };
         self.connections.insert(connection, entry);
         if protocol == Protocol::Base {
@@ -275,7 +321,8 @@ impl Hall {
         }
         session.connection = None;
         match session.protocol {
-            Protocol::Base => self.leave(&peer),
+            _ if session.is_waiting => self.leave(now, &peer, "connection_lost"),
+            Protocol::Base => self.leave(now, &peer, "connection_lost"),
             Protocol::V1 => {
                 session.leaves_at = Some(now.monotonic + self.config.limits.resume_grace);
             }
@@ -362,8 +409,9 @@ impl Hall {
             .map(|session| session.id.clone())
             .collect();
         for peer in gone {
-            self.leave(&peer);
+            self.leave(now, &peer, "connection_lost");
         }
+        self.end_what_is_over(now);
     }
 
     /// Tells every participant that the server is about to end; no one joins any more.
@@ -416,6 +464,7 @@ impl Hall {
             (silent, "hall.silence"),
             (joins, "hall.join"),
             (leaves, "hall.leave"),
+            (self.next_end(), "hall.end"),
         ]
         .into_iter()
         .filter_map(|(at, reason)| Some(Deadline::new(at?, reason)))
@@ -511,9 +560,7 @@ impl Hall {
 
     pub(super) fn roommates(&self, peer: &str) -> Vec<String> {
         let room = self.peers.get(peer).map(|session| &session.room);
-        room.and_then(|room| self.rooms.get(room))
-            .cloned()
-            .unwrap_or_default()
+        room.map(|room| self.present(room)).unwrap_or_default()
     }
 
     pub(super) fn is_base(&self, peer: &str) -> bool {

@@ -9,14 +9,19 @@ mod frame;
 mod hall;
 mod ice_servers;
 mod limits;
+mod permissions;
 mod rate;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use hall::{
-    CloseCode, Config, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent, Protocol,
-    Refusal, SERVER_ID, Topology,
+    Act, ActError, CloseCode, Config, ConnectionId, Event, GuestLine, GuestRefusal, Hall,
+    MediaEvent, Moderated, Notice, ParticipantInfo, PermissionsInfo, Protocol, Refusal, RoomInfo,
+    RoomSettings, SERVER_ID, ShownToken, Topology, Tracks,
 };
 pub use ice_servers::{IceServer, IceServers, OwnUrls};
 pub use limits::Limits;
+pub use permissions::{
+    Admission, Allowed, MediaPermissions, PermissionChange, Permissions, Source,
+};

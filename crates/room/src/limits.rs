@@ -66,3 +66,9 @@ pub(crate) const PEER_NAME_CHARS_MAX: usize = 100;
 
 /// Published tracks that a participant may announce; further ones are refused.
 pub(crate) const TRACKS_MAX: usize = 32;
+
+/// Those who wait for being let into a room; further ones are refused.
+pub(crate) const WAITING_MAX: usize = 100;
+
+/// Longest reason that somebody who moderates gives, in characters; the rest is cut.
+pub(crate) const REASON_CHARS_MAX: usize = 200;

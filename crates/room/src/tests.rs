@@ -6,8 +6,11 @@ use twocan_proto::random::Random;
 use twocan_proto::time::Now;
 
 use crate::{
-    CloseCode, Config, ConnectionId, Event, Hall, IceServers, Limits, OwnUrls, Protocol, Refusal,
+    Admission, CloseCode, Config, ConnectionId, Event, Hall, IceServers, Limits, OwnUrls, Protocol,
+    Refusal,
 };
+
+mod order;
 
 /// A hall, its clock, and what each connection was sent.
 struct Stage {
@@ -15,6 +18,8 @@ struct Stage {
     now: Now,
     texts: Vec<(u64, String)>,
     closed: Vec<(u64, CloseCode, &'static str)>,
+    /// What the hall said beside.
+    events: Vec<Event>,
 }
 
 impl Stage {
@@ -23,11 +28,14 @@ impl Stage {
             stun: vec!["stun:a".into()],
             ..IceServers::default()
         };
-        let config = Config {
+        Self::of(Config {
             limits,
             ice_servers,
             ..Config::default()
-        };
+        })
+    }
+
+    fn of(config: Config) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
         let monotonic = Instant::now();
         let now = Now {
@@ -40,6 +48,7 @@ impl Stage {
             now,
             texts: Vec::new(),
             closed: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -56,7 +65,7 @@ impl Stage {
                 }) => {
                     self.closed.push((connection.0, code, reason));
                 }
-                Output::Event(Event::Media(_)) => {}
+                Output::Event(other) => self.events.push(other),
                 Output::Transmit | Output::Request(_) => unreachable!("a hall has no sockets"),
                 Output::Wait(_) => return,
             }
@@ -64,12 +73,17 @@ impl Stage {
     }
 
     fn connect(&mut self, connection: u64, protocol: Protocol) {
+        self.connect_as(connection, protocol, Admission::default());
+    }
+
+    fn connect_as(&mut self, connection: u64, protocol: Protocol, admission: Admission) {
         self.hall.connected(
             self.now,
             ConnectionId(connection),
             "den",
             protocol,
             OwnUrls::default(),
+            admission,
         );
         self.collect();
     }
@@ -101,6 +115,16 @@ impl Stage {
             *to != connection
         });
         heard
+    }
+
+    /// Joins by `twocan.v1` as somebody, and answers the first frame.
+    fn join_as(&mut self, connection: u64, name: &str, admission: Admission) -> Value {
+        self.connect_as(connection, Protocol::V1, admission);
+        self.say(
+            connection,
+            &json!({"event": "join", "data": {"name": name}}).to_string(),
+        );
+        self.heard(connection).remove(0)
     }
 
     /// Joins by `twocan.v1` and answers what `authenticated` said.

@@ -1,6 +1,7 @@
 //! The `twocan` binary.
 #![forbid(unsafe_code)]
 
+mod administer;
 mod event_log;
 mod ice;
 mod join;
@@ -8,7 +9,9 @@ mod load;
 mod nat;
 mod peer;
 mod plot;
+mod requests;
 mod serve;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -42,6 +45,12 @@ enum Task {
     Nat(nat::Arguments),
     /// Load a server with many clients, and say what they saw
     Load(load::Arguments),
+    /// Make tokens that let people into rooms.
+    Token(tokens::Command),
+    /// Rooms of a running server, through its administration's API.
+    Room(administer::RoomCommand),
+    /// Participants of a running server's rooms.
+    Participant(administer::ParticipantCommand),
     /// Draw an event log as SVG: rate, loss, delay and buffers over time.
     Plot(plot::Arguments),
 }
@@ -55,6 +64,9 @@ fn main() -> ExitCode {
         Some(Task::Peer(arguments)) => peer::run(&arguments).map_err(Into::into),
         Some(Task::Nat(arguments)) => nat::run(&arguments).map_err(Into::into),
         Some(Task::Load(arguments)) => load::run(arguments).map_err(Into::into),
+        Some(Task::Token(command)) => tokens::run(&command).map_err(Into::into),
+        Some(Task::Room(command)) => administer::rooms(&command).map_err(Into::into),
+        Some(Task::Participant(command)) => administer::participants(&command).map_err(Into::into),
         Some(Task::Plot(arguments)) => plot::run(&arguments).map_err(Into::into),
     };
     match outcome {

@@ -21,6 +21,7 @@ use super::slot::Slot;
 use super::speakers::Speakers;
 use super::track::{Track, TrackId};
 use super::{Config, Event};
+use crate::permissions::MediaPermissions;
 
 /// Between two looks at what changes by itself: rates, speakers, key frames that do not come.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,6 +45,8 @@ pub(super) struct Participant {
     pub(super) shared_at: Option<Instant>,
     /// What it asked for, by the MediaStream of the track.
     pub(super) wishes: BTreeMap<String, Wish>,
+    /// What of its media may be passed on, from it and to it.
+    pub(super) permissions: MediaPermissions,
 }
 
 /// What a viewer wants of a track.
@@ -143,6 +146,7 @@ impl Forwarder {
             forgone: 0,
             shared_at: None,
             wishes: BTreeMap::new(),
+            permissions: MediaPermissions::default(),
         };
         self.participants.insert(id, entry);
         let room = self.rooms.entry(room.to_owned()).or_default();
@@ -414,10 +418,12 @@ impl Forwarder {
         let id = *self.ids.get(participant)?;
         let own = self.participants.get_mut(&id)?;
         let (room, wishes) = (own.room.clone(), std::mem::take(&mut own.wishes));
+        let permissions = own.permissions.clone();
         self.leave(now, participant);
         self.join(now, &room, participant);
         let own = self.participant_mut(participant)?;
         own.wishes = wishes;
+        own.permissions = permissions;
         self.ids.get(participant).copied()
     }
 }

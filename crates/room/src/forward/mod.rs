@@ -17,6 +17,7 @@ mod forwarder;
 mod meter;
 mod negotiation;
 mod passing;
+mod permit;
 mod renumber;
 mod sharing;
 mod slot;

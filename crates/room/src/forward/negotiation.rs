@@ -303,7 +303,7 @@ impl Forwarder {
             .and_then(|own| self.tracks.get_mut(own))
         {
             known.stream_id = stream_id;
-            return;
+            return self.settle_permissions(id);
         }
         if own.published.len() >= TRACKS_MAX {
             return self.counters.count("forward.too_many_tracks");
@@ -326,6 +326,7 @@ impl Forwarder {
         if let Some(room) = self.rooms.get_mut(&own.room) {
             room.is_stale = true;
         }
+        self.settle_permissions(id);
     }
 
     /// A track is over: its slots are free.

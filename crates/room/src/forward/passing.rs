@@ -36,6 +36,9 @@ impl Forwarder {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        if !track.is_allowed {
+            return self.counters.count("forward.not_permitted");
+        }
         if let (Kind::Audio, Some(level)) = (track.kind, packet.audio_level)
             && let Some(room) = self.rooms.get_mut(&own.room)
         {
@@ -86,6 +89,10 @@ impl Forwarder {
         else {
             return;
         };
+        // Who gets what is looked at a little later than what is permitted changes.
+        if !own.permissions.subscribe || !track.is_allowed {
+            return;
+        }
         let Some(slot) = own.slots.get_mut(slot) else {
             return;
         };

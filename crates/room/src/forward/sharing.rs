@@ -168,13 +168,17 @@ impl Forwarder {
         let others = members.iter().filter(|member| **member != viewer);
         let published = others.filter_map(|member| self.participants.get(member));
         let tracks = published.flat_map(|own| own.published.values().copied());
+        let own = self.participants.get(&viewer);
+        if own.is_none_or(|own| !own.permissions.subscribe) {
+            return Vec::new();
+        }
+        let may_pass = |own: &Track| own.kind == kind && own.is_allowed;
         let mut wanted: Vec<TrackId> = tracks
-            .filter(|track| self.tracks.get(track).is_some_and(|own| own.kind == kind))
+            .filter(|track| self.tracks.get(track).is_some_and(may_pass))
             .collect();
         if wanted.len() <= slots_max {
             return wanted;
         }
-        let own = self.participants.get(&viewer);
         let room = own.and_then(|own| self.rooms.get(&own.room));
         let rank = |track: &TrackId| {
             let track = self.tracks.get(track);

@@ -153,6 +153,8 @@ pub(super) struct Track {
     pub(super) streams: Vec<Stream>,
     /// Who gets it, by the place of the slot.
     pub(super) viewers: Vec<(PeerId, usize)>,
+    /// Whether its owner may send it.
+    pub(super) is_allowed: bool,
 }
 
 impl Track {
@@ -171,6 +173,7 @@ impl Track {
             codecs: Vec::new(),
             streams: Vec::new(),
             viewers: Vec::new(),
+            is_allowed: false,
         }
     }
 

@@ -1,13 +1,17 @@
 //! Participants without a WebSocket: they come by HTTP, and others see them as anybody.
 
-use serde_json::json;
-use serde_json::value::RawValue;
+use std::time::Instant;
 
-use super::{Hall, Protocol, Refusal, Topology};
+use serde_json::json;
+use thiserror::Error;
+use twocan_proto::time::Now;
+
+use super::notice::{Notice, ParticipantInfo};
+use super::{Event, Hall, MediaEvent, Refusal, Topology};
 use crate::frame;
 use crate::limits::{PEER_NAME_CHARS_MAX, TRACKS_MAX};
-use crate::session::Session;
-use thiserror::Error;
+use crate::permissions::{Admission, Allowed, MediaPermissions};
+use crate::session::{Publication, Session};
 
 /// A line of a description on which somebody sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,70 +34,167 @@ pub enum GuestRefusal {
     /// 409: media does not pass the server.
     #[error("media of this server's rooms goes from each to each; start it with --topology sfu")]
     NotForwarded,
+    /// 403: its token does not let it send, or look on.
+    #[error("the token does not permit that")]
+    NotPermitted,
+    /// 403: a room that is locked, or where who comes has to be admitted.
+    #[error("the room is locked")]
+    RoomIsLocked,
+}
+
+/// Somebody who came by HTTP, and whom nobody is told of.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    pub(super) room: String,
+    pub(super) admission: Admission,
+    pub(super) expires_at: Option<Instant>,
 }
 
 impl Hall {
-    /// Whether somebody can come by HTTP.
+    /// Somebody comes by HTTP, to send (`publishes`) or to look on, of whom nobody is told yet;
+    /// answers an id. It stays until [`Self::dismiss`].
     ///
     /// # Errors
     /// The [`GuestRefusal`].
-    pub fn admit_guest(&self, room: &str) -> Result<(), GuestRefusal> {
+    pub fn admit_guest(
+        &mut self,
+        now: Now,
+        room: &str,
+        admission: Admission,
+        publishes: bool,
+    ) -> Result<String, GuestRefusal> {
+        self.refuse_guest(room, &admission)?;
+        let permissions = &admission.permissions;
+        let is_permitted = match publishes {
+            true => permissions.may_publish_anything(),
+            false => permissions.subscribe,
+        };
+        if !is_permitted {
+            self.counters.count("hall.not_permitted");
+            return Err(GuestRefusal::NotPermitted);
+        }
+        let participant = self.uuid();
+        // What it sends is passed on once it is welcome.
+        let permissions = MediaPermissions {
+            subscribe: permissions.subscribe,
+            ..nothing()
+        };
+        let joined = MediaEvent::Joined {
+            room: room.to_owned(),
+            participant: participant.clone(),
+        };
+        self.events.push_back(Event::Media(joined));
+        self.events.push_back(Event::Media(MediaEvent::Permitted {
+            participant: participant.clone(),
+            permissions,
+        }));
+        let viewer = Viewer {
+            room: room.to_owned(),
+            expires_at: self.expiry(now, &admission),
+            admission,
+        };
+        self.viewers.insert(participant.clone(), viewer);
+        Ok(participant)
+    }
+
+    fn refuse_guest(&self, room: &str, admission: &Admission) -> Result<(), GuestRefusal> {
         if self.config.topology != Topology::Sfu {
             return Err(GuestRefusal::NotForwarded);
         }
         self.admit(room)?;
-        let present = self.rooms.get(room).map_or(0, Vec::len);
-        match present >= self.config.limits.peers_in(self.config.topology) {
+        let own = self.rooms.get(room);
+        let is_locked = own.map_or(self.config.lobby, |own| own.is_locked || own.has_lobby);
+        if is_locked && !admission.permissions.moderate {
+            return Err(GuestRefusal::RoomIsLocked);
+        }
+        match own.map_or(0, |own| own.members.len()) >= self.peers_max(room) {
             true => Err(GuestRefusal::RoomIsFull),
             false => Ok(()),
         }
     }
 
-    /// Somebody comes who only looks on, and whom nobody is told of; answers an id.
+    /// Who was admitted to send publishes these lines: the others see it from here on.
     ///
     /// # Errors
-    /// As [`Self::admit_guest`].
-    pub fn admit_viewer(&mut self, room: &str) -> Result<String, GuestRefusal> {
-        self.admit_guest(room)?;
-        Ok(self.uuid())
-    }
-
-    /// Who was admitted as a viewer publishes these lines: the others see it from here on, until
-    /// [`Self::dismiss`].
-    ///
-    /// # Errors
-    /// As [`Self::admit_guest`]; nobody was told then.
+    /// As [`Self::admit_guest`], and where a line is of a source that it may not send; nobody was
+    /// told then, and it is still admitted.
     pub fn welcome_guest(
         &mut self,
+        now: Now,
         id: &str,
-        room: &str,
-        name: &str,
         lines: &[GuestLine],
     ) -> Result<(), GuestRefusal> {
-        self.admit_guest(room)?;
-        let mut session = Session::guest(id.to_owned(), room.to_owned());
-        session.name = name.chars().take(PEER_NAME_CHARS_MAX).collect();
+        let Some(viewer) = self.viewers.get(id) else {
+            // Its token was revoked meanwhile, or has ended.
+            return Err(GuestRefusal::NotPermitted);
+        };
+        let (room, admission) = (viewer.room.clone(), viewer.admission.clone());
+        self.refuse_guest(&room, &admission)?;
+        let mut session = Session::guest(id.to_owned(), room.clone());
         session.tracks = publications(id, lines);
-        let present = self.rooms.get(room).cloned().unwrap_or_default();
+        let permissions = &admission.permissions;
+        let mut sources = session.tracks.iter().map(|own| own.source);
+        if !sources.all(|source| permissions.may_publish(source)) {
+            self.counters.count("hall.not_permitted");
+            return Err(GuestRefusal::NotPermitted);
+        }
+        let name = admission.name.iter().flat_map(|name| name.chars());
+        session.name = name.take(PEER_NAME_CHARS_MAX).collect();
+        session.metadata = admission.metadata.clone();
+        session.expires_at = viewer.expires_at;
+        session.joined_at = now.wallclock;
+        session.media = MediaPermissions {
+            subscribe: permissions.subscribe,
+            ..nothing()
+        };
+        session.admission = admission;
+        self.viewers.remove(id);
+        let present = self.present(&room);
+        let participant = Box::new(ParticipantInfo::of(&session));
+        let tracks: Vec<_> = session.tracks.iter().map(|own| own.told.clone()).collect();
         self.peers.insert(id.to_owned(), session);
         self.announce(id, &present);
-        let room = self.rooms.entry(room.to_owned()).or_default();
-        room.push(id.to_owned());
+        self.open_room(now, &room).members.push(id.to_owned());
+        self.settle_room(now, &room);
+        self.settle_media(id);
+        self.events
+            .push_back(Event::Notice(Notice::ParticipantJoined {
+                room: room.clone(),
+                participant,
+            }));
+        for track in tracks {
+            self.events.push_back(Event::Notice(Notice::TrackPublished {
+                room: room.clone(),
+                participant: id.to_owned(),
+                track,
+            }));
+        }
         Ok(())
     }
 
     /// Somebody that came by HTTP is gone, or is to go.
-    pub fn dismiss(&mut self, participant: &str) {
-        let is_guest = |session: &Session| session.protocol == Protocol::V1 && session.is_guest;
-        if self.peers.get(participant).is_some_and(is_guest) {
-            self.leave(participant);
+    pub fn dismiss(&mut self, now: Now, participant: &str) {
+        if self.viewers.remove(participant).is_some() {
+            let participant = participant.to_owned();
+            let left = MediaEvent::Left { participant };
+            self.events.push_back(Event::Media(left));
+        } else if self.peers.get(participant).is_some_and(|own| own.is_guest) {
+            self.leave(now, participant, "left");
         }
+    }
+}
+
+fn nothing() -> MediaPermissions {
+    MediaPermissions {
+        subscribe: false,
+        audio: Allowed::Streams([].into()),
+        video: Allowed::Streams([].into()),
     }
 }
 
 /// The lines as others are told of them: first sound, first picture, and a second picture is a
 /// screen.
-fn publications(id: &str, lines: &[GuestLine]) -> Vec<(String, Box<RawValue>)> {
+fn publications(id: &str, lines: &[GuestLine]) -> Vec<Publication> {
     let mut seen = [0; 2];
     let tracks = lines.iter().take(TRACKS_MAX).filter_map(|line| {
         let rank = &mut seen[usize::from(line.is_video)];
@@ -109,7 +210,7 @@ fn publications(id: &str, lines: &[GuestLine]) -> Vec<(String, Box<RawValue>)> {
         let told = json!({
             "id": track, "kind": kind, "source": source, "stream": track, "muted": false,
         });
-        Some((track, frame::raw(&told)?))
+        Publication::read(frame::raw(&told)?)
     });
     tracks.collect()
 }

@@ -6,9 +6,11 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use twocan_proto::time::Now;
 
+use super::notice::{Notice, ParticipantInfo};
 use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal, Topology};
 use crate::frame::{self, All, Incoming, Recipients};
-use crate::limits::PEER_NAME_CHARS_MAX;
+use crate::limits::{PEER_NAME_CHARS_MAX, WAITING_MAX};
+use crate::permissions::Admission;
 use crate::session::{Frame, Session};
 
 #[derive(Deserialize, Default)]
@@ -28,6 +30,8 @@ pub(super) struct Resumption {
 struct PeerInfo<'a> {
     #[serde(flatten)]
     named: Named<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
@@ -86,24 +90,12 @@ impl Hall {
         };
         entry.joins_at = None;
         let (room, protocol) = (entry.room.clone(), entry.protocol);
-        let present = self.rooms.get(&room).cloned().unwrap_or_default();
-        let is_forwarded = self.config.topology == Topology::Sfu;
-        if present.len() >= self.config.limits.peers_in(self.config.topology) {
-            self.counters.count("hall.room_is_full");
-            return self.refuse_join(connection, &id, "room_is_full");
-        }
-        if is_forwarded && protocol == Protocol::Base {
-            self.counters.count("hall.base_client_refused");
-            return self.refuse_join(connection, &id, "room_needs_twocan_v1");
-        }
-        if let Err(refusal) = self.admit(&room) {
-            let reason = match refusal {
-                Refusal::BadRoomName => "bad_room_name",
-                Refusal::TooManyRooms => "too_many_rooms",
-                Refusal::Draining => "draining",
-            };
+        let admission = entry.admission.clone();
+        if let Some(reason) = self.refusal(&room, protocol, &admission) {
             return self.refuse_join(connection, &id, reason);
         }
+        let waits = self.has_lobby(&room) && !admission.permissions.moderate;
+        let expires_at = self.expiry(now, &admission);
         if let Some(entry) = self.connections.get_mut(&connection) {
             entry.peer = Some(id.clone());
         }
@@ -114,28 +106,95 @@ impl Hall {
             connection,
             resume_token.clone(),
         );
-        session.name = who
-            .name
-            .unwrap_or_default()
-            .chars()
-            .take(PEER_NAME_CHARS_MAX)
-            .collect();
-        session.metadata = who.metadata;
+        // What a token says of somebody, it does not say itself.
+        let name = admission.name.clone().or(who.name).unwrap_or_default();
+        session.name = name.chars().take(PEER_NAME_CHARS_MAX).collect();
+        session.metadata = admission.metadata.clone().or(who.metadata);
+        session.admission = admission;
+        session.expires_at = expires_at;
+        session.joined_at = now.wallclock;
+        session.is_waiting = waits;
         self.tokens.insert(resume_token, id.clone());
         self.peers.insert(id.clone(), session);
-        self.announce(&id, &present);
-        self.rooms.entry(room.clone()).or_default().push(id.clone());
-        if is_forwarded {
-            let participant = id.clone();
-            let joined = MediaEvent::Joined { room, participant };
-            self.events.push_back(Event::Media(joined));
+        if !waits {
+            return self.enter(now, &id);
         }
-        self.welcome(now, &id, &present);
+        self.open_room(now, &room).waiting.push(id.clone());
+        self.settle_room(now, &room);
+        let data = frame::raw(&json!({"peer_id": id, "room": room}));
+        self.tell_own(&id, "waiting", data.as_deref());
+        self.tell_moderators(&room);
     }
 
-    /// Tells those who are there.
-    pub(super) fn announce(&mut self, id: &str, present: &[String]) {
+    /// Why somebody cannot join a room now.
+    fn refusal(
+        &mut self,
+        room: &str,
+        protocol: Protocol,
+        admission: &Admission,
+    ) -> Option<&'static str> {
+        let own = self.rooms.get(room);
+        let present = own.map_or(0, |own| own.members.len());
+        let waiting = own.map_or(0, |own| own.waiting.len());
+        let is_locked = own.is_some_and(|own| own.is_locked) && !admission.permissions.moderate;
+        if present >= self.peers_max(room) {
+            self.counters.count("hall.room_is_full");
+            return Some("room_is_full");
+        }
+        if waiting >= WAITING_MAX {
+            self.counters.count("hall.lobby_is_full");
+            return Some("lobby_is_full");
+        }
+        if self.config.topology == Topology::Sfu && protocol == Protocol::Base {
+            self.counters.count("hall.base_client_refused");
+            return Some("room_needs_twocan_v1");
+        }
+        if is_locked {
+            self.counters.count("hall.room_is_locked");
+            return Some("room_is_locked");
+        }
+        match self.admit(room).err()? {
+            Refusal::BadRoomName => Some("bad_room_name"),
+            Refusal::TooManyRooms => Some("too_many_rooms"),
+            Refusal::Draining => Some("draining"),
+        }
+    }
+
+    fn has_lobby(&self, room: &str) -> bool {
+        let own = self.rooms.get(room);
+        own.map_or(self.config.lobby, |own| own.has_lobby)
+    }
+
+    /// Somebody who has joined is in the room.
+    pub(super) fn enter(&mut self, now: Now, id: &str) {
         let Some(session) = self.peers.get(id) else {
+            return;
+        };
+        let room = session.room.clone();
+        let participant = Box::new(ParticipantInfo::of(session));
+        let present = self.present(&room);
+        self.announce(id, &present);
+        self.open_room(now, &room).members.push(id.to_owned());
+        self.settle_room(now, &room);
+        if self.config.topology == Topology::Sfu {
+            let joined = MediaEvent::Joined {
+                room: room.clone(),
+                participant: id.to_owned(),
+            };
+            self.events.push_back(Event::Media(joined));
+            self.settle_media(id);
+        }
+        self.welcome(now, id, &present);
+        self.events
+            .push_back(Event::Notice(Notice::ParticipantJoined {
+                room,
+                participant,
+            }));
+    }
+
+    /// Tells those who are there, but for one who is hidden.
+    pub(super) fn announce(&mut self, id: &str, present: &[String]) {
+        let Some(session) = self.peers.get(id).filter(|own| !own.permissions().hidden) else {
             return;
         };
         let plain = frame::raw(&json!({"peer_id": id}));
@@ -173,26 +232,38 @@ impl Hall {
             Protocol::Base => frame::raw(&json!({"peer_id": id})),
             Protocol::V1 => {
                 let limits = &self.config.limits;
+                let permissions = session.permissions();
+                let room = self.rooms.get(&session.room);
                 let roster: Vec<_> = present
                     .iter()
                     .filter_map(|peer| self.peers.get(peer))
+                    .filter(|peer| !peer.permissions().hidden)
                     .map(|peer| info(peer, Named::Id(&peer.id)))
                     .collect();
-                frame::raw(&json!({
+                let mut data = json!({
                     "peer_id": id,
                     "room": session.room,
                     "topology": self.config.topology.as_str(),
                     "peers": roster,
                     "ice_servers": self.servers_for(now, id),
-                    "permissions": ["publish", "subscribe", "data", "chat"],
+                    "permissions": permissions.names(),
+                    "locked": room.is_some_and(|room| room.is_locked),
+                    "lobby": room.is_some_and(|room| room.has_lobby),
                     "resume_token": session.resume_token,
                     "limits": {
                         "message_bytes": limits.message_bytes,
                         "messages_per_second": limits.messages_per_second,
-                        "peers_per_room": limits.peers_in(self.config.topology),
+                        "peers_per_room": self.peers_max(&session.room),
                         "resume_grace_ms": millis(limits.resume_grace),
                     },
-                }))
+                });
+                if permissions.moderate {
+                    data["waiting"] = self.waiting_with(id).into();
+                }
+                if let Some(left) = self.expires_in_ms(now, id) {
+                    data["token_expires_in_ms"] = left.into();
+                }
+                frame::raw(&data)
             }
         };
         let frame = Frame {
@@ -253,29 +324,52 @@ impl Hall {
         }
     }
 
-    pub(super) fn leave(&mut self, peer: &str) {
+    /// Somebody is gone.
+    pub(super) fn leave(&mut self, now: Now, peer: &str, reason: &str) {
         let Some(session) = self.peers.remove(peer) else {
             return;
         };
         self.tokens.remove(&session.resume_token);
-        if self.config.topology == Topology::Sfu {
-            let participant = peer.to_owned();
-            let left = MediaEvent::Left { participant };
-            self.events.push_back(Event::Media(left));
-        }
         if let Some(entry) = session
             .connection
             .and_then(|id| self.connections.get_mut(&id))
         {
             entry.peer = None;
         }
-        let Some(present) = self.rooms.get_mut(&session.room) else {
+        let room = session.room.clone();
+        if session.is_waiting {
+            if let Some(own) = self.rooms.get_mut(&room) {
+                own.waiting.retain(|other| other != peer);
+            }
+            self.tell_moderators(&room);
+            return self.settle_room(now, &room);
+        }
+        if self.config.topology == Topology::Sfu {
+            let participant = peer.to_owned();
+            let left = MediaEvent::Left { participant };
+            self.events.push_back(Event::Media(left));
+        }
+        for track in &session.tracks {
+            self.events
+                .push_back(Event::Notice(Notice::TrackUnpublished {
+                    room: room.clone(),
+                    participant: peer.to_owned(),
+                    track: track.told.clone(),
+                }));
+        }
+        self.events
+            .push_back(Event::Notice(Notice::ParticipantLeft {
+                room: room.clone(),
+                participant: Box::new(ParticipantInfo::of(&session)),
+                reason: reason.to_owned(),
+            }));
+        if let Some(own) = self.rooms.get_mut(&room) {
+            own.members.retain(|other| other != peer);
+        }
+        let present = self.present(&room);
+        self.settle_room(now, &room);
+        if session.permissions().hidden {
             return;
-        };
-        present.retain(|other| other != peer);
-        let present = present.clone();
-        if present.is_empty() {
-            self.rooms.remove(&session.room);
         }
         let data = frame::raw(&json!({"peer_id": peer}));
         let to = Recipients::All(All::All);
@@ -330,9 +424,10 @@ impl Hall {
 fn info<'a>(session: &'a Session, named: Named<'a>) -> PeerInfo<'a> {
     PeerInfo {
         named,
+        identity: session.admission.identity.as_deref(),
         name: &session.name,
         metadata: session.metadata.as_deref(),
-        tracks: session.tracks.iter().map(|(_, track)| &**track).collect(),
+        tracks: session.tracks.iter().map(|track| &*track.told).collect(),
         protocol: match session.protocol {
             Protocol::Base => "base",
             Protocol::V1 => "twocan.v1",

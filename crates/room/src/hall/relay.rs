@@ -8,10 +8,13 @@ use serde_json::value::RawValue;
 use twocan_proto::time::Now;
 
 use super::membership::Introduction;
-use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, SERVER_ID, Topology};
+use super::notice::Notice;
+use super::{
+    CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, SERVER_ID, ShownToken, Topology,
+};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::{PEER_NAME_CHARS_MAX, TRACKS_MAX};
-use crate::session::Frame;
+use crate::session::{Frame, Publication};
 
 #[derive(Deserialize)]
 struct TrackChange {
@@ -19,10 +22,14 @@ struct TrackChange {
     track: Box<RawValue>,
 }
 
+/// `data` of `token`.
 #[derive(Deserialize)]
-struct TrackName {
-    id: String,
+struct TokenData {
+    token: String,
 }
+
+/// What negotiates media: who may say nothing else may say this.
+const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
 impl Hall {
     pub(super) fn handle_frame(&mut self, now: Now, connection: ConnectionId, incoming: &Incoming) {
@@ -43,14 +50,21 @@ impl Hall {
             }
             session.received = seq;
         }
+        let is_waiting = session.is_waiting;
         if session.protocol == Protocol::Base {
-            return self.relay(&peer, incoming);
+            if !is_waiting {
+                self.relay(&peer, incoming);
+            }
+            return;
         }
         match incoming.event.as_str() {
             "leave" => {
-                self.leave(&peer);
+                self.leave(now, &peer, "left");
                 self.close(connection, CloseCode::Normal, "left");
             }
+            "token" => self.show_token(&peer, incoming),
+            _ if is_waiting => self.refuse_request(&peer, incoming, "Not admitted"),
+            "moderate" => self.moderate(now, &peer, incoming),
             "track" => self.change_track(&peer, incoming),
             "metadata" => self.change_metadata(&peer, incoming),
             "join" | "resume" => {
@@ -85,8 +99,37 @@ impl Hall {
         self.reply(peer, incoming);
     }
 
+    /// Hands on a token that somebody shows.
+    fn show_token(&mut self, peer: &str, incoming: &Incoming) {
+        let data = incoming.data.as_ref();
+        let shown = data.and_then(|data| serde_json::from_str::<TokenData>(data.get()).ok());
+        let room = self.peers.get(peer).map(|own| own.room.clone());
+        let (Some(TokenData { token }), Some(room)) = (shown, room) else {
+            return self.refuse_request(peer, incoming, "Invalid message");
+        };
+        self.events.push_back(Event::Token(ShownToken {
+            participant: peer.to_owned(),
+            room,
+            token,
+            id: incoming.id.clone(),
+        }));
+    }
+
+    /// Whether somebody may say that to others.
+    fn may_say(&self, peer: &str, event: &str) -> bool {
+        self.peers.get(peer).is_some_and(|own| {
+            let permissions = own.permissions();
+            let negotiates = NEGOTIATION.contains(&event);
+            !permissions.hidden && (permissions.data || negotiates)
+        })
+    }
+
     /// Passes a frame on to whom it names.
     pub(super) fn relay(&mut self, peer: &str, incoming: &Incoming) {
+        if !self.may_say(peer, &incoming.event) {
+            self.counters.count("hall.not_permitted");
+            return self.refuse_with(peer, incoming, "Not permitted", "data");
+        }
         let Some(to) = &incoming.to else {
             self.counters.count("hall.invalid_message");
             return self.refuse_request(peer, incoming, "Invalid message");
@@ -95,7 +138,12 @@ impl Hall {
         let targets: BTreeSet<&String> = match to {
             Recipients::All(All::All) => present.iter().filter(|other| *other != peer).collect(),
             Recipients::Some(ids) => {
-                if ids.iter().any(|id| !present.contains(id)) {
+                let is_hidden = |id: &String| {
+                    let own = self.peers.get(id);
+                    own.is_some_and(|own| own.permissions().hidden)
+                };
+                let is_there = |id: &String| present.contains(id) && !is_hidden(id);
+                if !ids.iter().all(is_there) {
                     self.counters.count("hall.unknown_recipient");
                     if !self.is_base(peer) {
                         self.refuse_request(peer, incoming, "Unknown peer");
@@ -125,24 +173,49 @@ impl Hall {
             .data
             .as_ref()
             .and_then(|data| serde_json::from_str::<TrackChange>(data.get()).ok());
-        let named = change
-            .as_ref()
-            .and_then(|change| serde_json::from_str::<TrackName>(change.track.get()).ok());
-        let (Some(change), Some(TrackName { id })) = (change, named) else {
+        let read = |change: TrackChange| Some((change.action, Publication::read(change.track)?));
+        let Some((action, track)) = change.and_then(read) else {
             return self.refuse_request(peer, incoming, "Invalid message");
         };
         let Some(session) = self.peers.get_mut(peer) else {
             return;
         };
-        session.tracks.retain(|(known, _)| *known != id);
-        if change.action != "unpublish" {
-            if session.tracks.len() >= TRACKS_MAX {
-                return self.refuse_request(peer, incoming, "Too many tracks");
-            }
-            session.tracks.push((id, change.track));
+        let is_over = action == "unpublish";
+        if !is_over && !session.permissions().may_publish(track.source) {
+            self.counters.count("hall.not_permitted");
+            let what = format!("publish:{}", track.source.as_str());
+            return self.refuse_with(peer, incoming, "Not permitted", &what);
         }
+        let known = session.tracks.iter().position(|own| own.id == track.id);
+        if !is_over && known.is_none() && session.tracks.len() >= TRACKS_MAX {
+            return self.refuse_request(peer, incoming, "Too many tracks");
+        }
+        if let Some(index) = known {
+            session.tracks.remove(index);
+        }
+        let room = session.room.clone();
+        let participant = peer.to_owned();
+        let told = track.told.clone();
+        let notice = match (is_over, known) {
+            (false, None) => Some(Notice::TrackPublished {
+                room,
+                participant,
+                track: told,
+            }),
+            (true, Some(_)) => Some(Notice::TrackUnpublished {
+                room,
+                participant,
+                track: told,
+            }),
+            _ => None,
+        };
+        if !is_over {
+            session.tracks.push(track);
+        }
+        self.events.extend(notice.map(Event::Notice));
         self.tell_others(peer, "track", incoming.data.as_deref());
         self.reply(peer, incoming);
+        self.settle_media(peer);
     }
 
     pub(super) fn change_metadata(&mut self, peer: &str, incoming: &Incoming) {
@@ -156,10 +229,11 @@ impl Hall {
         let Some(session) = self.peers.get_mut(peer) else {
             return;
         };
-        if let Some(name) = who.name {
+        // What a token says of somebody, it does not change itself.
+        if let Some(name) = who.name.filter(|_| session.admission.name.is_none()) {
             session.name = name.chars().take(PEER_NAME_CHARS_MAX).collect();
         }
-        if who.metadata.is_some() {
+        if who.metadata.is_some() && session.admission.metadata.is_none() {
             session.metadata = who.metadata;
         }
         let data = frame::raw(&json!({
@@ -169,8 +243,12 @@ impl Hall {
         self.reply(peer, incoming);
     }
 
-    /// Tells the others in the room who speak `twocan.v1`.
+    /// Tells the others in the room who speak `twocan.v1`; nothing of one who is hidden.
     pub(super) fn tell_others(&mut self, peer: &str, event: &str, data: Option<&RawValue>) {
+        let session = self.peers.get(peer);
+        if session.is_none_or(|session| session.permissions().hidden) {
+            return;
+        }
         let to = Recipients::All(All::All);
         let frame = Frame {
             event,
@@ -198,7 +276,22 @@ impl Hall {
     }
 
     pub(super) fn refuse_request(&mut self, peer: &str, incoming: &Incoming, description: &str) {
-        let data = frame::raw(&json!({"description": description}));
+        self.refuse(peer, incoming, &json!({"description": description}));
+    }
+
+    pub(super) fn refuse_with(
+        &mut self,
+        peer: &str,
+        incoming: &Incoming,
+        description: &str,
+        details: &str,
+    ) {
+        let data = json!({"description": description, "details": details});
+        self.refuse(peer, incoming, &data);
+    }
+
+    fn refuse(&mut self, peer: &str, incoming: &Incoming, data: &serde_json::Value) {
+        let data = frame::raw(data);
         let frame = Frame {
             event: "error",
             data: data.as_deref(),

@@ -1,6 +1,7 @@
 //! The task that owns the hall, and the way to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -8,14 +9,17 @@ use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
+use twocan_proto::time::Now;
 use twocan_room::forward::Fragment;
 use twocan_room::{
-    CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent, OwnUrls, Protocol,
-    Refusal, Topology,
+    Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
+    Moderated, OwnUrls, Protocol, Refusal, Topology,
 };
 
 use super::Plan;
+use super::access::Access;
 use super::media::{Answer, Media, Told};
+use super::webhooks::Webhooks;
 use super::whip::Sessions;
 
 /// Commands that wait for the hall; senders wait when it is full, which slows readers down.
@@ -39,6 +43,17 @@ pub(crate) enum Outgoing {
     Close(CloseCode, &'static str),
 }
 
+/// A WebSocket, and as whom it was let in.
+pub(crate) struct Joins {
+    pub(crate) room: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) own: OwnUrls,
+    pub(crate) admission: Admission,
+}
+
+/// Done with the hall, where nobody else is.
+type Administered = Box<dyn FnOnce(&mut Hall, Now) + Send>;
+
 /// What the hall's task is told.
 enum Command {
     Admit {
@@ -47,9 +62,7 @@ enum Command {
     },
     Connected {
         id: ConnectionId,
-        room: String,
-        protocol: Protocol,
-        own: OwnUrls,
+        joins: Joins,
         to: mpsc::Sender<Outgoing>,
     },
     Text(ConnectionId, String),
@@ -58,6 +71,8 @@ enum Command {
     /// Somebody comes by HTTP, of whom nobody is told yet.
     Exchange {
         room: String,
+        admission: Admission,
+        publishes: bool,
         offer: String,
         id: oneshot::Sender<Result<String, GuestRefusal>>,
         answer: Answer<String>,
@@ -71,11 +86,12 @@ enum Command {
     /// Who came by HTTP publishes.
     Welcome {
         id: String,
-        room: String,
         lines: Vec<GuestLine>,
         welcomed: oneshot::Sender<Result<(), GuestRefusal>>,
     },
     Dismiss(String),
+    /// Something that operators ask for.
+    Administer(Administered),
     Drain(oneshot::Sender<()>),
 }
 
@@ -115,21 +131,10 @@ impl HallHandle {
     pub(crate) async fn connected(
         &self,
         id: ConnectionId,
-        room: String,
-        protocol: Protocol,
-        own: OwnUrls,
+        joins: Joins,
         to: mpsc::Sender<Outgoing>,
     ) {
-        let _ = self
-            .0
-            .send(Command::Connected {
-                id,
-                room,
-                protocol,
-                own,
-                to,
-            })
-            .await;
+        let _ = self.0.send(Command::Connected { id, joins, to }).await;
     }
 
     /// A text frame arrived.
@@ -155,6 +160,7 @@ impl HallHandle {
     pub(crate) async fn exchange(
         &self,
         room: &str,
+        admission: Admission,
         lines: Option<Vec<GuestLine>>,
         offer: &str,
     ) -> Result<(String, String), ExchangeError> {
@@ -162,6 +168,8 @@ impl HallHandle {
         let (answer, answered) = oneshot::channel();
         let exchange = Command::Exchange {
             room: room.to_owned(),
+            admission,
+            publishes: lines.is_some(),
             offer: offer.to_owned(),
             id,
             answer,
@@ -182,7 +190,6 @@ impl HallHandle {
             let (welcomed, done) = oneshot::channel();
             let welcome = Command::Welcome {
                 id: guest.id.clone(),
-                room: room.to_owned(),
                 lines,
                 welcomed,
             };
@@ -222,6 +229,20 @@ impl HallHandle {
         let _ = self.0.send(Command::Dismiss(id)).await;
     }
 
+    /// Does something with the hall; `None` where the server ends.
+    pub(crate) async fn with<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Hall, Now) -> R + Send + 'static,
+    ) -> Option<R> {
+        let (answer, answered) = oneshot::channel();
+        let act = Box::new(move |hall: &mut Hall, now| {
+            // Who asked may be gone by now.
+            let _ = answer.send(act(hall, now));
+        });
+        let _ = self.0.send(Command::Administer(act)).await;
+        answered.await.ok()
+    }
+
     /// Tells everyone that the server ends; returns when they have been told.
     pub(crate) async fn drain(&self) {
         let (done, drained) = oneshot::channel();
@@ -254,7 +275,11 @@ impl Drop for Guest<'_> {
 }
 
 /// Starts the task, and the threads that forward media where rooms are of that shape.
-pub(crate) fn start(plan: &Plan, sessions: Sessions) -> std::io::Result<HallHandle> {
+pub(crate) fn start(
+    plan: &Plan,
+    sessions: Sessions,
+    access: Arc<Access>,
+) -> std::io::Result<HallHandle> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (told_to, told) = mpsc::channel(TOLD_MAX);
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
@@ -269,6 +294,8 @@ pub(crate) fn start(plan: &Plan, sessions: Sessions) -> std::io::Result<HallHand
     let task = Task {
         hall,
         sessions,
+        access,
+        webhooks: Webhooks::start(plan.webhooks.as_ref()),
         media,
         told,
         _told_to: told_to,
@@ -283,6 +310,9 @@ struct Task {
     hall: Hall,
     /// Of those who came by HTTP.
     sessions: Sessions,
+    /// Looks at tokens.
+    access: Arc<Access>,
+    webhooks: Webhooks,
     media: Option<Media>,
     told: mpsc::Receiver<Told>,
     /// Keeps the channel open where nobody forwards.
@@ -311,7 +341,7 @@ impl Task {
                     Told::Said { participant, event, data } => {
                         self.hall.tell(&participant, event, &data);
                     }
-                    Told::Ended { participant } => self.dismiss(participant),
+                    Told::Ended { participant } => self.dismiss(&participant),
                 },
                 () = tokio::time::sleep(FLUSH_AFTER), if waits => {}
                 () = timer => self.hall.handle_timeout(clock::now()),
@@ -325,15 +355,16 @@ impl Task {
             Command::Admit { room, answer } => {
                 let _ = answer.send(self.hall.admit(&room));
             }
-            Command::Connected {
-                id,
-                room,
-                protocol,
-                own,
-                to,
-            } => {
+            Command::Connected { id, joins, to } => {
                 self.outgoing.insert(id, to);
-                self.hall.connected(now, id, &room, protocol, own);
+                let Joins {
+                    room,
+                    protocol,
+                    own,
+                    admission,
+                } = joins;
+                self.hall
+                    .connected(now, id, &room, protocol, own, admission);
             }
             Command::Text(id, text) => self.hall.handle_text(now, id, &text),
             Command::Other(id) => self.hall.handle_other(now, id),
@@ -343,11 +374,15 @@ impl Task {
             }
             Command::Exchange {
                 room,
+                admission,
+                publishes,
                 offer,
                 id,
                 answer,
             } => {
-                let admitted = self.admit(&room);
+                let admitted = self.hall.admit_guest(now, &room, admission, publishes);
+                // The thread is told of it before its offer.
+                self.settle();
                 if let (Ok(id), Some(media)) = (&admitted, &mut self.media) {
                     media.offer(id.clone(), offer, answer);
                 }
@@ -355,11 +390,10 @@ impl Task {
             }
             Command::Welcome {
                 id,
-                room,
                 lines,
                 welcomed,
             } => {
-                let _ = welcomed.send(self.hall.welcome_guest(&id, &room, "", &lines));
+                let _ = welcomed.send(self.hall.welcome_guest(now, &id, &lines));
             }
             Command::Fragment {
                 id,
@@ -371,7 +405,8 @@ impl Task {
                     media.fragment(id, fragment, restarts, answer);
                 }
             }
-            Command::Dismiss(id) => self.dismiss(id),
+            Command::Dismiss(id) => self.dismiss(&id),
+            Command::Administer(act) => act(&mut self.hall, now),
             Command::Drain(done) => {
                 self.hall.drain();
                 self.settle();
@@ -380,25 +415,10 @@ impl Task {
         }
     }
 
-    /// Lets somebody in who comes by HTTP: the thread is told, and nobody else.
-    fn admit(&mut self, room: &str) -> Result<String, GuestRefusal> {
-        let id = self.hall.admit_viewer(room)?;
-        if let Some(media) = &mut self.media {
-            media.pass(MediaEvent::Joined {
-                room: room.to_owned(),
-                participant: id.clone(),
-            });
-        }
-        Ok(id)
-    }
-
-    fn dismiss(&mut self, id: String) {
-        self.sessions.end(&id);
-        self.hall.dismiss(&id);
-        // A viewer is known to the thread alone.
-        if let Some(media) = &mut self.media {
-            media.pass(MediaEvent::Left { participant: id });
-        }
+    /// Who came by HTTP goes, or has gone.
+    fn dismiss(&mut self, id: &str) {
+        self.sessions.end(id);
+        self.hall.dismiss(clock::now(), id);
     }
 
     /// Does what the hall wants; answers when it wants to be woken.
@@ -416,7 +436,17 @@ impl Task {
                     self.pass(connection, Outgoing::Close(code, reason));
                     self.outgoing.remove(&connection);
                 }
+                Output::Event(Event::Token(shown)) => {
+                    let looked = self.access.token_admission(&shown.room, &shown.token);
+                    let looked = looked.map_err(|denied| denied.to_string());
+                    self.hall.renew(clock::now(), &shown, looked);
+                }
+                Output::Event(Event::Moderated(done)) => audit(&done),
+                Output::Event(Event::Notice(notice)) => self.webhooks.tell(&notice),
                 Output::Event(Event::Media(event)) => {
+                    if let MediaEvent::Left { participant } = &event {
+                        self.sessions.end(participant);
+                    }
                     if let Some(media) = &mut self.media {
                         media.pass(event);
                     }
@@ -449,4 +479,17 @@ impl Task {
             metrics::counter!("twocan_signaling_refused_total", "reason" => reason).absolute(count);
         }
     }
+}
+
+/// One line for what somebody who moderates a room has done.
+fn audit(done: &Moderated) {
+    tracing::info!(
+        target: "twocan::audit",
+        room = done.room,
+        by = done.by,
+        identity = done.identity,
+        action = done.action,
+        participant = done.participant,
+        "moderated"
+    );
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Shared, credentials, is_loopback, pages, signaling, whip};
+use super::{Shared, api, credentials, is_loopback, pages, signaling, whip};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -29,6 +29,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/{room}", get(room))
         .route("/{room}/", get(room))
         .merge(whip::routes())
+        .merge(api::routes())
         .route("/", get(async || pages::meeting()))
         .fallback(get(file))
         .with_state(shared)
@@ -62,7 +63,9 @@ async fn metrics(
 /// Whether the request is of this machine, or shows the secret as bearer token.
 fn is_operator(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> bool {
     let client = client_ip(shared, remote, headers);
-    client.is_some_and(is_loopback) || signaling::bearer_is_right(shared, headers)
+    client.is_some_and(is_loopback)
+        || signaling::bearer_is_right(shared, headers)
+        || shared.access.is_admin(headers)
 }
 
 /// Whether credentials are made for the request: it shows the secret, or, where there is none, it
@@ -117,6 +120,15 @@ async fn room(
             .to_str()
             .is_ok_and(|value| value.eq_ignore_ascii_case("websocket"))
     });
+    let asks_why = |path: &str| path.starts_with("/webrtc/") || path.starts_with("/socket/");
+    if !wants_socket && asks_why(request.uri().path()) {
+        // Browsers do not tell a page why a WebSocket was refused: it asks again.
+        let (parts, _) = request.into_parts();
+        return match signaling::admission(&shared, &room, &parts) {
+            Ok(_) => pages::meeting(),
+            Err(denied) => denied.into_response(),
+        };
+    }
     if !wants_socket {
         return pages::file(&room).unwrap_or_else(pages::meeting);
     }

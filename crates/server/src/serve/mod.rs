@@ -1,5 +1,7 @@
 //! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
 
+mod access;
+mod api;
 mod credentials;
 mod descriptors;
 mod hall;
@@ -10,7 +12,9 @@ mod reload;
 mod settings;
 mod signaling;
 mod tls;
+mod tokens_settings;
 mod turn;
+mod webhooks;
 mod whip;
 
 use std::io::IsTerminal as _;
@@ -73,6 +77,7 @@ impl ServeError {
 /// What request handlers share.
 pub(crate) struct Shared {
     plan: Plan,
+    access: Arc<access::Access>,
     hall: hall::HallHandle,
     metrics: PrometheusHandle,
     ready: AtomicBool,
@@ -111,10 +116,12 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
         Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
     };
     let sessions = whip::Sessions::default();
-    let hall = hall::start(&plan, sessions.clone()).map_err(ServeError::Media)?;
+    let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
+    let hall = hall::start(&plan, sessions.clone(), access.clone()).map_err(ServeError::Media)?;
     let secure = tls.is_some();
     let shared = Arc::new(Shared {
         plan,
+        access,
         hall,
         metrics,
         ready: AtomicBool::new(true),
@@ -167,10 +174,10 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
     let other = listens.and_then(|listens| listens.other.map(tracing::field::display));
     tracing::info!(http = %http, stun, stun_other = other, turns, page, "listening");
     let relays = listens.is_some_and(|listens| !listens.udp.ip().is_loopback());
-    if relays && plan.secret.is_none() {
+    if relays && plan.secret.is_none() && !plan.tokens.closes_rooms() {
         tracing::warn!(
             "without a secret everybody who reaches this server can join, and so relay through it \
-             to any public address; set one (--secret, TWOCAN_SECRET), or limit what is relayed \
+             to any public address; set one (--secret, TWOCAN_SECRET), keys of tokens (--token-key), or limit what is relayed \
              to (--turn-peer-relay false)"
         );
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::settings::{Settings, SettingsError};
+use super::tokens_settings::TokenSettings;
 use super::turn::TurnPlan;
 
 /// Reads the file again at each SIGHUP, for as long as the process runs. Without a file nothing can
@@ -22,6 +23,10 @@ pub(crate) async fn on_hangup(settings: Settings, shared: Arc<Shared>) {
     while hangups.recv().await.is_some() {
         match read_again(&settings, &known) {
             Ok(again) => {
+                if let Err(error) = shared.access.reconfigure(&again.settings) {
+                    let error = with_causes(&error);
+                    tracing::error!(error, "the keys before stay");
+                }
                 if let (Some(turn), Some(plan)) = (&shared.turn, &again.turn) {
                     // The rooms go on making credentials from the secret of the start.
                     let first = shared.plan.hall.ice_servers.turn_secret.clone();
@@ -82,6 +87,10 @@ impl Settings {
             turn_bandwidth: fresh.turn_bandwidth,
             turn_bandwidth_per_user: fresh.turn_bandwidth_per_user,
             turn_bandwidth_total: fresh.turn_bandwidth_total,
+            tokens: TokenSettings {
+                token_keys: fresh.tokens.token_keys.clone(),
+                ..self.tokens.clone()
+            },
             ..self.clone()
         }
     }

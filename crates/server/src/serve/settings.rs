@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use super::is_loopback;
 use super::media::{self, MediaPlan, MediaSettings};
+use super::tokens_settings::{self, TokenPlan, TokenSettings, WebhookPlan, WebhookSettings};
 use super::turn::{self, TurnPlan};
+use crate::tokens::KeyError;
 
 /// Everything that can be set. In a file the names have underscores (`tls_cert = "…"`), in the
 /// environment the prefix `TWOCAN_` (`TWOCAN_TLS_CERT`), as flags dashes (`--tls-cert`).
@@ -23,7 +25,7 @@ pub(crate) struct Settings {
     pub(crate) config: Option<PathBuf>,
 
     /// Address of the page and of signaling. Default 127.0.0.1:8080, or 0.0.0.0:8080 where a
-    /// secret is set.
+    /// secret or keys of tokens are set.
     #[arg(long, value_name = "IP:PORT", env = "TWOCAN_HTTP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<SocketAddr>,
@@ -243,6 +245,21 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_drain: Option<u64>,
 
+    /// Who may join and administer.
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_unset")]
+    pub(crate) tokens: TokenSettings,
+
+    /// Who is told what happens.
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_unset")]
+    pub(crate) webhooks: WebhookSettings,
+
+    /// Who comes into a room waits until somebody lets it in who may moderate. Default false.
+    #[arg(long, env = "TWOCAN_LOBBY", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lobby: Option<bool>,
+
     /// How media is forwarded.
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_unset")]
@@ -328,6 +345,21 @@ pub(crate) enum SettingsError {
     /// Empty.
     #[error("--secret is empty: leave it out to open all rooms")]
     EmptySecret,
+    /// Empty.
+    #[error("--admin-secret is empty: leave it out for none")]
+    EmptyAdminSecret,
+    /// All who join would administer.
+    #[error("--admin-secret and --secret are the same: who may join would administer")]
+    OneSecret,
+    /// Not signed.
+    #[error("--webhook-url needs --webhook-key, by which webhooks are signed")]
+    NoWebhookKey,
+    /// No address.
+    #[error("--webhook-url {0:?} is no http:// or https:// address")]
+    WebhookUrl(String),
+    /// A key of tokens or webhooks.
+    #[error("--token-key or --webhook-key")]
+    TokenKey(#[from] KeyError),
     /// No range.
     #[error("--turn-allow {0:?} is no range of addresses such as 10.0.0.0/8 or fd00::/8")]
     Range(String),
@@ -390,8 +422,8 @@ pub(crate) enum SettingsError {
 }
 
 /// Whether nothing of it was given, so that a file has the word.
-fn is_unset(media: &MediaSettings) -> bool {
-    serde_json::to_value(media).is_ok_and(|own| own.as_object().is_none_or(|own| own.is_empty()))
+fn is_unset(table: &impl Serialize) -> bool {
+    serde_json::to_value(table).is_ok_and(|own| own.as_object().is_none_or(|own| own.is_empty()))
 }
 
 /// Where the certificate comes from.
@@ -412,6 +444,8 @@ pub(crate) struct Plan {
     pub(crate) turn: Option<TurnPlan>,
     pub(crate) turn_drain: Duration,
     pub(crate) secret: Option<String>,
+    pub(crate) tokens: TokenPlan,
+    pub(crate) webhooks: Option<WebhookPlan>,
     pub(crate) tls: Tls,
     pub(crate) trusted_proxies: Vec<IpAddr>,
     pub(crate) allowed_origins: Vec<String>,
@@ -443,6 +477,13 @@ impl Settings {
         Ok(merged)
     }
 
+    /// Whether nobody joins who shows nothing.
+    pub(crate) fn is_closed(&self) -> bool {
+        let tokens = &self.tokens;
+        let by_tokens = !tokens.token_keys.is_empty() && !tokens.open_rooms.unwrap_or(false);
+        self.secret.is_some() || by_tokens
+    }
+
     /// The settings with their defaults, if they make sense.
     pub(crate) fn checked(self) -> Result<Plan, SettingsError> {
         if self.secret.as_ref().is_some_and(String::is_empty) {
@@ -459,7 +500,7 @@ impl Settings {
             (Some(certificate), Some(key)) => Tls::Files { certificate, key },
             (Some(_), None) | (None, Some(_)) => return Err(SettingsError::HalfTls),
         };
-        let open = self.secret.is_some();
+        let open = self.is_closed();
         let ip = IpAddr::V4(if open {
             Ipv4Addr::UNSPECIFIED
         } else {
@@ -474,6 +515,8 @@ impl Settings {
         let stun = self.stun.unwrap_or(SocketAddr::new(stun_ip, 3478));
         let turn = turn::plan(&self, stun, &tls)?;
         let media = media::plan(&self)?;
+        let tokens = tokens_settings::plan(&self)?;
+        let webhooks = tokens_settings::webhooks(&self)?;
         let defaults = twocan_room::Limits::default();
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
         let limits = twocan_room::Limits {
@@ -501,12 +544,15 @@ impl Settings {
             topology: media.topology,
             ice_servers,
             from_metadata: self.from_metadata.unwrap_or(false),
+            lobby: self.lobby.unwrap_or(false),
         };
         Ok(Plan {
             http,
             turn,
             turn_drain: seconds(self.turn_drain, Duration::ZERO),
             secret: self.secret,
+            tokens,
+            webhooks,
             tls,
             trusted_proxies: self.trusted_proxies,
             allowed_origins: self.allowed_origins,

@@ -11,10 +11,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use twocan_proto::crypto;
-use twocan_room::{ConnectionId, OwnUrls, Protocol, Refusal};
+use twocan_room::{Admission, ConnectionId, OwnUrls, Protocol, Refusal};
 
 use super::Shared;
-use super::hall::Outgoing;
+use super::access::{Denied, bearer};
+use super::hall::{Joins, Outgoing};
 
 /// The subprotocol of everything beyond the base.
 const V1: &str = "twocan.v1";
@@ -39,15 +40,14 @@ pub(crate) async fn open(
             return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
         }
     }
-    if !is_authorised(&shared, parts) {
-        metrics::counter!("twocan_signaling_refused_total", "reason" => "unauthorised")
-            .increment(1);
-        return (
-            StatusCode::UNAUTHORIZED,
-            "the room needs the server's secret\n",
-        )
-            .into_response();
-    }
+    let admission = match admission(&shared, &room, parts) {
+        Ok(admission) => admission,
+        Err(denied) => {
+            metrics::counter!("twocan_signaling_refused_total", "reason" => "unauthorised")
+                .increment(1);
+            return denied.into_response();
+        }
+    };
     let host = client_host(&parts.headers, proxied);
     if !origin_is_allowed(&shared, &parts.headers, host) {
         metrics::counter!("twocan_signaling_refused_total", "reason" => "origin").increment(1);
@@ -71,17 +71,20 @@ pub(crate) async fn open(
     let client = client.map(tracing::field::display);
     tracing::debug!(client, room, ?protocol, "signaling opened");
     let own = own_urls(&shared, host);
-    upgrade.on_upgrade(move |socket| run(shared, socket, room, protocol, own))
+    let joins = Joins {
+        room,
+        protocol,
+        own,
+        admission,
+    };
+    upgrade.on_upgrade(move |socket| run(shared, socket, joins))
 }
 
 /// Whether the bearer token is the secret, where there is one.
 pub(crate) fn bearer_is_right(shared: &Shared, headers: &HeaderMap) -> bool {
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let secret = shared.plan.secret.as_deref();
     secret
-        .zip(token)
+        .zip(bearer(headers))
         .is_some_and(|(secret, token)| same(secret, token))
 }
 
@@ -91,16 +94,10 @@ pub(crate) fn own_urls(shared: &Shared, host: Option<&str>) -> OwnUrls {
     listens.map_or_else(OwnUrls::default, |listens| listens.urls(host))
 }
 
-async fn run(
-    shared: Arc<Shared>,
-    socket: WebSocket,
-    room: String,
-    protocol: Protocol,
-    own: OwnUrls,
-) {
+async fn run(shared: Arc<Shared>, socket: WebSocket, joins: Joins) {
     let id = ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed));
     let (to, mut outgoing) = mpsc::channel(shared.plan.queue_per_peer);
-    shared.hall.connected(id, room, protocol, own, to).await;
+    shared.hall.connected(id, joins, to).await;
     let (mut sink, mut stream) = socket.split();
     loop {
         tokio::select! {
@@ -132,37 +129,38 @@ async fn run(
     shared.hall.disconnected(id).await;
 }
 
-/// Bearer token, `access_token` in the query, or the password of the credentials cookie.
-fn is_authorised(shared: &Shared, parts: &Parts) -> bool {
-    let Some(secret) = &shared.plan.secret else {
-        return true;
-    };
+/// As whom the client joins: by its bearer token, `access_token` in the query, or the password of
+/// the credentials cookie.
+pub(super) fn admission(shared: &Shared, room: &str, parts: &Parts) -> Result<Admission, Denied> {
     let query = parts.uri.query().unwrap_or_default();
     let in_query = query
         .split('&')
         .filter_map(|pair| pair.strip_prefix("access_token="))
-        .any(|token| same(secret, &percent_decoded(token)));
-    in_query || bearer_is_right(shared, &parts.headers) || cookie_is_right(secret, &parts.headers)
+        .map(percent_decoded);
+    let bearer = bearer(&parts.headers).map(str::to_owned);
+    let shown = bearer.into_iter().chain(in_query);
+    let shown: Vec<String> = shown.chain(in_cookies(&parts.headers)).collect();
+    shared
+        .access
+        .admission(room, shown.iter().map(String::as_str))
 }
 
-/// The cookie `credentials=`: JSON with `username` and `password`, raw or percent-encoded.
-fn cookie_is_right(secret: &str, headers: &HeaderMap) -> bool {
+/// The passwords in cookies `credentials=`: JSON with `username` and `password`, raw or
+/// percent-encoded.
+fn in_cookies(headers: &HeaderMap) -> impl Iterator<Item = String> {
     #[derive(serde::Deserialize)]
     struct Credentials {
         password: String,
     }
+    let parse = |text: &str| serde_json::from_str::<Credentials>(text).ok();
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().strip_prefix("credentials="))
-        .any(|text| {
-            let parse = |text: &str| serde_json::from_str::<Credentials>(text).ok();
-            parse(text)
-                .or_else(|| parse(&percent_decoded(text)))
-                .is_some_and(|credentials| same(secret, &credentials.password))
-        })
+        .filter_map(move |text| parse(text).or_else(|| parse(&percent_decoded(text))))
+        .map(|credentials| credentials.password)
 }
 
 /// A page may use its own host's signaling, and others that the operator names. Programs send

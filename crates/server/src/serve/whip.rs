@@ -14,8 +14,9 @@ use std::net::SocketAddr;
 use twocan_io::clock;
 use twocan_proto::wire::sdp::{self, Attribute, Description, Direction, MediaKind};
 use twocan_room::forward::Fragment;
-use twocan_room::{GuestLine, GuestRefusal, Refusal};
+use twocan_room::{Admission, GuestLine, GuestRefusal, Refusal};
 
+use super::access::{Denied, bearer};
 use super::hall::ExchangeError;
 use super::{Shared, http, signaling};
 
@@ -198,9 +199,13 @@ async fn session(
         Err(response) => return response,
     };
     let patch = header::HeaderName::from_static("accept-patch");
+    let needs_token = matches!(method, Method::PATCH | Method::DELETE);
+    let denied = admission(&shared, &room, &headers).err();
+    if let Some(denied) = denied.filter(|_| needs_token) {
+        return cross.applied(denied.into_response());
+    }
     let response = match method {
         Method::OPTIONS => options("PATCH, DELETE, OPTIONS", patch, FRAGMENT),
-        Method::PATCH | Method::DELETE if !is_authorised(&shared, &headers) => unauthorised(),
         Method::DELETE => match shared.sessions.delete(&id) {
             true => {
                 shared.hall.dismiss(id).await;
@@ -228,9 +233,7 @@ async fn open(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Response> {
-    if !is_authorised(shared, headers) {
-        return Err(unauthorised());
-    }
+    let admission = admission(shared, room, headers).map_err(IntoResponse::into_response)?;
     if !is_of_type(headers, SDP) {
         let accepts = [(HeaderName::from_static("accept-post"), SDP)];
         let why = "an offer is application/sdp\n";
@@ -255,7 +258,7 @@ async fn open(
         return Err(busy("as many sessions as allowed"));
     };
     let lines = (role == Role::Publish).then_some(lines);
-    let opened = shared.hall.exchange(room, lines, text).await;
+    let opened = shared.hall.exchange(room, admission, lines, text).await;
     let (id, answer) = opened.map_err(|error| refused(&error))?;
     let session = Session {
         role,
@@ -417,18 +420,13 @@ fn allowed_origin(
     Ok(CrossOrigin(headers.get(header::ORIGIN).cloned()))
 }
 
-fn is_authorised(shared: &Shared, headers: &HeaderMap) -> bool {
-    shared.plan.secret.is_none() || signaling::bearer_is_right(shared, headers)
+/// As whom somebody comes, by its bearer token (RFC 9725 §4.4).
+fn admission(shared: &Shared, room: &str, headers: &HeaderMap) -> Result<Admission, Denied> {
+    shared.access.admission(room, bearer(headers))
 }
 
 fn no_session() -> Response {
     (StatusCode::NOT_FOUND, "no such session\n").into_response()
-}
-
-fn unauthorised() -> Response {
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-    let why = "the room needs the server's secret as bearer token\n";
-    (StatusCode::UNAUTHORIZED, challenge, why).into_response()
 }
 
 fn options(methods: &'static str, accepts: HeaderName, kind: &'static str) -> Response {
@@ -460,6 +458,12 @@ fn refused(error: &ExchangeError) -> Response {
             (StatusCode::CONFLICT, format!("{why}\n")).into_response()
         }
         ExchangeError::Guest(GuestRefusal::Room(Refusal::BadRoomName)) => bad_request(&why),
+        ExchangeError::Guest(GuestRefusal::NotPermitted) => {
+            Denied::Insufficient("the token does not permit that").into_response()
+        }
+        ExchangeError::Guest(GuestRefusal::RoomIsLocked) => {
+            (StatusCode::FORBIDDEN, format!("{why}\n")).into_response()
+        }
         ExchangeError::Guest(_) | ExchangeError::Busy => busy(&why),
         ExchangeError::Refused(_) => unprocessable(&why),
     }

@@ -3,7 +3,7 @@
 use twocan_proto::contract::Output;
 use twocan_proto::negotiate::{Config, IceParameters, Kind, Negotiator, SdpType};
 use twocan_proto::random::Random;
-use twocan_room::{ConnectionId, Hall, OwnUrls, Protocol};
+use twocan_room::{Admission, ConnectionId, Hall, OwnUrls, Permissions, Protocol};
 use twocan_wire::sdp::{Description, Direction, Fingerprint};
 
 use super::{OPERATIONS_MAX, begin, step};
@@ -94,8 +94,20 @@ pub fn room_hall(data: &[u8]) {
                 };
                 hall.disconnected(now, connection);
                 let room = if operation & 0x40 == 0 { "den" } else { "lab" };
+                // Some may moderate, and some have a token that ends.
+                let permissions = Permissions {
+                    moderate: operation & 0x40 != 0,
+                    ..Permissions::default()
+                };
+                let admission = Admission {
+                    permissions,
+                    expires_at: (operation & 0x80 != 0)
+                        .then(|| now.wallclock + std::time::Duration::from_secs(20)),
+                    ..Admission::default()
+                };
                 if hall.admit(room).is_ok() {
-                    hall.connected(now, connection, room, protocol, OwnUrls::default());
+                    let own = OwnUrls::default();
+                    hall.connected(now, connection, room, protocol, own, admission);
                 }
             }
             1 => hall.disconnected(now, connection),
@@ -120,8 +132,16 @@ pub fn room_hall(data: &[u8]) {
             }
         }
         while let Output::Event(event) = hall.poll_output() {
-            if let twocan_room::Event::Send { text, .. } = event {
-                last = text;
+            match event {
+                twocan_room::Event::Send { text, .. } => last = text,
+                twocan_room::Event::Token(shown) => {
+                    let looked = match shown.token.len() % 2 {
+                        0 => Ok(Admission::default()),
+                        _ => Err("odd".to_owned()),
+                    };
+                    hall.renew(now, &shown, looked);
+                }
+                _ => {}
             }
         }
         assert!(hall.peer_count() <= 64);

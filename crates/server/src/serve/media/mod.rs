@@ -23,7 +23,7 @@ pub(super) use shard::Command;
 const COMMANDS_MAX: usize = 4096;
 
 /// Commands that wait for a shard whose queue is full; what participants say beyond is dropped, and
-/// who came and went is not.
+/// who came and went, and what is permitted, is not.
 const WAITING_MAX: usize = 4096;
 
 /// What a shard says.
@@ -96,6 +96,18 @@ impl Media {
             MediaEvent::Left { participant } => {
                 if let Some(place) = self.places.remove(&participant) {
                     self.send(place, Command::Leave { participant });
+                }
+            }
+            MediaEvent::Permitted {
+                participant,
+                permissions,
+            } => {
+                if let Some(place) = self.places.get(&participant).copied() {
+                    let permit = Command::Permit {
+                        participant,
+                        permissions,
+                    };
+                    self.send(place, permit);
                 }
             }
             MediaEvent::Signal {
@@ -172,7 +184,10 @@ impl Media {
         let Some(shard) = self.shards.get_mut(place) else {
             return;
         };
-        let is_said = !matches!(command, Command::Join { .. } | Command::Leave { .. });
+        let is_said = !matches!(
+            command,
+            Command::Join { .. } | Command::Leave { .. } | Command::Permit { .. }
+        );
         if is_said && shard.waiting.len() >= WAITING_MAX {
             metrics::counter!("twocan_media_signals_dropped_total").increment(1);
             return;

@@ -17,6 +17,7 @@ use twocan_proto::counters::Counters;
 use twocan_proto::dtls::{self, Certificate};
 use twocan_proto::peer::{DATAGRAM_LEN_MAX, Interfaces};
 use twocan_proto::random::Random;
+use twocan_room::MediaPermissions;
 use twocan_room::forward::{Config, Event, Forwarder, Fragment};
 
 use super::{Answer, MediaPlan, Told};
@@ -45,6 +46,10 @@ pub(crate) enum Command {
     },
     Leave {
         participant: String,
+    },
+    Permit {
+        participant: String,
+        permissions: MediaPermissions,
     },
     Signal {
         participant: String,
@@ -221,6 +226,10 @@ impl Shard {
                 self.answers.remove(&participant);
                 self.forwarder.leave(now, &participant);
             }
+            Command::Permit {
+                participant,
+                permissions,
+            } => self.forwarder.permit(&participant, &permissions),
             Command::Signal {
                 participant,
                 event,

@@ -85,10 +85,10 @@ pub(crate) fn plan(
         bytes_per_second_of_user: settings
             .turn_bandwidth_per_user
             .map_or(defaults.bytes_per_second_of_user, bytes),
-        bytes_per_second_in_all: match (settings.turn_bandwidth_total, &settings.secret) {
+        bytes_per_second_in_all: match (settings.turn_bandwidth_total, settings.is_closed()) {
             (Some(bits), _) => bytes(bits),
-            (None, Some(_)) => defaults.bytes_per_second_in_all,
-            (None, None) => OPEN_BYTES_PER_SECOND,
+            (None, true) => defaults.bytes_per_second_in_all,
+            (None, false) => OPEN_BYTES_PER_SECOND,
         },
         ..defaults
     };

@@ -1,0 +1,173 @@
+//! One room, and what is decided for all who are in it.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+
+use twocan_proto::time::Now;
+
+use super::{Event, Hall, Notice};
+use crate::frame;
+use crate::session::Frame;
+
+/// What an operator decides when a room is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoomSettings {
+    /// Participants at most, within the limit of the server.
+    pub peers_max: Option<usize>,
+    /// How long the room stays when nobody is in it.
+    pub keeps: Duration,
+    /// Whether nobody may join but who may moderate.
+    pub locked: bool,
+    /// Whether who comes waits until somebody who may moderate admits it; `None` is as the server
+    /// has it.
+    pub lobby: Option<bool>,
+}
+
+/// A room, as administration sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoomInfo {
+    /// Its name.
+    pub name: String,
+    /// `mesh` or `sfu`.
+    pub topology: &'static str,
+    /// Participants, those who are hidden among them.
+    pub participants: usize,
+    /// Those who wait to be admitted.
+    pub waiting: usize,
+    /// Those who came by WHEP and only look on.
+    pub viewers: usize,
+    /// Tracks that are published.
+    pub tracks: usize,
+    /// Whether nobody may join.
+    pub locked: bool,
+    /// Whether who comes waits.
+    pub lobby: bool,
+    /// Participants at most.
+    pub max_participants: usize,
+    /// Milliseconds since 1970.
+    pub created_at: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// In the order they joined.
+    pub(super) members: Vec<String>,
+    /// In the order they came.
+    pub(super) waiting: Vec<String>,
+    pub(super) is_locked: bool,
+    pub(super) has_lobby: bool,
+    pub(super) peers_max: Option<usize>,
+    keeps: Duration,
+    /// When it ends, being empty.
+    pub(super) ends_at: Option<Instant>,
+    opened_at: Duration,
+}
+
+impl Hall {
+    /// The room of that name, made where there is none.
+    pub(super) fn open_room(&mut self, now: Now, name: &str) -> &mut Room {
+        if !self.rooms.contains_key(name) {
+            let room = name.to_owned();
+            self.events
+                .push_back(Event::Notice(Notice::RoomStarted { room }));
+        }
+        let has_lobby = self.config.lobby;
+        let fresh = || Room {
+            has_lobby,
+            opened_at: now.wallclock,
+            ..Room::default()
+        };
+        self.rooms.entry(name.to_owned()).or_insert_with(fresh)
+    }
+
+    /// Ends a room in which nobody is, at once or when its time is over.
+    pub(super) fn settle_room(&mut self, now: Now, name: &str) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        if !room.members.is_empty() || !room.waiting.is_empty() {
+            room.ends_at = None;
+        } else if room.keeps.is_zero() {
+            self.end_room(name);
+        } else {
+            room.ends_at.get_or_insert(now.monotonic + room.keeps);
+        }
+    }
+
+    pub(super) fn end_room(&mut self, name: &str) {
+        if self.rooms.remove(name).is_some() {
+            let room = name.to_owned();
+            self.events
+                .push_back(Event::Notice(Notice::RoomFinished { room }));
+        }
+    }
+
+    /// Makes a room, or gives one that there is other settings.
+    pub(super) fn set_room(&mut self, now: Now, name: &str, settings: RoomSettings) {
+        let has_lobby = settings.lobby.unwrap_or(self.config.lobby);
+        let room = self.open_room(now, name);
+        room.peers_max = settings.peers_max;
+        room.keeps = settings.keeps;
+        room.is_locked = settings.locked;
+        room.has_lobby = has_lobby;
+        self.settle_room(now, name);
+        self.tell_room_state(name);
+    }
+
+    /// Participants that a room may have.
+    pub(super) fn peers_max(&self, room: &str) -> usize {
+        let most = self.config.limits.peers_in(self.config.topology);
+        let own = self.rooms.get(room).and_then(|room| room.peers_max);
+        own.map_or(most, |own| own.min(most))
+    }
+
+    /// Those who are in a room, those who are hidden among them.
+    pub(super) fn present(&self, room: &str) -> Vec<String> {
+        let room = self.rooms.get(room);
+        room.map(|room| room.members.clone()).unwrap_or_default()
+    }
+
+    /// Tells everybody whether the room is locked, and who comes has to wait.
+    pub(super) fn tell_room_state(&mut self, name: &str) {
+        let Some(room) = self.rooms.get(name) else {
+            return;
+        };
+        let data = frame::raw(&json!({"locked": room.is_locked, "lobby": room.has_lobby}));
+        let frame = Frame {
+            event: "room",
+            data: data.as_deref(),
+            ..Frame::default()
+        };
+        for member in room.members.clone() {
+            if !self.is_base(&member) {
+                self.send(&member, &frame);
+            }
+        }
+    }
+
+    pub(super) fn room_info(&self, name: &str) -> Option<RoomInfo> {
+        let room = self.rooms.get(name)?;
+        let tracks = room
+            .members
+            .iter()
+            .filter_map(|member| self.peers.get(member));
+        Some(RoomInfo {
+            name: name.to_owned(),
+            topology: self.config.topology.as_str(),
+            participants: room.members.len(),
+            waiting: room.waiting.len(),
+            viewers: self
+                .viewers
+                .values()
+                .filter(|viewer| viewer.room == name)
+                .count(),
+            tracks: tracks.map(|session| session.tracks.len()).sum(),
+            locked: room.is_locked,
+            lobby: room.has_lobby,
+            max_participants: self.peers_max(name),
+            created_at: u64::try_from(room.opened_at.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}

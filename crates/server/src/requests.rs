@@ -1,0 +1,150 @@
+//! Requests over HTTP, one connection each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderName, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// For the whole of a request.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest answer that is read, in bytes.
+const ANSWER_LEN_MAX: usize = 4 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(crate) enum RequestError {
+    /// Not `http://host…` or `https://host…`.
+    #[error("{0:?} is no http:// or https:// address")]
+    Address(String),
+    /// Nobody there.
+    #[error("{0} cannot be reached")]
+    Unreachable(String, #[source] std::io::Error),
+    /// No system's authorities, or the like.
+    #[error("TLS cannot be used")]
+    Tls(#[source] std::io::Error),
+    /// The other side speaks something else.
+    #[error("no answer in HTTP")]
+    Http(#[from] hyper::Error),
+    /// The answer is too long, or was cut.
+    #[error("the answer is not whole, or longer than 4 MiB")]
+    Body,
+    /// It took too long.
+    #[error("no answer within 10 s")]
+    Late,
+}
+
+/// A request.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a str,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+/// Whether requests can go to that address.
+pub(crate) fn is_address(url: &str) -> bool {
+    target(url).is_ok()
+}
+
+fn target(url: &str) -> Result<(Uri, String, bool), RequestError> {
+    let wrong = || RequestError::Address(url.to_owned());
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    let host = uri.host().ok_or_else(wrong)?.to_owned();
+    let is_secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong()),
+    };
+    Ok((uri, host, is_secure))
+}
+
+/// Asks, and waits for the answer for 10 s at most.
+///
+/// # Errors
+/// The [`RequestError`].
+pub(crate) async fn send(asked: Asked<'_>) -> Result<Answer, RequestError> {
+    let sent = tokio::time::timeout(WITHIN, Box::pin(exchange(asked))).await;
+    sent.map_err(|_| RequestError::Late)?
+}
+
+async fn exchange(asked: Asked<'_>) -> Result<Answer, RequestError> {
+    let (uri, host, is_secure) = target(asked.url)?;
+    let name = host.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let unreachable = |error| RequestError::Unreachable(host.clone(), error);
+    let stream = TcpStream::connect((name, port))
+        .await
+        .map_err(unreachable)?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = Request::builder()
+        .method(asked.method)
+        .uri(path)
+        .header(HOST, uri.authority().map_or(name, |own| own.as_str()))
+        .header(USER_AGENT, concat!("twocan/", env!("CARGO_PKG_VERSION")));
+    for (header, value) in asked.headers {
+        request = request.header(header, value);
+    }
+    let request = request
+        .body(Full::new(Bytes::from(asked.body)))
+        .map_err(|_| RequestError::Address(asked.url.to_owned()))?;
+    if !is_secure {
+        return over(stream, request).await;
+    }
+    let server = ServerName::try_from(name.to_owned());
+    let server = server.map_err(|_| RequestError::Address(asked.url.to_owned()))?;
+    let connector = TlsConnector::from(Arc::new(trust()?));
+    let stream = connector.connect(server, stream).await;
+    over(stream.map_err(RequestError::Tls)?, request).await
+}
+
+async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, RequestError> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER_LEN_MAX)
+        .collect()
+        .await;
+    driver.abort();
+    let body = body.map_err(|_| RequestError::Body)?.to_bytes();
+    Ok(Answer { status, body })
+}
+
+/// The system's authorities.
+fn trust() -> Result<ClientConfig, RequestError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.into_iter().next();
+        let why = why.map_or_else(|| "no authorities".to_owned(), |error| error.to_string());
+        return Err(RequestError::Tls(std::io::Error::other(why)));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| RequestError::Tls(std::io::Error::other(error)))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}

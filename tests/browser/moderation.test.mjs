@@ -1,0 +1,96 @@
+// The meeting page where somebody keeps order: who waits, is let in, muted, removed; a room that is locked.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { SignJWT } from "jose";
+import { launch } from "./driver.mjs";
+import { PROBE_EACH, SMALL, hears, roomFor, seesPicturesOf } from "./meeting.mjs";
+import { startServer } from "./server.mjs";
+
+const skip = process.env.TWOCAN_SERVER ? false : "TWOCAN_SERVER is not set: the fixture server takes no tokens";
+const SECRET = "0123456789abcdef0123456789abcdef";
+
+let server;
+let chromium;
+before(async () => {
+  if (skip) return;
+  server = await startServer(`--topology sfu --lobby --token-key main:HS256:${SECRET}`);
+  chromium = await launch("chromium");
+});
+after(async () => {
+  await chromium?.close();
+  server?.close();
+});
+
+const tokenFor = (room, grants = {}) =>
+  new SignJWT({ video: { room, roomJoin: true, ...grants } }).setProtectedHeader({ alg: "HS256", kid: "main" }).setExpirationTime("1h").sign(new TextEncoder().encode(SECRET));
+
+/** Opens the page with a token, and asks to join. */
+async function knock(t, room, name, grants) {
+  const page = await chromium.newPage({ width: 1000, height: 700, init: PROBE_EACH + SMALL });
+  t.after(() => page.close());
+  await page.goto(`${server.url}/${room}?access_token=${await tokenFor(room, grants)}`);
+  await page.type("#your-name", name);
+  await page.until("devices in the lobby", () => document.querySelector(".preview video")?.hidden === false);
+  await page.click("#join");
+  return page;
+}
+
+const shot = (page, name) => process.env.SHOTS && page.screenshot(`${process.env.SHOTS}/moderation-${name}.png`);
+
+test("a moderator lets in, mutes, locks and removes", { skip, timeout: 240_000 }, async (t) => {
+  const room = roomFor("order");
+  const host = await knock(t, room, "Host", { roomAdmin: true });
+  await host.visible("call-view .stage");
+  const ada = await knock(t, room, "Ada");
+  await ada.until("waits", () => document.querySelector("#join")?.textContent.includes("Waiting"));
+  const eve = await knock(t, room, "Eve");
+  await host.until("two wait", () => document.querySelectorAll("order-bar li").length === 2);
+  await shot(host, "waiting");
+  await shot(ada, "lobby");
+  await host.click('[aria-label="Deny Eve"]');
+  await eve.until("was denied", () => document.querySelector(".problem strong")?.textContent === "You were not let in");
+  await host.click('[aria-label="Admit Ada"]');
+  await ada.visible("call-view .stage");
+  await seesPicturesOf(host, 1);
+  await hears(host, 1);
+  assert.equal(await ada.evaluate(() => document.querySelectorAll(".tile-order:not([hidden])").length), 0, "no powers for others");
+
+  await host.click('[aria-label="Mute Ada"]');
+  await ada.until("is muted", () => document.querySelector("call-view .round.off")?.getAttribute("aria-label") === "Turn on microphone");
+  await host.until("shows it", () => document.querySelector('.tile.person[aria-label*="microphone off"]') !== null);
+  await shot(host, "muted");
+  await ada.click('[aria-label="Turn on microphone"]');
+  await host.until("Ada speaks again", () => document.querySelector('.tile.person:not([aria-label*="microphone off"])') !== null);
+
+  await host.click(".topbar .lock");
+  await host.until("locked", () => document.querySelector(".topbar .lock").getAttribute("aria-pressed") === "true");
+  const late = await knock(t, room, "Late");
+  await late.until("is told", () => document.querySelector(".problem strong")?.textContent === "This room is locked");
+  await host.click('[aria-label="Remove Ada"]');
+  await ada.until("is out", () => document.querySelector("left-view h1")?.textContent === "You were removed from the room");
+  await host.until("one tile less", () => document.querySelectorAll(".tile.person").length === 0);
+});
+
+test("who may not publish looks on, and is told why", { skip, timeout: 180_000 }, async (t) => {
+  const room = roomFor("looks-on");
+  const host = await knock(t, room, "Host", { roomAdmin: true });
+  await host.visible("call-view .stage");
+  const guest = await knock(t, room, "Guest", { canPublish: false, roomAdmin: true });
+  await guest.visible("call-view .stage");
+  await seesPicturesOf(guest, 1);
+  const sends = await guest.evaluate(async () => {
+    const all = [...(await document.querySelector("call-view").room.link.connection.getStats()).values()];
+    return all.filter(({ type }) => type === "outbound-rtp").reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+  });
+  assert.equal(sends, 0);
+  assert.equal(await host.evaluate(() => [...document.querySelector("call-view").room.peers.values()][0].publications.length), 0);
+});
+
+test("without a token the page says that an invitation is needed", { skip, timeout: 60_000 }, async (t) => {
+  const page = await chromium.newPage({ width: 800, height: 600, init: SMALL });
+  t.after(() => page.close());
+  await page.goto(`${server.url}/${roomFor("uninvited")}`);
+  await page.type("#your-name", "Nobody");
+  await page.click("#join");
+  await page.until("is told", () => document.querySelector(".problem strong")?.textContent === "This room needs an invitation");
+});
