@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::json;
@@ -14,6 +15,7 @@ use twocan_proto::peer::{
 use twocan_proto::random::Random;
 use twocan_proto::rtp::{self, Frame, OutgoingFrame};
 use twocan_proto::time::Now;
+use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
 use twocan_sim::{HostId, LinkConfig, NatConfig, Node, SiteId, World, certificate, settings};
 use twocan_wire::sdp::Direction;
@@ -23,8 +25,12 @@ use twocan_wire::units::Bitrate;
 pub const PICTURE: Duration = Duration::from_micros(33_333);
 /// Between two packets of sound.
 const SOUND: Duration = Duration::from_millis(20);
+/// Bytes of a sound, which no picture has.
+const SOUND_LEN: usize = 60;
 /// How long signaling takes.
 const SIGNALING: Duration = Duration::from_millis(20);
+/// What was under way when a permission came back, in pictures or sounds: half a second.
+const UNDER_WAY: [u32; 2] = [25, 15];
 /// The qualities of a picture, with what each is encoded at most.
 pub const QUALITIES: [(&str, u64); 3] = [("q", 150_000), ("h", 500_000), ("f", 1_700_000)];
 
@@ -120,6 +126,10 @@ pub struct Attendee {
     pictures: u32,
     sounds: u32,
     is_gone: bool,
+    /// What it may not send, by its numbers: sound and pictures.
+    forbidden: [Vec<Range<u32>>; 2],
+    /// Since it may get nothing: the numbers of all who send, from which on nothing may come.
+    blind: Option<Vec<[u32; 2]>>,
     /// Descriptions to it are lost.
     pub is_deaf: bool,
 }
@@ -194,6 +204,8 @@ impl Conference {
             pictures: 0,
             sounds: 0,
             is_gone: false,
+            forbidden: [Vec::new(), Vec::new()],
+            blind: None,
             is_deaf: false,
         });
         self.server(|server, now| server.join(now, "room", &name));
@@ -259,6 +271,63 @@ impl Conference {
         self.peer_mut(index, |peer, now| peer.handle_interfaces(now, &interfaces));
         self.add_lines(index, true);
         self.offer(index);
+    }
+
+    /// What of somebody's media may be passed on from now on. That nothing else is passed on is held
+    /// against every frame that arrives.
+    pub fn permit(&mut self, index: usize, permissions: &MediaPermissions) {
+        let name = self.attendees[index].name.clone();
+        let numbers: Vec<[u32; 2]> = self
+            .attendees
+            .iter()
+            .map(|own| [own.sounds, own.pictures])
+            .collect();
+        let own = &mut self.attendees[index];
+        let sound = permissions.audio.allows(Some(&format!("sound-{index}")));
+        let picture = permissions.video.allows(Some(&format!("picture-{index}")));
+        for (kind, allowed) in [sound, picture].into_iter().enumerate() {
+            let number = numbers[index][kind];
+            let last = own.forbidden[kind].last_mut();
+            let is_open = |range: &&mut Range<u32>| range.end == u32::MAX;
+            match (last.filter(is_open), allowed) {
+                (Some(range), true) => range.end = number.saturating_sub(UNDER_WAY[kind]),
+                (None, false) => own.forbidden[kind].push(number..u32::MAX),
+                _ => {}
+            }
+        }
+        own.blind = match (permissions.subscribe, own.blind.take()) {
+            (true, _) => None,
+            (false, blind) => Some(blind.unwrap_or(numbers)),
+        };
+        self.server(|server, _| server.permit(&name, permissions));
+    }
+
+    /// A frame came: its owner may send it, and who got it may get it.
+    fn assert_permitted(&self, viewer: usize, frame: &Frame) {
+        let kind = usize::from(frame.data.len() != SOUND_LEN);
+        let Some((from, number)) = origin(frame) else {
+            return;
+        };
+        let own = &self.attendees[from];
+        assert!(
+            own.forbidden[kind]
+                .iter()
+                .all(|range| !range.contains(&number)),
+            "seed {}: {} got number {number} of {}, which may not send it: {:?}",
+            self.seed,
+            self.attendees[viewer].name,
+            own.name,
+            own.forbidden[kind],
+        );
+        let since = self.attendees[viewer].blind.as_ref();
+        let since = since.map(|all| all.get(from).map_or(0, |own| own[kind]));
+        assert!(
+            since.is_none_or(|since| number < since),
+            "seed {}: {} got number {number} of {}, and may get nothing since {since:?}",
+            self.seed,
+            self.attendees[viewer].name,
+            own.name,
+        );
     }
 
     /// Somebody leaves.
@@ -406,7 +475,7 @@ impl Conference {
                 let is_key = key_wanted[place];
                 let len = (target as f64 / 30.0 / 8.0) as usize;
                 let len = if is_key { 4 * len } else { len }.max(20);
-                let data = picture(is_key, place, number, len);
+                let data = picture(is_key, place, index, number, len);
                 let sent = peer.send_frame(
                     now,
                     line,
@@ -444,7 +513,9 @@ impl Conference {
             let Some(payload_type) = media.codec("opus").map(|own| own.payload_type_send) else {
                 return;
             };
-            let data = [number as u8; 60];
+            let mut data = [number as u8; SOUND_LEN];
+            data[1] = index as u8;
+            data[2..6].copy_from_slice(&number.to_be_bytes());
             let frame = OutgoingFrame {
                 rid: None,
                 payload_type,
@@ -491,6 +562,9 @@ impl Conference {
     }
 
     fn take(&mut self, at: Duration, index: usize, event: peer::Event) {
+        if let peer::Event::Rtp(rtp::Event::Frame(frame)) = &event {
+            self.assert_permitted(index, frame);
+        }
         let own = &mut self.attendees[index];
         match event {
             peer::Event::Rtp(rtp::Event::Frame(frame)) => {
@@ -620,12 +694,12 @@ impl Conference {
 
     /// Pictures that somebody has from somebody.
     pub fn pictures(&self, viewer: usize, from: usize) -> Vec<&(Duration, Frame)> {
-        self.of(viewer, from, |frame| frame.data.len() != 60)
+        self.of(viewer, from, |frame| frame.data.len() != SOUND_LEN)
     }
 
     /// The same of sound.
     pub fn sounds(&self, viewer: usize, from: usize) -> Vec<&(Duration, Frame)> {
-        self.of(viewer, from, |frame| frame.data.len() == 60)
+        self.of(viewer, from, |frame| frame.data.len() == SOUND_LEN)
     }
 
     fn of(
@@ -675,7 +749,7 @@ impl Conference {
 }
 
 /// A picture of VP8 that says which it is: its quality and its number after the frame's header.
-fn picture(is_key: bool, quality: usize, number: u32, len: usize) -> Vec<u8> {
+fn picture(is_key: bool, quality: usize, from: usize, number: u32, len: usize) -> Vec<u8> {
     let mut data = vec![0; len];
     data[0] = u8::from(!is_key);
     if is_key {
@@ -686,7 +760,20 @@ fn picture(is_key: bool, quality: usize, number: u32, len: usize) -> Vec<u8> {
     }
     data[10] = quality as u8;
     data[11..15].copy_from_slice(&number.to_be_bytes());
+    data[15] = from as u8;
     data
+}
+
+/// Who sent a frame, and its number.
+fn origin(frame: &Frame) -> Option<(usize, u32)> {
+    let (from, number) = match frame.data.len() {
+        SOUND_LEN => (frame.data.get(1)?, frame.data.get(2..6)?),
+        _ => (frame.data.get(15)?, frame.data.get(11..15)?),
+    };
+    Some((
+        usize::from(*from),
+        u32::from_be_bytes(number.try_into().ok()?),
+    ))
 }
 
 /// The quality and the number of a picture.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use twocan_room::{Allowed, MediaPermissions};
 use twocan_scenarios::conference::{Conference, marks};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
 use twocan_wire::units::Bitrate;
@@ -429,4 +430,61 @@ fn a_run_repeats_byte_for_byte() {
     };
     assert_eq!(run(5), run(5));
     assert_ne!(run(5), run(6));
+}
+
+/// Permissions come and go while everybody sends. That no frame passes without one is asserted for
+/// each that arrives, by [`Conference::permit`].
+#[test]
+fn what_is_not_permitted_goes_nowhere() {
+    let nothing = || Allowed::Streams([].into());
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for index in 0..4 {
+            room.join(link(), None, true);
+            // Of the last nothing is passed on from the beginning.
+            if index == 3 {
+                let silent = MediaPermissions {
+                    audio: nothing(),
+                    video: nothing(),
+                    ..MediaPermissions::default()
+                };
+                room.permit(index, &silent);
+            }
+        }
+        let seen = room.run_until(S(5), |room| {
+            all_see_all(room, &[0, 1, 2]) && !room.pictures(3, 0).is_empty()
+        });
+        assert!(seen, "seed {seed}: {}", room.explain());
+        assert_eq!(room.pictures(0, 3).len() + room.sounds(0, 3).len(), 0);
+        assert!(
+            !room.pictures(3, 0).is_empty(),
+            "seed {seed}: who may not send gets"
+        );
+        let mut dice = seed;
+        for _ in 0..12 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let who = (dice >> 33) as usize % 4;
+            let of = |bit: u32, stream: &str| match dice >> (40 + bit) & 3 {
+                0 => nothing(),
+                1 => Allowed::Streams([format!("{stream}-{who}")].into()),
+                _ => Allowed::All,
+            };
+            let change = MediaPermissions {
+                subscribe: dice >> 50 & 3 != 0,
+                audio: of(0, "sound"),
+                video: of(2, "picture"),
+            };
+            room.permit(who, &change);
+            room.run_for(MS(100 + (dice >> 55)));
+        }
+        for who in 0..4 {
+            room.permit(who, &MediaPermissions::default());
+        }
+        for attendee in &mut room.attendees {
+            attendee.frames.clear();
+        }
+        let seen = room.run_until(S(5), |room| all_see_all(room, &[0, 1, 2, 3]));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        assert!(room.forwarder().counters().get("forward.not_permitted") > 0);
+    }
 }
