@@ -545,6 +545,18 @@ impl Hall {
         }
     }
 
+    /// Closes a connection, and hears no more of what is still on its way: it was let in once, and is
+    /// not to come in again by that.
+    pub(super) fn hang_up(
+        &mut self,
+        connection: ConnectionId,
+        code: CloseCode,
+        reason: &'static str,
+    ) {
+        self.close(connection, code, reason);
+        self.connections.remove(&connection);
+    }
+
     pub(super) fn close(
         &mut self,
         connection: ConnectionId,

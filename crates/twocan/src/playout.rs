@@ -6,6 +6,7 @@
 //! codec's.
 //!
 //! ```
+//! use std::sync::Arc;
 //! use std::time::{Duration, Instant};
 //!
 //! use twocan::playout::{AudioPacket, AudioPlayout, Decision, Operation, PlayoutConfig};
@@ -21,7 +22,7 @@
 //! }
 //!
 //! /// Packets as they arrive: frames would wait for those that are lost.
-//! async fn receive(receiver: &RtpReceiver, playout: &mut AudioPlayout<Vec<u8>>, codec: &impl Decoder) {
+//! async fn receive(receiver: &RtpReceiver, playout: &mut AudioPlayout<Arc<[u8]>>, codec: &impl Decoder) {
 //!     receiver.set_delivery(Delivery::Packets);
 //!     while let Some(packet) = receiver.next_packet().await {
 //!         let packet = AudioPacket {
@@ -35,7 +36,7 @@
 //! }
 //!
 //! /// Called when the device is about to run out of sound.
-//! fn fill(device: &mut Vec<i16>, playout: &mut AudioPlayout<Vec<u8>>, codec: &mut impl Decoder) {
+//! fn fill(device: &mut Vec<i16>, playout: &mut AudioPlayout<Arc<[u8]>>, codec: &mut impl Decoder) {
 //!     while device.len() < 480 {
 //!         let queued = Duration::from_micros(device.len() as u64 * 1000 / 48);
 //!         let sound = match playout.next(Instant::now(), queued) {
@@ -53,7 +54,7 @@
 //!     }
 //! }
 //!
-//! let playout = AudioPlayout::<Vec<u8>>::new(PlayoutConfig::new(48_000));
+//! let playout = AudioPlayout::<Arc<[u8]>>::new(PlayoutConfig::new(48_000));
 //! assert_eq!(playout.target_delay(), Duration::from_millis(40));
 //! ```
 //!

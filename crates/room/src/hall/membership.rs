@@ -319,8 +319,7 @@ impl Hall {
             entry.joins_at = None;
         }
         if let Some(replaced) = replaced {
-            self.close(replaced, CloseCode::Normal, "resumed_elsewhere");
-            self.connections.remove(&replaced);
+            self.hang_up(replaced, CloseCode::Normal, "resumed_elsewhere");
         }
     }
 

@@ -141,7 +141,7 @@ impl Hall {
         self.send(peer, &frame);
         self.leave(now, peer, &reason);
         if let Some(connection) = connection {
-            self.close(connection, CloseCode::PolicyViolation, "kicked");
+            self.hang_up(connection, CloseCode::PolicyViolation, "kicked");
         }
     }
 
@@ -314,6 +314,7 @@ impl Hall {
         self.leave(now, participant, "denied");
         if let Some(connection) = connection {
             self.refuse_join(connection, participant, "denied");
+            self.connections.remove(&connection);
         }
         Ok(())
     }

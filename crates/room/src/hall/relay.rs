@@ -31,6 +31,26 @@ struct TokenData {
 /// What negotiates media: who may say nothing else may say this.
 const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
+/// What the server alone says: whoever gets it takes it for the server's word.
+const OF_SERVER: [&str; 16] = [
+    "authenticated",
+    "draining",
+    "error",
+    "forward",
+    "joined",
+    "kicked",
+    "left",
+    "lobby",
+    "muted",
+    "permissions",
+    "reply",
+    "resumed",
+    "room",
+    "speakers",
+    "topology",
+    "waiting",
+];
+
 impl Hall {
     pub(super) fn handle_frame(&mut self, now: Now, connection: ConnectionId, incoming: &Incoming) {
         let peer = self
@@ -60,7 +80,7 @@ impl Hall {
         match incoming.event.as_str() {
             "leave" => {
                 self.leave(now, &peer, "left");
-                self.close(connection, CloseCode::Normal, "left");
+                self.hang_up(connection, CloseCode::Normal, "left");
             }
             "token" => self.show_token(&peer, incoming),
             _ if is_waiting => self.refuse_request(&peer, incoming, "Not admitted"),
@@ -126,6 +146,10 @@ impl Hall {
 
     /// Passes a frame on to whom it names.
     pub(super) fn relay(&mut self, peer: &str, incoming: &Incoming) {
+        if OF_SERVER.contains(&incoming.event.as_str()) {
+            self.counters.count("hall.event_of_server");
+            return self.refuse_with(peer, incoming, "Not permitted", "event");
+        }
         if !self.may_say(peer, &incoming.event) {
             self.counters.count("hall.not_permitted");
             return self.refuse_with(peer, incoming, "Not permitted", "data");

@@ -414,6 +414,46 @@ fn who_is_removed_is_told_why_and_cannot_resume() {
 }
 
 #[test]
+fn who_is_removed_does_not_come_back_by_what_it_goes_on_saying() {
+    let mut stage = Stage::new(Limits::default());
+    stage.join_as(1, "Host", moderator());
+    let ada = stage.join_as(2, "Ada", Admission::default());
+    stage.connect(3, Protocol::Base);
+    let base = id(&stage.heard(3)[0]);
+    for gone in [id(&ada), base] {
+        stage.moderate(1, &json!({"action": "remove", "peer_id": gone}));
+    }
+    stage.heard(1);
+    for connection in [2, 3] {
+        let join = json!({"event": "join", "data": {"name": "Ada"}});
+        stage.say(connection, &join.to_string());
+        let candidate = json!({"event": "candidate", "to": "all", "data": {}});
+        stage.say(connection, &candidate.to_string());
+    }
+    assert_eq!(stage.heard(1), [] as [Value; 0], "nobody has joined");
+}
+
+#[test]
+fn nobody_speaks_as_the_server() {
+    let mut stage = Stage::new(Limits::default());
+    stage.join_as(1, "Host", Admission::default());
+    let ada = stage.join_as(2, "Ada", Admission::default());
+    stage.connect(3, Protocol::Base);
+    for connection in [1, 2, 3] {
+        stage.heard(connection);
+    }
+    for event in ["kicked", "error", "permissions", "authenticated", "joined"] {
+        for connection in [1, 3] {
+            let said = json!({"event": event, "to": [id(&ada)], "data": {"reason": "x"}});
+            stage.say(connection, &said.to_string());
+            let answer = &stage.heard(connection)[0];
+            assert_eq!(answer["data"]["details"], "event", "{event}");
+        }
+        assert_eq!(stage.heard(2), [] as [Value; 0], "{event}");
+    }
+}
+
+#[test]
 fn what_is_muted_is_passed_on_once_its_owner_says_so() {
     let mut stage = sfu();
     stage.join_as(1, "Host", moderator());

@@ -2,6 +2,7 @@
 //! answers to others are those of RFC 6750 §3.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(super) struct Access {
     admin_secret: Option<String>,
     open_rooms: bool,
     leeway: Duration,
+    /// Whether there has been a key since the start.
+    has_had_keys: AtomicBool,
     keys: RwLock<Keys>,
     revoked: Mutex<BTreeMap<Revoked, Revocation>>,
 }
@@ -128,6 +131,7 @@ impl Access {
             admin_secret: plan.admin_secret.clone(),
             open_rooms: plan.open_rooms,
             leeway: plan.leeway,
+            has_had_keys: AtomicBool::new(!plan.keys.is_empty()),
             keys: RwLock::new(plan.keys.clone()),
             revoked: Mutex::default(),
         }
@@ -139,6 +143,11 @@ impl Access {
     /// That of the keys; those before stay.
     pub(super) fn reconfigure(&self, settings: &Settings) -> Result<(), SettingsError> {
         let keys = Keys::read(&settings.tokens.token_keys)?;
+        if keys.is_empty() && self.has_keys() {
+            tracing::warn!("no keys are left: nobody can join until there are some");
+        }
+        self.has_had_keys
+            .fetch_or(!keys.is_empty(), Ordering::Relaxed);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
@@ -246,7 +255,9 @@ impl Access {
     }
 
     fn is_open(&self) -> bool {
-        self.secret.is_none() && (self.open_rooms || !self.has_keys())
+        // A key that is taken away does not open what it closed.
+        let has_had_keys = self.has_had_keys.load(Ordering::Relaxed);
+        self.secret.is_none() && (self.open_rooms || !has_had_keys)
     }
 
     fn verified(&self, token: &str) -> Result<Claims, TokenError> {

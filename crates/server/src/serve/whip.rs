@@ -58,6 +58,8 @@ impl Role {
 struct Session {
     role: Role,
     room: String,
+    /// As what it is known in the room, where its own name would let everybody end it.
+    participant: String,
     /// Counts ICE generations: part of the entity tag.
     generation: u64,
 }
@@ -68,11 +70,26 @@ const ENDED_MAX: usize = 1_000;
 
 #[derive(Debug, Default)]
 struct All {
+    /// By names that nobody can guess.
     open: BTreeMap<String, Session>,
+    names: BTreeMap<String, String>,
     /// Those that are being made.
     coming: usize,
     /// Whose connection is over, and that nobody has deleted.
-    ended: VecDeque<String>,
+    ended: VecDeque<(String, Session)>,
+}
+
+impl All {
+    fn insert(&mut self, id: String, session: Session) {
+        self.names.insert(session.participant.clone(), id.clone());
+        self.open.insert(id, session);
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Session> {
+        let session = self.open.remove(id)?;
+        self.names.remove(&session.participant);
+        Some(session)
+    }
 }
 
 /// A place for a session that is being made.
@@ -84,19 +101,22 @@ impl Drop for Seat {
     }
 }
 
-/// The sessions that there are, by their ids, which nobody can guess.
+/// The sessions that there are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sessions(Arc<Mutex<All>>);
 
 impl Sessions {
-    /// The connection of a session is over, if there is such a one.
-    pub(crate) fn end(&self, id: &str) {
+    /// The connection of a participant is over, if it has a session.
+    pub(crate) fn end(&self, participant: &str) {
         self.with(|all| {
-            if all.open.remove(id).is_some() {
+            let Some(id) = all.names.get(participant).cloned() else {
+                return;
+            };
+            if let Some(session) = all.remove(&id) {
                 if all.ended.len() >= ENDED_MAX {
                     all.ended.pop_front();
                 }
-                all.ended.push_back(id.to_owned());
+                all.ended.push_back((id, session));
             }
         });
     }
@@ -116,12 +136,17 @@ impl Sessions {
         })
     }
 
-    /// Takes a session away; answers whether it was there, or its connection had ended by itself.
-    fn delete(&self, id: &str) -> bool {
+    /// Takes a session of that kind in that room away, also one whose connection had ended by itself;
+    /// answers whose it was.
+    fn delete(&self, role: Role, room: &str, id: &str) -> Option<String> {
         self.with(|all| {
-            let ended = all.ended.iter().position(|own| own == id);
-            let ended = ended.and_then(|index| all.ended.remove(index));
-            all.open.remove(id).is_some() || ended.is_some()
+            let is_meant = |own: &Session| own.role == role && own.room == room;
+            let mut ended = all.ended.iter();
+            if let Some(index) = ended.position(|(own, session)| own == id && is_meant(session)) {
+                return all.ended.remove(index).map(|(_, own)| own.participant);
+            }
+            all.open.get(id).filter(|own| is_meant(own))?;
+            all.remove(id).map(|own| own.participant)
         })
     }
 
@@ -129,13 +154,21 @@ impl Sessions {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The entity tag of a session of that kind in that room.
-    fn tag(&self, role: Role, room: &str, id: &str) -> Option<String> {
+    /// Whose a session of that kind in that room is, and its entity tag.
+    fn find(&self, role: Role, room: &str, id: &str) -> Option<(String, String)> {
         self.with(|all| {
             let own = all.open.get(id)?;
-            (own.role == role && own.room == room).then(|| tag(id, own.generation))
+            let is_meant = own.role == role && own.room == room;
+            is_meant.then(|| (own.participant.clone(), tag(id, own.generation)))
         })
     }
+}
+
+/// The name of a session, in hexadecimal.
+fn unguessable() -> String {
+    let bytes = clock::seed();
+    let bytes = bytes.iter().take(16);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn tag(id: &str, generation: u64) -> String {
@@ -206,18 +239,20 @@ async fn session(
     }
     let response = match method {
         Method::OPTIONS => options("PATCH, DELETE, OPTIONS", patch, FRAGMENT),
-        Method::DELETE => match shared.sessions.delete(&id) {
-            true => {
-                shared.hall.dismiss(id).await;
+        Method::DELETE => match shared.sessions.delete(role, &room, &id) {
+            Some(participant) => {
+                shared.hall.dismiss(participant).await;
                 StatusCode::OK.into_response()
             }
-            false => no_session(),
-        },
-        Method::PATCH => match shared.sessions.tag(role, &room, &id) {
             None => no_session(),
-            Some(tag) => match patched(&shared, &id, &tag, &headers, &body).await {
-                Ok(response) | Err(response) => response,
-            },
+        },
+        Method::PATCH => match shared.sessions.find(role, &room, &id) {
+            None => no_session(),
+            Some((whose, tag)) => {
+                match patched(&shared, (&id, &whose), &tag, &headers, &body).await {
+                    Ok(response) | Err(response) => response,
+                }
+            }
         },
         _ => not_allowed("PATCH, DELETE, OPTIONS"),
     };
@@ -259,15 +294,15 @@ async fn open(
     };
     let lines = (role == Role::Publish).then_some(lines);
     let opened = shared.hall.exchange(room, admission, lines, text).await;
-    let (id, answer) = opened.map_err(|error| refused(&error))?;
+    let (participant, answer) = opened.map_err(|error| refused(&error))?;
+    let id = unguessable();
     let session = Session {
         role,
         room: room.to_owned(),
+        participant: participant.clone(),
         generation: 0,
     };
-    shared
-        .sessions
-        .with(|all| all.open.insert(id.clone(), session));
+    shared.sessions.with(|all| all.insert(id.clone(), session));
     let mut response = (StatusCode::CREATED, answer).into_response();
     let place = format!("/{}/{}/{id}", role.path(), percent_encoded(room));
     set(response.headers_mut(), header::CONTENT_TYPE, SDP);
@@ -284,7 +319,7 @@ async fn open(
         .plan
         .hall
         .ice_servers
-        .list_for(&id, &own, clock::now().wallclock);
+        .list_for(&participant, &own, clock::now().wallclock);
     for link in servers.iter().flat_map(links) {
         if let Ok(value) = HeaderValue::from_str(&link) {
             response.headers_mut().append(header::LINK, value);
@@ -296,7 +331,7 @@ async fn open(
 /// RFC 9725 §4.3.1 and §4.3.2.
 async fn patched(
     shared: &Shared,
-    id: &str,
+    (id, participant): (&str, &str),
     tag: &str,
     headers: &HeaderMap,
     body: &Bytes,
@@ -323,7 +358,7 @@ async fn patched(
     };
     let text = std::str::from_utf8(body).map_err(|_| bad_request("the fragment is no text"))?;
     let fragment = Fragment::parse(text).map_err(|error| bad_request(&error))?;
-    let answer = shared.hall.fragment(id, fragment, restarts).await;
+    let answer = shared.hall.fragment(participant, fragment, restarts).await;
     match answer.map_err(|error| refused(&error))? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(fragment) => {
