@@ -81,8 +81,12 @@ export function knownRed(row, runs) {
   return runs.filter((run) => !run.ok).every((run) => run[ours]?.ok === false && known.says.test(run[ours].err ?? ''));
 }
 
+/** What the drivers say of a browser that has gone by itself: it says nothing about the other side. */
+const GONE = /Target page, context or browser has been closed|Target closed|browser has disconnected/;
+
 /** Whether a run failed by a race that is the peer's own, so that it says nothing about the other side. */
 export function peersOwnRace(row, run) {
+  if (!run.ok && GONE.test(run.why ?? '')) return true;
   return [['offerer', 'offer'], ['answerer', 'answer']].some(([side, key]) => {
     const race = PEERS[row[side]]?.race;
     return !run.ok && race !== undefined && race.test(run[key]?.err ?? '');
