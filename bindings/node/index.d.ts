@@ -45,6 +45,34 @@ export type MediaStream = globalThis.MediaStream;
 export const MediaStreamTrack: typeof own.MediaStreamTrack;
 export type MediaStreamTrack = globalThis.MediaStreamTrack;
 
+export const MediaDevices: typeof own.MediaDevices;
+export type MediaDevices = globalThis.MediaDevices;
+export const MediaDeviceInfo: typeof own.MediaDeviceInfo;
+export type MediaDeviceInfo = globalThis.MediaDeviceInfo;
+export const InputDeviceInfo: typeof own.InputDeviceInfo;
+export type InputDeviceInfo = globalThis.InputDeviceInfo;
+export const OverconstrainedError: typeof own.OverconstrainedError;
+export const RTCEncodedAudioFrame: typeof own.RTCEncodedAudioFrame;
+export type RTCEncodedAudioFrame = globalThis.RTCEncodedAudioFrame;
+export const RTCEncodedVideoFrame: typeof own.RTCEncodedVideoFrame;
+export type RTCEncodedVideoFrame = globalThis.RTCEncodedVideoFrame;
+
+export interface DeviceChangeEvent extends Event {
+  readonly devices: readonly globalThis.MediaDeviceInfo[];
+  readonly userInsertedDevices: readonly globalThis.MediaDeviceInfo[];
+}
+export const DeviceChangeEvent: {
+  new (type: string, init?: EventInit & { devices?: globalThis.MediaDeviceInfo[] }): DeviceChangeEvent;
+  prototype: DeviceChangeEvent;
+};
+
+/** The worker is one of `node:worker_threads` that has imported `twocan/globals`. */
+export const RTCRtpScriptTransform: {
+  new (worker: { postMessage(message: unknown, transfer?: readonly unknown[]): void }, options?: unknown, transfer?: readonly object[]): globalThis.RTCRtpScriptTransform;
+  prototype: globalThis.RTCRtpScriptTransform;
+};
+export type RTCRtpScriptTransform = globalThis.RTCRtpScriptTransform;
+
 export interface RTCIceCandidatePair {
   readonly local: globalThis.RTCIceCandidate;
   readonly remote: globalThis.RTCIceCandidate;
@@ -84,7 +112,7 @@ export namespace nonstandard {
   function configure(settings?: Settings): void;
   /** A track that sends nothing until frames are written to the sender that has it. */
   function createTrack(kind: 'audio' | 'video', options?: { label?: string }): globalThis.MediaStreamTrack;
-  /** A stream of such tracks. */
+  /** A stream of synthetic tracks, which send a still picture and silence until frames are written. */
   function getUserMedia(constraints?: { audio?: unknown; video?: unknown }): Promise<globalThis.MediaStream>;
   function writeFrame(sender: globalThis.RTCRtpSender, frame: Frame): void;
   function readFrames(receiver: globalThis.RTCRtpReceiver, sink: (frame: ReceivedFrame) => void): void;

@@ -11,11 +11,11 @@ const START_WITHIN_MS = 30_000;
 
 /**
  * @param {string} [words] further flags, for a server of our own
- * @returns {Promise<{url: string, isFixture: boolean, close: () => void}>}
+ * @returns {Promise<{url: string, isFixture: boolean, signal: (name: NodeJS.Signals) => void, close: () => void}>}
  */
 export async function startServer(words = "") {
   const running = process.env.TWOCAN_URL;
-  if (running) return { url: running.replace(/\/+$/, ""), isFixture: false, close() {} };
+  if (running) return { url: running.replace(/\/+$/, ""), isFixture: false, signal() {}, close() {} };
   const command = process.env.TWOCAN_SERVER ?? FIXTURE;
   const child = spawn("/bin/sh", ["-c", `exec ${command} ${words}`], { stdio: ["ignore", "pipe", "pipe"] });
   const said = [];
@@ -33,5 +33,5 @@ export async function startServer(words = "") {
     createInterface({ input: child.stderr }).on("line", look);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code}\n${said.join("\n")}`)));
   });
-  return { url, isFixture: !process.env.TWOCAN_SERVER, close: () => child.kill("SIGTERM") };
+  return { url, isFixture: !process.env.TWOCAN_SERVER, signal: (name) => child.kill(name), close: () => child.kill("SIGTERM") };
 }

@@ -21,7 +21,7 @@ const keys = { HS256: { id: "main", signs: HMAC } };
 let server;
 before(async () => {
   if (skip) return;
-  const words = [`--token-key main:HS256:${SECRET}`, "--token-leeway 0", "--topology sfu"];
+  const words = [`--token-key main:HS256:${SECRET}`, "--token-leeway 0", "--topology sfu", "--turn-url turn:turn.example.org", "--turn-secret north"];
   for (const [algorithm, id] of [["ES256", "ec"], ["EdDSA", "ed"]]) {
     const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true });
     const file = join(folder, `${id}.pem`);
@@ -165,6 +165,30 @@ test("who shows another token in time stays, who does not is removed", { skip },
   await ada.next("left");
   ada.say("track", { action: "publish", track: { id: "t", kind: "video", source: "camera", stream: "s", muted: false } }, 3);
   assert.equal((await ada.next("error")).data.details, "publish:camera");
+});
+
+test("WHIP and WHEP go on under another token, and end with theirs", { skip, timeout: 120_000 }, async () => {
+  const room = roomFor("renewed");
+  const ends = Math.floor(Date.now() / 1000) + 8;
+  const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+  const first = await tokenFor(room, { ends });
+  const sessions = {};
+  for (const [name, path] of [["renewed", "whip"], ["looks on", "whep"], ["ends", "whip"]]) {
+    const headers = { "Content-Type": "application/sdp", ...bearer(first) };
+    const response = await fetch(`${server.url}/${path}/${room}`, { method: "POST", body: OFFER(path === "whip" ? "sendonly" : "recvonly"), headers });
+    assert.equal(response.status, 201, name);
+    for (const [, until] of response.headers.get("Link").matchAll(/username="(\d+):/g)) assert.ok(Number(until) <= ends, "relays end with the token");
+    sessions[name] = new URL(response.headers.get("Location"), server.url);
+  }
+  const patch = (name, token) => fetch(sessions[name], { method: "PATCH", headers: bearer(token) }).then(({ status }) => status);
+  const eve = await new SignJWT({ video: { room, roomJoin: true } }).setProtectedHeader({ alg: "HS256", kid: "main" }).setSubject("eve").setExpirationTime("1h").sign(HMAC);
+  assert.equal(await patch("renewed", eve), 403);
+  const second = await tokenFor(room);
+  for (const name of ["renewed", "looks on"]) assert.equal(await patch(name, second), 204, name);
+  // What asks whether it is still there is no token of its own, and renews nothing.
+  const isThere = async (name) => (await fetch(sessions[name], { method: "PATCH", headers: bearer(eve) })).status !== 404;
+  await until("ended", async () => !(await isThere("ends")), 60_000);
+  for (const name of ["renewed", "looks on"]) assert.ok(await isThere(name), name);
 });
 
 test("what `twocan token create` makes, others verify, and the server takes", { skip: skip || (process.env.TWOCAN_BIN ? false : "TWOCAN_BIN is not set") }, async (t) => {

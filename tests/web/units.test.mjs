@@ -1,9 +1,15 @@
 // What needs no browser.
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { arrange } from "../../web/app/arrange.js";
+import { readMetrics, Rates } from "../../web/app/admin-api.js";
+import { broadcastQualities } from "../../web/app/broadcast-source.js";
+import { foreignEncoders } from "../../web/app/foreign-encoders.js";
 import { initials } from "../../web/app/format.js";
+import { joinToken, readKey, roomLink } from "../../web/app/join-token.js";
+import { roomAndToken } from "../../web/app/rooms-in-paths.js";
 import { deviceProblem } from "../../web/app/problems.js";
 import { randomRoomName, roomNameIn, roomNameOf } from "../../web/app/room-names.js";
 import { backoff } from "../../web/sdk/backoff.js";
@@ -11,6 +17,7 @@ import { readChat } from "../../web/sdk/chat-messages.js";
 import { withRoleKept } from "../../web/sdk/dtls-role.js";
 import { readFileMessage, safeName } from "../../web/sdk/file-messages.js";
 import { meshBudget } from "../../web/sdk/mesh-budget.js";
+import { fragmentOf, linkedServers, restarted, usernameFragment } from "../../web/sdk/sdp-fragment.js";
 import { isOtherConnection, fingerprints, withListedFormats } from "../../web/sdk/sdp-session.js";
 import { sessionUrl } from "../../web/sdk/session-url.js";
 import { openAv1Envelope, readObus } from "../../web/sdk/av1-envelope.js";
@@ -60,6 +67,35 @@ test("a shared screen gets most of the stage, upright and lying", () => {
     const places = arrange([{ id: "screen", role: "screen" }, { id: "a", role: "person" }, { id: "me", role: "self" }], { width, height });
     const area = (id) => places.get(id).width * places.get(id).height;
     assert.ok(area("screen") > 3 * area("a"), `${width}×${height}`);
+  }
+});
+
+test("layouts show one large, all alike, or whoever is pinned", () => {
+  const seats = [...["a", "b", "c"].map((id) => ({ id, role: "person" })), { id: "me", role: "self" }];
+  const screen = { id: "screen", role: "screen" };
+  for (const [width, height] of [[1248, 668], [348, 560]]) {
+    const large = (all, wishes) => {
+      const places = arrange(all, { width, height, ...wishes });
+      assert.equal(places.size, all.length);
+      for (const { x, y, width: w, height: h } of places.values()) assert.ok(w > 20 && h > 20 && x >= -0.5 && y >= -0.5 && x + w <= width + 0.5 && y + h <= height + 0.5);
+      const sizes = [...places].map(([id, { width: w, height: h }]) => [id, w * h]).sort((a, b) => b[1] - a[1]);
+      return sizes[0][1] > 2 * sizes[1][1] ? sizes[0][0] : null;
+    };
+    assert.equal(large(seats, { layout: "auto" }), null);
+    assert.equal(large(seats, { layout: "grid", speaker: "b" }), null);
+    for (const layout of ["speaker", "sidebar"]) {
+      assert.equal(large(seats, { layout }), "a", "before anybody has spoken");
+      assert.equal(large(seats, { layout, speaker: "b" }), "b");
+      assert.equal(large(seats, { layout, speaker: "gone" }), "a");
+      assert.equal(large([screen, ...seats], { layout, speaker: "b" }), "screen");
+    }
+    for (const layout of ["auto", "grid", "speaker", "sidebar"]) {
+      assert.equal(large([screen, ...seats], { layout, speaker: "b", pinned: "c" }), "c");
+      assert.equal(large(seats, { layout, pinned: "gone" }), layout === "auto" || layout === "grid" ? null : "a");
+      assert.ok(large([seats[0], seats[3]], { layout }) === (layout === "grid" ? null : "a"));
+      assert.equal(arrange([seats[3]], { width, height, layout }).size, 1);
+    }
+    assert.equal(large([screen, ...seats], { layout: "grid" }), null);
   }
 });
 
@@ -262,4 +298,82 @@ test("an offer with another certificate begins a new connection", () => {
   assert.equal(isOtherConnection(before, "a=fingerprint:sha-256 AA:CC\r\n"), true);
   assert.equal(isOtherConnection(before, "v=0\r\n"), false, "it says nothing of certificates");
   assert.equal(isOtherConnection(fingerprints(undefined), "a=fingerprint:sha-256 AA:CC\r\n"), false, "the first");
+});
+
+test("a restart replaces what was said of ICE, and nothing else", () => {
+  const answer = readFileSync(new URL("../vectors/sdp/chromium.answer.media.sdp", import.meta.url), "utf8");
+  const fragment = "a=ice-lite\r\na=ice-ufrag:new1\r\na=ice-pwd:0123456789abcdef01234567\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=candidate:9 1 udp 2130706431 192.0.2.9 4000 typ host\r\na=end-of-candidates\r\n";
+  const after = restarted(answer, fragment);
+  assert.equal(usernameFragment(after), "new1");
+  const lines = (sdp) => sdp.split("\r\n").filter((line) => line && !/^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)/.test(line));
+  assert.deepEqual(lines(after), lines(answer.replaceAll(/\r?\n/g, "\r\n")));
+  const sections = after.split(/(?=^m=)/m);
+  assert.ok(sections.slice(1).every((section) => !section.includes("a=ice-ufrag:") || section.includes("a=ice-ufrag:new1")));
+  assert.deepEqual(sections.map((section) => section.match(/^a=candidate:/gm)?.length ?? 0), sections.map((_, index) => (index === 1 ? 1 : 0)));
+  assert.ok(after.endsWith("\r\n") && !after.includes("\r\n\r\n"));
+});
+
+test("candidates go out as a fragment of their section", () => {
+  const offer = readFileSync(new URL("../vectors/sdp/firefox.offer.media.sdp", import.meta.url), "utf8");
+  const [ufrag, mid] = [/^a=ice-ufrag:(\S+)/m.exec(offer)[1], /^a=mid:(\S+)/m.exec(offer)[1]];
+  const candidate = "candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host";
+  const lines = fragmentOf(offer, [{ candidate, sdpMid: mid }], true).split("\r\n");
+  assert.equal(lines[0], `a=ice-ufrag:${ufrag}`);
+  assert.match(lines[1], /^a=ice-pwd:\S{22,}$/);
+  assert.match(lines[2], /^m=\w+ 9 UDP\/TLS\/RTP\/SAVPF \d+$/);
+  assert.deepEqual(lines.slice(3), [`a=mid:${mid}`, `a=${candidate}`, "a=end-of-candidates", ""]);
+});
+
+test("servers for ICE are read from links, and other links are not", () => {
+  const link = `<https://example.org/>; rel="help", <stun:stun.example.org>; rel="ice-server", <turn:turn.example.org?transport=udp>; rel="ice-server"; username="a, \\"b\\""; credential="x=/+"; credential-type="password"`;
+  assert.deepEqual(linkedServers(link), [{ urls: ["stun:stun.example.org"] }, { urls: ["turn:turn.example.org?transport=udp"], username: 'a, "b"', credential: "x=/+" }]);
+  for (const none of [null, "", "<", "<javascript:alert(1)>; rel=\"ice-server\"", "<stun:a>; rel=stylesheet"]) assert.deepEqual(linkedServers(none), [], String(none));
+});
+
+test("metrics are read, and summed over labels", () => {
+  const text = '# TYPE a counter\na{shard="0"} 1\na{shard="1",b="} 7"} 2.5\n\nb 3e2\nc NaN\nd +Inf\nnonsense\n';
+  assert.deepEqual([...readMetrics(text)], [["a", 3.5], ["b", 300]]);
+  const rates = new Rates();
+  assert.equal(rates.of("a", 10, 1_000), null);
+  assert.equal(rates.of("a", 40, 3_000), 15);
+  assert.equal(rates.of("a", 5, 4_000), null, "the server began anew");
+  assert.equal(rates.of("a", undefined, 5_000), null);
+});
+
+test("join tokens are JSON Web Tokens of HS256", async () => {
+  const secret = "0123456789abcdef:123456789abcdef";
+  const token = await joinToken({ room: "den", purpose: "watch", name: "Zoë", seconds: 60, key: `main:HS256:${secret}`, now: 1_000 });
+  const [header, claims, signature] = token.split(".");
+  const read = (part) => JSON.parse(Buffer.from(part, "base64url").toString());
+  assert.deepEqual(read(header), { alg: "HS256", typ: "JWT", kid: "main" });
+  const { jti, ...rest } = read(claims);
+  assert.match(jti, /^[\w-]{16}$/);
+  assert.deepEqual(rest, { iat: 1_000, exp: 1_060, name: "Zoë", video: { room: "den", roomJoin: true, canPublish: false, canPublishData: false } });
+  assert.equal(signature, createHmac("sha256", secret).update(`${header}.${claims}`).digest("base64url"));
+  for (const key of ["", "main", "main:HS256:", "main:ES256:/key.pem", "main:HS256:short", ":HS256:0123456789abcdef0123456789abcdef"]) assert.throws(() => readKey(key), RangeError, key);
+  assert.equal(roomLink("a b", "watch", "t", "https://h/admin"), "https://h/watch/a%20b#token=t");
+  assert.equal(roomLink("a b", "join", "t", "https://h/admin"), "https://h/a%20b?access_token=t");
+  assert.equal(roomLink("a b", "publish", "", "https://h/admin"), "https://h/publish/a%20b");
+});
+
+test("other programs are told words that a shell takes as they are meant", () => {
+  const [obs, ffmpeg, gstreamer] = foreignEncoders("https://h/whip/it's", "a b");
+  assert.deepEqual(obs.lines.map(({ text }) => text), ["https://h/whip/it's", "a b"]);
+  assert.ok(ffmpeg.lines[0].text.endsWith(`-f whip -authorization 'a b' 'https://h/whip/it'\\''s'`), ffmpeg.lines[0].text);
+  assert.ok(gstreamer.lines[0].text.endsWith("auth-token='a b'"));
+  assert.ok(foreignEncoders("http://localhost:8080/whip/den", "")[1].lines[0].text.endsWith("-f whip http://localhost:8080/whip/den"));
+});
+
+test("the room and the token of a page are in its address", () => {
+  assert.deepEqual(roomAndToken({ pathname: "/watch/a%20b/", hash: "#token=x.y-z" }), { room: "a b", token: "x.y-z" });
+  assert.deepEqual(roomAndToken({ pathname: "/publish/den", hash: "" }), { room: "den", token: "" });
+  assert.deepEqual(roomAndToken({ pathname: "/watch/%E0%A4%A", hash: "#" }), { room: "e0-a4-a", token: "" });
+});
+
+test("the qualities of a broadcast rise, and the largest is the picture itself", () => {
+  for (const height of [360, 720, 1080, 5]) {
+    const all = broadcastQualities(height);
+    assert.equal(all.at(-1).scaleResolutionDownBy, 1);
+    for (const [low, high] of all.slice(1).map((one, index) => [all[index], one])) assert.ok(low.maxBitrate < high.maxBitrate && low.scaleResolutionDownBy > high.scaleResolutionDownBy);
+  }
 });

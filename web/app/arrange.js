@@ -5,7 +5,16 @@
  * @typedef {"person" | "self" | "screen"} Role
  * @typedef {{id: string, role: Role}} Seat
  * @typedef {Rect & {floating: boolean}} Place
+ * @typedef {"auto" | "grid" | "speaker" | "sidebar"} Layout
  */
+
+/** As a person names them. @type {[Layout, string][]} */
+export const LAYOUTS = [
+  ["auto", "Automatic"],
+  ["grid", "Grid"],
+  ["speaker", "Speaker"],
+  ["sidebar", "Sidebar"],
+];
 
 /** A picture is cut at most to these shapes (width / height). */
 const NARROWEST = 0.75;
@@ -19,36 +28,59 @@ const FLOATING_MIN = 104;
 const FLOATING_MAX = 240;
 
 /**
+ * Who is shown large beside the others, if anybody: who is pinned, else shared screens, else, where the layout has one
+ * place for it, who speaks.
+ *
+ * @param {Seat[]} seats
+ * @param {{layout: Layout, pinned: string | null, speaker: string | null}} wishes ids
+ * @returns {Seat[]}
+ */
+function stars(seats, { layout, pinned, speaker }) {
+  const one = seats.filter(({ id }) => id === pinned);
+  if (one.length > 0) return one;
+  const screens = seats.filter(({ role }) => role === "screen");
+  if (layout === "grid") return [];
+  if (screens.length > 0 || layout === "auto") return screens;
+  const speaking = seats.filter(({ id, role }) => id === speaker && role === "person");
+  const first = seats.filter(({ role }) => role === "person");
+  return speaking.length > 0 ? speaking : first.slice(0, 1);
+}
+
+/**
  * @param {Seat[]} seats in the order they are shown
- * @param {{width: number, height: number, gap?: number}} stage
+ * @param {{width: number, height: number, gap?: number, layout?: Layout, pinned?: string | null, speaker?: string | null}} stage
+ *   `pinned` and `speaker` are ids
  * @returns {Map<string, Place>}
  */
-export function arrange(seats, { width, height, gap = 10 }) {
+export function arrange(seats, { width, height, gap = 10, layout = "auto", pinned = null, speaker = null }) {
   const whole = { x: 0, y: 0, width, height };
-  const screens = seats.filter(({ role }) => role === "screen");
-  const people = seats.filter(({ role }) => role !== "screen");
-  const self = people.find(({ role }) => role === "self");
+  const large = stars(seats, { layout, pinned, speaker });
+  const others = seats.filter((seat) => !large.includes(seat));
+  const self = others.find(({ role }) => role === "self");
 
-  if (screens.length > 0) {
-    const isWide = width >= 700;
-    const main = isWide
+  // One other person alone is large in any layout, with one's own picture over it.
+  const isPair = layout !== "grid" && self && seats.length === 2;
+  if (large.length > 0 && !(isPair && large[0].role === "person")) {
+    if (others.length === 0) return grid(large, whole, gap, { narrowest: 0.5, widest: 3 });
+    const isBeside = width >= 700 && layout !== "speaker";
+    const main = isBeside
       ? { ...whole, width: width - STRIP_WIDTH - gap }
       : { ...whole, height: height - STRIP_HEIGHT - gap };
-    const strip = isWide
+    const strip = isBeside
       ? { x: width - STRIP_WIDTH, y: 0, width: STRIP_WIDTH, height }
       : { x: 0, y: height - STRIP_HEIGHT, width, height: STRIP_HEIGHT };
     const shapes = { narrowest: 0.5, widest: 3 };
-    return new Map([...grid(screens, main, gap, shapes), ...grid(people, strip, gap, { narrowest: 1.2, widest: WIDEST })]);
+    return new Map([...grid(large, main, gap, shapes), ...grid(others, strip, gap, { narrowest: 1.2, widest: WIDEST })]);
   }
-  if (self && people.length === 2) {
-    const other = people.filter((seat) => seat !== self);
+  if (isPair) {
+    const other = seats.filter((seat) => seat !== self);
     const own = Math.min(FLOATING_MAX, Math.max(FLOATING_MIN, Math.max(width, height) * FLOATING_SHARE));
     const isTall = height > width;
     const size = isTall ? { width: own * 0.75, height: own } : { width: own, height: (own * 9) / 16 };
     const place = { x: width - size.width - gap, y: height - size.height - gap, ...size, floating: true };
     return new Map([...grid(other, whole, gap, { narrowest: 0.5, widest: 2.2 }), [self.id, place]]);
   }
-  return grid(people, whole, gap);
+  return grid(seats, whole, gap);
 }
 
 /**

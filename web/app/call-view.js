@@ -1,4 +1,5 @@
 import { announce } from "./announce.js";
+import { LAYOUTS } from "./arrange.js";
 import { ChatPanel } from "./chat-panel.js";
 import { Controls } from "./controls.js";
 import { helpDialog, settingsDialog } from "./dialogs.js";
@@ -73,6 +74,7 @@ export class CallView extends HTMLElement {
       chat: () => this.#togglePanel(this.#panel.hidden === true),
       files: () => this.#picker.click(),
       link: () => this.#copyLink(),
+      layout: () => this.#nextLayout(),
       statistics: () => this.#toggleStatistics(),
       settings: () => this.#settings(),
       help: () => helpDialog(),
@@ -91,7 +93,7 @@ export class CallView extends HTMLElement {
         { className: "topbar" },
         mark(),
         h("h1", {}, this.room.name),
-        h("button", { className: "button small quiet copy", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
+        h("button", { className: "button small quiet copy", "aria-label": "Copy link", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
         h("span", { className: "gap" }),
         ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: "Sound and picture are encrypted end to end" }, icon("lock"), h("span", {}, "End to end"))] : []),
         this.#order.lock,
@@ -140,6 +142,8 @@ export class CallView extends HTMLElement {
       }),
       room.on("notice", ({ kind, text }) => this.#notice(kind, text)),
       this.#devices.on("change", (kind) => this.#devicesChanged(kind)),
+      this.#devices.on("found", (found) => this.#deviceFound(found)),
+      this.#devices.on("lost", (lost) => this.#deviceLost(lost)),
     ];
     const { signal } = this.#stop;
     this.addEventListener("moderated", (event) => this.#moderated(/** @type {CustomEvent<Promise<void>>} */ (event).detail), { signal });
@@ -151,6 +155,7 @@ export class CallView extends HTMLElement {
         s: () => this.#toggleScreen(),
         c: () => this.#togglePanel(this.#panel.hidden === true),
         f: () => this.#picker.click(),
+        g: () => this.#nextLayout(),
         i: () => this.#toggleStatistics(),
         l: () => this.#copyLink(),
         "?": () => helpDialog(),
@@ -170,8 +175,11 @@ export class CallView extends HTMLElement {
       camera: this.#devices.isOn("camera"),
       screen: this.#screen.isOn,
       chat: !this.#panel.hidden,
+      files: this.room.canSendFiles,
       unread: this.#unread,
+      layout: this.#layoutName,
     });
+    this.#panel.takesFiles = this.room.canSendFiles;
     this.#showBanner();
   }
 
@@ -215,6 +223,20 @@ export class CallView extends HTMLElement {
     this.#refresh();
   }
 
+  /** A camera or microphone was plugged in. @param {{kind: Kind, device: MediaDeviceInfo}} found */
+  #deviceFound({ kind, device }) {
+    const action = () => {
+      this.#devices.choose(kind, device.deviceId);
+      announce(`${device.label} is used`);
+    };
+    this.#toasts.say(`New ${kind}: ${device.label}. Press to use it.`, { action });
+  }
+
+  /** What sends was unplugged, or taken by another program. @param {{kind: Kind, next: string | null}} lost */
+  #deviceLost({ kind, next }) {
+    this.#toasts.say(next ? `The ${kind} stopped. ${next} is used now.` : `The ${kind} stopped. It was unplugged, or taken by another program.`, { urgent: true });
+  }
+
   async #toggleScreen() {
     if (this.#screen.isOn) {
       await this.#screen.stop();
@@ -223,6 +245,17 @@ export class CallView extends HTMLElement {
     }
     const problem = await this.#screen.start();
     if (problem) this.#toasts.say(`${problem.title}. ${problem.advice}`, { urgent: true });
+  }
+
+  get #layoutName() {
+    return LAYOUTS.find(([layout]) => layout === this.#stage.layout)?.[1] ?? "";
+  }
+
+  #nextLayout() {
+    const at = LAYOUTS.findIndex(([layout]) => layout === this.#stage.layout);
+    this.#stage.layout = LAYOUTS[(at + 1) % LAYOUTS.length][0];
+    this.#toasts.say(`Layout: ${this.#layoutName}`, { about: "layout" });
+    this.#refresh();
   }
 
   #toggleStatistics() {

@@ -1,4 +1,4 @@
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { formatTime, hue } from "./format.js";
 import { icon } from "./icons.js";
 import { TEXT_MAX } from "../sdk/chat-messages.js";
@@ -14,7 +14,8 @@ const ADDRESS = /\bhttps?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}]/g;
 /** Texts and files, in the order they came. */
 export class ChatPanel extends HTMLElement {
   #list = h("div", { className: "chat-list", role: "log", "aria-label": "Messages", tabIndex: 0 });
-  #empty = h("p", { className: "chat-empty" }, "Messages go straight to the others and are not stored. Drop a file anywhere to send it.");
+  #empty = h("p", { className: "chat-empty" });
+  #attach = h("button", { type: "button", className: "icon-button", title: "Send a file", "aria-label": "Send a file", onclick: () => this.actions.files() }, icon("attach"));
   /** @type {HTMLTextAreaElement} */ #text = h("textarea", {
     rows: 1,
     maxLength: TEXT_MAX,
@@ -44,11 +45,17 @@ export class ChatPanel extends HTMLElement {
       h(
         "form",
         { className: "composer", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), this.#send()) },
-        h("button", { type: "button", className: "icon-button", title: "Send a file", "aria-label": "Send a file", onclick: () => this.actions.files() }, icon("attach")),
+        this.#attach,
         this.#text,
         h("button", { className: "icon-button send", title: "Send", "aria-label": "Send" }, icon("send")),
       ),
     );
+  }
+
+  /** Whether files can be sent in this room. */
+  set takesFiles(/** @type {boolean} */ takes) {
+    this.#attach.hidden = !takes;
+    setText(this.#empty, takes ? "Messages go straight to the others and are not stored. Drop a file anywhere to send it." : "Messages go through the server and are not stored. Files cannot be sent in this room.");
   }
 
   focusText() {

@@ -1,4 +1,4 @@
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
 
 /**
@@ -9,6 +9,7 @@ import { icon } from "./icons.js";
  * @property {() => void} chat
  * @property {() => void} files
  * @property {() => void} link
+ * @property {() => void} layout
  * @property {() => void} statistics
  * @property {() => void} settings
  * @property {() => void} help
@@ -24,6 +25,8 @@ export class Controls extends HTMLElement {
   /** @type {Record<"microphone" | "camera" | "screen" | "chat" | "files" | "more", HTMLButtonElement>} */
   #buttons;
   #badge = h("span", { className: "badge", hidden: true });
+  #layout;
+  #files;
   #menu = h("div", { className: "menu", id: "more-menu", popover: "auto" });
 
   /** @param {Actions} actions */
@@ -38,6 +41,8 @@ export class Controls extends HTMLElement {
       files: round("attach", actions.files),
       more: round("more"),
     };
+    this.#layout = item("layout", "Layout", "G", actions.layout);
+    this.#files = item("attach", "Send a file", "F", actions.files);
   }
 
   connectedCallback() {
@@ -57,7 +62,8 @@ export class Controls extends HTMLElement {
     this.#menu.append(
       ...[
         item("link", "Copy the link", "L", this.#actions.link),
-        item("attach", "Send a file", "F", this.#actions.files),
+        this.#files,
+        this.#layout,
         item("statistics", "Statistics", "I", this.#actions.statistics),
         item("settings", "Settings", "", this.#actions.settings),
         item("help", "Help and shortcuts", "?", this.#actions.help),
@@ -67,8 +73,13 @@ export class Controls extends HTMLElement {
     this.replaceChildren(microphone, camera, screen, chat, files, more, this.#menu, h("span", { className: "gap" }), leave);
   }
 
-  /** @param {{microphone: boolean, camera: boolean, screen: boolean, chat: boolean, unread: number}} state what is on */
-  show({ microphone, camera, screen, chat, unread }) {
+  /** @param {{microphone: boolean, camera: boolean, screen: boolean, chat: boolean, files: boolean, unread: number, layout: string}} state what is on */
+  show({ microphone, camera, screen, chat, files, unread, layout }) {
+    setText(/** @type {Element} */ (this.#layout.querySelector("span")), `Layout: ${layout}`);
+    // It can still be pressed, and then says why.
+    for (const button of [this.#buttons.files, this.#files]) button.setAttribute("aria-disabled", String(!files));
+    label(this.#buttons.files, files ? "Send a file" : "Files cannot be sent in this room", "F");
+    setText(/** @type {Element} */ (this.#files.querySelector("span")), files ? "Send a file" : "No files in this room");
     device(this.#buttons.microphone, "microphone", microphone, "M");
     device(this.#buttons.camera, "camera", camera, "V");
     label(this.#buttons.screen, screen ? "Stop sharing" : "Share your screen", "S");

@@ -10,6 +10,7 @@ const SHORTCUTS = [
   ["S", "Share the screen, or stop"],
   ["C", "Chat"],
   ["F", "Send a file"],
+  ["G", "Another layout"],
   ["I", "Statistics on the tiles"],
   ["L", "Copy the link"],
   ["?", "This help"],
@@ -76,8 +77,8 @@ export function settingsDialog(devices, { name, rename }) {
  * @param {string} title
  * @param {...Node} content
  */
-function dialog(title, ...content) {
-  const id = `dialog-${title.toLowerCase()}`;
+export function dialog(title, ...content) {
+  const id = `dialog-${title.toLowerCase().replace(/\W+/g, "-")}`;
   const close = h("button", { type: "button", className: "icon-button", title: "Close", "aria-label": "Close", onclick: () => element.close() }, icon("close"));
   const element = h(
     "dialog",

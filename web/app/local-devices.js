@@ -17,7 +17,11 @@ const SOUND = { echoCancellation: true, noiseSuppression: true, autoGainControl:
  * A camera that is switched off is released, so that its light goes out; a microphone that is muted stays open, so that
  * it is back at once.
  *
- * @extends {Emitter<{change: Kind}>}
+ * - `change`: something of a camera or microphone;
+ * - `found`: one was plugged in;
+ * - `lost`: what was sent stopped by itself; `next` is the name of what is sent in its place.
+ *
+ * @extends {Emitter<{change: Kind, found: {kind: Kind, device: MediaDeviceInfo}, lost: {kind: Kind, next: string | null}}>}
  */
 export class LocalDevices extends Emitter {
   /** @type {Record<Kind, MediaStreamTrack | null>} */
@@ -123,10 +127,20 @@ export class LocalDevices extends Emitter {
     track.onended = () => {
       if (this.tracks[kind] !== track) return;
       this.tracks[kind] = null;
-      this.problems[kind] = { title: `The ${kind} stopped`, advice: "It was unplugged, or taken by another program." };
+      const stopped = { title: `The ${kind} stopped`, advice: "It was unplugged, or taken by another program." };
+      this.problems[kind] = stopped;
       this.emit("change", kind);
+      this.#replace(kind, stopped);
     };
     this.emit("change", kind);
+  }
+
+  /** Another one in the place of what stopped. @param {Kind} kind @param {Problem} stopped */
+  async #replace(kind, stopped) {
+    if (this.wanted[kind]) await this.#open(kind);
+    const next = this.tracks[kind]?.label ?? null;
+    if (!next) this.problems[kind] = stopped;
+    this.emit("lost", { kind, next });
   }
 
   /** @param {unknown} error */
@@ -147,8 +161,16 @@ export class LocalDevices extends Emitter {
   }
 
   async #refresh() {
+    const before = this.list;
     this.list = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
     this.emit("change", "camera");
+    // Without labels nobody has allowed anything yet; the first list is no news, and `default` is another name.
+    if (!before.some(({ label }) => label)) return;
+    for (const device of this.list) {
+      const kind = device.kind === "videoinput" ? "camera" : device.kind === "audioinput" ? "microphone" : null;
+      const isKnown = before.some(({ deviceId, kind: of }) => deviceId === device.deviceId && of === device.kind);
+      if (kind && !isKnown && device.label && !["default", "communications"].includes(device.deviceId)) this.emit("found", { kind, device });
+    }
   }
 }
 

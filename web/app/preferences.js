@@ -8,12 +8,13 @@
  * @property {string} speaker device id
  * @property {boolean} shortcuts whether single keys do something
  * @property {"auto" | "light" | "dark"} theme
+ * @property {import("./arrange.js").Layout} layout of the call
  */
 
 const KEY = "twocan";
 
 /** @type {Preferences} */
-const preferences = { name: "", camera: "", microphone: "", speaker: "", shortcuts: true, theme: "auto", ...stored() };
+const preferences = { name: "", camera: "", microphone: "", speaker: "", shortcuts: true, theme: "auto", layout: "auto", ...stored() };
 
 /** @returns {Readonly<Preferences>} */
 export function remembered() {

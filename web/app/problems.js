@@ -43,7 +43,7 @@ export function deviceProblem(error, device) {
     case "DevicesNotFoundError":
       return {
         title: `No ${device === "both" ? "camera or microphone" : what} found`,
-        advice: "Connect one and try again, or join without: you still see and hear the others.",
+        advice: "Connect one and try again, or go on without.",
       };
     case "NotReadableError":
     case "AbortError":
@@ -90,6 +90,32 @@ export function joinProblem(error) {
   }
   const reason = /** @type {{reason?: keyof typeof JOIN}} */ (error)?.reason;
   return (reason && JOIN[reason]) ?? JOIN.unreachable;
+}
+
+/**
+ * @param {import("../sdk/http-session.js").HttpSessionError | null} error why a room is not played
+ * @returns {Problem}
+ */
+export function watchProblem(error) {
+  if (error?.status === 401) return { title: "This needs an invitation", advice: "Ask for a link with access, or for a new one if yours is old." };
+  if (error?.status === 403) return { title: "You may not watch this room", advice: said(error) };
+  return { title: "The server refused", advice: said(error) };
+}
+
+/**
+ * @param {import("../sdk/http-session.js").HttpSessionError | null} error why nothing is broadcast
+ * @returns {Problem}
+ */
+export function publishProblem(error) {
+  if (error?.status === 401) return { title: "This needs an invitation", advice: "Paste a token that may publish in this room, or ask for a link with one." };
+  if (error?.status === 403) return { title: "You may not broadcast in this room", advice: said(error) };
+  if (error?.status === 409) return { title: "Nothing can be broadcast in this room", advice: said(error) };
+  return { title: "The server refused", advice: said(error) };
+}
+
+/** @param {import("../sdk/http-session.js").HttpSessionError | null} error */
+function said(error) {
+  return error?.details ? `The server says: ${error.details}` : "Ask whoever runs it.";
 }
 
 /** @type {Problem} */

@@ -1,5 +1,7 @@
 import { arrange } from "./arrange.js";
+import { remember, remembered } from "./preferences.js";
 import { PEER_FAILED } from "./problems.js";
+import { QualityFeed } from "./quality-feed.js";
 import { StatisticsFeed } from "./statistics-feed.js";
 import { SpeakingFeed } from "./speaking-feed.js";
 import { VideoTile } from "./video-tile.js";
@@ -12,6 +14,9 @@ import { VideoTile } from "./video-tile.js";
  * @typedef {import("./arrange.js").Role} Role
  */
 
+/** Another speaker takes the large place after this long at the earliest. */
+const SPEAKER_MS = 2_000;
+
 /** Where everyone is seen. */
 export class Stage extends HTMLElement {
   #room;
@@ -22,6 +27,14 @@ export class Stage extends HTMLElement {
   #watcher = new ResizeObserver(() => this.#layout());
   #speaking;
   #statistics;
+  #quality;
+  /** Who is pinned, by the id of the tile. @type {string | null} */
+  #pinned = null;
+  /** Who spoke last. @type {string | null} */
+  #speaker = null;
+  #spokeAt = 0;
+  /** Whose connection is weak, by the id of the tile. @type {Set<string>} */
+  #weak = new Set();
 
   /**
    * @param {Room} room
@@ -35,6 +48,7 @@ export class Stage extends HTMLElement {
     this.#invitation = invitation;
     this.#speaking = new SpeakingFeed(room, devices);
     this.#statistics = new StatisticsFeed(room);
+    this.#quality = new QualityFeed(room);
   }
 
   connectedCallback() {
@@ -45,6 +59,11 @@ export class Stage extends HTMLElement {
     this.#speaking.start((id, speaking) => {
       const entry = this.#tiles.get(id);
       if (entry) entry.tile.speaking = speaking;
+      if (speaking && id !== "self") this.#spoke(id);
+    });
+    this.#quality.start((weak) => {
+      this.#weak = weak;
+      this.refresh();
     });
     this.#watcher.observe(this);
     this.refresh();
@@ -54,6 +73,33 @@ export class Stage extends HTMLElement {
     this.#watcher.disconnect();
     this.#speaking.stop();
     this.#statistics.stop();
+    this.#quality.stop();
+  }
+
+  /** How the tiles are laid out, remembered for the next call. */
+  get layout() {
+    return remembered().layout;
+  }
+
+  set layout(/** @type {import("./arrange.js").Layout} */ layout) {
+    remember({ layout });
+    this.#pinned = null;
+    this.refresh();
+  }
+
+  /** Shows somebody large until that is taken back. @param {string} id of the tile */
+  #pin(id) {
+    this.#pinned = this.#pinned === id ? null : id;
+    this.refresh();
+  }
+
+  /** Who speaks is shown large, though not in turns faster than one can look. @param {string} id */
+  #spoke(id) {
+    const now = performance.now();
+    if (id === this.#speaker || now - this.#spokeAt < SPEAKER_MS) return;
+    this.#speaker = id;
+    this.#spokeAt = now;
+    if (this.layout === "speaker" || this.layout === "sidebar") this.#layout();
   }
 
   get showsStatistics() {
@@ -83,13 +129,15 @@ export class Stage extends HTMLElement {
       const screen = peer.media("screen");
       if (screen && !screen.muted) {
         seen.add(`${peer.id}:screen`);
-        this.#tile(`${peer.id}:screen`, "screen", peer).show(screenContent(peer, screen.track));
+        const id = `${peer.id}:screen`;
+        this.#tile(id, "screen", peer).show({ ...screenContent(peer, screen.track), ...this.#pinning(id) });
       }
       seen.add(peer.id);
-      this.#tile(peer.id, "person", peer).show({ ...personContent(peer), ...this.#powersOver(peer) });
+      this.#tile(peer.id, "person", peer).show({ ...personContent(peer, this.#weak.has(peer.id)), ...this.#powersOver(peer), ...this.#pinning(peer.id) });
     }
     seen.add("self");
     this.#tile("self", "self", null).show(this.#selfContent());
+    if (this.#pinned && !seen.has(this.#pinned)) this.#pinned = null;
     for (const [id, { tile }] of this.#tiles) {
       if (seen.has(id)) continue;
       tile.remove();
@@ -111,12 +159,20 @@ export class Stage extends HTMLElement {
     tile.dataset.peer = id;
     if (peer) {
       tile.addEventListener("retry", () => peer.retry());
+      tile.addEventListener("pin", () => this.#pin(id));
       tile.addEventListener("mute", () => this.#moderate(peer, "mute"));
       tile.addEventListener("remove", () => this.#moderate(peer, "remove"));
     }
     this.#tiles.set(id, { tile, role, peer });
     this.append(tile);
     return tile;
+  }
+
+  /** There is something to choose from three tiles on. @param {string} id */
+  #pinning(id) {
+    const isPinned = this.#pinned === id;
+    const screens = [...this.#room.peers.values()].filter((peer) => isShown(peer.media("screen"))).length;
+    return { isPinned, canPin: isPinned || this.#room.peers.size + screens > 1 };
   }
 
   /** What may be done with somebody, by who moderates. @param {Peer} peer */
@@ -137,8 +193,9 @@ export class Stage extends HTMLElement {
   #selfContent() {
     const isSilent = !this.#devices.isOn("microphone");
     const picture = this.#devices.isOn("camera") ? this.#devices.tracks.camera : null;
-    const label = `You${isSilent ? ", microphone off" : ""}${picture ? "" : ", camera off"}`;
-    return { name: "You", label, picture, sound: [], isSilent, status: "", advice: "", canRetry: false };
+    const isWeak = this.#weak.has("self");
+    const label = `You${isSilent ? ", microphone off" : ""}${picture ? "" : ", camera off"}${isWeak ? ", weak connection" : ""}`;
+    return { name: "You", label, picture, sound: [], isSilent, isWeak, status: "", advice: "", canRetry: false };
   }
 
   #layout() {
@@ -150,7 +207,7 @@ export class Stage extends HTMLElement {
       .map(([id, { role }]) => ({ id, role }))
       .sort((a, b) => order[a.role] - order[b.role]);
     const wishes = [];
-    for (const [id, place] of arrange(seats, { width, height, gap: width < 600 ? 6 : 10 })) {
+    for (const [id, place] of arrange(seats, { width, height, gap: width < 600 ? 6 : 10, layout: this.layout, pinned: this.#pinned, speaker: this.#speaker })) {
       const entry = this.#tiles.get(id);
       entry?.tile.put(place);
       if (!entry?.peer) continue;
@@ -168,8 +225,13 @@ export class Stage extends HTMLElement {
   }
 }
 
-/** @param {Peer} peer @returns {TileContent} */
-function personContent(peer) {
+/** @param {{muted: boolean} | null} media */
+function isShown(media) {
+  return media !== null && !media.muted;
+}
+
+/** @param {Peer} peer @param {boolean} isWeak whether its connection loses much @returns {TileContent} */
+function personContent(peer, isWeak) {
   const name = nameOf(peer);
   const camera = peer.media("camera");
   const microphone = peer.media("microphone");
@@ -179,8 +241,8 @@ function personContent(peer) {
   const isSilent = publishesMicrophone ? publishesMicrophone.muted : !microphone;
   const sound = [microphone, screenSound].flatMap((media) => (media ? [media.track] : []));
   const { status, advice } = statusOf(peer);
-  const label = [name, isSilent && "microphone off", !picture && "camera off", status].filter(Boolean).join(", ");
-  return { name, label, picture, sound, isSilent: isSilent && status === "", status, advice, canRetry: peer.state === "failed" };
+  const label = [name, isSilent && "microphone off", !picture && "camera off", isWeak && status === "" && "weak connection", status].filter(Boolean).join(", ");
+  return { name, label, picture, sound, isSilent: isSilent && status === "", isWeak: isWeak && status === "", status, advice, canRetry: peer.state === "failed" };
 }
 
 /**

@@ -94,13 +94,13 @@ function rowsOfSelf(all) {
 }
 
 /** @param {TrackStats} track */
-function describeVideo({ width, height, fps, codec, bitrate, loss }) {
+export function describeVideo({ width, height, fps, codec, bitrate, loss }) {
   const size = width ? `${width}×${height}` : "";
   return [size, `${Math.round(fps)} fps`, codec, formatRate(bitrate), share(loss)].filter(Boolean).join(" · ");
 }
 
 /** @param {TrackStats} track */
-function describeAudio({ codec, bitrate, loss, jitterMs }) {
+export function describeAudio({ codec, bitrate, loss, jitterMs }) {
   const jitter = jitterMs === null ? "" : `${Math.round(jitterMs)} ms jitter`;
   return [codec, formatRate(bitrate), jitter, share(loss)].filter(Boolean).join(" · ");
 }

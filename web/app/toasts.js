@@ -16,11 +16,14 @@ export class Toasts extends HTMLElement {
 
   /**
    * @param {string} text
-   * @param {{action?: () => void, urgent?: boolean}} [options] `action` runs when it is clicked
+   * @param {{action?: () => void, urgent?: boolean, about?: string}} [options] `action` runs when it is clicked; a note
+   *   takes the place of the one before about the same
    */
-  say(text, { action, urgent = false } = {}) {
+  say(text, { action, urgent = false, about = "" } = {}) {
     announce(text, { urgent });
     const toast = h(action ? "button" : "div", { className: `toast${urgent ? " urgent" : ""}` }, text);
+    if (about) this.querySelector(`[data-about="${about}"]`)?.remove();
+    toast.dataset.about = about;
     const remove = () => toast.remove();
     toast.addEventListener("click", () => {
       remove();

@@ -16,6 +16,9 @@ import { remembered } from "./preferences.js";
  * @property {string} status over the picture, such as `Connecting…`; empty for none
  * @property {string} advice below the status
  * @property {boolean} canRetry
+ * @property {boolean} [isWeak] whether the connection loses much, or answers late
+ * @property {boolean} [canPin] whether it may be shown large
+ * @property {boolean} [isPinned]
  * @property {boolean} [canMute] for who may moderate, as the next
  * @property {boolean} [canRemove]
  */
@@ -27,6 +30,8 @@ export class VideoTile extends HTMLElement {
   #avatar = h("div", { className: "avatar", "aria-hidden": "true" });
   #name = h("span", { className: "tile-name" });
   #silent = h("span", { className: "tile-silent", hidden: true }, icon("microphone-off"));
+  #weak = h("span", { className: "tile-weak", title: "Weak connection", hidden: true }, icon("weak"));
+  #pin = h("button", { className: "tile-pin", hidden: true, onclick: () => this.dispatchEvent(new CustomEvent("pin")) }, icon("pin"));
   #status = h("strong");
   #advice = h("p");
   #retry = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("retry")) }, "Try now");
@@ -48,10 +53,12 @@ export class VideoTile extends HTMLElement {
       this.#audio,
       this.#avatar,
       this.#over,
-      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#silent, this.#name),
+      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#silent, this.#weak, this.#name),
       this.#statistics,
       this.#order,
+      this.#pin,
     );
+    this.addEventListener("dblclick", ({ target }) => !this.#pin.hidden && !(target instanceof Element && target.closest("button")) && this.#pin.click());
     this.#video.onresize = () => this.dispatchEvent(new CustomEvent("shape"));
   }
 
@@ -67,12 +74,20 @@ export class VideoTile extends HTMLElement {
   }
 
   /** @param {TileContent} content */
-  show({ name, label, picture, sound, isSilent, status, advice, canRetry, canMute = false, canRemove = false }) {
+  show({ name, label, picture, sound, isSilent, status, advice, canRetry, isWeak = false, canPin = false, isPinned = false, canMute = false, canRemove = false }) {
     this.setAttribute("aria-label", label);
     setText(this.#name, name);
     setText(this.#avatar, initials(name));
     this.#avatar.dataset.hue = String(hue(name));
     this.#silent.hidden = !isSilent;
+    this.#weak.hidden = !isWeak;
+    this.#pin.hidden = !canPin;
+    this.#pin.setAttribute("aria-pressed", String(isPinned));
+    const pin = isPinned ? `Unpin ${name}` : `Pin ${name}`;
+    if (this.#pin.getAttribute("aria-label") !== pin) {
+      this.#pin.setAttribute("aria-label", pin);
+      this.#pin.title = pin;
+    }
     use(this.#video, picture ? [picture] : []);
     use(this.#audio, sound);
     this.#video.hidden = !picture;

@@ -1,24 +1,16 @@
-import { Emitter } from "./emitter.js";
+import { DescribedPeer } from "./described-peer.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
- * @typedef {import("./messages.js").Publication} Publication
  * @typedef {import("./messages.js").Source} Source
  * @typedef {import("./peer.js").Peer} Peer
  */
 
 /**
- * Another participant whose media a server forwards: what a `Peer` shows, over the one connection with that server.
- *
- * - `change`: something that a tile shows (state, tracks, name).
- *
- * @extends {Emitter<{change: null}>}
+ * Another participant whose media a server forwards: what a `Peer` shows, over the one connection with that server,
+ * and no data channels.
  */
-export class ForwardedPeer extends Emitter {
-  /** @type {string} */ id;
-  /** @type {string} */ name;
-  /** @type {Record<string, unknown>} */ metadata;
-  /** @type {Publication[]} */ publications;
+export class ForwardedPeer extends DescribedPeer {
   #link;
   #isClosed = false;
   #stop;
@@ -28,11 +20,7 @@ export class ForwardedPeer extends Emitter {
    * @param {Peer} link the connection with the server
    */
   constructor(info, link) {
-    super();
-    this.id = info.id;
-    this.name = info.name ?? "";
-    this.metadata = info.metadata ?? {};
-    this.publications = info.tracks;
+    super(info);
     this.#link = link;
     this.#stop = link.on("change", () => this.emit("change", null));
   }
@@ -56,20 +44,6 @@ export class ForwardedPeer extends Emitter {
   /** The sender of a source to the server, for its statistics. @param {Source} source */
   sender(source) {
     return this.#link.sender(source);
-  }
-
-  /** @param {import("./messages.js").MetadataChange} change */
-  describe({ name, metadata }) {
-    this.name = name ?? this.name;
-    this.metadata = metadata ?? this.metadata;
-    this.emit("change", null);
-  }
-
-  /** @param {import("./messages.js").TrackChange} change */
-  publication({ action, track }) {
-    const others = this.publications.filter((one) => one.id !== track.id);
-    this.publications = action === "unpublish" ? others : [...others, track];
-    this.emit("change", null);
   }
 
   /** Tries again at once, for a person who asks for it. */

@@ -175,6 +175,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {boolean} [subscribe]
  * @property {boolean} [data]
  * @property {boolean} [moderate]
+ * @property {boolean} [metadata]
  * @property {boolean} [record]
  */
 

@@ -1,6 +1,6 @@
 import { ChatChannel } from "./chat-channel.js";
+import { DescribedPeer } from "./described-peer.js";
 import { withRoleKept } from "./dtls-role.js";
-import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
 import { fingerprints, isOtherConnection, sessions, withListedFormats } from "./sdp-session.js";
 import { isBase, kindOf, qualities } from "./sources.js";
@@ -55,14 +55,8 @@ const RECEIVING_LINES = 4;
  * - `message`: text from its chat channel;
  * - `file`: a channel on which it offers a file;
  * - `channel`: any other data channel that it opened.
- *
- * @extends {Emitter<{change: null, message: string, file: RTCDataChannel, channel: RTCDataChannel}>}
  */
-export class Peer extends Emitter {
-  /** @type {string} */ id;
-  /** @type {string} */ name;
-  /** @type {Record<string, unknown>} */ metadata;
-  /** @type {Publication[]} */ publications;
+export class Peer extends DescribedPeer {
   /** @type {PeerState} */ state = "waiting";
   /**
    * The connection itself, for what this class does not offer. Another one takes its place when ICE restarts do not
@@ -127,11 +121,7 @@ export class Peer extends Emitter {
    * @param {(event: "offer" | "answer" | "candidate", data: any) => void} options.send
    */
   constructor({ info, polite, offers, iceServers, local, encryption = null, forwarded = false, send }) {
-    super();
-    this.id = info.id;
-    this.name = info.name ?? "";
-    this.metadata = info.metadata ?? {};
-    this.publications = info.tracks;
+    super(info);
     this.#polite = polite;
     this.#forwarded = forwarded;
     this.#renegotiates = info.protocol !== "base";
@@ -250,20 +240,6 @@ export class Peer extends Emitter {
   /** The sender of a source, for its statistics. @param {Source} source */
   sender(source) {
     return this.#sending.get(source)?.sender ?? null;
-  }
-
-  /** @param {import("./messages.js").MetadataChange} change */
-  describe({ name, metadata }) {
-    this.name = name ?? this.name;
-    this.metadata = metadata ?? this.metadata;
-    this.emit("change", null);
-  }
-
-  /** @param {import("./messages.js").TrackChange} change */
-  publication({ action, track }) {
-    const others = this.publications.filter((one) => one.id !== track.id);
-    this.publications = action === "unpublish" ? others : [...others, track];
-    this.emit("change", null);
   }
 
   /**

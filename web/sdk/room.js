@@ -181,8 +181,10 @@ export class Room extends Emitter {
    */
   async renew(token) {
     if (!this.#signaling) return;
-    const { token_expires_in_ms } = await this.#signaling.request("token", { token });
+    const { token_expires_in_ms, ice_servers } = await this.#signaling.request("token", { token });
     this.#signaling.useToken(token);
+    // Credentials of relays end with the token that they came with.
+    if (ice_servers) this.#useIceServers(ice_servers);
     this.order.renewed(token_expires_in_ms);
     this.emit("order", this.order);
   }

@@ -3,6 +3,7 @@
  * @property {"in" | "out"} direction
  * @property {"audio" | "video"} kind
  * @property {string} mid
+ * @property {string} rid of a quality that is sent beside others, else empty
  * @property {string} codec such as `VP8`, empty until known
  * @property {number} bitrate bit/s of payload since the last reading
  * @property {number} packets
@@ -13,6 +14,8 @@
  * @property {number | null} loss share of packets lost since the last reading, 0 to 1; from the receiver's reports when sending
  * @property {number | null} jitterMs
  * @property {number | null} level loudness, 0 to 1
+ * @property {number | null} delayMs from arrival until it is played, on average since the last reading
+ * @property {string} limited why a picture is sent smaller than it is: `cpu`, `bandwidth`, `other`, or empty
  */
 
 /**
@@ -33,7 +36,7 @@ const DTLS_NAMES = { FEFF: "DTLS 1.0", FEFD: "DTLS 1.2", FEFC: "DTLS 1.3" };
 
 /** Turns one connection's getStats into what a person reads; rates come from two readings. */
 export class StatsReader {
-  /** @type {Map<string, {at: number, bytes: number, packets: number, lost: number}>} */
+  /** @type {Map<string, {at: number, bytes: number, packets: number, lost: number, waited: number, emitted: number, decoding: number, decoded: number}>} */
   #before = new Map();
 
   /**
@@ -70,8 +73,14 @@ export class StatsReader {
     const packets = (isIn ? rtp.packetsReceived : rtp.packetsSent) ?? 0;
     const remote = isIn ? null : (stats.get(rtp.remoteId) ?? all.find((one) => one.localId === rtp.id));
     const lost = Math.max(0, (isIn ? rtp.packetsLost : remote?.packetsLost) ?? 0);
-    const now = { at: rtp.timestamp, bytes, packets, lost };
-    const before = this.#before.get(rtp.id) ?? { ...now, bytes, packets, lost };
+    const playout = {
+      waited: rtp.jitterBufferDelay ?? 0,
+      emitted: rtp.jitterBufferEmittedCount ?? 0,
+      decoding: rtp.totalDecodeTime ?? 0,
+      decoded: rtp.framesDecoded ?? 0,
+    };
+    const now = { at: rtp.timestamp, bytes, packets, lost, ...playout };
+    const before = this.#before.get(rtp.id) ?? now;
     this.#before.set(rtp.id, now);
 
     const seconds = (now.at - before.at) / 1000;
@@ -80,6 +89,7 @@ export class StatsReader {
       direction: isIn ? "in" : "out",
       kind: rtp.kind,
       mid: rtp.mid ?? "",
+      rid: rtp.rid ?? "",
       codec: String(stats.get(rtp.codecId)?.mimeType ?? "").split("/").pop() ?? "",
       bitrate: seconds > 0 ? Math.max(0, ((bytes - before.bytes) * 8) / seconds) : 0,
       packets,
@@ -90,8 +100,15 @@ export class StatsReader {
       loss: !isIn && !remote ? null : expected > 0 ? Math.min(1, Math.max(0, lost - before.lost) / expected) : 0,
       jitterMs: typeof rtp.jitter === "number" ? rtp.jitter * 1000 : null,
       level: rtp.audioLevel ?? null,
+      delayMs: now.emitted > before.emitted ? 1000 * (mean(now.waited - before.waited, now.emitted - before.emitted) + mean(now.decoding - before.decoding, now.decoded - before.decoded)) : null,
+      limited: (rtp.qualityLimitationReason ?? "none").replace("none", ""),
     };
   }
+}
+
+/** @param {number} sum @param {number} count */
+function mean(sum, count) {
+  return count > 0 ? sum / count : 0;
 }
 
 /**

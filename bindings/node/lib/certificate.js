@@ -1,5 +1,7 @@
 /** `RTCCertificate` and `generateCertificate` (W3C webrtc-pc §4.9). */
 
+import { X509Certificate } from 'node:crypto';
+
 import { Slots, illegal, inside, shape, string, unsignedLongLongEnforced } from './webidl.js';
 import { NativeCertificate } from './native.js';
 
@@ -8,7 +10,7 @@ const slots = new Slots('RTCCertificate');
 export class RTCCertificate {
   constructor() {
     illegal(arguments[0]);
-    slots.set(this, { native: arguments[1] });
+    slots.set(this, { native: arguments[1].native });
   }
   get expires() {
     // The certificate states whole seconds.
@@ -24,6 +26,18 @@ shape(RTCCertificate, 'RTCCertificate');
 export const isCertificate = (value) => slots.has(value);
 export const nativeCertificate = (value) => slots.of(value).native;
 
+/** The certificate in DER. */
+export const derOf = (value) => slots.of(value).native.der();
+
+/** The other side's certificate, of which there is no key. */
+export function remoteCertificate(der) {
+  const { validTo, fingerprint256 } = new X509Certificate(der);
+  const native = {
+    expires: Date.parse(validTo), der: () => der, fingerprint: () => ['sha-256', fingerprint256.toLowerCase()],
+  };
+  return new RTCCertificate(inside, { native });
+}
+
 const unsupported = (reason) => new DOMException(reason, 'NotSupportedError');
 
 /** Whether the algorithm is one that we have: ECDSA on P-256 (WebCrypto §18.4.4 reads its name). */
@@ -36,6 +50,11 @@ function check(algorithm) {
       if (string(algorithm.namedCurve) === 'P-256') return;
       throw unsupported('only the curve P-256');
     }
+    if (name === 'RSASSA-PKCS1-V1_5') {
+      for (const member of ['hash', 'modulusLength', 'publicExponent']) {
+        if (algorithm[member] === undefined) throw new TypeError(`${name} needs a ${member}`);
+      }
+    }
     throw unsupported(`no certificates with ${name}; ECDSA on P-256`);
   }
   throw unsupported(`${string(algorithm)} alone names no algorithm for certificates`);
@@ -47,5 +66,5 @@ export async function generateCertificate(algorithm) {
   if (typeof algorithm === 'object' && algorithm.expires !== undefined) {
     valid = unsignedLongLongEnforced(algorithm.expires);
   }
-  return new RTCCertificate(inside, NativeCertificate.generate(valid));
+  return new RTCCertificate(inside, { native: NativeCertificate.generate(valid) });
 }

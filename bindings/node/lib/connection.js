@@ -11,10 +11,13 @@ import { RTCIceCandidate } from './ice-candidate.js';
 import { RTCSessionDescription } from './session-description.js';
 import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
 import { RTCDtlsTransport, setDtlsState } from './dtls-transport.js';
+import { toDescriptionCandidates } from './sdp-candidates.js';
 import { setSctpState } from './sctp-transport.js';
 import { announceOpen, newChannel, onChannelEvent, shutChannel } from './data-channel.js';
 import { endTrack } from './media-stream-track.js';
+import { onFrame } from './rtp-receiver.js';
 import { stopped } from './rtp-transceiver.js';
+import { feed, stopFeeding } from './synthetic-media.js';
 import { report } from './stats-report.js';
 
 /** Connections that are under way: they are kept, and keep the process, until they are closed. */
@@ -52,12 +55,22 @@ export class Connection {
     this.lastAnswer = '';
     this.transceivers = [];
     this.channels = new Map();
+    /**
+     * What channels told before the connection did that it is connected: the stack tells the two on
+     * different ways. `null` from then on.
+     */
+    this.early = [];
     this.madeChannels = [];
     this.opened = 0;
     this.closed = 0;
     this.streams = new Map();
     this.frameSinks = new Map();
-    this.certificate = configuration.certificates[0] ?? new RTCCertificate(inside, NativeCertificate.generate());
+    /** What the stack says of gathering; hidden while no description has a transport. */
+    this.gathering = { reported: 'new', isHidden: false };
+    /** The timer of what is sent by itself. */
+    this.feeder = null;
+    this.connectedAt = NaN;
+    this.certificate = configuration.certificates[0] ?? new RTCCertificate(inside, { native: NativeCertificate.generate() });
     // The callback must not keep what it wakes: a connection that nobody knows any more goes.
     const weak = new WeakRef(this);
     const init = {
@@ -69,7 +82,7 @@ export class Connection {
     const wake = () => weak.deref()?.take();
     this.native = native(() => new NativeConnection(init, nativeCertificate(this.certificate), wake));
     this.ice = new RTCIceTransport(inside, { native: this.native });
-    this.dtlsTransport = new RTCDtlsTransport(inside, { ice: this.ice });
+    this.dtlsTransport = new RTCDtlsTransport(inside, { ice: this.ice, native: this.native });
     /** The transport, once a description has a section for it. */
     this.dtls = null;
     this.sctp = null;
@@ -156,10 +169,24 @@ export class Connection {
     if (this.descriptions.pendingLocal !== null) this.description('pendingLocal', pending);
   }
 
+  /** No channel is open before the association is; the two are told on different ways. */
+  refreshSctp() {
+    const state = this.native.sctp()?.state;
+    if (this.sctp !== null && state === 'connected') setSctpState(this.sctp, state);
+  }
+
   /** A channel is closed: what is counted of it stays. */
   forget(channel, wasOpen) {
     if (wasOpen) this.closed += 1;
     this.madeChannels.splice(this.madeChannels.indexOf(channel), 1);
+  }
+
+  hideGathering() {
+    hideGathering(this);
+  }
+
+  unhideGathering() {
+    unhideGathering(this);
   }
 
   statsOf(selector) {
@@ -188,17 +215,30 @@ export class Connection {
   }
 
   onEvent(event) {
-    if (event.kind === 'frame') {
-      this.frameSinks.get(event.handle)?.(event);
+    if (event.kind === 'frame' || event.kind === 'frames-end') {
+      const own = this.transceivers.find((each) => each.id === event.handle);
+      if (own !== undefined) onFrame(own, event);
       return;
     }
     if (event.handle !== undefined && event.handle !== null) {
-      const channel = this.channels.get(event.handle);
-      if (channel !== undefined) onChannelEvent(channel, event);
+      if (this.early === null) this.#channelEvent(event);
+      else this.early.push(event);
       return;
     }
     const handler = reactions[event.kind];
     if (handler !== undefined) handler(this, event);
+  }
+
+  #channelEvent(event) {
+    const channel = this.channels.get(event.handle);
+    if (channel !== undefined) onChannelEvent(channel, event);
+  }
+
+  /** The states that come before a channel opens have been told. */
+  letChannelsSpeak() {
+    const early = this.early ?? [];
+    this.early = null;
+    for (const event of early) this.#channelEvent(event);
   }
 
   /** §4.4.1.8, "close the connection". */
@@ -214,6 +254,7 @@ export class Connection {
     }
     for (const channel of this.channels.values()) shutChannel(channel);
     this.channels.clear();
+    stopFeeding(this);
     this.native.close();
     if (this.sctp !== null) setSctpState(this.sctp, 'closed', true);
     setDtlsState(this.dtlsTransport, 'closed', true);
@@ -225,9 +266,45 @@ export class Connection {
   }
 }
 
+function showGathering(connection, state) {
+  setGatheringState(connection.ice, state);
+  if (connection.iceGatheringState !== state) {
+    connection.iceGatheringState = state;
+    fire(connection.object, 'icegatheringstatechange');
+  }
+  if (state === 'complete' && !connection.isClosed) {
+    connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate: null }));
+  }
+}
+
+/** A rollback took the only local description away: without a transport nothing is gathered (§4.4.1.5). */
+function hideGathering(connection) {
+  connection.gathering.isHidden = true;
+  connection.later(() => {
+    if (connection.gathering.isHidden) showGathering(connection, 'new');
+  });
+}
+
+/** There is a local description again: what was gathered for it is told again. */
+function unhideGathering(connection) {
+  const { gathering } = connection;
+  if (!gathering.isHidden) return;
+  gathering.isHidden = false;
+  connection.later(() => {
+    if (gathering.reported === 'new') return;
+    showGathering(connection, 'gathering');
+    for (const candidate of toDescriptionCandidates(connection.object.localDescription?.sdp ?? '')) {
+      if (connection.isClosed) return;
+      connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate }));
+    }
+    if (gathering.reported === 'complete' && !connection.isClosed) showGathering(connection, 'complete');
+  });
+}
+
 /** What the stack reports of a connection. */
 const reactions = {
   icecandidate(connection, event) {
+    if (connection.gathering.isHidden) return;
     const { sdpMid = null, sdpMLineIndex = null, usernameFragment = null, url = null, relayProtocol = null } = event;
     const init = { candidate: event.text, sdpMid, sdpMLineIndex, usernameFragment, url, relayProtocol };
     // The end of the candidates of a generation names no section where there is none.
@@ -235,14 +312,8 @@ const reactions = {
     connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate, url }));
   },
   icegatheringstate(connection, event) {
-    setGatheringState(connection.ice, event.text);
-    if (connection.iceGatheringState !== event.text) {
-      connection.iceGatheringState = event.text;
-      fire(connection.object, 'icegatheringstatechange');
-    }
-    if (event.text === 'complete' && !connection.isClosed) {
-      connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate: null }));
-    }
+    connection.gathering.reported = event.text;
+    if (!connection.gathering.isHidden) showGathering(connection, event.text);
   },
   icecandidateerror(connection, event) {
     const { address = null, port = null, url = '', code, text } = event;
@@ -263,7 +334,10 @@ const reactions = {
     setDtlsState(connection.dtlsTransport, connection.native.dtlsState());
     if (connection.isClosed || connection.connectionState === state) return;
     connection.connectionState = state;
+    if (state === 'connected' && Number.isNaN(connection.connectedAt)) connection.connectedAt = performance.now();
+    feed(connection);
     fire(connection.object, 'connectionstatechange');
+    if (state !== 'new' && state !== 'connecting') connection.letChannelsSpeak();
   },
   sctpstate(connection, event) {
     setDtlsState(connection.dtlsTransport, connection.native.dtlsState());

@@ -178,6 +178,7 @@ export function newChannel(connection, handle, info, readyState) {
 export function announceOpen(channel) {
   const own = channels.of(channel);
   if (own.readyState === 'closing' || own.readyState === 'closed') return;
+  own.connection.refreshSctp();
   own.readyState = 'open';
   if (!own.wasOpen) own.connection.opened += 1;
   own.wasOpen = true;
@@ -225,7 +226,8 @@ export function onChannelEvent(channel, event) {
     case 'bufferedamountlow':
       own.isFresh = false;
       refresh(own);
-      if (own.readyState === 'open' && own.waiting.length === 0) fire(channel, 'bufferedamountlow');
+      // More may have been sent since: it is told again when that has gone.
+      if (own.readyState === 'open' && own.waiting.length === 0 && own.buffered <= own.threshold) fire(channel, 'bufferedamountlow');
       break;
     case 'closing':
       if (own.readyState === 'open') {

@@ -7,7 +7,9 @@ import { queueTask } from './tasks.js';
 import { addRemote, removeRemote, remoteStream } from './media-stream.js';
 import { setMuted } from './media-stream-track.js';
 import { RTCSctpTransport } from './sctp-transport.js';
-import { receivers } from './rtp-receiver.js';
+import { readFrames, receivers } from './rtp-receiver.js';
+import { feed } from './synthetic-media.js';
+import { senders, settleCodecs } from './rtp-sender.js';
 import { newTransceiver, setTransport, stopped } from './rtp-transceiver.js';
 
 const sends = (direction) => direction === 'sendrecv' || direction === 'sendonly';
@@ -42,6 +44,9 @@ function show(connection, isLocal, type, state) {
   connection.description('currentRemote', state.currentRemote);
   connection.description('pendingRemote', state.pendingRemote);
   connection.canTrickle = state.canTrickle ?? null;
+  const hasLocal = state.currentLocal !== null && state.currentLocal !== undefined;
+  if (type === 'rollback' && !hasLocal && connection.signalingState === 'have-local-offer') connection.hideGathering();
+  if (isLocal && type !== 'rollback') connection.unhideGathering();
   const before = connection.signalingState;
   connection.signalingState = state.signalingState;
   showTransceivers(connection, isLocal, type, state, changes);
@@ -59,6 +64,7 @@ function show(connection, isLocal, type, state) {
   for (const [stream, track] of changes.added) addRemote(stream, track);
   const used = new Set(connection.transceivers.flatMap((own) => own.remoteStreams));
   for (const [id, stream] of connection.streams) if (!used.has(stream)) connection.streams.delete(id);
+  feed(connection);
   for (const init of changes.tracks) connection.object.dispatchEvent(new RTCTrackEvent('track', init));
 }
 
@@ -76,6 +82,7 @@ function showTransceivers(connection, isLocal, type, state, changes) {
     own.mid = stated.mid ?? null;
     if (isAnswer) own.currentDirection = stated.currentDirection ?? null;
     own.hasSent ||= sends(own.currentDirection);
+    if (isAnswer) settleCodecs(senders.of(own.sender));
     if (!isLocal && type !== 'rollback') showRemote(connection, own, stated, changes);
     else if (type === 'rollback') rollBack(connection, own, stated, changes);
     else if (isAnswer) {
@@ -83,6 +90,7 @@ function showTransceivers(connection, isLocal, type, state, changes) {
       own.fired = own.currentDirection;
     }
   }
+  if (!isLocal && type !== 'rollback') stopRejected(connection, state, changes);
   // What the stack no longer has was stopped, or came with an offer that was rolled back.
   for (const own of known.values()) {
     if (receives(own.fired)) remove(own, changes);
@@ -90,6 +98,20 @@ function showTransceivers(connection, isLocal, type, state, changes) {
     own.mid = null;
     setTransport(own, null);
     connection.transceivers.splice(connection.transceivers.indexOf(own), 1);
+  }
+}
+
+/** A remote section that is rejected stops its transceiver at once, whatever is answered. */
+function stopRejected(connection, state, changes) {
+  const { sdp } = state.pendingRemote ?? state.currentRemote ?? { sdp: '' };
+  for (const section of sdp.split(/^(?=m=)/m).slice(1)) {
+    if (!/^m=\S+ 0 /.test(section) || /^a=bundle-only\r?$/m.test(section)) continue;
+    const mid = /^a=mid:(\S+)/m.exec(section)?.[1];
+    const own = connection.transceivers.find((each) => each.mid === mid);
+    if (mid === undefined || own === undefined || own.isStopped) continue;
+    if (receives(own.fired)) remove(own, changes);
+    own.fired = null;
+    stopped(own);
   }
 }
 
@@ -102,6 +124,7 @@ function showRemote(connection, own, stated, changes) {
     remove(own, changes);
   }
   own.fired = direction;
+  own.remoteDirection = stated.remoteDirection ?? null;
 }
 
 function rollBack(connection, own, stated, changes) {
@@ -131,6 +154,7 @@ function associate(connection, own, ids, changes) {
 /** "Process the addition of a remote track". */
 function add(own, changes) {
   const { track } = receivers.of(own.receiver);
+  readFrames(own);
   changes.tracks.push({ receiver: own.receiver, track, streams: own.remoteStreams, transceiver: own.object });
 }
 

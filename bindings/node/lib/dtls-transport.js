@@ -1,6 +1,7 @@
 /** `RTCDtlsTransport` (W3C webrtc-pc §5.5). */
 
 import { Slots, handlerAttributes, illegal, shape } from './webidl.js';
+import { derOf, remoteCertificate } from './certificate.js';
 import { fire } from './events.js';
 
 export const dtlsTransports = new Slots('RTCDtlsTransport');
@@ -9,8 +10,8 @@ export class RTCDtlsTransport extends EventTarget {
   constructor() {
     super();
     illegal(arguments[0]);
-    const { ice } = arguments[1];
-    dtlsTransports.set(this, { ice, state: 'new', certificates: [] });
+    const { ice, native } = arguments[1];
+    dtlsTransports.set(this, { ice, native, state: 'new', remote: null });
   }
   get iceTransport() {
     return dtlsTransports.of(this).ice;
@@ -19,7 +20,10 @@ export class RTCDtlsTransport extends EventTarget {
     return dtlsTransports.of(this).state;
   }
   getRemoteCertificates() {
-    return [...dtlsTransports.of(this).certificates];
+    const { remote } = refreshed(this);
+    if (remote === null) return [];
+    const der = derOf(remote);
+    return [der.buffer.slice(der.byteOffset, der.byteOffset + der.byteLength)];
   }
 }
 shape(RTCDtlsTransport, 'RTCDtlsTransport');
@@ -30,4 +34,18 @@ export function setDtlsState(transport, state, quiet = false) {
   if (own.state === state) return;
   own.state = state;
   if (!quiet) fire(transport, 'statechange');
+}
+
+/** The certificate of the other side, once there is one. */
+function refreshed(transport) {
+  const own = dtlsTransports.of(transport);
+  const der = own.remote === null ? own.native.remoteCertificate() : null;
+  if (der !== null && der !== undefined) own.remote = remoteCertificate(der);
+  return own;
+}
+
+/** What the other side presented, as certificates. */
+export function remoteCertificates(transport) {
+  const { remote } = refreshed(transport);
+  return remote === null ? [] : [remote];
 }

@@ -30,6 +30,8 @@ function eventInterface(name, members, attributes, needsInit = false) {
         return value;
       },
     });
+    const { get } = Object.getOwnPropertyDescriptor(Interface.prototype, attribute);
+    Object.defineProperty(get, 'name', { value: `get ${attribute}` });
   }
   return shape(Interface, name);
 }

@@ -1,8 +1,17 @@
 /** Installs the interfaces as globals, as a browser has them. */
 
+import { isMainThread } from 'node:worker_threads';
 import * as twocan from './index.js';
+import { RTCRtpScriptTransformer, RTCTransformEvent, listen } from './script-transformer.js';
+import { mediaDevices } from './media-devices.js';
 
 const { nonstandard, ...interfaces } = twocan;
+
+// What only a worker has.
+if (!isMainThread) {
+  Object.assign(interfaces, { RTCRtpScriptTransformer, RTCTransformEvent });
+  listen();
+}
 
 for (const [name, value] of Object.entries(interfaces)) {
   Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
@@ -13,6 +22,5 @@ if (globalThis.navigator === undefined) {
   Object.defineProperty(globalThis, 'navigator', { value: navigator, writable: true, configurable: true });
 }
 if (navigator.mediaDevices === undefined) {
-  const mediaDevices = { getUserMedia: nonstandard.getUserMedia };
   Object.defineProperty(navigator, 'mediaDevices', { value: mediaDevices, configurable: true, enumerable: true });
 }

@@ -96,8 +96,16 @@ function selectPair(transport, own) {
   const key = `${base.address}|${base.port}|${remote.address}|${remote.port}`;
   if (key === own.key) return false;
   own.key = key;
+  own.pairChanges = (own.pairChanges ?? 0) + 1;
   own.pair = new RTCIceCandidatePair(inside, { local: candidate(local, 'host'), remote: candidate(remote, 'host') });
   return true;
+}
+
+/** How often another pair was selected, of what was seen: states and statistics are when it is looked at. */
+export function pairChanges(transport) {
+  const own = iceTransports.of(transport);
+  selectPair(transport, own);
+  return own.pairChanges ?? 0;
 }
 
 /** The transport reached a state: answers whether it is another one; events are for the caller. */

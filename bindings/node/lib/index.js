@@ -8,6 +8,8 @@ export { RTCDataChannel } from './data-channel.js';
 export { RTCSctpTransport } from './sctp-transport.js';
 export { RTCDtlsTransport } from './dtls-transport.js';
 export { RTCIceCandidatePair, RTCIceTransport } from './ice-transport.js';
+export { RTCEncodedAudioFrame, RTCEncodedVideoFrame } from './encoded-frames.js';
+export { RTCRtpScriptTransform } from './script-transform.js';
 export { RTCRtpTransceiver } from './rtp-transceiver.js';
 export { RTCRtpSender } from './rtp-sender.js';
 export { RTCRtpReceiver } from './rtp-receiver.js';
@@ -18,6 +20,7 @@ export {
   MediaStreamTrackEvent, RTCDTMFToneChangeEvent, RTCDataChannelEvent, RTCErrorEvent, RTCPeerConnectionIceErrorEvent,
   RTCPeerConnectionIceEvent, RTCTrackEvent,
 } from './events.js';
+export { DeviceChangeEvent, InputDeviceInfo, MediaDeviceInfo, MediaDevices, OverconstrainedError } from './media-devices.js';
 export { MediaStream } from './media-stream.js';
 export { MediaStreamTrack } from './media-stream-track.js';
 export * as nonstandard from './nonstandard.js';

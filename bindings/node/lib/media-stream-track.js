@@ -11,12 +11,18 @@ const hints = {
 };
 const isHint = { audio: enumeration('hint', hints.audio), video: enumeration('hint', hints.video) };
 
+const toConstraints = (value) => {
+  if (value === undefined || value === null) return {};
+  if (typeof value !== 'object' && typeof value !== 'function') throw new TypeError('not MediaTrackConstraints');
+  return value;
+};
+
 export class MediaStreamTrack extends EventTarget {
   constructor() {
     super();
     illegal(arguments[0]);
-    const { kind, label = '', muted = false, id = randomUUID() } = arguments[1];
-    tracks.set(this, { kind, label, id, muted, enabled: true, ended: false, hint: '', settings: {}, constraints: {} });
+    const { kind, label = '', muted = false, id = randomUUID(), source = null, constraints = {} } = arguments[1];
+    tracks.set(this, { kind, label, id, muted, source, constraints, enabled: true, ended: false, hint: '' });
   }
   get kind() {
     return tracks.of(this).kind;
@@ -52,7 +58,8 @@ export class MediaStreamTrack extends EventTarget {
   }
   clone() {
     const own = tracks.of(this);
-    const copy = new MediaStreamTrack(inside, { kind: own.kind, label: own.label, muted: own.muted });
+    const { kind, label, muted, source, constraints } = own;
+    const copy = new MediaStreamTrack(inside, { kind, label, muted, source, constraints: structuredClone(constraints) });
     Object.assign(tracks.of(copy), { enabled: own.enabled, ended: own.ended, hint: own.hint });
     return copy;
   }
@@ -60,16 +67,19 @@ export class MediaStreamTrack extends EventTarget {
     tracks.of(this).ended = true;
   }
   getCapabilities() {
-    return { deviceId: tracks.of(this).id };
+    const { id, source } = tracks.of(this);
+    return source === null ? { deviceId: id } : { ...structuredClone(source.capabilities), deviceId: source.settings.deviceId };
   }
   getConstraints() {
-    return tracks.of(this).constraints;
+    return structuredClone(tracks.of(this).constraints);
   }
   getSettings() {
-    return { deviceId: tracks.of(this).id };
+    const { id, source } = tracks.of(this);
+    return source === null ? { deviceId: id } : { ...source.settings };
   }
-  async applyConstraints(constraints = {}) {
-    tracks.of(this).constraints = { ...constraints };
+  async applyConstraints() {
+    const own = tracks.of(this);
+    own.constraints = { ...toConstraints(arguments[0]) };
   }
 }
 shape(MediaStreamTrack, 'MediaStreamTrack');

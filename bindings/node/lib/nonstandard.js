@@ -5,11 +5,11 @@
 
 import { inside } from './webidl.js';
 import { invalidState, native } from './errors.js';
-import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
+import { getUserMedia } from './media-devices.js';
 import { setDefaults } from './peer-connection.js';
-import { receivers } from './rtp-receiver.js';
-import { senders } from './rtp-sender.js';
+import { readFrames as letFramesCome, receivers } from './rtp-receiver.js';
+import { sendFrame, senders } from './rtp-sender.js';
 
 /**
  * Settings of connections that are made from here on: `loopbackCandidates`, `interfaces` (names), `ports`
@@ -19,20 +19,12 @@ export function configure(settings = {}) {
   setDefaults(settings);
 }
 
+export { getUserMedia };
+
 /** A track of ours. It sends nothing until frames are written to the sender that has it. */
 export function createTrack(kind, { label = '' } = {}) {
   if (kind !== 'audio' && kind !== 'video') throw new TypeError(`'${kind}' is no kind of track`);
   return new MediaStreamTrack(inside, { kind, label });
-}
-
-/**
- * `getUserMedia` as far as it can be without a device: tracks that send nothing until frames are
- * written to their senders.
- */
-export async function getUserMedia(constraints = {}) {
-  const kinds = ['audio', 'video'].filter((kind) => constraints?.[kind]);
-  if (kinds.length === 0) throw new TypeError('neither audio nor video is asked for');
-  return new MediaStream(kinds.map((kind) => createTrack(kind, { label: `application ${kind}` })));
 }
 
 /** Sends an encoded frame: `{ codec, timestamp, data, rid }`, the timestamp in ticks of the codec's clock. */
@@ -40,19 +32,19 @@ export function writeFrame(sender, { codec, timestamp, data, rid }) {
   const own = senders.of(sender);
   if (own.track === null || !own.track.enabled) throw invalidState('the sender has no enabled track');
   const bytes = Buffer.from(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
-  native(() => own.connection.native.sendFrame(own.transceiver.id, codec, timestamp >>> 0, bytes, rid));
+  // From here on the application feeds this sender, whatever its track would show.
+  own.isWritten = true;
+  own.codec = codec;
+  sendFrame(own, { codec, timestamp: timestamp >>> 0, data: bytes, rid });
 }
 
 /** Hands encoded frames that arrive to `sink`: `{ codec, timestamp, keyFrame, rid, data }`. */
 export function readFrames(receiver, sink) {
   const own = receivers.of(receiver);
-  const { connection, transceiver } = own;
-  const isNew = !connection.frameSinks.has(transceiver.id);
-  connection.frameSinks.set(transceiver.id, (event) => {
-    const { codec, timestamp, keyFrame, text, data } = event;
+  own.sink = ({ codec, timestamp, keyFrame, text, data }) => {
     sink({ codec, timestamp, keyFrame, rid: text ?? null, data: new Uint8Array(data) });
-  });
-  if (isNew) native(() => connection.native.readFrames(transceiver.id));
+  };
+  letFramesCome(own.transceiver);
 }
 
 /** Asks the other side for a key frame. */

@@ -17,7 +17,7 @@ import { RTCIceCandidate } from './ice-candidate.js';
 import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
 import { checkEncodings, present, toTransceiverInit } from './rtp-parameters.js';
-import { RTCRtpSender, senders } from './rtp-sender.js';
+import { RTCRtpSender, initialCodecs, senders } from './rtp-sender.js';
 import { newTransceiver } from './rtp-transceiver.js';
 import { toDescription, toLocalDescription } from './session-description.js';
 
@@ -387,11 +387,12 @@ function addTransceiver(own, trackOrKind, init) {
   if (own.isClosed) throw invalidState('the connection is closed');
   if (init.direction === 'stopped') throw new TypeError('a transceiver cannot begin stopped');
   const encodings = checkEncodings(kind, init.sendEncodings);
+  const codecs = initialCodecs(kind, init.sendEncodings);
   const ids = [...new Set(init.streams.map((stream) => stream.id))];
   const track = isKind ? null : trackOrKind;
   const stated = encodings.map((encoding) => present({ priority: 'low', ...encoding }));
   const id = native(() => own.native.addTransceiver(kind, init.direction, ids, stated, track !== null));
-  const made = newTransceiver(own, { id, kind, direction: init.direction, track, streams: ids });
+  const made = newTransceiver(own, { id, kind, direction: init.direction, track, streams: ids, codecs });
   own.transceivers.push(made);
   own.updateNegotiationNeeded();
   return made.object;

@@ -5,6 +5,9 @@ import {
 } from './webidl.js';
 
 const isPriority = enumeration('RTCPriorityType', ['very-low', 'low', 'medium', 'high']);
+const isDegradation = enumeration('RTCDegradationPreference', [
+  'maintain-framerate', 'maintain-resolution', 'balanced', 'maintain-framerate-and-resolution',
+]);
 export const isDirection = enumeration('RTCRtpTransceiverDirection', [
   'sendrecv', 'sendonly', 'recvonly', 'inactive', 'stopped',
 ]);
@@ -17,6 +20,11 @@ const codecMembers = {
 };
 export const toCodec = dictionary('RTCRtpCodec', codecMembers);
 export const toCodecs = sequence(toCodec);
+
+export const toExtensions = sequence(dictionary('RTCRtpHeaderExtensionCapability', {
+  direction: { as: isDirection, or: 'sendrecv' },
+  uri: { as: string, need: true },
+}));
 
 export const toEncoding = dictionary('RTCRtpEncodingParameters', {
   active: { as: boolean, or: true },
@@ -39,6 +47,7 @@ export const toTransceiverInit = (isStream) => dictionary('RTCRtpTransceiverInit
 export const toSendParameters = dictionary('RTCRtpSendParameters', {
   codecs: { as: sequence(dictionary('RTCRtpCodecParameters', { ...codecMembers, payloadType: { as: octet, need: true } })), need: true },
   encodings: { as: sequence(toEncoding), need: true },
+  degradationPreference: { as: isDegradation },
   headerExtensions: {
     as: sequence(dictionary('RTCRtpHeaderExtensionParameters', {
       encrypted: { as: boolean, or: false },
@@ -67,7 +76,6 @@ export function checkEncodings(kind, given) {
   const video = kind === 'video';
   const encodings = (video ? given : given.slice(0, 1)).map((own) => {
     const { scaleResolutionDownBy, maxFramerate, scalabilityMode, codec, ...rest } = own;
-    checkCodec(kind, codec);
     return video ? { ...rest, scaleResolutionDownBy, maxFramerate, scalabilityMode } : rest;
   });
   if (!video) return encodings.map(({ rid, ...rest }) => rest);
@@ -78,9 +86,16 @@ export function checkEncodings(kind, given) {
   return encodings;
 }
 
-function checkCodec(kind, codec) {
-  if (codec === undefined) return;
-  if (!codec.mimeType.toLowerCase().startsWith(`${kind}/`)) {
-    throw new DOMException(`${codec.mimeType} is no codec for ${kind}`, 'OperationError');
+/** Whether two codecs are the same (§5.2.10, "codec match"). */
+export const sameCodec = (a) => (b) => a.mimeType.toLowerCase() === b.mimeType.toLowerCase()
+  && a.clockRate === b.clockRate
+  && (a.channels ?? 1) === (b.channels ?? 1)
+  && (a.sdpFmtpLine ?? '') === (b.sdpFmtpLine ?? '');
+
+/** The `codec` of each encoding: one of `choosable`, or what `unknown` makes is thrown. */
+export function checkCodecs(encodings, choosable, unknown) {
+  for (const { codec } of encodings) {
+    if (codec !== undefined && !choosable.some(sameCodec(codec))) throw unknown(`${codec.mimeType} cannot be chosen`);
   }
+  return encodings.map(({ codec }) => codec);
 }

@@ -1,8 +1,11 @@
 /** `RTCRtpReceiver` (W3C webrtc-pc §5.3). */
 
 import { Slots, double, illegal, required, shape } from './webidl.js';
+import { native } from './errors.js';
 import { register } from './events.js';
+import { setMuted } from './media-stream-track.js';
 import { present } from './rtp-parameters.js';
+import { attach, offer, toTransform } from './script-transform.js';
 import { toCapabilities } from './rtp-sender.js';
 
 export const receivers = new Slots('RTCRtpReceiver');
@@ -10,7 +13,12 @@ export const receivers = new Slots('RTCRtpReceiver');
 export class RTCRtpReceiver {
   constructor() {
     illegal(arguments[0]);
-    receivers.set(this, { ...arguments[1], transport: null, streams: [], target: null });
+    receivers.set(this, {
+      ...arguments[1], transport: null, streams: [], target: null,
+      // What arrived: sources by number, and whether frames are handed over.
+      sources: new Map(), isRead: false, wanted: 0, readFor: 0, sink: null, transform: null, codec: null, pictures: {},
+      sound: { totalSamplesReceived: 0, totalSamplesDuration: 0 }, last: null,
+    });
   }
   get track() {
     return receivers.of(this).track;
@@ -49,13 +57,21 @@ export class RTCRtpReceiver {
       return empty;
     }
   }
+  get transform() {
+    return receivers.of(this).transform;
+  }
+  set transform(value) {
+    const own = receivers.of(this);
+    const transform = toTransform(value);
+    attach(own.transform, transform, ownerOf(own));
+    own.transform = transform;
+  }
   getContributingSources() {
     receivers.of(this);
     return [];
   }
   getSynchronizationSources() {
-    receivers.of(this);
-    return [];
+    return recent(receivers.of(this));
   }
   async getStats() {
     const own = receivers.of(this);
@@ -64,3 +80,120 @@ export class RTCRtpReceiver {
 }
 shape(RTCRtpReceiver, 'RTCRtpReceiver');
 register('RTCRtpReceiver', RTCRtpReceiver);
+
+/** How long a source is remembered (§5.3.1). */
+const SOURCE_MS = 10_000;
+
+/** Sources that are remembered of one receiver. */
+const SOURCES_MAX = 64;
+
+/** What was heard in the last ten seconds, the newest first. */
+function recent(own) {
+  const now = performance.timeOrigin + performance.now();
+  for (const [source, { timestamp }] of own.sources) if (now - timestamp > SOURCE_MS) own.sources.delete(source);
+  return [...own.sources.values()].sort((a, b) => b.timestamp - a.timestamp).map((source) => ({ ...source }));
+}
+
+/** Lets what the other side sends come, until it stops sending. */
+export function readFrames(transceiver) {
+  const own = receivers.of(transceiver.receiver);
+  own.wanted += 1;
+  if (!own.isRead) read(own);
+}
+
+function read(own) {
+  own.isRead = true;
+  own.readFor = own.wanted;
+  native(() => own.connection.native.readFrames(own.transceiver.id));
+}
+
+/** A frame arrived, or no more will. */
+export function onFrame(transceiver, event) {
+  const own = receivers.of(transceiver.receiver);
+  if (event.kind === 'frames-end') {
+    own.isRead = false;
+    // The other side began again before its end was told.
+    if (own.wanted !== own.readFor && !own.connection.isClosed) read(own);
+    return;
+  }
+  own.codec = event.codec;
+  if (own.kind === 'audio') noteSound(own, event);
+  else notePicture(own, event);
+  noteSource(own, event);
+  if (['sendrecv', 'recvonly'].includes(transceiver.remoteDirection)) setMuted(own.track, false);
+  if (own.transform === null) {
+    own.sink?.(event);
+    return;
+  }
+  let described;
+  try {
+    described = describeFrame(own, event);
+  } catch {
+    // The transceiver was stopped after the frame had come.
+    return;
+  }
+  offer(own.transform, described, event);
+}
+
+/** What a transform is told of a frame (webrtc-encoded-transform §5.2). */
+function describeFrame(own, { codec, timestamp, keyFrame, text, data, ssrc, capturedAt, waited = 0 }) {
+  const { codecs } = own.connection.native.parameters(own.transceiver.id);
+  const used = codecs.find(({ mimeType }) => mimeType.toLowerCase() === `${own.kind}/${codec}`.toLowerCase());
+  const { frameWidth: width, frameHeight: height } = own.pictures;
+  const metadata = {
+    synchronizationSource: ssrc, payloadType: used?.payloadType, contributingSources: [], rtpTimestamp: timestamp,
+    mimeType: used?.mimeType, receiveTime: performance.now() - waited, captureTime: capturedAt, width, height,
+  };
+  return { kind: own.kind, type: own.kind === 'video' && keyFrame ? 'key' : 'delta', rid: text ?? undefined, data, metadata: present(metadata) };
+}
+
+/** How frames of a receiver go on after a transform. */
+function ownerOf(own) {
+  return {
+    side: 'receiver',
+    kind: own.kind,
+    requestKeyFrame() {
+      try {
+        own.connection.native.requestKeyFrame(own.transceiver.id);
+      } catch {
+        // The receiver has stopped in the meantime.
+      }
+    },
+    forward: (event, data) => own.sink?.({ ...event, data: Buffer.from(data) }),
+  };
+}
+
+function noteSource(own, { ssrc, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
+  if (ssrc === undefined || ssrc === null) return;
+  const timestamp = performance.timeOrigin + performance.now() - waited;
+  const source = { timestamp, source: ssrc, rtpTimestamp };
+  // In -dBov, where 127 is silence.
+  if (audioLevel !== undefined && audioLevel !== null) source.audioLevel = audioLevel >= 127 ? 0 : 10 ** (-audioLevel / 20);
+  if (capturedAt !== undefined && capturedAt !== null) source.captureTimestamp = capturedAt;
+  own.sources.delete(ssrc);
+  own.sources.set(ssrc, source);
+  if (own.sources.size > SOURCES_MAX) own.sources.delete(own.sources.keys().next().value);
+}
+
+/** Sound is counted by its timestamps: what was lost in between counts as well, as in a jitter buffer. */
+function noteSound(own, { timestamp, clockRate, audioLevel }) {
+  const ticks = own.last === null ? 0 : (timestamp - own.last) >>> 0;
+  own.last = timestamp;
+  if (ticks >= 2 ** 31) return;
+  const seconds = ticks / (clockRate ?? 48000);
+  const stated = audioLevel !== undefined && audioLevel !== null;
+  own.sound.totalSamplesReceived += ticks;
+  own.sound.totalSamplesDuration += seconds;
+  if (!stated) return;
+  // The sender's word (RFC 6464) in the place of what a decoder would find.
+  const level = audioLevel < 127 ? 10 ** (-audioLevel / 20) : 0;
+  own.sound.audioLevel = level;
+  own.sound.totalAudioEnergy = (own.sound.totalAudioEnergy ?? 0) + level * level * seconds;
+}
+
+/** Of VP8 the size of the picture is in the clear (RFC 6386 §9.1). */
+function notePicture(own, { codec, keyFrame, data }) {
+  if (codec.toUpperCase() !== 'VP8' || !keyFrame || data.length < 10) return;
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  own.pictures = { frameWidth: view.getUint16(6, true) & 0x3fff, frameHeight: view.getUint16(8, true) & 0x3fff };
+}

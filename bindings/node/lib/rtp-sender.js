@@ -10,7 +10,9 @@ import { queueTask } from './tasks.js';
 import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
 import { RTCDTMFSender } from './dtmf-sender.js';
-import { checkEncodings, present, toSendParameters } from './rtp-parameters.js';
+import { feed } from './synthetic-media.js';
+import { attach, offer, toTransform } from './script-transform.js';
+import { checkCodecs, checkEncodings, present, sameCodec, toSendParameters } from './rtp-parameters.js';
 
 export const senders = new Slots('RTCRtpSender');
 const isTrack = nullable(interfaceOf(MediaStreamTrack, 'MediaStreamTrack'));
@@ -19,11 +21,14 @@ const isStream = interfaceOf(MediaStream, 'MediaStream');
 export class RTCRtpSender {
   constructor() {
     illegal(arguments[0]);
-    const { connection, transceiver, kind, track, streams } = arguments[1];
+    const { connection, transceiver, kind, track, streams, codecs } = arguments[1];
     const own = senders.set(this, {
-      connection, transceiver, kind, track, streams, transport: null, returned: null, encodings: null, dtmf: null,
+      connection, transceiver, kind, track, streams, transport: null, returned: null, dtmf: null,
+      // What parameters say that only this package looks after: the codec of each encoding by its place.
+      codecs, priorities: [], degradation: undefined,
+      fed: null, isWritten: false, codec: null, fedSeconds: 0, transform: null, ssrcs: new Map(), newest: null,
     });
-    if (kind === 'audio') own.dtmf = new RTCDTMFSender(inside, () => canInsert(own));
+    if (kind === 'audio') own.dtmf = new RTCDTMFSender(inside, tonesOf(own));
   }
   get track() {
     return senders.of(this).track;
@@ -53,6 +58,15 @@ export class RTCRtpSender {
     if (track !== null && track.kind !== own.kind) throw new TypeError(`the sender sends ${own.kind}`);
     return own.connection.chain(() => replaceTrack(own, track));
   }
+  get transform() {
+    return senders.of(this).transform;
+  }
+  set transform(value) {
+    const own = senders.of(this);
+    const transform = toTransform(value);
+    attach(own.transform, transform, ownerOf(own));
+    own.transform = transform;
+  }
   setStreams(...streams) {
     const own = senders.of(this);
     const given = streams.map(isStream);
@@ -81,6 +95,78 @@ export function toCapabilities(kind) {
   };
 }
 
+/** Sends a frame that is encoded, through the transform where there is one. Without one errors are thrown. */
+export function sendFrame(own, frame) {
+  own.newest = { timestamp: frame.timestamp, at: performance.now() };
+  if (own.transform === null) {
+    forward(own, frame);
+    return;
+  }
+  offer(own.transform, describeFrame(own, frame), frame);
+}
+
+function forward(own, { codec, timestamp, data, rid, audioLevel }) {
+  native(() => own.connection.native.sendFrame(own.transceiver.id, codec, timestamp, data, rid, audioLevel));
+}
+
+/** What a transform is told of a frame (webrtc-encoded-transform §5.2). */
+function describeFrame(own, { codec, timestamp, data, rid, size, isKey }) {
+  const { codecs } = own.connection.native.parameters(own.transceiver.id);
+  const used = codecs.find(({ mimeType }) => mimeType.toLowerCase() === `${own.kind}/${codec}`.toLowerCase());
+  const metadata = {
+    synchronizationSource: sourceOf(own, rid), payloadType: used?.payloadType, contributingSources: [], rtpTimestamp: timestamp,
+    mimeType: used?.mimeType, ...(own.kind === 'video' ? size : {}),
+  };
+  return { kind: own.kind, type: own.kind === 'video' && isKey !== false ? 'key' : 'delta', rid, data, metadata: present(metadata) };
+}
+
+function sourceOf(own, rid) {
+  if (!own.ssrcs.has(rid)) {
+    const { outbound } = JSON.parse(own.connection.native.stats());
+    const stream = outbound.find((each) => each.mid === own.transceiver.mid && (rid === undefined || each.rid === rid));
+    if (stream !== undefined) own.ssrcs.set(rid, stream.ssrc);
+  }
+  return own.ssrcs.get(rid);
+}
+
+/** How frames of a sender go on after a transform. */
+function ownerOf(own) {
+  return {
+    side: 'sender',
+    kind: own.kind,
+    rids: () => own.connection.native.parameters(own.transceiver.id).encodings.map(({ rid }) => rid).filter(Boolean),
+    forward(frame, data) {
+      try {
+        forward(own, { ...frame, data: Buffer.from(data) });
+      } catch {
+        // The sender has stopped in the meantime.
+      }
+    },
+  };
+}
+
+/** How the tones of a sender go out. */
+function tonesOf(own) {
+  const { connection, transceiver } = own;
+  const rate = () => connection.native.codecs(transceiver.id).find(({ mimeType }) => /telephone-event$/i.test(mimeType))?.clockRate;
+  return {
+    canInsert: () => canInsert(own),
+    clockRate: () => rate() ?? 8000,
+    // Tones stand in the stream of the sound, and in its time (RFC 4733 §2.1).
+    timestamp(at, clockRate) {
+      const { timestamp, at: before } = own.newest ?? { timestamp: 0, at: 0 };
+      return (timestamp + Math.round(((at - before) * clockRate) / 1000)) % 2 ** 32;
+    },
+    send(timestamp, isFirst, payload) {
+      try {
+        connection.native.sendPacket(transceiver.id, 'telephone-event', timestamp, isFirst, payload);
+      } catch {
+        // The stream cannot be sent at the moment: the tone is not heard, as sound would not be.
+      }
+    },
+  };
+}
+
 function canInsert(own) {
   const { transceiver, connection } = own;
   if (connection.isClosed || transceiver.isStopping) return false;
@@ -89,11 +175,35 @@ function canInsert(own) {
   return codecs.some((codec) => codec.mimeType.toLowerCase() === 'audio/telephone-event');
 }
 
+/** Formats that no media is in. */
+export const repairs = ['rtx', 'red', 'ulpfec', 'flexfec-03', 'cn', 'telephone-event'];
+const isMedia = ({ mimeType }) => !repairs.includes(mimeType.slice(mimeType.indexOf('/') + 1).toLowerCase());
+
+/** The codecs that an encoding can choose: those agreed on, before that all. */
+function choosable(own, agreed) {
+  return (agreed.length > 0 ? agreed : toCapabilities(own.kind).codecs).filter(isMedia);
+}
+
+/** `sendEncodings` name codecs of the capabilities only (§5.1). */
+export function initialCodecs(kind, encodings) {
+  const unknown = (reason) => new DOMException(reason, 'OperationError');
+  return checkCodecs(encodings, toCapabilities(kind).codecs.filter(isMedia), unknown);
+}
+
+/** A negotiation that leaves a chosen codec out takes the choice back (§4.4.1.5). */
+export function settleCodecs(own) {
+  if (own.codecs.every((codec) => codec === undefined)) return;
+  const agreed = own.connection.native.parameters(own.transceiver.id).codecs.map(present);
+  if (agreed.length === 0) return;
+  own.codecs = own.codecs.map((codec) => (codec !== undefined && agreed.some(sameCodec(codec)) ? codec : undefined));
+}
+
 async function replaceTrack(own, track) {
   if (own.transceiver.isStopping) throw invalidState('the transceiver is stopped');
   await new Promise((resolve) => queueTask(resolve));
   if (own.connection.isClosed) return new Promise(() => {});
   own.track = track;
+  feed(own.connection);
   native(() => own.connection.native.setHasTrack(own.transceiver.id, track !== null));
   return undefined;
 }
@@ -109,14 +219,16 @@ function getParameters(own) {
     const got = own.connection.native.parameters(own.transceiver.id);
     parameters = {
       transactionId: got.transactionId,
-      encodings: got.encodings.map((encoding) => {
+      encodings: got.encodings.map((encoding, index) => {
         const { priority, ...rest } = present(encoding);
-        return { ...rest, priority, networkPriority: 'low' };
+        const codec = own.codecs[index];
+        return { ...rest, ...(codec === undefined ? {} : { codec: { ...codec } }), priority, networkPriority: own.priorities[index] ?? 'low' };
       }),
       headerExtensions: got.headerExtensions.map(({ uri, id }) => ({ uri, id, encrypted: false })),
       rtcp: { cname: got.cname, reducedSize: got.reducedSize },
       codecs: got.codecs.map(present),
     };
+    if (own.degradation !== undefined) parameters.degradationPreference = own.degradation;
   } catch {
     // A stopped transceiver has no parameters left.
   }
@@ -143,12 +255,16 @@ async function setParameters(own, parameters) {
   if (!same(sorted(parameters.headerExtensions), sorted(last.headerExtensions))) throw modified('headerExtensions');
   if (!same(Object.entries(parameters.rtcp).sort(), Object.entries(last.rtcp).sort())) throw modified('rtcp');
   const encodings = checkEncodings(own.kind, parameters.encodings);
+  const codecs = checkCodecs(parameters.encodings, choosable(own, last.codecs), (reason) => modified(reason));
   own.returned = null;
   await new Promise((resolve) => queueTask(resolve));
   try {
     const now = own.connection.native.parameters(own.transceiver.id);
     const stated = encodings.map(({ networkPriority, ...rest }, index) => ({ ...rest, rid: now.encodings[index]?.rid }));
     own.connection.native.setParameters(own.transceiver.id, now.transactionId, stated.map(present));
+    own.codecs = codecs;
+    own.priorities = parameters.encodings.map(({ networkPriority }) => networkPriority);
+    own.degradation = parameters.degradationPreference;
   } catch (error) {
     throw exception(error);
   }

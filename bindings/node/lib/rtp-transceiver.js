@@ -5,8 +5,9 @@ import { invalidState, native } from './errors.js';
 import { register } from './events.js';
 import { MediaStreamTrack, endTrack } from './media-stream-track.js';
 import { RTCRtpReceiver, receivers } from './rtp-receiver.js';
-import { RTCRtpSender, senders, toCapabilities } from './rtp-sender.js';
-import { isDirection, toCodecs } from './rtp-parameters.js';
+import { RTCRtpSender, repairs, senders, toCapabilities } from './rtp-sender.js';
+import { end } from './script-transform.js';
+import { isDirection, sameCodec, toCodecs, toExtensions } from './rtp-parameters.js';
 
 export const transceivers = new Slots('RTCRtpTransceiver');
 
@@ -55,6 +56,19 @@ export class RTCRtpTransceiver {
     native(() => own.connection.native.stopTransceiver(own.id));
     own.connection.updateNegotiationNeeded();
   }
+  getHeaderExtensionsToNegotiate() {
+    const own = transceivers.of(this);
+    return toCapabilities(own.kind).headerExtensions.map(({ uri }) => ({ uri, direction: own.extensions.get(uri) ?? 'sendrecv' }));
+  }
+  setHeaderExtensionsToNegotiate(extensions) {
+    const own = transceivers.of(this);
+    required(1, arguments.length, 'setHeaderExtensionsToNegotiate');
+    setHeaderExtensions(own, toExtensions(extensions));
+  }
+  getNegotiatedHeaderExtensions() {
+    const own = transceivers.of(this);
+    return toCapabilities(own.kind).headerExtensions.map(({ uri }) => ({ uri, direction: negotiated(own, uri) }));
+  }
   setCodecPreferences(codecs) {
     const own = transceivers.of(this);
     required(1, arguments.length, 'setCodecPreferences');
@@ -64,20 +78,52 @@ export class RTCRtpTransceiver {
 shape(RTCRtpTransceiver, 'RTCRtpTransceiver');
 register('RTCRtpTransceiver', RTCRtpTransceiver);
 
-const repairs = ['rtx', 'red', 'ulpfec', 'flexfec-03', 'cn', 'telephone-event'];
+/** Extensions that sections of a bundle cannot do without (RFC 8843 §9.1). */
+const mandatory = new Set(['urn:ietf:params:rtp-hdrext:sdes:mid']);
+
+/** webrtc-extensions, "RTP Header Extension Control". */
+function setHeaderExtensions(own, given) {
+  if (own.isStopping || own.connection.isClosed) throw invalidState('the transceiver is stopped');
+  const known = toCapabilities(own.kind).headerExtensions;
+  const modified = (reason) => new DOMException(reason, 'InvalidModificationError');
+  if (given.length !== known.length) throw modified('the number of extensions is another than was got');
+  given.forEach(({ uri, direction }, index) => {
+    if (uri === '') throw new TypeError('an extension without a URI');
+    if (uri !== known[index].uri) throw modified(`${uri} is not the extension that was got in its place`);
+    if (mandatory.has(uri) && direction !== 'sendrecv') throw modified(`${uri} is needed`);
+  });
+  const stated = given.filter(({ direction }) => direction !== 'sendrecv');
+  native(() => own.connection.native.setHeaderExtensions(own.id, stated));
+  own.extensions = new Map(stated.map(({ uri, direction }) => [uri, direction]));
+}
+
+/** In which direction the descriptions agree on an extension. */
+function negotiated(own, uri) {
+  const { currentLocal, currentRemote } = own.connection.descriptions;
+  const stated = (description) => {
+    const sections = (description?.sdp ?? '').split(/^(?=m=)/m).slice(1);
+    const section = sections.find((text) => /^a=mid:(\S+)/m.exec(text)?.[1] === own.mid) ?? '';
+    for (const [, direction, named] of section.matchAll(/^a=extmap:\d+(?:\/(\w+))? (\S+)/gm)) {
+      if (named === uri) return direction ?? 'sendrecv';
+    }
+    return 'stopped';
+  };
+  const [local, remote] = [stated(currentLocal), stated(currentRemote)];
+  if (own.mid === null || local === 'stopped' || remote === 'stopped') return 'stopped';
+  const sends = local.startsWith('send') && (remote === 'sendrecv' || remote === 'recvonly');
+  const receives = (local === 'sendrecv' || local === 'recvonly') && remote.startsWith('send');
+  if (sends && receives) return 'sendrecv';
+  return sends ? 'sendonly' : receives ? 'recvonly' : 'stopped';
+}
 
 function setCodecPreferences(own, codecs) {
   const known = toCapabilities(own.kind).codecs;
-  const same = (a) => (b) => a.mimeType.toLowerCase() === b.mimeType.toLowerCase()
-    && a.clockRate === b.clockRate
-    && (a.channels ?? 1) === (b.channels ?? 1)
-    && (a.sdpFmtpLine ?? '') === (b.sdpFmtpLine ?? '');
   const wanted = [];
   for (const codec of codecs) {
-    if (!known.some(same(codec))) {
+    if (!known.some(sameCodec(codec))) {
       throw new DOMException(`${codec.mimeType} is none of the capabilities`, 'InvalidModificationError');
     }
-    if (!wanted.some(same(codec))) wanted.push(codec);
+    if (!wanted.some(sameCodec(codec))) wanted.push(codec);
   }
   const name = (codec) => codec.mimeType.split('/')[1].toLowerCase();
   if (wanted.length > 0 && wanted.every((codec) => repairs.includes(name(codec)))) {
@@ -98,17 +144,19 @@ export function stopSending(own) {
 /** §5.4.1, "stop the RTCRtpTransceiver": a negotiation, or the end, put it to rest. */
 export function stopped(own) {
   stopSending(own);
+  end(senders.of(own.sender).transform);
+  end(receivers.of(own.receiver).transform);
   own.isStopped = true;
   own.currentDirection = null;
 }
 
 /** A transceiver for the one that the stack calls `id`. */
-export function newTransceiver(connection, { id, kind, direction, track = null, streams = [], trackId }) {
+export function newTransceiver(connection, { id, kind, direction, track = null, streams = [], trackId, codecs = [] }) {
   const own = {
     connection, id, kind, direction, mid: null, currentDirection: null, isStopping: false, isStopped: false,
-    fired: null, hasSent: false, remoteStreams: [],
+    extensions: new Map(), fired: null, remoteDirection: null, hasSent: false, remoteStreams: [],
   };
-  own.sender = new RTCRtpSender(inside, { connection, transceiver: own, kind, track, streams });
+  own.sender = new RTCRtpSender(inside, { connection, transceiver: own, kind, track, streams, codecs });
   const remote = new MediaStreamTrack(inside, { kind, label: `remote ${kind}`, muted: true, id: trackId });
   own.receiver = new RTCRtpReceiver(inside, { connection, transceiver: own, kind, track: remote });
   own.object = new RTCRtpTransceiver(inside, own);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use napi::Result;
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::refused;
@@ -33,6 +34,12 @@ impl NativeCertificate {
     #[napi(getter)]
     pub fn expires(&self) -> f64 {
         (self.inner.expires().as_secs_f64() * 1000.0).round()
+    }
+
+    /// The certificate in DER.
+    #[napi]
+    pub fn der(&self) -> Buffer {
+        self.inner.der().to_vec().into()
     }
 
     /// The name of the hash, and the fingerprint by it.

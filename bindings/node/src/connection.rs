@@ -231,6 +231,12 @@ impl NativeConnection {
         self.peer.dtls_transport_state().as_str().to_owned()
     }
 
+    /// `getRemoteCertificates` of the `RTCDtlsTransport`: DER, none before it is connected.
+    #[napi]
+    pub fn remote_certificate(&self) -> Option<Buffer> {
+        self.peer.remote_certificate().map(Into::into)
+    }
+
     /// `role` of the `RTCIceTransport`.
     #[napi]
     pub fn ice_role(&self) -> String {

@@ -180,6 +180,8 @@ pub struct ExtensionState {
     pub uri: String,
     /// `id`, of parameters.
     pub id: Option<u8>,
+    /// `direction`, of what is to be negotiated.
+    pub direction: Option<String>,
 }
 
 /// `RTCRtpCapabilities`.

@@ -58,6 +58,16 @@ pub struct NativeEvent {
     pub timestamp: Option<u32>,
     /// Whether a frame is a key frame.
     pub key_frame: Option<bool>,
+    /// Ticks a second of the timestamp of a frame.
+    pub clock_rate: Option<u32>,
+    /// The source of a frame.
+    pub ssrc: Option<u32>,
+    /// The loudness of a frame in -dBov, where stated.
+    pub audio_level: Option<u8>,
+    /// When a frame was captured, in milliseconds since 1970 on its sender's clock.
+    pub captured_at: Option<f64>,
+    /// How long ago a frame arrived, in milliseconds.
+    pub waited: Option<f64>,
 }
 
 /// Where the tasks of one connection put what happens.

@@ -4,8 +4,8 @@ use napi::bindgen_prelude::Buffer;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 use twocan::{
-    Bitrate, CodecPreference, EncodedFrame, EncodingParameters, EncodingPriority, RtpCapabilities,
-    RtpSendParameters,
+    AudioLevel, Bitrate, CodecPreference, EncodedFrame, EncodingParameters, EncodingPriority,
+    HeaderExtension, OutgoingPacket, RtpCapabilities, RtpSendParameters,
 };
 
 use crate::connection::NativeConnection;
@@ -38,6 +38,7 @@ pub fn capabilities(kind: String) -> Result<CapabilitiesState> {
             .map(|uri| ExtensionState {
                 uri: uri.to_owned(),
                 id: None,
+                direction: None,
             })
             .collect(),
     })
@@ -97,6 +98,24 @@ impl NativeConnection {
         let done = self
             .transceiver(id)?
             .set_codec_preferences(preferences.collect());
+        done.map_err(|error| refused(&error))
+    }
+
+    /// `setHeaderExtensionsToNegotiate`: all extensions whose direction is not `sendrecv`.
+    #[napi]
+    pub fn set_header_extensions(&self, id: u32, stated: Vec<ExtensionState>) -> Result<()> {
+        let mut extensions = Vec::new();
+        for own in stated {
+            let Some(extension) = HeaderExtension::from_uri(&own.uri) else {
+                continue;
+            };
+            let direction = match own.direction.as_deref() {
+                None | Some("stopped") => None,
+                Some(direction) => Some(to_direction(direction)?),
+            };
+            extensions.push((extension, direction));
+        }
+        let done = self.transceiver(id)?.set_header_extensions(extensions);
         done.map_err(|error| refused(&error))
     }
 
@@ -161,8 +180,13 @@ impl NativeConnection {
         timestamp: u32,
         data: Buffer,
         rid: Option<String>,
+        audio_level: Option<u8>,
     ) -> Result<()> {
         let frame = EncodedFrame {
+            audio_level: audio_level.map(|level| AudioLevel {
+                voice: false,
+                level: level.min(127),
+            }),
             rid: rid.as_deref(),
             codec: &codec,
             timestamp,
@@ -187,6 +211,11 @@ impl NativeConnection {
                     timestamp: Some(frame.timestamp),
                     key_frame: Some(frame.key_frame),
                     text: frame.rid,
+                    ssrc: Some(frame.ssrc),
+                    clock_rate: Some(frame.clock_rate),
+                    audio_level: frame.audio_level.map(|own| own.level),
+                    captured_at: frame.captured_at.map(|own| own.as_secs_f64() * 1000.0),
+                    waited: Some(frame.received_at.elapsed().as_secs_f64() * 1000.0),
                     data: Some(frame.data.into()),
                     ..NativeEvent::default()
                 };
@@ -194,8 +223,35 @@ impl NativeConnection {
                     return;
                 }
             }
+            let end = NativeEvent {
+                kind: "frames-end".to_owned(),
+                handle: Some(id),
+                ..NativeEvent::default()
+            };
+            outbox.put(end).await;
         });
         Ok(())
+    }
+
+    /// Sends the payload of one packet, such as a piece of a tone (RFC 4733).
+    #[napi]
+    pub fn send_packet(
+        &self,
+        id: u32,
+        codec: String,
+        timestamp: u32,
+        marker: bool,
+        payload: Buffer,
+    ) -> Result<()> {
+        let packet = OutgoingPacket {
+            codec: &codec,
+            timestamp,
+            marker,
+            payload: &payload,
+            ..OutgoingPacket::default()
+        };
+        let done = self.transceiver(id)?.sender().send_packet(packet);
+        done.map_err(|error| refused(&error))
     }
 
     /// Asks the other side for a key frame.
@@ -260,6 +316,7 @@ fn from_parameters(own: RtpSendParameters) -> ParametersState {
             .map(|extension| ExtensionState {
                 uri: extension.uri,
                 id: Some(extension.id),
+                direction: None,
             })
             .collect(),
         cname: own.rtcp.cname,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twocan::{IceCandidateType, IceTcpCandidateType, PeerConnection, StatsReport};
+use twocan::{IceCandidateType, IceTcpCandidateType, PeerConnection, RouteStats, StatsReport};
 
 use crate::events::relay_protocol;
 
@@ -34,6 +34,19 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn traffic(own: RouteStats) -> Value {
+    json!({
+        "packetsSent": own.packets_sent,
+        "bytesSent": own.bytes_sent,
+        "packetsReceived": own.packets_received,
+        "bytesReceived": own.bytes_received,
+    })
+}
+
 fn address(address: SocketAddr) -> Value {
     json!({ "address": address.ip().to_string(), "port": address.port() })
 }
@@ -46,6 +59,7 @@ fn transport(report: &StatsReport) -> Value {
             "local": address(local),
             "remote": address(remote),
         })),
+        "traffic": traffic(report.transport.traffic),
         "ccfbMessagesSent": report.transport.ccfb_messages_sent,
         "ccfbMessagesReceived": report.transport.ccfb_messages_received,
     })
@@ -68,6 +82,7 @@ fn pairs(report: &StatsReport) -> Vec<Value> {
                 },
                 "state": format!("{:?}", pair.state),
                 "nominated": pair.selected,
+                "traffic": traffic(pair.traffic),
                 "requestsSent": pair.checks.requests_sent,
                 "requestsReceived": pair.checks.requests_received,
                 "responsesSent": pair.checks.responses_sent,
@@ -125,6 +140,8 @@ fn outbound(report: &StatsReport) -> Vec<Value> {
                     "fractionLost": remote.fraction_lost,
                     "jitter": seconds(remote.jitter),
                     "roundTripTime": remote.round_trip_time.map(seconds),
+                    "totalRoundTripTime": seconds(remote.total_round_trip_time),
+                    "roundTripTimeMeasurements": remote.round_trip_time_measurements,
                 })),
             })
         })
@@ -149,6 +166,27 @@ fn inbound(report: &StatsReport) -> Vec<Value> {
                 "jitter": seconds(own.jitter),
                 "framesReceived": own.frames_received,
                 "framesDropped": own.frames_dropped,
+                "keyFramesReceived": own.key_frames_received,
+                "framesPerSecond": own.frames_per_second,
+                "freezeCount": own.freeze_count,
+                "totalFreezesDuration": seconds(own.total_freezes_duration),
+                "framesAssembledFromMultiplePackets": own.frames_assembled_from_multiple_packets,
+                "totalAssemblyTime": seconds(own.total_assembly_time),
+                "jitterBufferDelay": seconds(own.jitter_buffer_delay),
+                "jitterBufferTargetDelay": seconds(own.jitter_buffer_target_delay),
+                "jitterBufferMinimumDelay": seconds(own.jitter_buffer_minimum_delay),
+                "jitterBufferEmittedCount": own.jitter_buffer_emitted_count,
+                "estimatedPlayoutTimestamp": own.estimated_playout_timestamp.map(milliseconds),
+                "lastPacketReceivedTimestamp": own.last_packet_received_timestamp.map(milliseconds),
+                "fecBytesReceived": own.fec_bytes_received,
+                "fecPacketsDiscarded": own.fec_packets_discarded,
+                "fecSsrc": own.fec_ssrc.map(|ssrc| ssrc.0),
+                "remote": own.remote.map(|remote| json!({
+                    "remoteTimestamp": milliseconds(remote.remote_timestamp),
+                    "packetsSent": remote.packets_sent,
+                    "bytesSent": remote.bytes_sent,
+                    "reportsSent": remote.reports_sent,
+                })),
                 "nackCount": own.nack_count,
                 "pliCount": own.pli_count,
                 "firCount": own.fir_count,

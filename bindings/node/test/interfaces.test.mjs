@@ -88,7 +88,9 @@ test('certificates have a date and a fingerprint, which the offer states', async
   const [{ algorithm, value }] = certificate.getFingerprints();
   const { sdp } = await a.createOffer();
   assert.ok(sdp.toLowerCase().includes(`a=fingerprint:${algorithm} ${value}`));
-  await assert.rejects(RTCPeerConnection.generateCertificate({ name: 'RSASSA-PKCS1-v1_5' }), { name: 'NotSupportedError' });
+  const rsa = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]) };
+  await assert.rejects(RTCPeerConnection.generateCertificate(rsa), { name: 'NotSupportedError' });
+  await assert.rejects(RTCPeerConnection.generateCertificate({ name: rsa.name }), TypeError);
   await assert.rejects(RTCPeerConnection.generateCertificate({}), TypeError);
   const old = await RTCPeerConnection.generateCertificate({ name: 'ECDSA', namedCurve: 'P-256', expires: 0 });
   assert.throws(() => new RTCPeerConnection({ certificates: [old] }), { name: 'InvalidAccessError' });

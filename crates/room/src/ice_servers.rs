@@ -43,8 +43,15 @@ pub struct IceServers {
 
 impl IceServers {
     /// The list for `peer`, with credentials that end `time_to_live` after `wallclock` (time since
-    /// 1970); what is our own comes first.
-    pub fn list_for(&self, peer: &str, own: &OwnUrls, wallclock: Duration) -> Vec<IceServer> {
+    /// 1970), and no later than `until`, when whom they are for has to go; what is our own comes
+    /// first.
+    pub fn list_for(
+        &self,
+        peer: &str,
+        own: &OwnUrls,
+        wallclock: Duration,
+        until: Option<Duration>,
+    ) -> Vec<IceServer> {
         let mut list = Vec::new();
         let stun: Vec<String> = own.stun.iter().chain(&self.stun).cloned().collect();
         if !stun.is_empty() {
@@ -62,7 +69,8 @@ impl IceServers {
             } else {
                 self.time_to_live
             };
-            let username = format!("{}:{peer}", (wallclock + lasts).as_secs());
+            let ends = (wallclock + lasts).min(until.unwrap_or(Duration::MAX));
+            let username = format!("{}:{peer}", ends.as_secs());
             let credential = rest_password(secret.as_bytes(), &username);
             list.push(IceServer {
                 urls: turn,
@@ -100,7 +108,8 @@ mod tests {
             stun: Some("stun:here".into()),
             turn: vec!["turn:here".into()],
         };
-        let list = servers.list_for("me", &own, Duration::from_secs(1_700_000_000));
+        let now = Duration::from_secs(1_700_000_000);
+        let list = servers.list_for("me", &own, now, None);
         assert_eq!(list[0].urls, ["stun:here"]);
         assert_eq!(list[1].urls, ["turn:here", "turn:turn.example.org"]);
         assert_eq!(list[1].username.as_deref(), Some("1700000060:me"));
@@ -110,5 +119,12 @@ mod tests {
             Some("QKNKKCjz319n/piWTQFXgut8fy4=")
         );
         assert!(!format!("{servers:?}").contains("north"));
+        // They do not outlive the token of whom they are for.
+        let ends = |seconds| {
+            let until = Some(now + Duration::from_secs(seconds));
+            servers.list_for("me", &own, now, until)[1].username.clone()
+        };
+        assert_eq!(ends(20).as_deref(), Some("1700000020:me"));
+        assert_eq!(ends(90).as_deref(), Some("1700000060:me"));
     }
 }

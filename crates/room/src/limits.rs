@@ -64,6 +64,21 @@ pub(crate) const ROOM_NAME_LEN_MAX: usize = 128;
 /// Longest name of a participant, in characters; the rest is cut.
 pub(crate) const PEER_NAME_CHARS_MAX: usize = 100;
 
+/// Tokens that a participant may show in a second, and twice as many at once; further ones are
+/// refused, as looking at one costs more than passing a frame on.
+pub(crate) const TOKENS_PER_SECOND: u32 = 2;
+
+/// Longest metadata that a participant may give of itself, in bytes of JSON; longer ones are
+/// refused, and left out of `join`.
+pub(crate) const METADATA_LEN_MAX: usize = 8 * 1024;
+
+/// Longest announcement of a track, in bytes of JSON; longer ones are refused.
+pub(crate) const TRACK_LEN_MAX: usize = 4 * 1024;
+
+/// Changes of tracks, names and metadata in a second that the others are told of one participant, and
+/// twice as many at once; further ones are refused.
+pub(crate) const CHANGES_PER_SECOND: u32 = 10;
+
 /// Published tracks that a participant may announce; further ones are refused.
 pub(crate) const TRACKS_MAX: usize = 32;
 

@@ -74,6 +74,8 @@ pub struct Permissions {
     pub subscribe: bool,
     /// Whether it may say anything to others but what negotiates media.
     pub data: bool,
+    /// Whether it may change its own name and metadata, where its token does not say them.
+    pub metadata: bool,
     /// Whether it may moderate the room.
     pub moderate: bool,
     /// Whether it may record the room. The server records nothing itself: it is told to clients.
@@ -88,6 +90,7 @@ impl Default for Permissions {
             publish: Source::ALL.into(),
             subscribe: true,
             data: true,
+            metadata: true,
             moderate: false,
             record: false,
             hidden: false,
@@ -111,6 +114,11 @@ impl Permissions {
         !self.hidden && self.data
     }
 
+    /// Whether it may change what others are told of it.
+    pub fn may_change_metadata(&self) -> bool {
+        !self.hidden && self.metadata
+    }
+
     /// As `authenticated` and `permissions` of the signaling protocol say it.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
@@ -124,6 +132,7 @@ impl Permissions {
             (self.subscribe, "subscribe"),
             (self.may_talk(), "data"),
             (self.may_talk(), "chat"),
+            (self.may_change_metadata(), "metadata"),
             (self.moderate, "moderate"),
             (self.record, "record"),
             (self.hidden, "hidden"),
@@ -150,6 +159,9 @@ pub struct PermissionChange {
     /// See [`Permissions::data`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<bool>,
+    /// See [`Permissions::metadata`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<bool>,
     /// See [`Permissions::moderate`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moderate: Option<bool>,
@@ -169,8 +181,33 @@ impl PermissionChange {
             publish_sources: sources.publish_sources.clone(),
             subscribe: self.subscribe.or(earlier.subscribe),
             data: self.data.or(earlier.data),
+            metadata: self.metadata.or(earlier.metadata),
             moderate: self.moderate.or(earlier.moderate),
             record: self.record.or(earlier.record),
+        }
+    }
+
+    /// What is left of the change where a token that grants `after` takes the place of one that
+    /// granted `before`: what whoever signs tokens has taken away, no change gives back.
+    #[must_use]
+    pub(crate) fn over(&self, before: &Permissions, after: &Permissions) -> Self {
+        let flag =
+            |own: Option<bool>, had: bool, has: bool| own.filter(|gives| !gives || has || !had);
+        let taken: BTreeSet<Source> = before.publish.difference(&after.publish).copied().collect();
+        let given = match (self.publish, &self.publish_sources) {
+            (Some(false), _) => Some(BTreeSet::new()),
+            (_, Some(sources)) => Some(sources.clone()),
+            (Some(true), None) => Some(Source::ALL.into()),
+            (None, None) => None,
+        };
+        Self {
+            publish: None,
+            publish_sources: given.map(|own| own.difference(&taken).copied().collect()),
+            subscribe: flag(self.subscribe, before.subscribe, after.subscribe),
+            data: flag(self.data, before.data, after.data),
+            metadata: flag(self.metadata, before.metadata, after.metadata),
+            moderate: flag(self.moderate, before.moderate, after.moderate),
+            record: flag(self.record, before.record, after.record),
         }
     }
 
@@ -189,6 +226,7 @@ impl PermissionChange {
         }
         after.subscribe = self.subscribe.unwrap_or(before.subscribe);
         after.data = self.data.unwrap_or(before.data);
+        after.metadata = self.metadata.unwrap_or(before.metadata);
         after.moderate = self.moderate.unwrap_or(before.moderate);
         after.record = self.record.unwrap_or(before.record);
         after
@@ -208,6 +246,8 @@ pub struct Admission {
     pub permissions: Permissions,
     /// The id of its token, by which it can be revoked.
     pub token_id: Option<String>,
+    /// When its token was made (time since 1970).
+    pub issued_at: Option<Duration>,
     /// When it has to go (time since 1970) unless it shows another token.
     pub expires_at: Option<Duration>,
 }
@@ -292,6 +332,7 @@ mod tests {
                 "subscribe",
                 "data",
                 "chat",
+                "metadata",
                 "moderate"
             ]
         );

@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 
 use crate::frame::{Outgoing, Recipients};
 use crate::hall::{ConnectionId, Protocol};
-use crate::limits::Limits;
+use crate::limits::{CHANGES_PER_SECOND, Limits, PEER_NAME_CHARS_MAX, TOKENS_PER_SECOND};
 use crate::permissions::{
     Admission, Allowed, MediaPermissions, PermissionChange, Permissions, Source,
 };
+use crate::rate::Rate;
 
 /// A track that a participant announced.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ pub(crate) struct Publication {
     /// The whole announcement.
     pub(crate) told: Box<RawValue>,
     pub(crate) source: Source,
-    is_video: bool,
+    pub(crate) is_video: bool,
     stream: Option<String>,
     /// Whether somebody who moderates has muted it.
     pub(crate) is_stopped: bool,
@@ -72,8 +73,13 @@ pub(crate) struct Session {
     pub(crate) metadata: Option<Box<RawValue>>,
     pub(crate) tracks: Vec<Publication>,
     pub(crate) admission: Admission,
-    /// What somebody who moderates changed of what its token says.
+    /// What its token says that it may do.
+    pub(crate) granted: Permissions,
+    /// What somebody who moderates changed of that.
     pub(crate) change: PermissionChange,
+    /// Whether sound, and whether pictures, that it never announced are passed on no more: somebody
+    /// who moderates has muted it.
+    pub(crate) is_silenced: [bool; 2],
     /// What whoever forwards media was told last.
     pub(crate) media: MediaPermissions,
     /// Whether it waits to be admitted.
@@ -82,6 +88,10 @@ pub(crate) struct Session {
     pub(crate) joined_at: Duration,
     /// When its token ends.
     pub(crate) expires_at: Option<Instant>,
+    /// Of the tokens that it shows, once it has shown one.
+    pub(crate) token_rate: Option<Rate>,
+    /// Of the changes that it tells of itself, once there was one.
+    pub(crate) change_rate: Option<Rate>,
     pub(crate) resume_token: String,
     /// The highest `seq` of the client's that was acted on.
     pub(crate) received: u64,
@@ -122,11 +132,15 @@ impl Session {
             metadata: None,
             tracks: Vec::new(),
             admission: Admission::default(),
+            granted: Permissions::default(),
             change: PermissionChange::default(),
+            is_silenced: [false; 2],
             media: MediaPermissions::default(),
             is_waiting: false,
             joined_at: Duration::ZERO,
             expires_at: None,
+            token_rate: None,
+            change_rate: None,
             resume_token: String::new(),
             received: 0,
             connection: None,
@@ -136,6 +150,38 @@ impl Session {
             replay: VecDeque::new(),
             replay_len: 0,
         }
+    }
+
+    /// Goes on under another token; answers whether others are to be told another name, or other
+    /// metadata.
+    pub(crate) fn renew(&mut self, fresh: Admission) -> bool {
+        self.change = self.change.over(&self.granted, &fresh.permissions);
+        self.granted = fresh.permissions.clone();
+        self.admission = fresh;
+        self.admission.permissions = self.change.applied(&self.granted);
+        let name = self.admission.name.as_ref().map(|own| cut(own));
+        let name = name.filter(|own| *own != self.name);
+        let metadata = self.admission.metadata.clone();
+        let told = |own: &Option<Box<RawValue>>| own.as_ref().map(|own| own.get().to_owned());
+        let metadata = metadata.filter(|_| told(&self.admission.metadata) != told(&self.metadata));
+        let is_renamed = name.is_some() || metadata.is_some();
+        self.name = name.unwrap_or_else(|| std::mem::take(&mut self.name));
+        self.metadata = metadata.or_else(|| self.metadata.take());
+        is_renamed
+    }
+
+    /// Whether it may show a token now.
+    pub(crate) fn may_show_token(&mut self, now: Instant) -> bool {
+        let rate = &mut self.token_rate;
+        let rate = rate.get_or_insert_with(|| Rate::new(TOKENS_PER_SECOND, now));
+        rate.admits(now)
+    }
+
+    /// Whether it may change what the others are told of it now.
+    pub(crate) fn may_change(&mut self, now: Instant) -> bool {
+        let rate = &mut self.change_rate;
+        let rate = rate.get_or_insert_with(|| Rate::new(CHANGES_PER_SECOND, now));
+        rate.admits(now)
     }
 
     pub(crate) fn permissions(&self) -> &Permissions {
@@ -151,10 +197,15 @@ impl Session {
         }
     }
 
-    fn allowed(&self, is_video: bool) -> Allowed {
+    /// Whether it may send anything of a kind, announced or not.
+    pub(crate) fn is_free(&self, is_video: bool) -> bool {
         let of_kind = |source: &Source| source.is_video().is_none_or(|own| own == is_video);
         let mut sources = Source::ALL.iter().filter(|source| of_kind(source));
-        let is_free = sources.all(|source| self.permissions().may_publish(*source));
+        sources.all(|source| self.permissions().may_publish(*source))
+    }
+
+    fn allowed(&self, is_video: bool) -> Allowed {
+        let is_free = self.is_free(is_video) && !self.is_silenced[usize::from(is_video)];
         let mut own = self.tracks.iter().filter(|own| own.is_video == is_video);
         if is_free && own.clone().all(|own| !own.is_stopped) {
             return Allowed::All;
@@ -215,6 +266,11 @@ impl Session {
             missed.map(|(_, text)| text.clone()).collect()
         })
     }
+}
+
+/// A name as others are told it.
+pub(crate) fn cut(name: &str) -> String {
+    name.chars().take(PEER_NAME_CHARS_MAX).collect()
 }
 
 /// What is to be sent, before it is numbered for its recipient.

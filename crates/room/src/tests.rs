@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod order;
+mod safety;
 
 /// A hall, its clock, and what each connection was sent.
 struct Stage {

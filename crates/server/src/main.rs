@@ -9,6 +9,7 @@ mod load;
 mod nat;
 mod peer;
 mod plot;
+mod process;
 mod requests;
 mod serve;
 mod tokens;

@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 /// For the whole of a request.
@@ -111,7 +112,7 @@ async fn exchange(asked: Asked<'_>) -> Result<Answer, RequestError> {
     }
     let server = ServerName::try_from(name.to_owned());
     let server = server.map_err(|_| RequestError::Address(asked.url.to_owned()))?;
-    let connector = TlsConnector::from(Arc::new(trust()?));
+    let connector = TlsConnector::from(trusted().await?);
     let stream = connector.connect(server, stream).await;
     over(stream.map_err(RequestError::Tls)?, request).await
 }
@@ -132,7 +133,19 @@ async fn over(
     Ok(Answer { status, body })
 }
 
-/// The system's authorities.
+/// The system's authorities, which are read once, where nobody waits for the disk: a request that is
+/// tried again does not read hundreds of files again.
+async fn trusted() -> Result<Arc<ClientConfig>, RequestError> {
+    static TRUSTED: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
+    let read = || async {
+        let read = tokio::task::spawn_blocking(trust).await;
+        let read = read.map_err(|error| RequestError::Tls(std::io::Error::other(error)))?;
+        read.map(Arc::new)
+    };
+    TRUSTED.get_or_try_init(read).await.cloned()
+}
+
+/// The system's authorities, from where the system has them.
 fn trust() -> Result<ClientConfig, RequestError> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -147,4 +160,18 @@ fn trust() -> Result<ClientConfig, RequestError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| RequestError::Tls(std::io::Error::other(error)))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn authorities_are_read_once() {
+        match (trusted().await, trusted().await) {
+            (Ok(first), Ok(second)) => assert!(Arc::ptr_eq(&first, &second)),
+            // A system without any is asked again.
+            (first, second) => assert!(first.is_err() && second.is_err()),
+        }
+    }
 }

@@ -107,6 +107,11 @@ impl Certificate {
         self.0.expires()
     }
 
+    /// The certificate itself, in DER.
+    pub fn der(&self) -> &[u8] {
+        self.0.der()
+    }
+
     /// `getFingerprints`: the SHA-256 of the certificate, as descriptions state it.
     pub fn fingerprint(&self) -> (&'static str, String) {
         let fingerprint = self.0.fingerprint(Hash::Sha256);

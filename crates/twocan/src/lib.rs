@@ -77,12 +77,13 @@ pub use twocan_proto::peer::{
     CodecParameters, ConnectionState, DtlsTransportState, EncodingParameters, EncodingTarget,
     HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransports, KeyFrame,
     LocalCandidateStats, LogEntry, LogEvent, ParametersError, PeerFailure,
-    Priority as EncodingPriority, RtcpParameters, RtpSendParameters, SctpTransport,
+    Priority as EncodingPriority, RouteStats, RtcpParameters, RtpSendParameters, SctpTransport,
     SctpTransportState, TransceiverInit,
 };
 pub use twocan_proto::rtp::{Cadence, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use twocan_proto::wire::rtp::{
-    LayerResolution, PlayoutDelay, SpatialLayer, VideoLayersAllocation,
+    AudioLevel, ExtensionKind as HeaderExtension, LayerResolution, PlayoutDelay, SpatialLayer,
+    VideoLayersAllocation,
 };
 pub use twocan_proto::wire::sdp::Direction;
 pub use twocan_proto::wire::units::Bitrate;

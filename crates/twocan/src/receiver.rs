@@ -7,7 +7,7 @@ use twocan_proto::negotiate::{NegotiatedCodec, TransceiverId};
 use twocan_proto::peer::Peer;
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
-use twocan_proto::wire::rtp::{PlayoutDelay, VideoLayersAllocation};
+use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, VideoLayersAllocation};
 
 use crate::peer_connection::Owner;
 use crate::playout::PlayoutStats;
@@ -26,6 +26,10 @@ pub struct Frame {
     /// `rid` of the simulcast stream, where it has one. Each stream has its own key frames and
     /// losses.
     pub rid: Option<String>,
+    /// The source.
+    pub ssrc: u32,
+    /// Its loudness, where stated.
+    pub audio_level: Option<AudioLevel>,
     /// The sampling instant in ticks; it wraps.
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.
@@ -290,6 +294,8 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         codec: codec.name.clone(),
         clock_rate: codec.clock_rate,
         rid: frame.rid.map(|rid| rid.to_string()),
+        ssrc: frame.ssrc.0,
+        audio_level: frame.audio_level,
         timestamp: frame.timestamp,
         key_frame: frame.key_frame,
         decodable: true,

@@ -7,7 +7,7 @@ use twocan_proto::negotiate::TransceiverId;
 use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
 use twocan_proto::rtp;
 use twocan_proto::wire::ids::PayloadType;
-use twocan_proto::wire::rtp::{PlayoutDelay, Resolution, VideoLayersAllocation};
+use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, Resolution, VideoLayersAllocation};
 use twocan_proto::wire::seq::SeqNo16;
 use twocan_proto::wire::units::Bitrate;
 
@@ -45,6 +45,8 @@ pub struct EncodedFrame<'a> {
     /// Width and height of the picture in pixels, where known; of several spatial layers those of
     /// the lowest. Forwarders are told.
     pub size: Option<(u32, u32)>,
+    /// The loudness of sound, where known; sent where the extension was agreed on (RFC 6464).
+    pub audio_level: Option<AudioLevel>,
 }
 
 /// The place of a frame in the layers of its stream: what `RTCEncodedVideoFrameMetadata` and the
@@ -144,7 +146,7 @@ impl RtpSender {
             timestamp: frame.timestamp,
             marker: false,
             data,
-            audio_level: None,
+            audio_level: frame.audio_level,
             layer,
             resolution: frame
                 .size

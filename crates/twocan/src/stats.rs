@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use twocan_proto::counters::Counters;
 use twocan_proto::ice::{Candidate, PairState, PairStats};
-use twocan_proto::peer::LocalCandidateStats;
+use twocan_proto::peer::{LocalCandidateStats, RouteStats};
 use twocan_proto::rtp::{InboundStats, OutboundStats};
 use twocan_proto::wire::units::Bitrate;
 
@@ -56,6 +56,8 @@ pub struct TransportStats {
     pub selected_route: Option<(SocketAddr, SocketAddr)>,
     /// Datagrams that the system had no room for.
     pub packets_discarded_on_send: u64,
+    /// `bytesSent` and the like, of all pairs.
+    pub traffic: RouteStats,
     /// `ccfbMessagesSent`: reports of arrivals by stream (RFC 8888).
     pub ccfb_messages_sent: u64,
     /// `ccfbMessagesReceived`.
@@ -75,6 +77,8 @@ pub struct CandidatePairStats {
     pub selected: bool,
     /// `requestsSent` and the like.
     pub checks: PairStats,
+    /// `bytesSent` and the like.
+    pub traffic: RouteStats,
     /// `availableOutgoingBitrate`: what congestion control makes of the selected pair, all headers
     /// above UDP included. `None` for other pairs, and while the peer says nothing about the path.
     pub available_outgoing_bitrate: Option<Bitrate>,
@@ -119,6 +123,7 @@ impl StatsReport {
                 srtp_cipher: peer.srtp_profile().map(|profile| profile.as_str()),
                 selected_route: peer.route().map(|route| (route.path.local, route.remote)),
                 packets_discarded_on_send: state.datagrams_not_sent,
+                traffic: peer.transport_traffic(),
                 ccfb_messages_sent: feedback.ccfb_messages_sent,
                 ccfb_messages_received: feedback.ccfb_messages_received,
             },
@@ -131,6 +136,7 @@ impl StatsReport {
                         state,
                         selected,
                         checks,
+                        traffic: peer.pair_traffic(local, remote.address),
                         available_outgoing_bitrate: available.filter(|_| selected),
                     },
                 )

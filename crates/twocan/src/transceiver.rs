@@ -6,6 +6,7 @@ use twocan_proto::negotiate::{
     CodecPreference, Kind, NegotiateError, NegotiatedCodec, RemoteMedia, TransceiverId,
 };
 use twocan_proto::peer::Peer;
+use twocan_proto::wire::rtp::ExtensionKind as HeaderExtension;
 use twocan_proto::wire::sdp::Direction;
 
 use crate::error::Error;
@@ -127,6 +128,18 @@ impl RtpTransceiver {
     /// `InvalidStateError` when closed or stopped.
     pub fn set_codec_preferences(&self, preferences: Vec<CodecPreference>) -> Result<(), Error> {
         self.act(|peer| peer.set_codec_preferences(self.id, preferences))
+    }
+
+    /// `setHeaderExtensionsToNegotiate` (webrtc-extensions): the extensions that descriptions state for
+    /// one way only from here on, or, with `None`, not at all.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped.
+    pub fn set_header_extensions(
+        &self,
+        extensions: Vec<(HeaderExtension, Option<Direction>)>,
+    ) -> Result<(), Error> {
+        self.act(|peer| peer.set_header_extensions(self.id, extensions))
     }
 
     fn act(&self, act: impl FnOnce(&mut Peer) -> Result<(), NegotiateError>) -> Result<(), Error> {

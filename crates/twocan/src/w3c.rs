@@ -115,6 +115,13 @@ impl PeerConnection {
         self.owner.shared.lock().peer.dtls_transport_state()
     }
 
+    /// `getRemoteCertificates` of the `RTCDtlsTransport`: the other side's certificate in DER, once
+    /// connected.
+    pub fn remote_certificate(&self) -> Option<Vec<u8>> {
+        let state = self.owner.shared.lock();
+        state.peer.remote_certificate().map(<[u8]>::to_vec)
+    }
+
     /// `role` of the `RTCIceTransport`.
     pub fn ice_role(&self) -> Role {
         self.owner.shared.lock().peer.ice_role()

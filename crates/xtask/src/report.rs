@@ -21,6 +21,9 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 /// What marks a line that says what was wrong, in what the programs here write.
 const MARKS: [&str; 6] = ["FAIL", "panicked", "not ok", "✖", "error", "assert"];
 
+/// What a line begins with that names a test which began or passed: names speak of errors as well.
+const NAMES: [&str; 2] = ["ok ", "# Subtest"];
+
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -157,7 +160,8 @@ impl Last {
         }
         let line = &line[..end];
         let mut lists = vec![&mut self.any];
-        if MARKS.iter().any(|mark| line.contains(mark)) {
+        let is_name = NAMES.iter().any(|name| line.trim_start().starts_with(name));
+        if !is_name && MARKS.iter().any(|mark| line.contains(mark)) {
             lists.push(&mut self.marked);
         }
         for list in lists {
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_failure_repeats_the_lines_that_say_so() {
-        let script = "for line in $(seq 40); do echo $line; done; echo 'not ok 7 - seven'; exit 3";
+        let script = "for line in $(seq 40); do echo $line; done; echo 'ok 6 - error'; echo 'not ok 7 - seven'; exit 3";
         let Outcome::Failed(why) = ends(script) else {
             panic!("it passed");
         };

@@ -65,6 +65,12 @@ pub(crate) fn test(root: &Path, all: bool) -> bool {
 
 /// Ours beside its peers.
 pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
+    // Servers and their clients are processes of their own.
+    if let Some((_, rest)) = names.split_first().filter(|(first, _)| *first == "sfu") {
+        let mut arguments = vec!["bench/sfu/run.mjs"];
+        arguments.extend(rest.iter().map(String::as_str));
+        return run(root, "node", &arguments) == Outcome::Passed;
+    }
     let mut arguments = vec![
         "run",
         "--release",
@@ -205,11 +211,14 @@ fn web(root: &Path) -> Outcome {
     run(&root.join("tests/web"), "npm", &["test", "--silent"])
 }
 
-/// The tests of `bindings/node` with the library as it is built here.
+/// The tests of `bindings/node`, and those of its interfaces as a page of a browser uses them, with the
+/// library as it is built here.
 fn node_package(root: &Path) -> Outcome {
-    let tests = "bindings/node/test";
-    if let Err(why) = tools::node_packages(root, tests) {
-        return Outcome::NotRun(why);
+    let suites = ["bindings/node/test", "tests/conformance"];
+    for suite in suites {
+        if let Err(why) = tools::node_packages(root, suite) {
+            return Outcome::NotRun(why);
+        }
     }
     let build = ["build", "--locked", "--package", "twocan-node"];
     match run(root, "cargo", &build) {
@@ -222,12 +231,15 @@ fn node_package(root: &Path) -> Outcome {
         std::env::consts::DLL_SUFFIX
     );
     let library = root.join("target/debug").join(name);
-    run_with(
-        &root.join(tests),
-        "npm",
-        &["test", "--silent"],
-        &[("TWOCAN_NODE_LIBRARY", library.as_os_str())],
-    )
+    let environment = [("TWOCAN_NODE_LIBRARY", library.as_os_str())];
+    for suite in suites {
+        let folder = root.join(suite);
+        match run_with(&folder, "npm", &["test", "--silent"], &environment) {
+            Outcome::Passed => {}
+            other => return other,
+        }
+    }
+    Outcome::Passed
 }
 
 fn matrix(root: &Path, all: bool, more: &[&str]) -> Outcome {

@@ -212,7 +212,7 @@ impl SentPackets {
         &mut self,
         report: impl Iterator<Item = (PacketKey, Option<RemoteTime>)>,
     ) -> (Vec<PacketResult>, u64) {
-        let mut results = Vec::new();
+        let mut results = Vec::with_capacity(report.size_hint().0);
         let mut unknown = 0;
         for (key, received_at) in report {
             let Some((number, record)) = self.find(key) else {

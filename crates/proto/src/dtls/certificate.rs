@@ -77,6 +77,11 @@ impl Certificate {
         }
     }
 
+    /// The certificate itself, in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// When it expires, as time since 1970.
     pub fn expires(&self) -> Duration {
         self.expires

@@ -234,6 +234,13 @@ impl Connection {
         .fold(retransmit, Deadline::earlier)
     }
 
+    /// The peer's certificate in DER, once it was held against its description.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        let mut attempts = self.attempts.iter();
+        let attempt = attempts.next().filter(|_| self.is_connected())?;
+        attempt.peer_certificate.as_deref()
+    }
+
     /// Whether data can be sent.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected

@@ -100,7 +100,8 @@ impl Negotiator {
         let direction = transceiver
             .direction
             .intersect(section.direction.reversed());
-        let mut extensions = answer_extensions(&self.config, kind, section);
+        let extensions = answer_extensions(&self.config, kind, section);
+        let mut extensions = transceiver.permitted(extensions);
         let codecs = transceiver.preferred(common_codecs(&self.config, kind, section));
         if codecs.iter().any(|codec| codec.feedback.ack_ccfb) {
             // Reports by stream need no numbers of the transport.

@@ -404,6 +404,20 @@ impl Negotiator {
         Ok(())
     }
 
+    /// `setHeaderExtensionsToNegotiate`: the extensions that descriptions state for one way only from
+    /// here on, or, with `None`, not at all; all others are for both.
+    ///
+    /// # Errors
+    /// `InvalidStateError` for a transceiver that is stopped.
+    pub fn set_header_extensions(
+        &mut self,
+        id: TransceiverId,
+        extensions: Vec<(ExtensionKind, Option<Direction>)>,
+    ) -> Result<(), NegotiateError> {
+        self.live_transceiver(id)?.extensions = extensions;
+        Ok(())
+    }
+
     /// Asks for a section for data channels in the next offer.
     pub fn want_data(&mut self) {
         self.wants_data = true;
@@ -496,6 +510,7 @@ impl Negotiator {
             ever_sent: false,
             streams: owned(streams),
             preferences: Vec::new(),
+            extensions: Vec::new(),
             track_id,
             encodings: vec![SendEncoding::new(None, ssrc, rtx)],
             fec,

@@ -101,7 +101,7 @@ impl Negotiator {
             }),
             (SectionKind::Rtp(kind), Some(transceiver)) => {
                 let codecs = transceiver.preferred(numbers.codecs(self, kind));
-                let extensions = numbers.extensions(self, kind);
+                let extensions = transceiver.permitted(numbers.extensions(self, kind));
                 let mut streams = simulcast::offered(&transceiver.encodings, transceiver.direction);
                 streams.extend(self.agreed_streams(index, slot));
                 common.rtp(&RtpSection {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use twocan_wire::ids::{PayloadType, Rid, Ssrc};
-use twocan_wire::sdp::{Direction, RidRestrictions};
+use twocan_wire::rtp::ExtensionKind;
+use twocan_wire::sdp::{Direction, Extmap, RidRestrictions};
 
 use super::codec::{CodecTerms, Feedback, link_red};
 
@@ -81,6 +82,8 @@ pub struct Transceiver {
     pub(super) streams: Vec<String>,
     /// `setCodecPreferences`: the only codecs, the preferred one first; empty for all.
     pub(super) preferences: Vec<CodecPreference>,
+    /// `setHeaderExtensionsToNegotiate`: those that are not for both ways, `None` for not at all.
+    pub(super) extensions: Vec<(ExtensionKind, Option<Direction>)>,
     pub(super) track_id: String,
     /// The source of FlexFEC, where a single encoding is sent.
     pub(super) fec: Ssrc,
@@ -179,6 +182,31 @@ impl Transceiver {
         }
         link_red(&mut kept);
         kept
+    }
+
+    /// What is left of `extensions` when the application has its say (webrtc-extensions, "RTP Header
+    /// Extension Control"); their directions are ours.
+    pub(super) fn permitted(&self, extensions: Vec<Extmap>) -> Vec<Extmap> {
+        if self.extensions.is_empty() {
+            return extensions;
+        }
+        let permit = |mut extmap: Extmap| {
+            let own = ExtensionKind::from_uri(&extmap.uri);
+            let mut stated = self.extensions.iter();
+            let Some((_, wanted)) = stated.find(|(kind, _)| Some(*kind) == own) else {
+                return Some(extmap);
+            };
+            let both = extmap.direction.unwrap_or(Direction::SendRecv);
+            match both.intersect((*wanted)?) {
+                Direction::Inactive => None,
+                Direction::SendRecv => Some(extmap),
+                one => {
+                    extmap.direction = Some(one);
+                    Some(extmap)
+                }
+            }
+        };
+        extensions.into_iter().filter_map(permit).collect()
     }
 
     /// The ids of the streams that our track is part of.

@@ -1,5 +1,6 @@
 //! What the W3C's interfaces need of a negotiation beside offers and answers.
 
+use twocan_wire::rtp::ExtensionKind;
 use twocan_wire::sdp::{Attribute, Description, Direction};
 
 use super::tests::{answer, answer_of, ice, negotiator, offer_of, round};
@@ -23,6 +24,49 @@ fn names(description: &str) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+#[test]
+fn extensions_that_are_stopped_or_go_one_way_are_stated_so() {
+    let level = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+    let stated = |text: &str| {
+        let description: Description = text.parse().unwrap();
+        let attributes = description.media[0].attributes();
+        let mut found = attributes.filter_map(|attribute| match attribute {
+            Attribute::Extmap(extmap) if extmap.uri == level => Some(extmap.direction),
+            _ => None,
+        });
+        found.next()
+    };
+    let mut ours = negotiator(1);
+    let id = ours
+        .add_transceiver(Kind::Audio, Direction::SendRecv, &[])
+        .unwrap();
+    assert_eq!(stated(&ours.create_offer(&ice("a")).unwrap()), Some(None));
+    for (wanted, expected) in [
+        (None, None),
+        (Some(Direction::Inactive), None),
+        (Some(Direction::RecvOnly), Some(Some(Direction::RecvOnly))),
+        (Some(Direction::SendRecv), Some(None)),
+    ] {
+        let extensions = vec![(ExtensionKind::AudioLevel, wanted)];
+        ours.set_header_extensions(id, extensions).unwrap();
+        let offer = ours.create_offer(&ice("a")).unwrap();
+        assert_eq!(stated(&offer), expected);
+    }
+    // The answerer's word counts in the answer, and only there.
+    let offer = ours.create_offer(&ice("a")).unwrap();
+    for (wanted, expected) in [
+        (None, None),
+        (Some(Direction::SendOnly), Some(Some(Direction::SendOnly))),
+    ] {
+        let mut theirs = negotiator(2);
+        let id = theirs.add_track(Kind::Audio, &[]).unwrap();
+        let extensions = vec![(ExtensionKind::AudioLevel, wanted)];
+        theirs.set_header_extensions(id, extensions).unwrap();
+        let (_, written) = answer(&mut theirs, &offer);
+        assert_eq!(stated(&written.to_string()), expected);
+    }
 }
 
 #[test]

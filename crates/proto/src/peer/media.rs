@@ -82,8 +82,22 @@ impl Peer {
         transceiver: TransceiverId,
         packet: &OutgoingPacket<'_>,
     ) -> Result<(), SendFrameError> {
-        let mid = self.sending_mid(transceiver, packet.rid)?;
-        Ok(self.transport.rtp.send_packet(now, &mid, packet)?)
+        let mut sender = self.packet_sender(transceiver, packet.rid)?;
+        Ok(sender.send(now, packet)?)
+    }
+
+    /// Looks up the stream of a transceiver, for several packets: the first, or that of a simulcast
+    /// named.
+    ///
+    /// # Errors
+    /// [`SendFrameError`].
+    pub fn packet_sender(
+        &mut self,
+        transceiver: TransceiverId,
+        rid: Option<&str>,
+    ) -> Result<rtp::PacketSender<'_>, SendFrameError> {
+        let mid = self.sending_mid(transceiver, rid)?;
+        Ok(self.transport.rtp.packet_sender(&mid, rid)?)
     }
 
     fn sending_mid(

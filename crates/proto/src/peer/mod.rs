@@ -24,6 +24,7 @@ mod servers;
 mod stats;
 mod stream;
 mod tcp;
+mod traffic;
 mod transport;
 mod w3c;
 
@@ -41,6 +42,7 @@ pub use parameters::{
 };
 pub use rate::EncodingTarget;
 pub use stats::LocalCandidateStats;
+pub use traffic::RouteStats;
 pub use w3c::{DtlsTransportState, SctpTransport, SctpTransportState};
 
 use crate::dtls::{Certificate, Failure, Settings};

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use twocan_wire::demux::{Protocol, classify};
-use twocan_wire::rtcp;
 
 use super::outlet::Outlet;
 use super::rate::{Polled, RetransmissionRate};
 use super::relay::Relays;
 use super::tcp::Streams;
+use super::traffic::Traffic;
 use super::w3c::channel_role;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::Channels;
@@ -86,6 +86,7 @@ pub(super) struct Transport {
     pub(super) spill: Vec<u8>,
     spill_for: Option<Destination>,
     is_closed: bool,
+    pub(super) traffic: Traffic,
     pub(super) counters: Counters,
 }
 
@@ -133,6 +134,7 @@ impl Transport {
             spill: Vec::new(),
             spill_for: None,
             is_closed: false,
+            traffic: Traffic::default(),
             counters: Counters::default(),
         }
     }
@@ -204,6 +206,7 @@ impl Transport {
         if !self.ice.is_proven(Route { path, remote }) {
             return self.drop("peer.unproven_address");
         }
+        self.note_received(Route { path, remote }, bytes.len());
         match protocol {
             Protocol::Stun => false,
             Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
@@ -338,8 +341,13 @@ impl Transport {
             if !batch.has_room(outlet.destination, DATAGRAM_ROOM) {
                 break;
             }
-            let before = batch.segments();
+            let (before, len) = (batch.segments(), batch.bytes().len());
             let joined = self.fill_one(now, outlet, batch);
+            let written = match joined {
+                true => batch.bytes().len() - len,
+                false => self.spill.len(),
+            };
+            self.note_sent(written);
             if !joined {
                 self.spill_for = Some(outlet.destination);
                 break;
@@ -381,6 +389,10 @@ impl Transport {
         }
         self.close_relays(now);
         self.delayed = None;
+    }
+
+    pub(super) fn remote_certificate(&self) -> Option<&[u8]> {
+        self.dtls.peer_certificate()
     }
 
     pub(super) fn dtls_version(&self) -> Option<Version> {
@@ -544,43 +556,6 @@ impl Transport {
         !self.dtls.is_connected() || !self.dtls_connected() || self.dtls.has_event()
     }
 
-    fn handle_rtp(&mut self, now: Now, route: Route, bytes: &mut [u8], ecn: Ecn) -> bool {
-        let Some((_, receiver)) = &mut self.srtp else {
-            return self.drop("peer.media_before_keys");
-        };
-        match receiver.unprotect_rtp(bytes) {
-            Ok(len) => {
-                self.ice.note_received(now.monotonic, route);
-                let ecn = match ecn {
-                    Ecn::NotEct => rtcp::Ecn::NotCapable,
-                    Ecn::Ect1 => rtcp::Ecn::Ect1,
-                    Ecn::Ect0 => rtcp::Ecn::Ect0,
-                    Ecn::Ce => rtcp::Ecn::CongestionExperienced,
-                };
-                let packet = bytes.get(..len).unwrap_or_default();
-                self.rtp.handle_marked_rtp(now, packet, ecn);
-                false
-            }
-            Err(rejected) => self.drop(rejected.reason()),
-        }
-    }
-
-    fn handle_rtcp(&mut self, now: Now, route: Route, bytes: &mut [u8]) -> bool {
-        let Some((_, receiver)) = &mut self.srtp else {
-            return self.drop("peer.media_before_keys");
-        };
-        match receiver.unprotect_rtcp(bytes) {
-            Ok(len) => {
-                self.ice.note_received(now.monotonic, route);
-                self.rtp
-                    .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
-                self.take_feedback(now);
-                false
-            }
-            Err(rejected) => self.drop(rejected.reason()),
-        }
-    }
-
     fn use_keys(&mut self, keys: Option<SrtpKeys>) {
         let Some(keys) = keys else { return };
         let sender = srtp::Sender::new(keys.profile, &keys.local.0, &keys.local.1);
@@ -592,7 +567,7 @@ impl Transport {
         self.srtp_profile = Some(keys.profile);
     }
 
-    fn drop(&mut self, reason: &'static str) -> bool {
+    pub(super) fn drop(&mut self, reason: &'static str) -> bool {
         self.counters.count(reason);
         false
     }

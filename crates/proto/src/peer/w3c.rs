@@ -1,6 +1,8 @@
 //! What the W3C's interfaces show of a connection beside descriptions and events.
 
 use twocan_wire::candidate::Candidate;
+use twocan_wire::rtp::ExtensionKind;
+use twocan_wire::sdp::Direction;
 
 use super::machine::Peer;
 use super::transport::{Security, Transport};
@@ -174,6 +176,25 @@ impl Peer {
     ) -> Result<(), NegotiateError> {
         self.open()?;
         self.negotiator.set_codec_preferences(id, preferences)
+    }
+
+    /// `setHeaderExtensionsToNegotiate` (webrtc-extensions): which extensions are for one way only, or,
+    /// with `None`, are not to be negotiated.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or stopped.
+    pub fn set_header_extensions(
+        &mut self,
+        id: TransceiverId,
+        extensions: Vec<(ExtensionKind, Option<Direction>)>,
+    ) -> Result<(), NegotiateError> {
+        self.open()?;
+        self.negotiator.set_header_extensions(id, extensions)
+    }
+
+    /// `getRemoteCertificates` of the `RTCDtlsTransport`: the peer's certificate in DER, once connected.
+    pub fn remote_certificate(&self) -> Option<&[u8]> {
+        self.transport.remote_certificate()
     }
 
     /// `setConfiguration`: the servers and the policy with which candidates are gathered. What was

@@ -45,6 +45,7 @@ impl Session {
                 if let Some(stream) = self.receive.get_mut(&report.ssrc) {
                     let middle = (report.ntp_time >> 16) as u32;
                     stream.last_sr = Some((middle, now.monotonic));
+                    stream.handle_sender_report(&report);
                     let capture = &mut stream.capture;
                     capture.handle_report(report.ntp_time, report.rtp_timestamp);
                 }

@@ -83,8 +83,10 @@ pub use cadence::Cadence;
 pub use fec::{PayloadTypes, Repair};
 pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use payload::HEAD_LEN_MAX;
-pub use session::Session;
-pub use stats::{InboundStats, OutboundStats, RemoteInboundStats, TransportFeedbackStats};
+pub use session::{PacketSender, Session};
+pub use stats::{
+    InboundStats, OutboundStats, RemoteInboundStats, RemoteOutboundStats, TransportFeedbackStats,
+};
 pub use synchronize::Synchronization;
 
 /// How the payloads of a codec become frames.

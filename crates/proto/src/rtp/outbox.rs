@@ -39,13 +39,27 @@ pub(super) struct Stored {
     pub(super) marker: bool,
     pub(super) payload_type: PayloadType,
     pub(super) audio_level: Option<AudioLevel>,
+    pub(super) payload: Kept,
+    pub(super) cover: Cover,
+    /// What most packets have nothing of: a server keeps very many of them.
+    pub(super) told: Option<Box<ToldOnce>>,
+}
+
+/// Extensions that not every packet has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ToldOnce {
     pub(super) playout_delay: Option<PlayoutDelay>,
     /// Empty for none.
     pub(super) dependency_descriptor: Vec<u8>,
     /// Empty for none.
     pub(super) layers_allocation: Vec<u8>,
-    pub(super) payload: Kept,
-    pub(super) cover: Cover,
+}
+
+impl ToldOnce {
+    /// Where it says something.
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// How a packet left. Sent again without RTX it must be the same in every byte: the same key and
@@ -199,13 +213,14 @@ impl Stored {
         name: ExtensionValues<'a>,
         sent: Sent,
     ) -> ExtensionValues<'a> {
+        let told = self.told.as_deref();
         ExtensionValues {
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
             audio_level: self.audio_level,
-            playout_delay: self.playout_delay,
-            dependency_descriptor: filled(&self.dependency_descriptor),
-            video_layers_allocation: filled(&self.layers_allocation),
+            playout_delay: told.and_then(|own| own.playout_delay),
+            dependency_descriptor: told.and_then(|own| filled(&own.dependency_descriptor)),
+            video_layers_allocation: told.and_then(|own| filled(&own.layers_allocation)),
             ..name
         }
     }

@@ -10,7 +10,7 @@ use twocan_wire::payload::PayloadError;
 use twocan_wire::seq::SeqNo32;
 
 use super::fec::{Scheme, protect};
-use super::outbox::{Cover, Stored};
+use super::outbox::{Cover, Stored, ToldOnce};
 use super::protection::{PathQuality, Protection};
 use super::send::{SendStream, WHOLE_LEN_MAX};
 use super::{Codec, Media, OutgoingPacket, SendError};
@@ -63,20 +63,21 @@ impl SendStream {
         // Makes room in the cache in any case.
         let buffer = self.outbox.buffer();
         let payload = packet.payload.keep(|| buffer);
+        let descriptor = packet.dependency_descriptor.map(<[u8]>::to_vec);
+        let told = ToldOnce {
+            playout_delay: packet.playout_delay.or(stated),
+            dependency_descriptor: descriptor.unwrap_or_default(),
+            layers_allocation: allocation,
+        };
         self.outbox.push(Stored {
             number,
             timestamp: packet.timestamp,
             marker: packet.marker,
             payload_type: packet.payload_type,
             audio_level: packet.audio_level,
-            playout_delay: packet.playout_delay.or(stated),
-            dependency_descriptor: packet
-                .dependency_descriptor
-                .map(<[u8]>::to_vec)
-                .unwrap_or_default(),
-            layers_allocation: allocation,
             payload,
             cover,
+            told: told.boxed(),
         });
         if ascends && packet.marker {
             self.end_frame_of_packets(&codec, path);

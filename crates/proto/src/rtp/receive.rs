@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
-use twocan_wire::rtcp::ReportBlock;
+use twocan_wire::rtcp::{ReportBlock, SenderReport};
 use twocan_wire::rtp::{AbsCaptureTime, PlayoutDelay};
 use twocan_wire::seq::{SeqNo16, SeqNo32, Unwrapper16};
 
@@ -16,7 +16,7 @@ use super::nack::{self, NackList};
 use super::ntp::ticks;
 use super::numbers::Numbers;
 use super::redundant::RedReceiver;
-use super::stats::InboundStats;
+use super::stats::{InboundStats, RemoteOutboundStats};
 use super::synchronize::Lag;
 use super::{Codec, Delivery, Event, Frame, IncomingPacket, Media};
 use crate::time::Now;
@@ -407,6 +407,17 @@ impl ReceiveStream {
                 self.jitter = self.jitter.saturating_add(difference) - decay;
             }
         }
+    }
+
+    /// What the sender says of what it sent.
+    pub(super) fn handle_sender_report(&mut self, report: &SenderReport) {
+        let before = self.stats.remote.map_or(0, |own| own.reports_sent);
+        self.stats.remote = Some(RemoteOutboundStats {
+            remote_timestamp: since_1970(report.ntp_time),
+            packets_sent: report.packet_count,
+            bytes_sent: report.octet_count,
+            reports_sent: before.saturating_add(1),
+        });
     }
 
     /// A report block, and the start of a new interval (RFC 3550 A.3).

@@ -32,7 +32,13 @@ fn reports_tell_loss_and_round_trip_time() {
         rtt.abs_diff(Duration::from_millis(100)) < Duration::from_millis(2),
         "{rtt:?}"
     );
+    assert!(remote.round_trip_time_measurements > 0);
+    let mean = remote.total_round_trip_time / remote.round_trip_time_measurements as u32;
+    assert!(mean.abs_diff(Duration::from_millis(100)) < Duration::from_millis(2));
     let inbound = call.sides[1].inbound_stats().next().unwrap();
+    let sender = inbound.remote.unwrap();
+    assert_eq!((sender.packets_sent, sender.bytes_sent), (400, 32_000));
+    assert!(sender.reports_sent > 1);
     assert_eq!(inbound.packets_received, 360);
     assert!(
         inbound.jitter < Duration::from_millis(1),
@@ -65,6 +71,37 @@ fn transport_feedback_accounts_for_every_packet() {
         stats.feedback_received,
         call.sides[1].transport_stats().feedback_sent
     );
+}
+
+#[test]
+fn a_section_that_sends_again_goes_on_with_the_next_number() {
+    let sections = [media("a", Format::Whole, 10)];
+    let mut call = Call::new(1, &sections);
+    call.sides[1].set_delivery(&Mid::from("a"), Delivery::Packets);
+    let mut timestamp = 0;
+    for round in 0..4u64 {
+        call.send(0, "a", timestamp, &[1]);
+        timestamp += 960;
+        call.run(Duration::from_millis(100));
+        let stats = call.sides[0].outbound_stats().next().unwrap();
+        assert_eq!(stats.packets_sent, round + 1);
+        call.sides[0].configure(Vec::new());
+        call.flush();
+        call.run(Duration::from_millis(100));
+        call.sides[0].configure(sections.to_vec());
+    }
+    let numbers: Vec<u64> = call.events[1]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Packet(packet) => Some(packet.number),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{numbers:?}"
+    );
+    assert_eq!(numbers.len(), 4);
 }
 
 #[test]

@@ -114,6 +114,22 @@ impl SendStream {
         }
     }
 
+    /// Lets go of what waits and what is kept; answers whether it has sent anything, so that its numbers
+    /// are to be remembered.
+    pub(super) fn rest(&mut self) -> bool {
+        self.outbox = Outbox::default();
+        self.resend = VecDeque::new();
+        self.protection.abandon();
+        self.stats.packets_sent > 0
+    }
+
+    /// Goes on after a rest, with the next number.
+    pub(super) fn resume(&mut self, mid: &Mid, rid: Option<Rid>) {
+        self.name.mid = mid.clone();
+        self.stats.mid = mid.clone();
+        self.rename(rid);
+    }
+
     /// Takes a new agreement: packets say once more where they belong.
     pub(super) fn rename(&mut self, rid: Option<Rid>) {
         self.stats.rid.clone_from(&rid);
@@ -409,12 +425,17 @@ impl SendStream {
         self.loss
             .handle_report(f64::from(report.fraction_lost) / 256.0);
         let clock_rate = self.clock.map_or(90_000, |(_, rate, _)| rate);
-        let before = self.stats.remote.and_then(|own| own.round_trip_time);
+        let before = self.stats.remote;
+        let total = before.map(|own| own.total_round_trip_time);
+        let measurements = before.map(|own| own.round_trip_time_measurements);
         self.stats.remote = Some(RemoteInboundStats {
             packets_lost: report.cumulative_lost,
             fraction_lost: f64::from(report.fraction_lost) / 256.0,
             jitter: ticks(report.jitter, clock_rate),
-            round_trip_time: rtt.or(before),
+            round_trip_time: rtt.or(before.and_then(|own| own.round_trip_time)),
+            total_round_trip_time: total.unwrap_or_default() + rtt.unwrap_or_default(),
+            round_trip_time_measurements: measurements.unwrap_or_default()
+                + u64::from(rtt.is_some()),
         });
         rtt
     }

@@ -55,6 +55,9 @@ pub struct Session {
     pub(super) reports_streams: bool,
     /// Sources of ours that ended and are to be told so.
     pub(super) ended: Vec<Ssrc>,
+    /// Streams of ours that ended: SRTP has used their numbers under this key, so that a section that
+    /// sends again goes on from there (RFC 3711 §9.1). None of them is forgotten.
+    resting: BTreeMap<Ssrc, SendStream>,
     pub(super) rtt: Duration,
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.
@@ -69,6 +72,9 @@ pub struct Session {
     pub(super) counters: Counters,
 }
 
+/// Streams that are kept after their end: as many as SRTP sends at all under one key.
+const RESTING_MAX: usize = 1024;
+
 /// A stream that we send, and what belongs to it.
 struct Sending<'a> {
     media: &'a Media,
@@ -76,6 +82,25 @@ struct Sending<'a> {
     index: usize,
     stream: &'a mut SendStream,
     allocation: &'a mut Allocation,
+}
+
+/// A stream that packets are sent on, see [`Session::packet_sender`].
+#[derive(Debug)]
+pub struct PacketSender<'a> {
+    media: &'a Media,
+    stream: &'a mut SendStream,
+    rtt: Duration,
+}
+
+impl PacketSender<'_> {
+    /// [`Session::send_packet`] on this stream, whichever [`OutgoingPacket::rid`] names.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn send(&mut self, now: Now, packet: &OutgoingPacket<'_>) -> Result<(), SendError> {
+        self.stream
+            .push_packet(now.monotonic, self.media, packet, self.rtt)
+    }
 }
 
 impl Session {
@@ -95,6 +120,7 @@ impl Session {
             streams: StreamLogs::default(),
             reports_streams: false,
             ended: Vec::new(),
+            resting: BTreeMap::new(),
             rtt: RTT_DEFAULT,
             feedback: VecDeque::new(),
             next_video: 0,
@@ -122,26 +148,37 @@ impl Session {
         self.reports_arrivals = any(|codec| codec.transport_cc);
         self.reports_streams = any(|codec| codec.ack_ccfb);
         let section = |mid: &Mid| media.iter().find(|section| section.mid == *mid);
-        let ended = &mut self.ended;
-        self.send.retain(|ssrc, stream| {
+        for (ssrc, mut stream) in std::mem::take(&mut self.send) {
             let section = section(&stream.name.mid).filter(|own| own.sends);
             let mut encodings = section.into_iter().flat_map(|own| &own.encodings);
-            let stays = encodings.find(|own| own.ssrc == *ssrc);
-            match stays {
-                Some(encoding) => stream.rename(encoding.rid.clone()),
-                None => ended.push(*ssrc),
+            if let Some(encoding) = encodings.find(|own| own.ssrc == ssrc) {
+                stream.rename(encoding.rid.clone());
+                self.send.insert(ssrc, stream);
+            } else {
+                self.ended.push(ssrc);
+                if stream.rest() && self.resting.len() < RESTING_MAX {
+                    self.resting.insert(ssrc, stream);
+                }
             }
-            stays.is_some()
-        });
+        }
         self.receive
             .retain(|_, stream| section(&stream.mid).is_some_and(|section| section.receives));
         let receive = &self.receive;
         self.repairs.retain(|_, own| receive.contains_key(own));
         for section in media.iter().filter(|section| section.sends) {
             for encoding in &section.encodings {
-                let random = &mut self.random;
-                let stream = || SendStream::new(&section.mid, encoding, random);
-                self.send.entry(encoding.ssrc).or_insert_with(stream);
+                if self.send.contains_key(&encoding.ssrc) {
+                    continue;
+                }
+                self.ended.retain(|ssrc| *ssrc != encoding.ssrc);
+                let stream = match self.resting.remove(&encoding.ssrc) {
+                    Some(mut stream) => {
+                        stream.resume(&section.mid, encoding.rid.clone());
+                        stream
+                    }
+                    None => SendStream::new(&section.mid, encoding, &mut self.random),
+                };
+                self.send.insert(encoding.ssrc, stream);
             }
         }
         self.allocations.retain(|mid, _| section(mid).is_some());
@@ -193,19 +230,31 @@ impl Session {
         mid: &Mid,
         packet: &OutgoingPacket<'_>,
     ) -> Result<(), SendError> {
-        let rtt = self.rtt;
-        let own = self.sending(mid, packet.rid)?;
-        own.stream
-            .push_packet(now.monotonic, own.media, packet, rtt)
+        self.packet_sender(mid, packet.rid)?.send(now, packet)
+    }
+
+    /// Looks up the stream of a section, for several packets; the first, or the one of a simulcast
+    /// that is named.
+    ///
+    /// # Errors
+    /// When the section does not send, or has no such stream.
+    pub fn packet_sender(
+        &mut self,
+        mid: &Mid,
+        rid: Option<&str>,
+    ) -> Result<PacketSender<'_>, SendError> {
+        let (media, _, ssrc) = place(&self.media, mid, rid)?;
+        let stream = self.send.get_mut(&ssrc);
+        Ok(PacketSender {
+            media,
+            stream: stream.ok_or(SendError::NotSending)?,
+            rtt: self.rtt,
+        })
     }
 
     fn sending(&mut self, mid: &Mid, rid: Option<&str>) -> Result<Sending<'_>, SendError> {
-        let media = self.media.iter().find(|media| media.mid == *mid);
-        let media = media.filter(|media| media.sends);
-        let media = media.ok_or(SendError::NotSending)?;
-        let index = media.encoding(rid).ok_or(SendError::UnknownRid)?;
-        let encoding = media.encodings.get(index).ok_or(SendError::UnknownRid)?;
-        let stream = self.send.get_mut(&encoding.ssrc);
+        let (media, index, ssrc) = place(&self.media, mid, rid)?;
+        let stream = self.send.get_mut(&ssrc);
         Ok(Sending {
             media,
             index,
@@ -531,4 +580,18 @@ impl Session {
             self.push_event(event);
         }
     }
+}
+
+/// The section that sends, and the place and source of its stream.
+fn place<'a>(
+    all: &'a [Media],
+    mid: &Mid,
+    rid: Option<&str>,
+) -> Result<(&'a Media, usize, Ssrc), SendError> {
+    let media = all.iter().find(|media| media.mid == *mid);
+    let media = media.filter(|media| media.sends);
+    let media = media.ok_or(SendError::NotSending)?;
+    let index = media.encoding(rid).ok_or(SendError::UnknownRid)?;
+    let encoding = media.encodings.get(index).ok_or(SendError::UnknownRid)?;
+    Ok((media, index, encoding.ssrc))
 }

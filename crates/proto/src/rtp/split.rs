@@ -8,7 +8,7 @@ use twocan_wire::rtp::ExtensionKind;
 
 use super::fec::Scheme;
 use super::layers::Marks;
-use super::outbox::{Cover, Stored};
+use super::outbox::{Cover, Stored, ToldOnce};
 use super::payload::Kept;
 use super::protection::{PathQuality, Protection};
 use super::send::{SendStream, WHOLE_LEN_MAX};
@@ -154,11 +154,9 @@ impl SendStream {
                 marker: false,
                 payload_type,
                 audio_level: None,
-                playout_delay: None,
-                dependency_descriptor: Vec::new(),
-                layers_allocation: Vec::new(),
                 payload: Kept::Own(Vec::new()),
                 cover: Cover::Parity { scheme, count },
+                told: None,
             });
         }
     }
@@ -201,18 +199,20 @@ impl SendStream {
     ) {
         let number = self.numbers.take_next(self.first_sequence);
         let begins_key_frame = || format.is_video() && format.inspect(&payload).key_frame;
-        let playout_delay = self.stated_delay.value(number, begins_key_frame);
+        let told = ToldOnce {
+            playout_delay: self.stated_delay.value(number, begins_key_frame),
+            dependency_descriptor: descriptor.to_vec(),
+            layers_allocation: allocation.to_vec(),
+        };
         self.outbox.push(Stored {
             number,
             timestamp: frame.timestamp,
             marker,
             payload_type: frame.payload_type,
             audio_level: frame.audio_level,
-            playout_delay,
-            dependency_descriptor: descriptor.to_vec(),
-            layers_allocation: allocation.to_vec(),
             payload: Kept::Own(payload),
             cover: Cover::None,
+            told: told.boxed(),
         });
     }
 }

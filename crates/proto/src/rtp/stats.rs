@@ -60,9 +60,26 @@ pub struct RemoteInboundStats {
     pub jitter: Duration,
     /// `roundTripTime`, once measured.
     pub round_trip_time: Option<Duration>,
+    /// `totalRoundTripTime`: the sum of all measurements.
+    pub total_round_trip_time: Duration,
+    /// `roundTripTimeMeasurements`.
+    pub round_trip_time_measurements: u64,
 }
 
 impl Eq for RemoteInboundStats {}
+
+/// `RTCRemoteOutboundRtpStreamStats`: what the sender's last report says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteOutboundStats {
+    /// `remoteTimestamp`: time since 1970 on the sender's clock.
+    pub remote_timestamp: Duration,
+    /// `packetsSent`; it wraps at 2³².
+    pub packets_sent: u32,
+    /// `bytesSent`, payloads; it wraps at 2³².
+    pub bytes_sent: u32,
+    /// `reportsSent`: those that arrived.
+    pub reports_sent: u64,
+}
 
 /// `RTCInboundRtpStreamStats`, as far as this layer knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +151,8 @@ pub struct InboundStats {
     /// `concealedSamples` and what else only a jitter buffer for sound knows, once the application
     /// has reported it.
     pub playout: Option<PlayoutStats>,
+    /// What the sender reports of this stream, once it has.
+    pub remote: Option<RemoteOutboundStats>,
     /// `nackCount`: NACK packets sent.
     pub nack_count: u64,
     /// `pliCount`: PLI packets sent.
@@ -200,6 +219,7 @@ impl InboundStats {
             jitter_buffer_emitted_count: 0,
             estimated_playout_timestamp: None,
             playout: None,
+            remote: None,
             nack_count: 0,
             pli_count: 0,
             fir_count: 0,

@@ -1,7 +1,5 @@
 //! The sending direction.
 
-use std::collections::BTreeMap;
-
 use super::cipher::Keys;
 use super::{Rejected, STREAMS_MAX, SrtpProfile, estimate_index, rtcp_ssrc, rtp_fields};
 use crate::crypto::AuthenticationFailed;
@@ -16,7 +14,8 @@ const RTP_INDEX_MAX: u64 = (1 << 48) - 1;
 #[derive(Debug)]
 pub struct Sender {
     keys: Keys,
-    streams: BTreeMap<u32, Stream>,
+    /// In the order of their sources: a few, looked up for each packet.
+    streams: Vec<(u32, Stream)>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +37,7 @@ impl Sender {
         let keys = Keys::derive(profile, master_key, master_salt)?;
         Ok(Self {
             keys,
-            streams: BTreeMap::new(),
+            streams: Vec::new(),
         })
     }
 
@@ -81,9 +80,15 @@ impl Sender {
     }
 }
 
-fn stream(streams: &mut BTreeMap<u32, Stream>, ssrc: u32) -> Result<&mut Stream, Rejected> {
-    if streams.len() >= STREAMS_MAX && !streams.contains_key(&ssrc) {
-        return Err(Rejected::TooManyStreams);
-    }
-    Ok(streams.entry(ssrc).or_default())
+fn stream(streams: &mut Vec<(u32, Stream)>, ssrc: u32) -> Result<&mut Stream, Rejected> {
+    let index = match streams.binary_search_by_key(&ssrc, |(own, _)| *own) {
+        Ok(index) => index,
+        Err(_) if streams.len() >= STREAMS_MAX => return Err(Rejected::TooManyStreams),
+        Err(index) => {
+            streams.insert(index, (ssrc, Stream::default()));
+            index
+        }
+    };
+    let found = streams.get_mut(index).map(|(_, own)| own);
+    found.ok_or(Rejected::TooManyStreams)
 }

@@ -17,6 +17,7 @@ use twocan_proto::{ice, wire::units::Bitrate};
 
 use super::clock::SenderClock;
 use super::negotiation::Negotiation;
+use super::passing::{Lots, Passing};
 use super::slot::Slot;
 use super::speakers::Speakers;
 use super::track::{Track, TrackId};
@@ -100,6 +101,9 @@ pub struct Forwarder {
     pub(super) next_track: u64,
     tick_at: Option<Instant>,
     pub(super) events: VecDeque<Event>,
+    /// Packets that arrived and are passed on together.
+    pub(super) passing: Vec<Passing>,
+    pub(super) lots: Lots,
     /// A payload whose counters are written anew.
     pub(super) scratch: Vec<u8>,
     pub(super) counters: Counters,
@@ -120,6 +124,8 @@ impl Forwarder {
             next_track: 0,
             tick_at: None,
             events: VecDeque::new(),
+            passing: Vec::new(),
+            lots: Lots::default(),
             scratch: Vec::new(),
             counters: Counters::default(),
         }
@@ -228,7 +234,9 @@ impl Forwarder {
                 Output::Request(request) => return Output::Request(request),
                 Output::Event((id, event)) => self.take_event(now, id, event),
                 Output::Wait(deadline) => {
-                    if self.assign_stale(now) {
+                    // Whoever is passed something sends it before the next one is: what is kept of
+                    // it is then still at hand.
+                    if self.pass_next(now) || self.assign_stale(now) {
                         continue;
                     }
                     let tick = self.tick_at.map(|at| Deadline::new(at, "forward.tick"));
@@ -256,6 +264,15 @@ impl Forwarder {
     /// The connection of a participant, to look at.
     pub fn peer(&self, participant: &str) -> Option<&Peer> {
         self.endpoint.get(*self.ids.get(participant)?)
+    }
+
+    /// Who is in a room, in the order in which they came, with their connections, to look at.
+    pub fn connections(&self, room: &str) -> impl Iterator<Item = (&str, &Peer)> {
+        let members = self.rooms.get(room).into_iter();
+        members.flat_map(|room| &room.members).filter_map(|id| {
+            let participant = self.participants.get(id)?;
+            Some((participant.id.as_str(), self.endpoint.get(*id)?))
+        })
     }
 
     /// What was dropped or refused, by reason, without what connections dropped.
@@ -344,6 +361,8 @@ impl Forwarder {
     }
 
     fn tick(&mut self, now: Now) {
+        // Who is never idle looks at it as well.
+        self.assign_stale(now);
         let all: Vec<PeerId> = self.participants.keys().copied().collect();
         for id in all {
             self.offer_anew(now, id);

@@ -1,5 +1,6 @@
 //! Packets on their way from one to many, and requests for key frames on their way back.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,47 @@ use super::track::{Format, News, Seen, TrackId};
 /// A key frame that began so shortly ago is still on its way to whoever asks for one.
 const KEY_FRAME_ON_ITS_WAY: Duration = Duration::from_millis(200);
 
+/// Packets that are gathered before they are passed on, at most; there are no more than a few sockets'
+/// batches of them at a time.
+const PASSING_MAX: usize = 64;
+
 /// Longest dependency descriptor that is passed on, in bytes.
 const DESCRIPTOR_LEN_MAX: usize = 255;
+
+/// A packet on its way to those who get its track.
+#[derive(Debug, Clone)]
+pub(super) struct Passing {
+    pub(super) track: TrackId,
+    /// Its stream, by the place in the track.
+    pub(super) stream: usize,
+    pub(super) seen: Arc<Seen>,
+}
+
+/// Packets on their way, and those who get them, of whom each takes its turn.
+#[derive(Debug, Default)]
+pub(super) struct Lots {
+    packets: Vec<Passing>,
+    places: Vec<Place>,
+    /// The first of the places that has not had its turn.
+    next: usize,
+}
+
+/// One who gets a lot.
+#[derive(Debug)]
+struct Place {
+    viewer: PeerId,
+    slot: usize,
+    /// Alike packets, among all.
+    lot: Range<usize>,
+}
+
+impl Passing {
+    /// Whether both are of one track and one codec.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let codec = |own: &Self| own.seen.packet.payload_type;
+        self.track == other.track && codec(self) == codec(other)
+    }
+}
 
 impl Forwarder {
     /// A packet arrived from a participant.
@@ -47,16 +87,77 @@ impl Forwarder {
         let Some((stream, news, seen)) = track.take(now.monotonic, packet, captured) else {
             return self.counters.count("forward.no_such_stream");
         };
-        let viewers = std::mem::take(&mut track.viewers);
-        for (viewer, slot) in &viewers {
-            if news != News::Nothing {
-                self.streams_changed(*viewer, *slot, stream, news);
+        if news != News::Nothing {
+            // What came before is of the streams as they were.
+            self.pass_lots(now);
+            let viewers = self.tracks.get(&id).map(|own| own.viewers.clone());
+            for (viewer, slot) in viewers.unwrap_or_default() {
+                self.streams_changed(viewer, slot, stream, news);
             }
-            self.pass_to(now, id, (*viewer, *slot), stream, &seen);
         }
-        if let Some(track) = self.tracks.get_mut(&id) {
-            track.viewers = viewers;
+        self.passing.push(Passing {
+            track: id,
+            stream,
+            seen,
+        });
+        if self.passing.len() >= PASSING_MAX {
+            self.pass_lots(now);
         }
+    }
+
+    /// Passes what has arrived to all who get it.
+    pub(super) fn pass_lots(&mut self, now: Now) {
+        while self.pass_next(now) {}
+    }
+
+    /// Passes what has arrived to the next one who gets something of it: all at once, so that what
+    /// belongs to a viewer is looked up, and fetched from memory, once for many packets. Answers
+    /// whether there was one.
+    pub(super) fn pass_next(&mut self, now: Now) -> bool {
+        let places = &self.lots.places;
+        let Some(first) = places.get(self.lots.next) else {
+            return self.begin_lots() && self.pass_next(now);
+        };
+        let viewer = first.viewer;
+        let lots = std::mem::take(&mut self.lots);
+        let own = lots.places.get(lots.next..).unwrap_or_default();
+        let own = own.iter().take_while(|place| place.viewer == viewer);
+        let mut next = lots.next;
+        for place in own {
+            next += 1;
+            let lot = lots.packets.get(place.lot.clone()).unwrap_or_default();
+            self.pass_to(now, (viewer, place.slot), lot);
+        }
+        self.lots = Lots { next, ..lots };
+        true
+    }
+
+    /// Makes lots of what has arrived; answers whether there is any.
+    fn begin_lots(&mut self) -> bool {
+        let lots = &mut self.lots;
+        lots.places.clear();
+        lots.packets.clear();
+        lots.next = 0;
+        if self.passing.is_empty() {
+            return false;
+        }
+        lots.packets.append(&mut self.passing);
+        // Those of a track stay in their order.
+        lots.packets.sort_by_key(|own| own.track);
+        let mut start = 0;
+        for lot in lots.packets.chunk_by(Passing::is_alike) {
+            let range = start..start + lot.len();
+            start = range.end;
+            let track = lot.first().and_then(|own| self.tracks.get(&own.track));
+            let viewers = track.into_iter().flat_map(|own| &own.viewers);
+            lots.places.extend(viewers.map(|(viewer, slot)| Place {
+                viewer: *viewer,
+                slot: *slot,
+                lot: range.clone(),
+            }));
+        }
+        lots.places.sort_by_key(|own| own.viewer);
+        !lots.places.is_empty()
     }
 
     fn streams_changed(&mut self, viewer: PeerId, slot: usize, stream: usize, news: News) {
@@ -75,18 +176,15 @@ impl Forwarder {
         }
     }
 
-    /// Passes a packet of a stream to one viewer.
-    pub(super) fn pass_to(
-        &mut self,
-        now: Now,
-        track: TrackId,
-        (viewer, slot): (PeerId, usize),
-        stream: usize,
-        seen: &Arc<Seen>,
-    ) {
-        let (Some(own), Some(track)) =
-            (self.participants.get_mut(&viewer), self.tracks.get(&track))
-        else {
+    /// Passes packets of one track and one codec to one viewer.
+    pub(super) fn pass_to(&mut self, now: Now, (viewer, slot): (PeerId, usize), lot: &[Passing]) {
+        let Some(first) = lot.first() else {
+            return;
+        };
+        let (Some(own), Some(track)) = (
+            self.participants.get_mut(&viewer),
+            self.tracks.get(&first.track),
+        ) else {
             return;
         };
         // Who gets what is looked at a little later than what is permitted changes.
@@ -96,10 +194,11 @@ impl Forwarder {
         let Some(slot) = own.slots.get_mut(slot) else {
             return;
         };
-        let Some(codec) = track.codec(seen.packet.payload_type) else {
+        let Some(codec) = track.codec(first.seen.packet.payload_type) else {
             return;
         };
-        if slot.target.is_none() {
+        // It may have been given to another meanwhile.
+        if slot.target.is_none() || slot.track != Some(first.track) {
             return;
         }
         let Some(peer) = self.endpoint.get_mut(viewer) else {
@@ -115,33 +214,35 @@ impl Forwarder {
         let Some(payload_type) = slot.payload_type(media, codec) else {
             return self.counters.count("forward.codec_not_taken");
         };
-        let Some(outgoing) = slot.take(stream, seen, payload_type, codec.clock_rate) else {
-            return;
-        };
-        let packet = &seen.packet;
-        let mut head = [0; HEAD_LEN_MAX];
-        let payload = rewritten(seen, &outgoing, &mut head, &mut self.scratch);
-        let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
-        let sent = peer.send_packet(
-            now,
-            slot.transceiver,
-            &OutgoingPacket {
-                rid: None,
-                payload_type: outgoing.payload_type,
-                sequence_number: Some(outgoing.sequence_number),
-                timestamp: outgoing.timestamp,
-                sampled_at: seen.captured_at,
-                marker: packet.marker,
-                payload,
-                audio_level: packet.audio_level,
-                dependency_descriptor: described(seen, &outgoing, &mut descriptor),
-                playout_delay: packet.playout_delay,
-                // Of what the publisher has, a viewer is sent one.
-                layers_allocation: None,
-            },
-        );
-        if sent.is_err() {
-            self.counters.count("forward.not_sent");
+        let mut sender = peer.packet_sender(slot.transceiver, None);
+        for Passing { stream, seen, .. } in lot {
+            let Some(outgoing) = slot.take(*stream, seen, payload_type, codec.clock_rate) else {
+                continue;
+            };
+            let packet = &seen.packet;
+            let mut head = [0; HEAD_LEN_MAX];
+            let payload = rewritten(seen, &outgoing, &mut head, &mut self.scratch);
+            let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
+            let sent = sender.as_mut().is_ok_and(|sender| {
+                let packet = OutgoingPacket {
+                    rid: None,
+                    payload_type: outgoing.payload_type,
+                    sequence_number: Some(outgoing.sequence_number),
+                    timestamp: outgoing.timestamp,
+                    sampled_at: seen.captured_at,
+                    marker: packet.marker,
+                    payload,
+                    audio_level: packet.audio_level,
+                    dependency_descriptor: described(seen, &outgoing, &mut descriptor),
+                    playout_delay: packet.playout_delay,
+                    // Of what the publisher has, a viewer is sent one.
+                    layers_allocation: None,
+                };
+                sender.send(now, &packet).is_ok()
+            });
+            if !sent {
+                self.counters.count("forward.not_sent");
+            }
         }
     }
 

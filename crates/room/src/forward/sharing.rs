@@ -11,6 +11,7 @@ use twocan_proto::wire::units::Bitrate;
 
 use super::allocate::{Demand, Level, allocate};
 use super::forwarder::{Forwarder, Wish};
+use super::passing::Passing;
 use super::slot::Slot;
 use super::track::{Track, TrackId};
 
@@ -234,6 +235,9 @@ impl Forwarder {
         }
         own.is_stale = false;
         own.shared_at = Some(now.monotonic);
+        // What has arrived goes as it was shared out before, and is not sent a second time with what
+        // is kept.
+        self.pass_lots(now);
         // Who says nothing of its way is taken to have an ordinary one.
         let budget = self.budget(viewer).or(Some(self.config.start_bitrate));
         let (demands, sound) = self.demands(now, viewer);
@@ -285,8 +289,14 @@ impl Forwarder {
         match kept.filter(|_| is_first && can_send).cloned() {
             Some(kept) => {
                 self.counters.count("forward.begun_from_kept");
-                for seen in kept {
-                    self.pass_to(now, track, place, stream, &seen);
+                let passing = |seen| Passing {
+                    track,
+                    stream,
+                    seen,
+                };
+                let kept: Vec<Passing> = kept.into_iter().map(passing).collect();
+                for lot in kept.chunk_by(Passing::is_alike) {
+                    self.pass_to(now, place, lot);
                 }
             }
             None => self.request_key_frame(track, stream),

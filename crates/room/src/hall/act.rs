@@ -77,6 +77,17 @@ impl Tracks {
             Self::Source(source) => track.source == *source,
         }
     }
+
+    /// Whether sound, and whether pictures, that nobody announced may be among them.
+    pub(super) fn kinds(&self) -> [bool; 2] {
+        match self {
+            Self::All => [true; 2],
+            Self::Id(_) => [false; 2],
+            Self::Source(source) => {
+                [false, true].map(|kind| source.is_video().is_none_or(|own| own == kind))
+            }
+        }
+    }
 }
 
 /// Why something cannot be done in a room.

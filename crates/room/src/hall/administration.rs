@@ -25,7 +25,8 @@ impl Hall {
         self.room_info(name)
     }
 
-    /// Makes a room, or gives one that there is these settings.
+    /// Makes a room; one that there is gets these settings where that is asked for, and stays as
+    /// it is otherwise (`false`).
     ///
     /// # Errors
     /// The [`Refusal`].
@@ -34,18 +35,26 @@ impl Hall {
         now: Now,
         name: &str,
         settings: RoomSettings,
-    ) -> Result<(), Refusal> {
+        changes: bool,
+    ) -> Result<bool, Refusal> {
         self.admit(name)?;
-        self.set_room(now, name, settings);
-        Ok(())
+        let settles = changes || !self.rooms.contains_key(name);
+        if settles {
+            self.set_room(now, name, settings);
+        }
+        Ok(settles)
     }
 
-    /// Those who are in a room, and those who wait for it; `None` where there is no such room.
+    /// Those who are in a room, those who wait for it, and those who look on by HTTP, as one who is
+    /// hidden; `None` where there is no such room.
     pub fn participants(&self, room: &str) -> Option<Vec<ParticipantInfo>> {
         let room = self.rooms.get(room)?;
         let all = room.members.iter().chain(&room.waiting);
         let all = all.filter_map(|id| self.peers.get(id));
-        Some(all.map(ParticipantInfo::of).collect())
+        let viewers = room.viewers.iter();
+        let viewers = viewers.filter_map(|id| Some((id, self.viewers.get(id)?)));
+        let viewers = viewers.map(|(id, own)| ParticipantInfo::of_viewer(id, own));
+        Some(all.map(ParticipantInfo::of).chain(viewers).collect())
     }
 
     /// The token that a participant showed was looked at: what it says holds from here on, with
@@ -66,14 +75,19 @@ impl Hall {
             }
         };
         let expires_at = self.expiry(now, &fresh);
+        let mut is_renamed = false;
         if let Some(session) = self.peers.get_mut(peer) {
-            session.admission = fresh;
-            let permissions = session.change.applied(session.permissions());
-            session.admission.permissions = permissions;
+            is_renamed = session.renew(fresh);
             session.expires_at = expires_at;
         }
+        if is_renamed {
+            self.tell_metadata(peer);
+        }
         self.permissions_changed(peer);
-        let data = json!({ "token_expires_in_ms": self.expires_in_ms(now, peer) });
+        let data = json!({
+            "token_expires_in_ms": self.expires_in_ms(now, peer),
+            "ice_servers": self.servers_for(now, peer),
+        });
         if id.is_some() {
             self.answer(peer, "reply", &data, id);
         }
@@ -124,7 +138,7 @@ impl Hall {
         let viewers: Vec<String> = viewers.map(|(id, _)| id.clone()).collect();
         for viewer in viewers {
             self.counters.count("hall.token_expired");
-            self.dismiss(now, &viewer);
+            self.dismiss_for(now, &viewer, "token_expired");
         }
         let rooms = self.rooms.iter().filter(|(_, own)| due(own.ends_at));
         let rooms: Vec<String> = rooms.map(|(name, _)| name.clone()).collect();

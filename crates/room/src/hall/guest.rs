@@ -1,6 +1,6 @@
 //! Participants without a WebSocket: they come by HTTP, and others see them as anybody.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use thiserror::Error;
@@ -9,9 +9,9 @@ use twocan_proto::time::Now;
 use super::notice::{Notice, ParticipantInfo};
 use super::{Event, Hall, MediaEvent, Refusal, Topology};
 use crate::frame;
-use crate::limits::{PEER_NAME_CHARS_MAX, TRACKS_MAX};
-use crate::permissions::{Admission, Allowed, MediaPermissions};
-use crate::session::{Publication, Session};
+use crate::limits::TRACKS_MAX;
+use crate::permissions::{Admission, Allowed, MediaPermissions, PermissionChange, Permissions};
+use crate::session::{Publication, Session, cut};
 
 /// A line of a description on which somebody sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,14 @@ pub enum GuestRefusal {
 pub(super) struct Viewer {
     pub(super) room: String,
     pub(super) admission: Admission,
+    /// What its token says that it may do.
+    granted: Permissions,
+    /// What somebody who moderates changed of that.
+    change: PermissionChange,
     pub(super) expires_at: Option<Instant>,
+    /// Since when it looks on (time since 1970); `None` until its connection is agreed on, and of
+    /// who comes to send.
+    pub(super) looks_on_since: Option<Duration>,
 }
 
 impl Hall {
@@ -91,7 +98,10 @@ impl Hall {
         let viewer = Viewer {
             room: room.to_owned(),
             expires_at: self.expiry(now, &admission),
+            granted: admission.permissions.clone(),
+            change: PermissionChange::default(),
             admission,
+            looks_on_since: None,
         };
         self.viewers.insert(participant.clone(), viewer);
         Ok(participant)
@@ -138,8 +148,7 @@ impl Hall {
             self.counters.count("hall.not_permitted");
             return Err(GuestRefusal::NotPermitted);
         }
-        let name = admission.name.iter().flat_map(|name| name.chars());
-        session.name = name.take(PEER_NAME_CHARS_MAX).collect();
+        session.name = admission.name.as_deref().map(cut).unwrap_or_default();
         session.metadata = admission.metadata.clone();
         session.expires_at = viewer.expires_at;
         session.joined_at = now.wallclock;
@@ -147,6 +156,8 @@ impl Hall {
             subscribe: permissions.subscribe,
             ..nothing()
         };
+        session.granted = viewer.granted.clone();
+        session.change = viewer.change.clone();
         session.admission = admission;
         self.viewers.remove(id);
         let present = self.present(&room);
@@ -172,15 +183,134 @@ impl Hall {
         Ok(())
     }
 
-    /// Somebody that came by HTTP is gone, or is to go.
+    /// Who was admitted to look on does from here on: the room stays while it is there, and operators
+    /// see it, as one who is hidden.
+    ///
+    /// # Errors
+    /// As [`Self::admit_guest`]; it is still admitted then.
+    pub fn welcome_viewer(&mut self, now: Now, id: &str) -> Result<(), GuestRefusal> {
+        let Some(viewer) = self.viewers.get(id) else {
+            // Its token was revoked meanwhile, or has ended.
+            return Err(GuestRefusal::NotPermitted);
+        };
+        self.refuse_guest(&viewer.room, &viewer.admission)?;
+        let Some(viewer) = self.viewers.get_mut(id) else {
+            return Err(GuestRefusal::NotPermitted);
+        };
+        viewer.looks_on_since = Some(now.wallclock);
+        let room = viewer.room.clone();
+        let participant = Box::new(ParticipantInfo::of_viewer(id, viewer));
+        self.open_room(now, &room).viewers.insert(id.to_owned());
+        self.settle_room(now, &room);
+        self.events
+            .push_back(Event::Notice(Notice::ParticipantJoined {
+                room,
+                participant,
+            }));
+        Ok(())
+    }
+
+    /// Somebody that came by HTTP is gone.
     pub fn dismiss(&mut self, now: Now, participant: &str) {
-        if self.viewers.remove(participant).is_some() {
-            let participant = participant.to_owned();
-            let left = MediaEvent::Left { participant };
-            self.events.push_back(Event::Media(left));
-        } else if self.peers.get(participant).is_some_and(|own| own.is_guest) {
-            self.leave(now, participant, "left");
+        self.dismiss_for(now, participant, "left");
+    }
+
+    /// Somebody that came by HTTP is gone, or is to go.
+    pub(super) fn dismiss_for(&mut self, now: Now, participant: &str, reason: &str) {
+        let Some(viewer) = self.viewers.remove(participant) else {
+            if self.peers.get(participant).is_some_and(|own| own.is_guest) {
+                self.leave(now, participant, reason);
+            }
+            return;
+        };
+        self.events.push_back(Event::Media(MediaEvent::Left {
+            participant: participant.to_owned(),
+        }));
+        if viewer.looks_on_since.is_none() {
+            return;
         }
+        self.events
+            .push_back(Event::Notice(Notice::ParticipantLeft {
+                room: viewer.room.clone(),
+                participant: Box::new(ParticipantInfo::of_viewer(participant, &viewer)),
+                reason: reason.to_owned(),
+            }));
+        if let Some(room) = self.rooms.get_mut(&viewer.room) {
+            room.viewers.remove(participant);
+        }
+        self.settle_room(now, &viewer.room);
+    }
+
+    /// What a viewer may do is changed; `None` where there is no such one.
+    pub(super) fn permit_viewer(
+        &mut self,
+        room: &str,
+        id: &str,
+        change: &PermissionChange,
+    ) -> Option<()> {
+        let viewer = self.viewers.get_mut(id).filter(|own| own.room == room)?;
+        viewer.change = change.after(&viewer.change);
+        viewer.admission.permissions = change.applied(&viewer.admission.permissions);
+        self.viewer_permitted(id);
+        Some(())
+    }
+
+    /// Tells whoever forwards media what a viewer may get.
+    fn viewer_permitted(&mut self, id: &str) {
+        let Some(viewer) = self.viewers.get(id) else {
+            return;
+        };
+        let permissions = MediaPermissions {
+            subscribe: viewer.admission.permissions.subscribe,
+            ..nothing()
+        };
+        self.events.push_back(Event::Media(MediaEvent::Permitted {
+            participant: id.to_owned(),
+            permissions,
+        }));
+    }
+
+    /// Somebody that came by HTTP shows another token of the same identity: what it says holds from
+    /// here on, with what those who moderate have changed.
+    ///
+    /// # Errors
+    /// [`GuestRefusal::NotPermitted`] where there is no such one, or the token is of somebody else;
+    /// all is as it was then.
+    pub fn renew_guest(
+        &mut self,
+        now: Now,
+        id: &str,
+        fresh: Admission,
+    ) -> Result<(), GuestRefusal> {
+        let expires_at = self.expiry(now, &fresh);
+        let fits = |before: &Admission| {
+            before.identity == fresh.identity
+                && before.permissions.hidden == fresh.permissions.hidden
+        };
+        if let Some(viewer) = self.viewers.get_mut(id).filter(|own| fits(&own.admission)) {
+            viewer.change = viewer.change.over(&viewer.granted, &fresh.permissions);
+            viewer.granted = fresh.permissions.clone();
+            viewer.admission = fresh;
+            viewer.admission.permissions = viewer.change.applied(&viewer.granted);
+            viewer.expires_at = expires_at;
+            self.viewer_permitted(id);
+            return Ok(());
+        }
+        let session = self.peers.get_mut(id);
+        let session = session.filter(|own| own.is_guest && fits(&own.admission));
+        let session = session.ok_or(GuestRefusal::NotPermitted)?;
+        let is_renamed = session.renew(fresh);
+        session.expires_at = expires_at;
+        if is_renamed {
+            self.tell_metadata(id);
+        }
+        self.permissions_changed(id);
+        Ok(())
+    }
+
+    /// Whether somebody looks on in a room, or comes to.
+    pub(super) fn is_viewer(&self, room: &str, id: &str) -> bool {
+        self.viewers.get(id).is_some_and(|own| own.room == room)
     }
 }
 

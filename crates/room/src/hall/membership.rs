@@ -9,9 +9,9 @@ use twocan_proto::time::Now;
 use super::notice::{Notice, ParticipantInfo};
 use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal, Topology};
 use crate::frame::{self, All, Incoming, Recipients};
-use crate::limits::{PEER_NAME_CHARS_MAX, WAITING_MAX};
+use crate::limits::{METADATA_LEN_MAX, WAITING_MAX};
 use crate::permissions::Admission;
-use crate::session::{Frame, Session};
+use crate::session::{Frame, Session, cut};
 
 #[derive(Deserialize, Default)]
 pub(super) struct Introduction {
@@ -91,7 +91,7 @@ impl Hall {
         entry.joins_at = None;
         let (room, protocol) = (entry.room.clone(), entry.protocol);
         let admission = entry.admission.clone();
-        if let Some(reason) = self.refusal(&room, protocol, &admission) {
+        if let Some(reason) = self.refusal(now, &room, protocol, &admission) {
             return self.refuse_join(connection, &id, reason);
         }
         let waits = self.has_lobby(&room) && !admission.permissions.moderate;
@@ -108,8 +108,12 @@ impl Hall {
         );
         // What a token says of somebody, it does not say itself.
         let name = admission.name.clone().or(who.name).unwrap_or_default();
-        session.name = name.chars().take(PEER_NAME_CHARS_MAX).collect();
-        session.metadata = admission.metadata.clone().or(who.metadata);
+        session.name = cut(&name);
+        let own = who.metadata.filter(|own| {
+            admission.permissions.may_change_metadata() && own.get().len() <= METADATA_LEN_MAX
+        });
+        session.metadata = admission.metadata.clone().or(own);
+        session.granted = admission.permissions.clone();
         session.admission = admission;
         session.expires_at = expires_at;
         session.joined_at = now.wallclock;
@@ -129,10 +133,16 @@ impl Hall {
     /// Why somebody cannot join a room now.
     fn refusal(
         &mut self,
+        now: Now,
         room: &str,
         protocol: Protocol,
         admission: &Admission,
     ) -> Option<&'static str> {
+        let ends_at = self.expiry(now, admission);
+        if ends_at.is_some_and(|at| at <= now.monotonic) {
+            self.counters.count("hall.token_expired");
+            return Some("token_expired");
+        }
         let own = self.rooms.get(room);
         let present = own.map_or(0, |own| own.members.len());
         let waiting = own.map_or(0, |own| own.waiting.len());
@@ -141,7 +151,8 @@ impl Hall {
             self.counters.count("hall.room_is_full");
             return Some("room_is_full");
         }
-        if waiting >= WAITING_MAX {
+        let waits = self.has_lobby(room) && !admission.permissions.moderate;
+        if waits && waiting >= WAITING_MAX {
             self.counters.count("hall.lobby_is_full");
             return Some("lobby_is_full");
         }
@@ -279,7 +290,15 @@ impl Hall {
         let entry = self.connections.get(&connection);
         let own = entry.map(|entry| entry.own.clone()).unwrap_or_default();
         let peer = self.tokens.get(&wanted.token).cloned();
+        // Who was let into another room, or as somebody else, takes nobody's place.
+        let is_same = |own: &&mut Session| {
+            entry.is_some_and(|entry| {
+                entry.room == own.room && entry.admission.identity == own.admission.identity
+            })
+        };
         let session = peer.as_ref().and_then(|peer| self.peers.get_mut(peer));
+        let session = session.filter(is_same);
+        let peer = peer.filter(|_| session.is_some());
         let missed = session.as_ref().map(|session| session.missed(wanted.seq));
         let (Some(peer), Some(session), Some(Some(missed))) = (&peer, session, missed) else {
             let known = peer.is_some();
@@ -293,10 +312,12 @@ impl Hall {
             let data = frame::raw(&data);
             return self.send_unaddressed(connection, data.as_deref());
         };
-        let servers = self
-            .config
-            .ice_servers
-            .list_for(&session.id, &own, now.wallclock);
+        let servers = self.config.ice_servers.list_for(
+            &session.id,
+            &own,
+            now.wallclock,
+            session.admission.expires_at,
+        );
         let replaced = session.connection.replace(connection);
         session.leaves_at = None;
         self.tokens.remove(&session.resume_token);
@@ -392,11 +413,14 @@ impl Hall {
         self.close(connection, CloseCode::Normal, "could_not_join");
     }
 
-    fn servers_for(&self, now: Now, peer: &str) -> Vec<crate::IceServer> {
-        let connection = self.peers.get(peer).and_then(|session| session.connection);
+    pub(super) fn servers_for(&self, now: Now, peer: &str) -> Vec<crate::IceServer> {
+        let session = self.peers.get(peer);
+        let connection = session.and_then(|session| session.connection);
+        let until = session.and_then(|session| session.admission.expires_at);
         let entry = connection.and_then(|connection| self.connections.get(&connection));
         let own = entry.map(|entry| entry.own.clone()).unwrap_or_default();
-        self.config.ice_servers.list_for(peer, &own, now.wallclock)
+        let servers = &self.config.ice_servers;
+        servers.list_for(peer, &own, now.wallclock, until)
     }
 
     /// A random UUID (RFC 9562 §5.4).

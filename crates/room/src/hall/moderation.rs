@@ -7,7 +7,7 @@ use twocan_proto::time::Now;
 
 use super::act::{Act, ActError, Order, Tracks};
 use super::notice::{Moderated, Notice};
-use super::{CloseCode, Event, Hall, MediaEvent, Protocol, Topology};
+use super::{CloseCode, Connection, ConnectionId, Event, Hall, MediaEvent, Protocol, Topology};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::REASON_CHARS_MAX;
 use crate::permissions::{Admission, PermissionChange};
@@ -93,7 +93,7 @@ impl Hall {
     }
 
     /// Ends what tokens of that id, or of that identity, have begun, in one room or in all;
-    /// answers how many participants went.
+    /// answers how many went, with those who had not joined yet.
     pub fn revoke(
         &mut self,
         now: Now,
@@ -116,9 +116,17 @@ impl Hall {
         let viewers = viewers.filter(|(_, own)| is_meant(&own.room, &own.admission));
         let viewers: Vec<String> = viewers.map(|(id, _)| id.clone()).collect();
         for viewer in &viewers {
-            self.dismiss(now, viewer);
+            self.dismiss_for(now, viewer, "token_revoked");
         }
-        peers.len() + viewers.len()
+        let waits = |own: &Connection| own.peer.is_none() && is_meant(&own.room, &own.admission);
+        let early = self.connections.iter().filter(|(_, own)| waits(own));
+        let early: Vec<ConnectionId> = early.map(|(id, _)| *id).collect();
+        for connection in &early {
+            let id = self.uuid();
+            self.refuse_join(*connection, &id, "token_revoked");
+            self.connections.remove(connection);
+        }
+        peers.len() + viewers.len() + early.len()
     }
 
     /// Tells somebody that it goes, and lets it go.
@@ -152,16 +160,12 @@ impl Hall {
         participant: &str,
         reason: &str,
     ) -> Result<(), ActError> {
-        if self
-            .viewers
-            .get(participant)
-            .is_some_and(|own| own.room == room)
-        {
-            self.dismiss(now, participant);
+        let reason = if reason.is_empty() { "removed" } else { reason };
+        if self.is_viewer(room, participant) {
+            self.dismiss_for(now, participant, reason);
             return Ok(());
         }
         self.member(room, participant)?;
-        let reason = if reason.is_empty() { "removed" } else { reason };
         self.kick(now, participant, reason);
         Ok(())
     }
@@ -183,7 +187,7 @@ impl Hall {
         let viewers = self.viewers.iter().filter(|(_, own)| own.room == room);
         let viewers: Vec<String> = viewers.map(|(id, _)| id.clone()).collect();
         for viewer in viewers {
-            self.dismiss(now, &viewer);
+            self.dismiss_for(now, &viewer, reason);
         }
         self.end_room(room);
     }
@@ -196,13 +200,27 @@ impl Hall {
         tracks: &Tracks,
         stops: bool,
     ) -> Result<(), ActError> {
+        if self.is_viewer(room, participant) {
+            return Err(ActError::NoTrack);
+        }
         self.member(room, participant)?;
         let session = self.peers.get_mut(participant);
         let session = session.ok_or(ActError::NoParticipant)?;
         let mut told = Vec::new();
-        let mut is_any = false;
+        // What was never announced is muted with the rest, where it is passed on at all.
+        let mut kinds = tracks.kinds();
+        let reaches = |kind| match stops {
+            true => session.is_free(kind),
+            false => session.is_silenced[usize::from(kind)],
+        };
+        let forwards = self.config.topology == Topology::Sfu;
+        let mut is_any = forwards
+            && [false, true]
+                .map(|kind| kinds[usize::from(kind)] && reaches(kind))
+                .contains(&true);
         for track in session.tracks.iter_mut().filter(|own| tracks.has(own)) {
             is_any = true;
+            kinds[usize::from(track.is_video)] = true;
             if track.is_stopped != stops {
                 track.is_stopped = stops;
                 // Whether it is sent again is its own word.
@@ -214,6 +232,14 @@ impl Hall {
         }
         if !is_any {
             return Err(ActError::NoTrack);
+        }
+        for kind in [false, true]
+            .into_iter()
+            .filter(|kind| kinds[usize::from(*kind)])
+        {
+            let mut own = session.tracks.iter().filter(|own| own.is_video == kind);
+            let stays = own.any(|own| own.is_stopped);
+            session.is_silenced[usize::from(kind)] = stops || stays;
         }
         for (id, track) in told {
             let data = frame::raw(&json!({"action": "mute", "track": track}));
@@ -231,6 +257,9 @@ impl Hall {
         participant: &str,
         change: &PermissionChange,
     ) -> Result<(), ActError> {
+        if self.permit_viewer(room, participant, change).is_some() {
+            return Ok(());
+        }
         self.member(room, participant)?;
         if let Some(session) = self.peers.get_mut(participant) {
             session.change = change.after(&session.change);

@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::permissions::Permissions;
-use crate::session::Session;
+use crate::session::{Session, cut};
 
 use super::Protocol;
+use super::guest::Viewer;
 
 /// Something that happened in a room.
 #[derive(Debug, Clone)]
@@ -106,6 +107,8 @@ pub struct PermissionsInfo {
     pub subscribe: bool,
     /// Whether it may say something.
     pub data: bool,
+    /// Whether it may change its own name and metadata.
+    pub metadata: bool,
     /// Whether it may moderate.
     pub moderate: bool,
     /// Whether it may record.
@@ -125,6 +128,7 @@ impl From<&Permissions> for PermissionsInfo {
             publish_sources: sources.map(|source| source.as_str()).collect(),
             subscribe: own.subscribe,
             data: own.may_talk(),
+            metadata: own.may_change_metadata(),
             moderate: own.moderate,
             record: own.record,
             hidden: own.hidden,
@@ -133,6 +137,28 @@ impl From<&Permissions> for PermissionsInfo {
 }
 
 impl ParticipantInfo {
+    /// Of one who looks on by HTTP: nobody in the room is told of it.
+    pub(super) fn of_viewer(id: &str, viewer: &Viewer) -> Self {
+        let admission = &viewer.admission;
+        let permissions = Permissions {
+            moderate: false,
+            hidden: true,
+            ..admission.permissions.clone()
+        };
+        let since = viewer.looks_on_since.unwrap_or_default();
+        Self {
+            id: id.to_owned(),
+            identity: admission.identity.clone(),
+            name: admission.name.as_deref().map(cut).unwrap_or_default(),
+            metadata: admission.metadata.clone(),
+            state: "joined",
+            protocol: "http",
+            permissions: (&permissions).into(),
+            tracks: Vec::new(),
+            joined_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     pub(super) fn of(session: &Session) -> Self {
         Self {
             id: session.id.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use twocan_proto::time::Now;
@@ -13,13 +13,22 @@ use super::{
     CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, SERVER_ID, ShownToken, Topology,
 };
 use crate::frame::{self, All, Incoming, Recipients};
-use crate::limits::{PEER_NAME_CHARS_MAX, TRACKS_MAX};
-use crate::session::{Frame, Publication};
+use crate::limits::{METADATA_LEN_MAX, TRACK_LEN_MAX, TRACKS_MAX};
+use crate::session::{Frame, Publication, Session, cut};
 
 #[derive(Deserialize)]
 struct TrackChange {
-    action: String,
+    action: TrackAction,
     track: Box<RawValue>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TrackAction {
+    Publish,
+    Unpublish,
+    Mute,
+    Unmute,
 }
 
 /// `data` of `token`.
@@ -82,11 +91,11 @@ impl Hall {
                 self.leave(now, &peer, "left");
                 self.hang_up(connection, CloseCode::Normal, "left");
             }
-            "token" => self.show_token(&peer, incoming),
+            "token" => self.show_token(now, &peer, incoming),
             _ if is_waiting => self.refuse_request(&peer, incoming, "Not admitted"),
             "moderate" => self.moderate(now, &peer, incoming),
-            "track" => self.change_track(&peer, incoming),
-            "metadata" => self.change_metadata(&peer, incoming),
+            "track" => self.change_track(now, &peer, incoming),
+            "metadata" => self.change_metadata(now, &peer, incoming),
             "join" | "resume" => {
                 self.refuse_request(&peer, incoming, "Already joined");
             }
@@ -120,7 +129,12 @@ impl Hall {
     }
 
     /// Hands on a token that somebody shows.
-    fn show_token(&mut self, peer: &str, incoming: &Incoming) {
+    fn show_token(&mut self, now: Now, peer: &str, incoming: &Incoming) {
+        let session = self.peers.get_mut(peer);
+        if !session.is_some_and(|own| own.may_show_token(now.monotonic)) {
+            self.counters.count("hall.too_many_tokens");
+            return self.refuse_with(peer, incoming, "Limit reached", "tokens_per_second");
+        }
         let data = incoming.data.as_ref();
         let shown = data.and_then(|data| serde_json::from_str::<TokenData>(data.get()).ok());
         let room = self.peers.get(peer).map(|own| own.room.clone());
@@ -139,7 +153,9 @@ impl Hall {
     fn may_say(&self, peer: &str, event: &str) -> bool {
         self.peers.get(peer).is_some_and(|own| {
             let permissions = own.permissions();
-            let negotiates = NEGOTIATION.contains(&event);
+            // Where the server forwards, nobody negotiates with anybody else.
+            let is_mesh = self.config.topology == Topology::Mesh;
+            let negotiates = is_mesh && NEGOTIATION.contains(&event);
             !permissions.hidden && (permissions.data || negotiates)
         })
     }
@@ -192,7 +208,18 @@ impl Hall {
         }
     }
 
-    pub(super) fn change_track(&mut self, peer: &str, incoming: &Incoming) {
+    /// Whether somebody may change what others are told of it; answers it where it may not.
+    fn takes_change(&mut self, now: Now, peer: &str, incoming: &Incoming) -> bool {
+        let session = self.peers.get_mut(peer);
+        let takes = session.is_some_and(|own| own.may_change(now.monotonic));
+        if !takes {
+            self.counters.count("hall.too_many_changes");
+            self.refuse_with(peer, incoming, "Limit reached", "changes_per_second");
+        }
+        takes
+    }
+
+    pub(super) fn change_track(&mut self, now: Now, peer: &str, incoming: &Incoming) {
         let change = incoming
             .data
             .as_ref()
@@ -201,10 +228,17 @@ impl Hall {
         let Some((action, track)) = change.and_then(read) else {
             return self.refuse_request(peer, incoming, "Invalid message");
         };
+        if track.told.get().len() > TRACK_LEN_MAX {
+            self.counters.count("hall.track_too_long");
+            return self.refuse_with(peer, incoming, "Limit reached", "track_bytes");
+        }
+        if !self.takes_change(now, peer, incoming) {
+            return;
+        }
         let Some(session) = self.peers.get_mut(peer) else {
             return;
         };
-        let is_over = action == "unpublish";
+        let is_over = action == TrackAction::Unpublish;
         if !is_over && !session.permissions().may_publish(track.source) {
             self.counters.count("hall.not_permitted");
             let what = format!("publish:{}", track.source.as_str());
@@ -214,22 +248,28 @@ impl Hall {
         if !is_over && known.is_none() && session.tracks.len() >= TRACKS_MAX {
             return self.refuse_request(peer, incoming, "Too many tracks");
         }
-        if let Some(index) = known {
-            session.tracks.remove(index);
+        if is_over && known.is_none() {
+            // Nobody knows of it, and so nobody is told.
+            return self.reply(peer, incoming);
         }
+        let before = known.map(|index| session.tracks.remove(index));
+        // Of what ends the others are told what they know, and nothing new.
+        let told = match (&before, is_over) {
+            (Some(before), true) => before.told.clone(),
+            _ => track.told.clone(),
+        };
         let room = session.room.clone();
         let participant = peer.to_owned();
-        let told = track.told.clone();
-        let notice = match (is_over, known) {
+        let notice = match (is_over, &before) {
             (false, None) => Some(Notice::TrackPublished {
                 room,
                 participant,
-                track: told,
+                track: told.clone(),
             }),
             (true, Some(_)) => Some(Notice::TrackUnpublished {
                 room,
                 participant,
-                track: told,
+                track: told.clone(),
             }),
             _ => None,
         };
@@ -237,12 +277,13 @@ impl Hall {
             session.tracks.push(track);
         }
         self.events.extend(notice.map(Event::Notice));
-        self.tell_others(peer, "track", incoming.data.as_deref());
+        let data = frame::raw(&json!({"action": action, "track": told}));
+        self.tell_others(peer, "track", data.as_deref());
         self.reply(peer, incoming);
         self.settle_media(peer);
     }
 
-    pub(super) fn change_metadata(&mut self, peer: &str, incoming: &Incoming) {
+    pub(super) fn change_metadata(&mut self, now: Now, peer: &str, incoming: &Incoming) {
         let who = incoming
             .data
             .as_ref()
@@ -250,21 +291,42 @@ impl Hall {
         let Some(who) = who else {
             return self.refuse_request(peer, incoming, "Invalid message");
         };
+        let may = |own: &Session| own.permissions().may_change_metadata();
+        if !self.peers.get(peer).is_some_and(may) {
+            self.counters.count("hall.not_permitted");
+            return self.refuse_with(peer, incoming, "Not permitted", "metadata");
+        }
+        let len = who.metadata.as_ref().map_or(0, |own| own.get().len());
+        if len > METADATA_LEN_MAX {
+            self.counters.count("hall.metadata_too_long");
+            return self.refuse_with(peer, incoming, "Limit reached", "metadata_bytes");
+        }
+        if !self.takes_change(now, peer, incoming) {
+            return;
+        }
         let Some(session) = self.peers.get_mut(peer) else {
             return;
         };
         // What a token says of somebody, it does not change itself.
         if let Some(name) = who.name.filter(|_| session.admission.name.is_none()) {
-            session.name = name.chars().take(PEER_NAME_CHARS_MAX).collect();
+            session.name = cut(&name);
         }
         if who.metadata.is_some() && session.admission.metadata.is_none() {
             session.metadata = who.metadata;
         }
+        self.tell_metadata(peer);
+        self.reply(peer, incoming);
+    }
+
+    /// Tells the others what somebody is called, and what it says of itself.
+    pub(super) fn tell_metadata(&mut self, peer: &str) {
+        let Some(session) = self.peers.get(peer) else {
+            return;
+        };
         let data = frame::raw(&json!({
             "peer_id": peer, "name": session.name, "metadata": session.metadata,
         }));
         self.tell_others(peer, "metadata", data.as_deref());
-        self.reply(peer, incoming);
     }
 
     /// Tells the others in the room who speak `twocan.v1`; nothing of one who is hidden.

@@ -1,5 +1,6 @@
 //! One room, and what is decided for all who are in it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -56,6 +57,8 @@ pub(super) struct Room {
     pub(super) members: Vec<String>,
     /// In the order they came.
     pub(super) waiting: Vec<String>,
+    /// Those who look on by HTTP.
+    pub(super) viewers: BTreeSet<String>,
     pub(super) is_locked: bool,
     pub(super) has_lobby: bool,
     pub(super) peers_max: Option<usize>,
@@ -87,7 +90,8 @@ impl Hall {
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
-        if !room.members.is_empty() || !room.waiting.is_empty() {
+        let is_empty = room.members.is_empty() && room.waiting.is_empty();
+        if !is_empty || !room.viewers.is_empty() {
             room.ends_at = None;
         } else if room.keeps.is_zero() {
             self.end_room(name);
@@ -158,11 +162,7 @@ impl Hall {
             topology: self.config.topology.as_str(),
             participants: room.members.len(),
             waiting: room.waiting.len(),
-            viewers: self
-                .viewers
-                .values()
-                .filter(|viewer| viewer.room == name)
-                .count(),
+            viewers: room.viewers.len(),
             tracks: tracks.map(|session| session.tracks.len()).sum(),
             locked: room.is_locked,
             lobby: room.has_lobby,

@@ -6,21 +6,21 @@ use crate::{
     PermissionChange, Permissions, RoomSettings, ShownToken, Source, Topology, Tracks,
 };
 
-fn sfu() -> Stage {
+pub(super) fn sfu() -> Stage {
     Stage::of(Config {
         topology: Topology::Sfu,
         ..Config::default()
     })
 }
 
-fn somebody(identity: &str) -> Admission {
+pub(super) fn somebody(identity: &str) -> Admission {
     Admission {
         identity: Some(identity.into()),
         ..Admission::default()
     }
 }
 
-fn with(change: &str) -> Admission {
+pub(super) fn with(change: &str) -> Admission {
     let change: PermissionChange = serde_json::from_str(change).unwrap();
     Admission {
         permissions: change.applied(&Permissions::default()),
@@ -28,7 +28,7 @@ fn with(change: &str) -> Admission {
     }
 }
 
-fn moderator() -> Admission {
+pub(super) fn moderator() -> Admission {
     with(r#"{"moderate":true}"#)
 }
 
@@ -42,11 +42,11 @@ fn hidden() -> Admission {
     }
 }
 
-fn id(frame: &Value) -> String {
+pub(super) fn id(frame: &Value) -> String {
     frame["data"]["peer_id"].as_str().unwrap().to_owned()
 }
 
-fn track(id: &str, source: &str) -> Value {
+pub(super) fn track(id: &str, source: &str) -> Value {
     let kind = if source == "microphone" {
         "audio"
     } else {
@@ -56,7 +56,7 @@ fn track(id: &str, source: &str) -> Value {
 }
 
 impl Stage {
-    fn publish(&mut self, connection: u64, track: &Value) -> Vec<Value> {
+    pub(super) fn publish(&mut self, connection: u64, track: &Value) -> Vec<Value> {
         let data = json!({"action": "publish", "track": track});
         self.say(
             connection,
@@ -65,7 +65,7 @@ impl Stage {
         self.heard(connection)
     }
 
-    fn moderate(&mut self, connection: u64, data: &Value) -> Value {
+    pub(super) fn moderate(&mut self, connection: u64, data: &Value) -> Value {
         let text = json!({"event": "moderate", "id": 9, "data": data}).to_string();
         self.say(connection, &text);
         let heard = self.heard(connection);
@@ -73,14 +73,14 @@ impl Stage {
         answer.unwrap_or_default()
     }
 
-    fn act(&mut self, act: &Act) -> Result<(), ActError> {
+    pub(super) fn act(&mut self, act: &Act) -> Result<(), ActError> {
         let done = self.hall.act(self.now, "den", act);
         self.collect();
         done
     }
 
     /// What the forwarder was told last of somebody.
-    fn media(&self, who: &str) -> Option<MediaPermissions> {
+    pub(super) fn media(&self, who: &str) -> Option<MediaPermissions> {
         let permitted = self.events.iter().rev().filter_map(|event| match event {
             Event::Media(MediaEvent::Permitted {
                 participant,
@@ -91,7 +91,7 @@ impl Stage {
         permitted.into_iter().next()
     }
 
-    fn notices(&mut self) -> Vec<String> {
+    pub(super) fn notices(&mut self) -> Vec<String> {
         let events = std::mem::take(&mut self.events);
         let notices = events.into_iter().filter_map(|event| match event {
             Event::Notice(notice) => Some(notice),
@@ -115,7 +115,7 @@ impl Stage {
     }
 }
 
-fn streams(names: &[&str]) -> Allowed {
+pub(super) fn streams(names: &[&str]) -> Allowed {
     Allowed::Streams(names.iter().map(|own| (*own).to_owned()).collect())
 }
 
@@ -129,7 +129,7 @@ fn what_a_token_says_of_somebody_it_does_not_say_itself() {
     let welcome = stage.join_as(1, "Mallory", admission);
     assert_eq!(
         welcome["data"]["permissions"],
-        json!(["publish", "subscribe", "data", "chat"])
+        json!(["publish", "subscribe", "data", "chat", "metadata"])
     );
     stage.say(
         1,
@@ -367,7 +367,7 @@ fn only_who_may_moderate_does() {
         .iter()
         .find(|own| own["event"] == "permissions")
         .unwrap();
-    assert_eq!(permissions["data"]["permissions"][4], "moderate");
+    assert_eq!(permissions["data"]["permissions"][5], "moderate");
     assert_eq!(
         stage.moderate(2, &json!({"action": "lock"}))["event"],
         "reply"
@@ -479,13 +479,20 @@ fn what_is_muted_is_passed_on_once_its_owner_says_so() {
         video: Allowed::All,
     };
     assert_eq!(stage.media(&who), Some(quiet));
-    let missing = json!({"action": "mute", "peer_id": who, "source": "screen"});
+    let missing = json!({"action": "mute", "peer_id": who, "track": "b"});
     assert_eq!(
         stage.moderate(1, &missing)["data"]["description"],
         "Not done"
     );
     let data = json!({"action": "unmute", "track": track("a", "microphone")});
     stage.say(2, &json!({"event": "track", "data": data}).to_string());
+    // What it says, and no more.
+    assert_eq!(stage.media(&who).unwrap().audio, streams(&["s-a"]));
+    let unmute = Act::Unmute {
+        participant: who.clone(),
+        tracks: Tracks::Source(Source::Microphone),
+    };
+    stage.act(&unmute).unwrap();
     assert_eq!(stage.media(&who), Some(MediaPermissions::default()));
     // What is taken away for good comes back by no word of its own.
     stage.moderate(
@@ -501,10 +508,6 @@ fn what_is_muted_is_passed_on_once_its_owner_says_so() {
     );
     assert_eq!(stage.media(&who).unwrap().audio, streams(&[]));
     assert_eq!(stage.media(&who).unwrap().video, streams(&["s-v"]));
-    let unmute = Act::Unmute {
-        participant: who,
-        tracks: Tracks::Source(Source::Microphone),
-    };
     assert_eq!(stage.act(&unmute), Err(ActError::NoTrack));
 }
 
@@ -687,7 +690,7 @@ fn who_comes_by_http_needs_permission_as_anybody() {
         keeps: Duration::from_secs(60),
         ..RoomSettings::default()
     };
-    stage.hall.create_room(now, "den", lobby).unwrap();
+    stage.hall.create_room(now, "den", lobby, true).unwrap();
     let refused = stage
         .hall
         .admit_guest(now, "den", Admission::default(), true);
@@ -731,7 +734,10 @@ fn a_room_that_was_made_stays_for_its_time_and_keeps_its_limit() {
         keeps: Duration::from_secs(30),
         ..RoomSettings::default()
     };
-    stage.hall.create_room(stage.now, "den", settings).unwrap();
+    stage
+        .hall
+        .create_room(stage.now, "den", settings, false)
+        .unwrap();
     stage.collect();
     stage.pass(Duration::from_secs(29));
     assert_eq!(stage.hall.room("den").unwrap().max_participants, 1);
@@ -760,10 +766,12 @@ fn a_room_that_is_closed_sends_all_away() {
     stage.join_as(1, "Host", moderator());
     stage.join_as(2, "Ada", Admission::default());
     stage.publish(1, &track("v", "camera"));
-    stage
+    let viewer = stage
         .hall
         .admit_guest(stage.now, "den", moderator(), false)
         .unwrap();
+    assert_eq!(stage.hall.room("den").unwrap().viewers, 0);
+    stage.hall.welcome_viewer(stage.now, &viewer).unwrap();
     assert_eq!(stage.hall.room("den").unwrap().viewers, 1);
     assert_eq!(
         stage.act(&Act::Close {
@@ -784,8 +792,10 @@ fn a_room_that_is_closed_sends_all_away() {
             "started den",
             "joined Host",
             "published",
+            "joined ",
             "unpublished",
             "left Host room_closed",
+            "left  room_closed",
             "finished den"
         ]
     );

@@ -26,6 +26,8 @@ use twocan_io::clock;
 use twocan_proto::dtls::{self, Certificate};
 use twocan_proto::peer::DATAGRAM_LEN_MAX;
 
+use crate::process;
+
 use client::Kit;
 use publisher::Source;
 use report::{Phase, Tally};
@@ -259,7 +261,7 @@ async fn take_viewer(
 async fn measure(shared: &Rc<Shared>) -> Result<(), RunError> {
     let pause = |seconds: u32| tokio::time::sleep(Duration::from_secs(u64::from(seconds)));
     let used = |pid: Option<u32>| {
-        let used = pid.map(|pid| report::used(pid).map_err(|error| RunError::Process(pid, error)));
+        let used = pid.map(|pid| process::used(pid).map_err(|error| RunError::Process(pid, error)));
         used.transpose()
     };
     pause(shared.arguments.warm_up).await;

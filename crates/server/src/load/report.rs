@@ -1,11 +1,11 @@
 //! What the clients saw.
 
-use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Arguments, Server};
+use crate::process::Used;
 
 /// Steps of the histogram of delays: from one to the next, a 32nd more.
 const STEPS: usize = 1_024;
@@ -20,14 +20,6 @@ pub(super) enum Phase {
     Before,
     Measured,
     Over,
-}
-
-/// What a process has used so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Used {
-    cpu: Duration,
-    /// Resident memory, in bytes.
-    memory: u64,
 }
 
 /// What is counted while it is measured.
@@ -251,25 +243,6 @@ impl Report {
     }
 }
 
-/// What a process has used (proc(5)): user and system time, and resident memory.
-pub(super) fn used(pid: u32) -> io::Result<Used> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    // The name of the program, in parentheses, may have spaces.
-    let (_, rest) = stat.rsplit_once(')').ok_or_else(malformed)?;
-    let fields: Vec<u64> = rest
-        .split_ascii_whitespace()
-        .map(|field| field.parse().unwrap_or_default())
-        .collect();
-    let field = |number: usize| fields.get(number - 3).copied().ok_or_else(malformed);
-    let ticks = field(14)? + field(15)?;
-    let per_second = rustix::param::clock_ticks_per_second().max(1);
-    Ok(Used {
-        cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64),
-        memory: field(24)? * rustix::param::page_size() as u64,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,12 +270,5 @@ mod tests {
         tally.note_missing(2);
         tally.note_packet(100, Duration::ZERO, true);
         assert_eq!(tally.missing, 1);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn this_process_uses_memory() {
-        let own = used(std::process::id()).unwrap();
-        assert!(own.memory > 100_000, "{own:?}");
     }
 }

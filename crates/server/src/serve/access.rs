@@ -20,6 +20,9 @@ use crate::tokens::{Claims, Keys, TokenError, verify};
 /// Tokens and identities that are revoked at a time; further ones are refused.
 const REVOKED_MAX: usize = 100_000;
 
+/// Bytes of all their names together; the same.
+const REVOKED_LEN_MAX: usize = 16 << 20;
+
 /// How long a revocation holds where nobody says how long.
 pub(super) const REVOKED_FOR: Duration = Duration::from_secs(86_400);
 
@@ -69,7 +72,7 @@ pub(super) struct Access {
     /// Whether there has been a key since the start.
     has_had_keys: AtomicBool,
     keys: RwLock<Keys>,
-    revoked: Mutex<BTreeMap<Revoked, Revocation>>,
+    revoked: Mutex<Revocations>,
 }
 
 /// What is revoked.
@@ -81,12 +84,72 @@ pub(super) enum Revoked {
     Identity(String),
 }
 
+impl Revoked {
+    fn name(&self) -> &str {
+        match self {
+            Self::Token(name) | Self::Identity(name) => name,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Revocation {
     /// Time since 1970.
     at: Duration,
     /// Until when it holds.
     until: Duration,
+}
+
+/// All that is revoked.
+#[derive(Debug, Default)]
+struct Revocations {
+    all: BTreeMap<Revoked, Revocation>,
+    /// Of all names.
+    len: usize,
+}
+
+impl Revocations {
+    /// `false` where there is no room.
+    fn add(&mut self, now: Duration, what: Revoked, until: Duration) -> bool {
+        let own = what.name().len();
+        let is_known = self.all.contains_key(&what);
+        if !is_known && !self.has_room(own) {
+            self.all.retain(|_, known| known.until > now);
+            self.len = self.all.keys().map(|known| known.name().len()).sum();
+            if !self.has_room(own) {
+                return false;
+            }
+        }
+        if !is_known {
+            self.len += own;
+        }
+        let revocation = Revocation { at: now, until };
+        let known = self.all.entry(what).or_insert(revocation);
+        known.at = now;
+        known.until = known.until.max(until);
+        true
+    }
+
+    fn has_room(&self, len: usize) -> bool {
+        self.all.len() < REVOKED_MAX && self.len + len <= REVOKED_LEN_MAX
+    }
+
+    /// Whether a token of that id, of that identity, made then, is revoked.
+    fn hold(
+        &self,
+        now: Duration,
+        id: Option<&String>,
+        identity: Option<&String>,
+        made: Option<Duration>,
+    ) -> bool {
+        let holds = |what: Revoked| self.all.get(&what).filter(|known| known.until > now);
+        let by_id = id.and_then(|id| holds(Revoked::Token(id.clone())));
+        let by_identity = identity.and_then(|own| holds(Revoked::Identity(own.clone())));
+        // Who says not when it was made, was made before. Dates are whole seconds.
+        let made = made.unwrap_or_default();
+        let is_before = by_identity.is_some_and(|own| made.as_secs() <= own.at.as_secs());
+        by_id.is_some() || is_before
+    }
 }
 
 /// Who administers.
@@ -236,17 +299,15 @@ impl Access {
     pub(super) fn revoke(&self, what: Revoked, until: Duration) -> bool {
         let now = clock::now().wallclock;
         let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        if revoked.len() >= REVOKED_MAX {
-            revoked.retain(|_, own| own.until > now);
-        }
-        if revoked.len() >= REVOKED_MAX && !revoked.contains_key(&what) {
-            return false;
-        }
-        let revocation = Revocation { at: now, until };
-        let known = revoked.entry(what).or_insert(revocation);
-        known.at = now;
-        known.until = known.until.max(until);
-        true
+        revoked.add(now, what, until)
+    }
+
+    /// Whether what somebody was let in by has been revoked since.
+    pub(super) fn has_revoked(&self, admission: &Admission) -> bool {
+        let now = clock::now().wallclock;
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, identity) = (admission.token_id.as_ref(), admission.identity.as_ref());
+        revoked.hold(now, id, identity, admission.issued_at)
     }
 
     fn has_keys(&self) -> bool {
@@ -267,16 +328,7 @@ impl Access {
             verify(&keys, token, now, self.leeway)?
         };
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = |what: Option<Revoked>| {
-            let known = revoked.get(&what?)?;
-            (known.until > now).then_some(*known)
-        };
-        let by_id = holds(claims.jti.clone().map(Revoked::Token));
-        let by_identity = holds(claims.sub.clone().map(Revoked::Identity));
-        // Who says not when it was made, was made before. Dates are whole seconds.
-        let made = claims.iat.unwrap_or_default();
-        let is_before = by_identity.is_some_and(|own| made.as_secs() <= own.at.as_secs());
-        match by_id.is_some() || is_before {
+        match revoked.hold(now, claims.jti.as_ref(), claims.sub.as_ref(), claims.iat) {
             true => Err(TokenError::Revoked),
             false => Ok(claims),
         }
@@ -294,4 +346,46 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn is(secret: Option<&String>, shown: &str) -> bool {
     // Equal lengths are compared in constant time; the length of a secret is not one.
     secret.is_some_and(|secret| crypto::equal(secret.as_bytes(), shown.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(index: usize, len: usize) -> Revoked {
+        let name = index.to_string();
+        let rest = len.saturating_sub(name.len());
+        Revoked::Identity(name + &"x".repeat(rest))
+    }
+
+    #[test]
+    fn what_is_revoked_is_bounded_in_bytes() {
+        let mut revoked = Revocations::default();
+        let now = Duration::from_secs(1_700_000_000);
+        let (soon, later) = (now + Duration::from_secs(1), now + REVOKED_FOR);
+        let len = REVOKED_LEN_MAX / 64;
+        for index in 0..64 {
+            let until = if index == 0 { soon } else { later };
+            assert!(revoked.add(now, named(index, len), until));
+        }
+        assert!(!revoked.add(now, named(64, len), later));
+        // What is known goes on to be.
+        assert!(revoked.add(now, named(1, len), later));
+        // What is over makes room.
+        assert!(revoked.add(soon, named(64, len), later));
+        assert!(!revoked.add(soon, named(65, 1), later));
+    }
+
+    #[test]
+    fn who_was_let_in_before_is_known_to_be_revoked() {
+        let mut revoked = Revocations::default();
+        let now = Duration::from_secs(1_700_000_000);
+        let ada = "ada".to_owned();
+        revoked.add(now, Revoked::Identity(ada.clone()), now + REVOKED_FOR);
+        let made = |seconds| Some(Duration::from_secs(seconds));
+        assert!(revoked.hold(now, None, Some(&ada), made(1_700_000_000)));
+        assert!(revoked.hold(now, None, Some(&ada), None));
+        assert!(!revoked.hold(now, None, Some(&ada), made(1_700_000_001)));
+        assert!(!revoked.hold(now, Some(&ada), None, None));
+    }
 }

@@ -19,8 +19,8 @@ use twocan_room::{
     Tracks,
 };
 
-use super::Shared;
 use super::access::{Denied, Operator, REVOKED_FOR, Revoked};
+use super::{Shared, credentials};
 
 /// Longest request, in bytes.
 const BODY_LEN_MAX: usize = 64 * 1024;
@@ -37,6 +37,7 @@ enum Failure {
     Act(ActError),
     Room(Refusal),
     Body(String),
+    Exists,
     Full,
     Busy,
 }
@@ -69,6 +70,10 @@ impl IntoResponse for Failure {
             }
             Self::Room(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Body(why) => (StatusCode::UNPROCESSABLE_ENTITY, why),
+            Self::Exists => {
+                let why = "there is such a room, and changing it needs roomAdmin of it";
+                (StatusCode::CONFLICT, why.to_owned())
+            }
             Self::Full => {
                 let why = "as much is revoked as may be at a time";
                 (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
@@ -115,12 +120,17 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     let one = "/api/v1/rooms/{room}/participants/{participant}";
     Router::new()
         .route("/api/v1/openapi.json", get(description))
+        .route(
+            "/api/v1/turn",
+            get(credentials::turn).post(credentials::turn),
+        )
         .route("/api/v1/rooms", get(list).post(create))
         .route(
             "/api/v1/rooms/{room}",
             get(room).patch(change).delete(close),
         )
         .route("/api/v1/rooms/{room}/participants", get(participants))
+        .route("/api/v1/rooms/{room}/media", get(media))
         .route("/api/v1/rooms/{room}/data", post(announce))
         .route(one, get(participant).patch(permit).delete(remove))
         .route(&format!("{one}/mute"), post(mute))
@@ -224,11 +234,14 @@ async fn create(
         lobby: wanted.lobby,
     };
     let name = wanted.name.clone();
+    // Who may only make rooms opens none that somebody has locked.
+    let changes = operator.may_moderate(&name);
     let made = shared.hall.with(move |hall, now| {
-        let made = hall.create_room(now, &name, settings);
-        made.map(|()| hall.room(&name))
+        let made = hall.create_room(now, &name, settings, changes);
+        made.map(|made| made.then(|| hall.room(&name)))
     });
-    let info = made.await.ok_or(Failure::Busy)?.map_err(Failure::Room)?;
+    let made = made.await.ok_or(Failure::Busy)?.map_err(Failure::Room)?;
+    let info = made.ok_or(Failure::Exists)?;
     audit(&operator, "create", Some(&wanted.name), None);
     Ok((StatusCode::CREATED, Json(info)).into_response())
 }
@@ -303,6 +316,17 @@ async fn participants(
     of_room(&shared, &headers, &room)?;
     let all = all_of(&shared, room).await?;
     Ok(Json(json!({ "participants": all })).into_response())
+}
+
+async fn media(
+    State(shared): In,
+    headers: HeaderMap,
+    Path(room): Path<String>,
+) -> Result<Response, Failure> {
+    of_room(&shared, &headers, &room)?;
+    drop(info(&shared, room.clone()).await?);
+    let connections = shared.hall.figures(room).await.ok_or(Failure::Busy)?;
+    Ok(Json(json!({ "connections": connections })).into_response())
 }
 
 async fn participant(

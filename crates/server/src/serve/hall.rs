@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_proto::contract::Output;
@@ -13,20 +14,24 @@ use twocan_proto::time::Now;
 use twocan_room::forward::Fragment;
 use twocan_room::{
     Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
-    Moderated, OwnUrls, Protocol, Refusal, Topology,
+    Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
 };
 
 use super::Plan;
-use super::access::Access;
-use super::media::{Answer, Media, Told};
+use super::access::{Access, Denied};
+use super::media::{Answer, Figures, Media, Told};
 use super::webhooks::Webhooks;
 use super::whip::Sessions;
+use crate::tokens::TokenError;
 
 /// Commands that wait for the hall; senders wait when it is full, which slows readers down.
 const COMMANDS_MAX: usize = 1024;
 
 /// What media threads say on its way to the hall.
 const TOLD_MAX: usize = 1024;
+
+/// Tokens shown in calls that wait to be looked at; who shows a further one is told to try again.
+const TOKENS_MAX: usize = 64;
 
 /// Whoever came by HTTP is not kept waiting for longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -83,13 +88,21 @@ enum Command {
         restarts: bool,
         answer: Answer<Option<String>>,
     },
-    /// Who came by HTTP publishes.
+    /// Who came by HTTP publishes these, or (`None`) looks on.
     Welcome {
         id: String,
-        lines: Vec<GuestLine>,
+        lines: Option<Vec<GuestLine>>,
+        /// Called where it is welcome, before anything else can happen to it.
+        registers: Box<dyn FnOnce() + Send>,
         welcomed: oneshot::Sender<Result<(), GuestRefusal>>,
     },
     Dismiss(String),
+    Figures {
+        room: String,
+        answer: oneshot::Sender<Vec<Figures>>,
+    },
+    /// A token that somebody showed was looked at.
+    Renew(ShownToken, Result<Admission, String>),
     /// Something that operators ask for.
     Administer(Administered),
     Drain(oneshot::Sender<()>),
@@ -153,7 +166,7 @@ impl HallHandle {
     }
 
     /// An offer by HTTP, which publishes lines or (`None`) plays the room; the id of who came, and the
-    /// answer.
+    /// answer. `registers` is told the id as soon as it is welcome, and before it can be sent away.
     ///
     /// # Errors
     /// [`ExchangeError`]; nobody came then.
@@ -163,6 +176,7 @@ impl HallHandle {
         admission: Admission,
         lines: Option<Vec<GuestLine>>,
         offer: &str,
+        registers: impl FnOnce(&str) + Send + 'static,
     ) -> Result<(String, String), ExchangeError> {
         let (id, named) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
@@ -186,16 +200,16 @@ impl HallHandle {
         let answer = answered
             .map_err(|_| ExchangeError::Busy)?
             .map_err(ExchangeError::Refused)?;
-        if let Some(lines) = lines {
-            let (welcomed, done) = oneshot::channel();
-            let welcome = Command::Welcome {
-                id: guest.id.clone(),
-                lines,
-                welcomed,
-            };
-            let _ = self.0.send(welcome).await;
-            done.await.map_err(|_| ExchangeError::Busy)??;
-        }
+        let (welcomed, done) = oneshot::channel();
+        let who = guest.id.clone();
+        let welcome = Command::Welcome {
+            id: guest.id.clone(),
+            lines,
+            registers: Box::new(move || registers(&who)),
+            welcomed,
+        };
+        let _ = self.0.send(welcome).await;
+        done.await.map_err(|_| ExchangeError::Busy)??;
         Ok((guest.stay(), answer))
     }
 
@@ -227,6 +241,15 @@ impl HallHandle {
     /// Who came by HTTP goes.
     pub(crate) async fn dismiss(&self, id: String) {
         let _ = self.0.send(Command::Dismiss(id)).await;
+    }
+
+    /// What the connections of a room carry, where its media goes through the server; `None` where
+    /// nobody answers.
+    pub(crate) async fn figures(&self, room: String) -> Option<Vec<Figures>> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Command::Figures { room, answer }).await;
+        let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+        answered.ok()?.ok()
     }
 
     /// Does something with the hall; `None` where the server ends.
@@ -291,10 +314,12 @@ pub(crate) fn start(
         let addresses: Vec<_> = media.addresses().map(|own| own.to_string()).collect();
         tracing::info!(addresses = addresses.join(", "), "forwarding media");
     }
+    let (tokens, shown) = mpsc::channel(TOKENS_MAX);
     let task = Task {
         hall,
         sessions,
-        access,
+        access: access.clone(),
+        tokens,
         webhooks: Webhooks::start(plan.webhooks.as_ref()),
         media,
         told,
@@ -303,15 +328,33 @@ pub(crate) fn start(
         outgoing: BTreeMap::new(),
     };
     tokio::spawn(task.run());
+    tokio::spawn(look_at(access, shown, sender.downgrade()));
     Ok(HallHandle(sender))
+}
+
+/// Looks at the tokens that participants show, one after another: a signature costs more than a frame,
+/// and the hall goes on meanwhile.
+async fn look_at(
+    access: Arc<Access>,
+    mut shown: mpsc::Receiver<ShownToken>,
+    hall: mpsc::WeakSender<Command>,
+) {
+    while let Some(shown) = shown.recv().await {
+        let looked = access.token_admission(&shown.room, &shown.token);
+        let looked = looked.map_err(|denied| denied.to_string());
+        let Some(hall) = hall.upgrade() else { return };
+        let _ = hall.send(Command::Renew(shown, looked)).await;
+    }
 }
 
 struct Task {
     hall: Hall,
     /// Of those who came by HTTP.
     sessions: Sessions,
-    /// Looks at tokens.
+    /// Knows what is revoked.
     access: Arc<Access>,
+    /// To who looks at the tokens that participants show.
+    tokens: mpsc::Sender<ShownToken>,
     webhooks: Webhooks,
     media: Option<Media>,
     told: mpsc::Receiver<Told>,
@@ -357,14 +400,7 @@ impl Task {
             }
             Command::Connected { id, joins, to } => {
                 self.outgoing.insert(id, to);
-                let Joins {
-                    room,
-                    protocol,
-                    own,
-                    admission,
-                } = joins;
-                self.hall
-                    .connected(now, id, &room, protocol, own, admission);
+                self.connected(now, id, joins);
             }
             Command::Text(id, text) => self.hall.handle_text(now, id, &text),
             Command::Other(id) => self.hall.handle_other(now, id),
@@ -380,7 +416,10 @@ impl Task {
                 id,
                 answer,
             } => {
-                let admitted = self.hall.admit_guest(now, &room, admission, publishes);
+                let admitted = match self.access.has_revoked(&admission) {
+                    true => Err(GuestRefusal::NotPermitted),
+                    false => self.hall.admit_guest(now, &room, admission, publishes),
+                };
                 // The thread is told of it before its offer.
                 self.settle();
                 if let (Ok(id), Some(media)) = (&admitted, &mut self.media) {
@@ -391,9 +430,17 @@ impl Task {
             Command::Welcome {
                 id,
                 lines,
+                registers,
                 welcomed,
             } => {
-                let _ = welcomed.send(self.hall.welcome_guest(now, &id, &lines));
+                let welcome = match lines {
+                    Some(lines) => self.hall.welcome_guest(now, &id, &lines),
+                    None => self.hall.welcome_viewer(now, &id),
+                };
+                if welcome.is_ok() {
+                    registers();
+                }
+                let _ = welcomed.send(welcome);
             }
             Command::Fragment {
                 id,
@@ -406,6 +453,19 @@ impl Task {
                 }
             }
             Command::Dismiss(id) => self.dismiss(&id),
+            Command::Figures { room, answer } => match &mut self.media {
+                Some(media) => media.figures(room, answer),
+                // Media goes from each to each.
+                None => drop(answer.send(Vec::new())),
+            },
+            Command::Renew(shown, looked) => {
+                // It may have been revoked since it was looked at.
+                let looked = looked.and_then(|fresh| match self.access.has_revoked(&fresh) {
+                    true => Err(Denied::Invalid(TokenError::Revoked).to_string()),
+                    false => Ok(fresh),
+                });
+                self.hall.renew(now, &shown, looked);
+            }
             Command::Administer(act) => act(&mut self.hall, now),
             Command::Drain(done) => {
                 self.hall.drain();
@@ -413,6 +473,22 @@ impl Task {
                 let _ = done.send(());
             }
         }
+    }
+
+    fn connected(&mut self, now: Now, id: ConnectionId, joins: Joins) {
+        let Joins {
+            room,
+            protocol,
+            own,
+            admission,
+        } = joins;
+        if self.access.has_revoked(&admission) {
+            // While it was let in.
+            let close = Outgoing::Close(CloseCode::PolicyViolation, "token_revoked");
+            return self.pass(id, close);
+        }
+        let hall = &mut self.hall;
+        hall.connected(now, id, &room, protocol, own, admission);
     }
 
     /// Who came by HTTP goes, or has gone.
@@ -437,12 +513,17 @@ impl Task {
                     self.outgoing.remove(&connection);
                 }
                 Output::Event(Event::Token(shown)) => {
-                    let looked = self.access.token_admission(&shown.room, &shown.token);
-                    let looked = looked.map_err(|denied| denied.to_string());
-                    self.hall.renew(clock::now(), &shown, looked);
+                    if let Err(error) = self.tokens.try_send(shown) {
+                        let (TrySendError::Full(shown) | TrySendError::Closed(shown)) = error;
+                        let why = ExchangeError::Busy.to_string();
+                        self.hall.renew(clock::now(), &shown, Err(why));
+                    }
                 }
                 Output::Event(Event::Moderated(done)) => audit(&done),
-                Output::Event(Event::Notice(notice)) => self.webhooks.tell(&notice),
+                Output::Event(Event::Notice(notice)) => {
+                    audit_end(&notice);
+                    self.webhooks.tell(&notice);
+                }
                 Output::Event(Event::Media(event)) => {
                     if let MediaEvent::Left { participant } = &event {
                         self.sessions.end(participant);
@@ -465,7 +546,7 @@ impl Task {
         let Some(to) = self.outgoing.get(&connection) else {
             return;
         };
-        if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(outgoing) {
+        if let Err(TrySendError::Full(_)) = to.try_send(outgoing) {
             // Dropping the sender ends the WebSocket's task.
             self.outgoing.remove(&connection);
             self.hall.too_slow(clock::now(), connection);
@@ -481,6 +562,26 @@ impl Task {
     }
 }
 
+/// One line for who has to go because its token is over.
+fn audit_end(notice: &Notice) {
+    if let Notice::ParticipantLeft {
+        room,
+        participant,
+        reason,
+    } = notice
+        && reason == "token_expired"
+    {
+        tracing::info!(
+            target: "twocan::audit",
+            room,
+            identity = participant.identity,
+            action = "expire",
+            participant = participant.id,
+            "ended"
+        );
+    }
+}
+
 /// One line for what somebody who moderates a room has done.
 fn audit(done: &Moderated) {
     tracing::info!(
@@ -493,3 +594,6 @@ fn audit(done: &Moderated) {
         "moderated"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,24 +4,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Router, middleware};
 
-use super::{Shared, api, credentials, is_loopback, pages, signaling, whip};
+use crate::process;
+
+use super::{Shared, api, is_loopback, pages, rates, signaling, whip};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let limit = middleware::from_fn_with_state(shared.clone(), rates::limit);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route(
-            "/api/v1/turn",
-            get(credentials::turn).post(credentials::turn),
-        )
         .route("/webrtc/{room}", get(room))
         .route("/webrtc/{room}/", get(room))
         .route("/socket/{room}", get(room))
@@ -29,7 +28,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/{room}", get(room))
         .route("/{room}/", get(room))
         .merge(whip::routes())
-        .merge(api::routes())
+        .merge(api::routes().route_layer(limit))
+        .merge(pages::routes())
         .route("/", get(async || pages::meeting()))
         .fallback(get(file))
         .with_state(shared)
@@ -50,7 +50,7 @@ async fn metrics(
     headers: HeaderMap,
 ) -> Response {
     if is_operator(&shared, remote, &headers) {
-        shared.metrics.render().into_response()
+        (shared.metrics.render() + &process::as_metrics()).into_response()
     } else {
         (
             StatusCode::FORBIDDEN,
@@ -121,6 +121,10 @@ async fn room(
             .is_ok_and(|value| value.eq_ignore_ascii_case("websocket"))
     });
     let asks_why = |path: &str| path.starts_with("/webrtc/") || path.starts_with("/socket/");
+    let comes = wants_socket || asks_why(request.uri().path());
+    if comes && let Some(refused) = rates::refusal(&shared, remote, request.headers()) {
+        return refused;
+    }
     if !wants_socket && asks_why(request.uri().path()) {
         // Browsers do not tell a page why a WebSocket was refused: it asks again.
         let (parts, _) = request.into_parts();
@@ -156,7 +160,11 @@ pub(crate) fn is_trusted_proxy(shared: &Shared, remote: SocketAddr) -> bool {
 
 /// Who asks: the other end, or whom a named proxy says it speaks for. `None` where the proxy does
 /// not say it by an address: taking it for the proxy itself would open what is for this machine.
-fn client_ip(shared: &Shared, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+pub(super) fn client_ip(
+    shared: &Shared,
+    remote: SocketAddr,
+    headers: &HeaderMap,
+) -> Option<IpAddr> {
     let direct = remote.ip().to_canonical();
     if !is_trusted_proxy(shared, remote) {
         return Some(direct);

@@ -8,6 +8,7 @@ mod hall;
 mod http;
 mod media;
 mod pages;
+mod rates;
 mod reload;
 mod settings;
 mod signaling;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     ready: AtomicBool,
     turn: Option<turn::Turn>,
     sessions: whip::Sessions,
+    rates: rates::Rates,
 }
 
 /// Runs until a signal.
@@ -119,6 +121,7 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
     let hall = hall::start(&plan, sessions.clone(), access.clone()).map_err(ServeError::Media)?;
     let secure = tls.is_some();
+    let rates = rates::Rates::new(plan.requests_per_second);
     let shared = Arc::new(Shared {
         plan,
         access,
@@ -127,6 +130,7 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
         ready: AtomicBool::new(true),
         turn,
         sessions,
+        rates,
     });
     greet(&shared, http, secure);
     let handle = Handle::new();

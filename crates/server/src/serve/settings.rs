@@ -14,6 +14,9 @@ use super::tokens_settings::{self, TokenPlan, TokenSettings, WebhookPlan, Webhoo
 use super::turn::{self, TurnPlan};
 use crate::tokens::KeyError;
 
+/// Requests per second and address.
+const REQUESTS_PER_SECOND: u32 = 50;
+
 /// Everything that can be set. In a file the names have underscores (`tls_cert = "…"`), in the
 /// environment the prefix `TWOCAN_` (`TWOCAN_TLS_CERT`), as flags dashes (`--tls-cert`).
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
@@ -285,6 +288,12 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) messages_per_second: Option<u32>,
 
+    /// Requests per second and address to join, to WHIP, WHEP and the administration; twice as many
+    /// in a burst, 0 for any. Default 50.
+    #[arg(long, value_name = "N", env = "TWOCAN_REQUESTS_PER_SECOND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests_per_second: Option<u32>,
+
     /// Signaling messages that wait for a slow client. Default 1024; then it is closed.
     #[arg(long, value_name = "N", env = "TWOCAN_QUEUE_PER_PEER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -450,6 +459,7 @@ pub(crate) struct Plan {
     pub(crate) trusted_proxies: Vec<IpAddr>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) queue_per_peer: usize,
+    pub(crate) requests_per_second: u32,
     pub(crate) hall: twocan_room::Config,
     pub(crate) media: MediaPlan,
     pub(crate) log: String,
@@ -557,6 +567,7 @@ impl Settings {
             trusted_proxies: self.trusted_proxies,
             allowed_origins: self.allowed_origins,
             queue_per_peer: self.queue_per_peer.unwrap_or(1024).max(16),
+            requests_per_second: self.requests_per_second.unwrap_or(REQUESTS_PER_SECOND),
             hall,
             media,
             log: self.log.unwrap_or_else(|| "info".to_owned()),

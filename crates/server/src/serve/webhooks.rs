@@ -1,6 +1,7 @@
 //! What happens in the rooms, told to other servers by HTTP: signed, in order, and again where
 //! nobody took it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use twocan_io::clock;
 use twocan_proto::crypto::Hash;
 use twocan_proto::random::Random;
@@ -22,6 +23,9 @@ use crate::tokens::{Claims, Signer};
 /// Events that wait for a server; further ones are dropped.
 const WAITING_MAX: usize = 1_000;
 
+/// Bytes of those together; the same.
+const WAITING_LEN_MAX: usize = 4 << 20;
+
 /// How often one is sent before it is given up.
 const ATTEMPTS: u32 = 6;
 
@@ -33,8 +37,41 @@ const SIGNED_FOR: Duration = Duration::from_secs(300);
 
 /// The ways to all servers that are told.
 pub(super) struct Webhooks {
-    to: Vec<mpsc::Sender<String>>,
+    to: Vec<Way>,
     random: Random,
+}
+
+/// The way to one server.
+struct Way {
+    to: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+/// An event that waits for a server.
+struct Waiting {
+    text: Arc<str>,
+    /// The bytes that it takes of the queue, until it is delivered or given up.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Way {
+    fn new() -> (Self, mpsc::Receiver<Waiting>) {
+        let (to, events) = mpsc::channel(WAITING_MAX);
+        let room = Arc::new(Semaphore::new(WAITING_LEN_MAX));
+        (Self { to, room }, events)
+    }
+
+    /// `false` where there is no room.
+    fn push(&self, text: &Arc<str>) -> bool {
+        let Ok(len) = u32::try_from(text.len()) else {
+            return false;
+        };
+        let Ok(room) = self.room.clone().try_acquire_many_owned(len) else {
+            return false;
+        };
+        let text = text.clone();
+        self.to.try_send(Waiting { text, _room: room }).is_ok()
+    }
 }
 
 #[derive(Serialize)]
@@ -82,9 +119,9 @@ impl Webhooks {
             plan.urls.iter().map(|url| (url.clone(), signer.clone()))
         });
         let start = |(url, signer)| {
-            let (to, events) = mpsc::channel(WAITING_MAX);
+            let (way, events) = Way::new();
             tokio::spawn(deliver(url, signer, events));
-            to
+            way
         };
         Self {
             to: urls.map(start).collect(),
@@ -100,11 +137,9 @@ impl Webhooks {
         let mut told = written(notice);
         told.id = self.random.ice_chars(22);
         // Strings, numbers and already valid JSON: nothing here can fail to serialize.
-        let text = serde_json::to_string(&told).unwrap_or_default();
-        for to in &self.to {
-            if to.try_send(text.clone()).is_err() {
-                count("dropped");
-            }
+        let text = serde_json::to_string(&told).unwrap_or_default().into();
+        for _ in self.to.iter().filter(|way| !way.push(&text)) {
+            count("dropped");
         }
     }
 }
@@ -148,11 +183,12 @@ fn written(notice: &Notice) -> Told<'_> {
 }
 
 /// Sends events to one server, one after another.
-async fn deliver(url: String, signer: Signer, mut events: mpsc::Receiver<String>) {
-    while let Some(text) = events.recv().await {
+async fn deliver(url: String, signer: Signer, mut events: mpsc::Receiver<Waiting>) {
+    while let Some(waiting) = events.recv().await {
+        let text = &waiting.text;
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS {
-            let failure = match post(&url, &signer, &text).await {
+            let failure = match post(&url, &signer, text).await {
                 Ok(status) if (200..300).contains(&status) => {
                     count("delivered");
                     break;
@@ -198,4 +234,23 @@ async fn post(
 
 fn count(outcome: &'static str) {
     metrics::counter!("twocan_webhooks_total", "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let (way, mut events) = Way::new();
+        let large: Arc<str> = "x".repeat(WAITING_LEN_MAX / 4).into();
+        let taken = (0..WAITING_MAX).filter(|_| way.push(&large)).count();
+        assert_eq!(taken, 4);
+        assert!(!way.push(&"x".into()));
+        let first = events.try_recv().unwrap();
+        // It takes its place until it is done with.
+        assert!(!way.push(&large));
+        drop(first);
+        assert!(way.push(&large));
+    }
 }

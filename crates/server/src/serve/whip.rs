@@ -1,8 +1,7 @@
 //! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): one offer by POST publishes to a room or plays
 //! it; the session that this makes takes candidates and restarts by PATCH, and ends by DELETE.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
@@ -18,7 +17,12 @@ use twocan_room::{Admission, GuestLine, GuestRefusal, Refusal};
 
 use super::access::{Denied, bearer};
 use super::hall::ExchangeError;
-use super::{Shared, http, signaling};
+use super::{Shared, http, rates, signaling};
+
+mod sessions;
+
+pub(crate) use sessions::Sessions;
+use sessions::{Role, Session, tag, unguessable};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -27,153 +31,11 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 const EXPOSED: &str =
     "Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate";
 
-/// Sessions at a time, publishing and playing; further ones are refused.
-const SESSIONS_MAX: usize = 10_000;
-
 /// Longest identification of a section, in bytes: it is told to all in the room.
 const MID_LEN_MAX: usize = 32;
 
 /// When one who is refused for want of room may ask again, in seconds.
 const RETRY_AFTER: &str = "5";
-
-/// What a session does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// WHIP.
-    Publish,
-    /// WHEP.
-    Play,
-}
-
-impl Role {
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Publish => "whip",
-            Self::Play => "whep",
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Session {
-    role: Role,
-    room: String,
-    /// As what it is known in the room, where its own name would let everybody end it.
-    participant: String,
-    /// Counts ICE generations: part of the entity tag.
-    generation: u64,
-}
-
-/// Sessions remembered whose connection ended before they were: ffmpeg says goodbye by DTLS first,
-/// and then deletes.
-const ENDED_MAX: usize = 1_000;
-
-#[derive(Debug, Default)]
-struct All {
-    /// By names that nobody can guess.
-    open: BTreeMap<String, Session>,
-    names: BTreeMap<String, String>,
-    /// Those that are being made.
-    coming: usize,
-    /// Whose connection is over, and that nobody has deleted.
-    ended: VecDeque<(String, Session)>,
-}
-
-impl All {
-    fn insert(&mut self, id: String, session: Session) {
-        self.names.insert(session.participant.clone(), id.clone());
-        self.open.insert(id, session);
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Session> {
-        let session = self.open.remove(id)?;
-        self.names.remove(&session.participant);
-        Some(session)
-    }
-}
-
-/// A place for a session that is being made.
-struct Seat(Sessions);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.with(|all| all.coming -= 1);
-    }
-}
-
-/// The sessions that there are.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<All>>);
-
-impl Sessions {
-    /// The connection of a participant is over, if it has a session.
-    pub(crate) fn end(&self, participant: &str) {
-        self.with(|all| {
-            let Some(id) = all.names.get(participant).cloned() else {
-                return;
-            };
-            if let Some(session) = all.remove(&id) {
-                if all.ended.len() >= ENDED_MAX {
-                    all.ended.pop_front();
-                }
-                all.ended.push_back((id, session));
-            }
-        });
-    }
-
-    /// Keeps a place for a session that is being made; `None` where there are as many as may be,
-    /// in all or of those who play the room.
-    fn reserve(&self, role: Role, room: &str, viewers_max: usize) -> Option<Seat> {
-        self.with(|all| {
-            let plays = |own: &&Session| own.role == Role::Play && own.room == room;
-            let viewers = all.open.values().filter(plays).count();
-            let is_full = role == Role::Play && viewers + all.coming >= viewers_max;
-            if is_full || all.open.len() + all.coming >= SESSIONS_MAX {
-                return None;
-            }
-            all.coming += 1;
-            Some(Seat(self.clone()))
-        })
-    }
-
-    /// Takes a session of that kind in that room away, also one whose connection had ended by itself;
-    /// answers whose it was.
-    fn delete(&self, role: Role, room: &str, id: &str) -> Option<String> {
-        self.with(|all| {
-            let is_meant = |own: &Session| own.role == role && own.room == room;
-            let mut ended = all.ended.iter();
-            if let Some(index) = ended.position(|(own, session)| own == id && is_meant(session)) {
-                return all.ended.remove(index).map(|(_, own)| own.participant);
-            }
-            all.open.get(id).filter(|own| is_meant(own))?;
-            all.remove(id).map(|own| own.participant)
-        })
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut All) -> R) -> R {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Whose a session of that kind in that room is, and its entity tag.
-    fn find(&self, role: Role, room: &str, id: &str) -> Option<(String, String)> {
-        self.with(|all| {
-            let own = all.open.get(id)?;
-            let is_meant = own.role == role && own.room == room;
-            is_meant.then(|| (own.participant.clone(), tag(id, own.generation)))
-        })
-    }
-}
-
-/// The name of a session, in hexadecimal.
-fn unguessable() -> String {
-    let bytes = clock::seed();
-    let bytes = bytes.iter().take(16);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn tag(id: &str, generation: u64) -> String {
-    format!("\"{}-{generation}\"", id.get(..8).unwrap_or(id))
-}
 
 /// The routes of both.
 pub(crate) fn routes() -> Router<Arc<Shared>> {
@@ -203,6 +65,9 @@ async fn endpoint(
         Ok(cross) => cross,
         Err(response) => return response,
     };
+    if let Some(response) = too_many(&shared, remote, &method, &headers) {
+        return cross.applied(response);
+    }
     let response = match method {
         Method::OPTIONS => options(
             "POST, OPTIONS",
@@ -231,12 +96,16 @@ async fn session(
         Ok(cross) => cross,
         Err(response) => return response,
     };
+    if let Some(response) = too_many(&shared, remote, &method, &headers) {
+        return cross.applied(response);
+    }
     let patch = header::HeaderName::from_static("accept-patch");
     let needs_token = matches!(method, Method::PATCH | Method::DELETE);
-    let denied = admission(&shared, &room, &headers).err();
-    if let Some(denied) = denied.filter(|_| needs_token) {
-        return cross.applied(denied.into_response());
-    }
+    let admitted = match admission(&shared, &room, &headers) {
+        Ok(admitted) => Some(admitted),
+        Err(denied) if needs_token => return cross.applied(denied.into_response()),
+        Err(_) => None,
+    };
     let response = match method {
         Method::OPTIONS => options("PATCH, DELETE, OPTIONS", patch, FRAGMENT),
         Method::DELETE => match shared.sessions.delete(role, &room, &id) {
@@ -249,7 +118,7 @@ async fn session(
         Method::PATCH => match shared.sessions.find(role, &room, &id) {
             None => no_session(),
             Some((whose, tag)) => {
-                match patched(&shared, (&id, &whose), &tag, &headers, &body).await {
+                match patched(&shared, (&id, &whose), &tag, admitted, &headers, &body).await {
                     Ok(response) | Err(response) => response,
                 }
             }
@@ -293,16 +162,23 @@ async fn open(
         return Err(busy("as many sessions as allowed"));
     };
     let lines = (role == Role::Publish).then_some(lines);
-    let opened = shared.hall.exchange(room, admission, lines, text).await;
-    let (participant, answer) = opened.map_err(|error| refused(&error))?;
+    let expires_at = admission.expires_at;
     let id = unguessable();
-    let session = Session {
-        role,
-        room: room.to_owned(),
-        participant: participant.clone(),
-        generation: 0,
+    let registers = {
+        let (sessions, id, room) = (shared.sessions.clone(), id.clone(), room.to_owned());
+        move |participant: &str| {
+            let session = Session {
+                role,
+                room,
+                participant: participant.to_owned(),
+                generation: 0,
+            };
+            sessions.insert(id, session);
+        }
     };
-    shared.sessions.with(|all| all.insert(id.clone(), session));
+    let hall = &shared.hall;
+    let opened = hall.exchange(room, admission, lines, text, registers);
+    let (participant, answer) = opened.await.map_err(|error| refused(&error))?;
     let mut response = (StatusCode::CREATED, answer).into_response();
     let place = format!("/{}/{}/{id}", role.path(), percent_encoded(room));
     set(response.headers_mut(), header::CONTENT_TYPE, SDP);
@@ -315,11 +191,12 @@ async fn open(
     );
     let proxied = http::is_trusted_proxy(shared, remote);
     let own = signaling::own_urls(shared, signaling::client_host(headers, proxied));
-    let servers = shared
-        .plan
-        .hall
-        .ice_servers
-        .list_for(&participant, &own, clock::now().wallclock);
+    let servers = shared.plan.hall.ice_servers.list_for(
+        &participant,
+        &own,
+        clock::now().wallclock,
+        expires_at,
+    );
     for link in servers.iter().flat_map(links) {
         if let Ok(value) = HeaderValue::from_str(&link) {
             response.headers_mut().append(header::LINK, value);
@@ -333,9 +210,17 @@ async fn patched(
     shared: &Shared,
     (id, participant): (&str, &str),
     tag: &str,
+    admitted: Option<Admission>,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Response> {
+    // A token takes the place of the one before, if it is one that ends.
+    if let Some(fresh) = admitted.filter(|own| own.expires_at.is_some()) {
+        renew(shared, participant, fresh).await?;
+        if body.is_empty() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
     if !is_of_type(headers, FRAGMENT) {
         let accepts = [(HeaderName::from_static("accept-patch"), FRAGMENT)];
         let why = "a fragment is application/trickle-ice-sdpfrag\n";
@@ -362,21 +247,28 @@ async fn patched(
     match answer.map_err(|error| refused(&error))? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(fragment) => {
-            let generation = shared.sessions.with(|all| {
-                let own = all.open.get_mut(id)?;
-                own.generation += 1;
-                Some(own.generation)
-            });
+            let tag = shared.sessions.restarted(id);
             let mut response = (StatusCode::OK, fragment).into_response();
             set(response.headers_mut(), header::CONTENT_TYPE, FRAGMENT);
-            set(
-                response.headers_mut(),
-                header::ETAG,
-                &self::tag(id, generation.unwrap_or(0)),
-            );
+            set(response.headers_mut(), header::ETAG, &tag);
             Ok(response)
         }
     }
+}
+
+/// Somebody goes on under another token, or the one that it has.
+async fn renew(shared: &Shared, participant: &str, fresh: Admission) -> Result<(), Response> {
+    let (access, id) = (shared.access.clone(), participant.to_owned());
+    let renewed = shared
+        .hall
+        .with(move |hall, now| match access.has_revoked(&fresh) {
+            true => Err(GuestRefusal::NotPermitted),
+            false => hall.renew_guest(now, &id, fresh),
+        });
+    let renewed = renewed
+        .await
+        .ok_or_else(|| busy("the server is draining"))?;
+    renewed.map_err(|_| Denied::Insufficient("the token is of another identity").into_response())
 }
 
 /// The lines on which the other side sends.
@@ -453,6 +345,17 @@ fn allowed_origin(
         return Err((StatusCode::FORBIDDEN, why).into_response());
     }
     Ok(CrossOrigin(headers.get(header::ORIGIN).cloned()))
+}
+
+/// The answer to an address that asks too often; a page's question whether it may ask is free.
+fn too_many(
+    shared: &Shared,
+    remote: SocketAddr,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    let asks = method != Method::OPTIONS;
+    asks.then(|| rates::refusal(shared, remote, headers))?
 }
 
 /// As whom somebody comes, by its bearer token (RFC 9725 §4.4).

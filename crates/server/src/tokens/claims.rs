@@ -75,6 +75,9 @@ pub(crate) struct Grant {
     /// May say something to others. Default yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) can_publish_data: Option<bool>,
+    /// May change its own name and metadata, where the token does not say them. Default no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) can_update_own_metadata: Option<bool>,
     /// Nobody is told of it.
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) hidden: bool,
@@ -96,6 +99,7 @@ impl Grant {
             publish,
             subscribe: self.can_subscribe.unwrap_or(true),
             data: self.can_publish_data.unwrap_or(true),
+            metadata: self.can_update_own_metadata.unwrap_or(false),
             moderate: self.room_admin,
             record: self.room_record,
             hidden: self.hidden,
@@ -117,6 +121,7 @@ impl Claims {
             metadata: metadata.and_then(|own| serde_json::value::to_raw_value(own).ok()),
             permissions: self.video.permissions(),
             token_id: self.jti.clone(),
+            issued_at: self.iat,
             expires_at: self.exp.map(|ends| ends.saturating_add(leeway)),
         })
     }

@@ -61,6 +61,9 @@ struct Create {
     /// May say nothing to others.
     #[arg(long)]
     no_data: bool,
+    /// May change its own name and metadata.
+    #[arg(long)]
+    own_metadata: bool,
     /// May moderate the room.
     #[arg(long)]
     admin: bool,
@@ -138,6 +141,7 @@ impl Create {
                 can_publish_sources: (!sources.is_empty()).then_some(sources),
                 can_subscribe: no(self.no_subscribe),
                 can_publish_data: no(self.no_data),
+                can_update_own_metadata: self.own_metadata.then_some(true),
                 hidden: self.hidden,
             },
         };

@@ -233,6 +233,8 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         codec: format.codec().to_owned(),
         clock_rate: format.clock_rate(),
         rid: None,
+        ssrc: 1,
+        audio_level: None,
         timestamp,
         key_frame: frame.key_frame,
         decodable: true,

@@ -259,33 +259,36 @@ impl<'a> ExtensionValues<'a> {
 
     /// Appends the extension block; answers whether there was anything to write.
     pub(super) fn write(&self, out: &mut Vec<u8>, map: &ExtensionMap) -> bool {
-        let mut fits_one_byte = true;
-        let mut is_empty = true;
+        let start = out.len();
+        // Nearly always all of them fit the short form.
+        let mut fits = true;
+        out.extend_from_slice(&[0xbe, 0xde, 0, 0]);
+        let body = out.len();
         self.each(map, |id, value| {
-            is_empty = false;
-            fits_one_byte &= id <= 14 && (1..=16).contains(&value.len());
+            fits &= id <= 14 && (1..=16).contains(&value.len());
+            if fits {
+                out.push((id << 4) | (value.len().saturating_sub(1) as u8 & 0x0f));
+                out.extend_from_slice(value);
+            }
         });
-        if is_empty {
+        if !fits {
+            out.truncate(start);
+            out.extend_from_slice(&[0x10, 0, 0, 0]);
+            self.each(map, |id, value| {
+                let len = u8::try_from(value.len()).unwrap_or(u8::MAX);
+                out.extend_from_slice(&[id, len]);
+                out.extend_from_slice(value.get(..usize::from(len)).unwrap_or(value));
+            });
+        }
+        let len = out.len().saturating_sub(body);
+        if len == 0 {
+            out.truncate(start);
             return false;
         }
-        let profile: u16 = if fits_one_byte { 0xbede } else { 0x1000 };
-        out.extend(profile.to_be_bytes());
-        let length_at = out.len();
-        out.extend([0, 0]);
-        let start = out.len();
-        self.each(map, |id, value| {
-            let len = u8::try_from(value.len()).unwrap_or(u8::MAX);
-            if fits_one_byte {
-                out.push((id << 4) | (len.saturating_sub(1) & 0x0f));
-            } else {
-                out.extend([id, len]);
-            }
-            out.extend(value.iter().take(usize::from(len)));
-        });
-        let len = out.len().saturating_sub(start).next_multiple_of(4);
-        out.resize(start.saturating_add(len), 0);
+        let len = len.next_multiple_of(4);
+        out.resize(body.saturating_add(len), 0);
         let words = u16::try_from(len >> 2).unwrap_or(u16::MAX);
-        if let Some(seat) = out.get_mut(length_at..start) {
+        if let Some(seat) = out.get_mut(start.saturating_add(2)..body) {
             seat.copy_from_slice(&words.to_be_bytes());
         }
         true

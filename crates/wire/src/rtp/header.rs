@@ -185,10 +185,11 @@ impl HeaderFields {
     pub fn write(&self, out: &mut Vec<u8>, map: &ExtensionMap, values: &ExtensionValues<'_>) {
         let start = out.len();
         let marker = if self.marker { 0x80 } else { 0 };
-        out.extend([0x80, marker | (self.payload_type.0 & 0x7f)]);
-        out.extend(self.sequence_number.0.to_be_bytes());
-        out.extend(self.timestamp.to_be_bytes());
-        out.extend(self.ssrc.0.to_be_bytes());
+        let [n0, n1] = self.sequence_number.0.to_be_bytes();
+        let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
+        let [s0, s1, s2, s3] = self.ssrc.0.to_be_bytes();
+        let payload_type = marker | (self.payload_type.0 & 0x7f);
+        out.extend_from_slice(&[0x80, payload_type, n0, n1, t0, t1, t2, t3, s0, s1, s2, s3]);
         if values.write(out, map)
             && let Some(first) = out.get_mut(start)
         {

@@ -1,6 +1,7 @@
 //! Forwarding media of rooms: one thread for each shard, which has the sockets and the rooms that
 //! are its own. Decisions are `room::forward`'s.
 
+mod figures;
 mod settings;
 mod shard;
 
@@ -15,6 +16,7 @@ use twocan_proto::crypto::Hash;
 use twocan_room::MediaEvent;
 use twocan_room::forward::Fragment;
 
+pub(crate) use figures::Figures;
 pub(crate) use settings::MediaSettings;
 pub(super) use settings::{MediaPlan, plan};
 pub(super) use shard::Command;
@@ -156,6 +158,12 @@ impl Media {
             };
             self.send(place, fragment);
         }
+    }
+
+    /// What the connections of a room carry.
+    pub(super) fn figures(&mut self, room: String, answer: oneshot::Sender<Vec<Figures>>) {
+        let place = place(&room, self.shards.len());
+        self.send(place, Command::Figures { room, answer });
     }
 
     /// Sends what waits; answers whether something still does.

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
 use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Output, Request, SocketId};
@@ -20,6 +20,7 @@ use twocan_proto::random::Random;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{Config, Event, Forwarder, Fragment};
 
+use super::figures::{self, Figures};
 use super::{Answer, MediaPlan, Told};
 
 /// Batches sent before the sockets are looked at again.
@@ -66,6 +67,10 @@ pub(crate) enum Command {
         fragment: Fragment,
         restarts: bool,
         answer: Answer<Option<String>>,
+    },
+    Figures {
+        room: String,
+        answer: oneshot::Sender<Vec<Figures>>,
     },
 }
 
@@ -264,6 +269,10 @@ impl Shard {
                 };
                 // Whoever asked may be gone by now.
                 let _ = answer.send(taken);
+            }
+            Command::Figures { room, answer } => {
+                let all = self.forwarder.connections(&room);
+                let _ = answer.send(all.map(|(id, peer)| figures::of(id, peer)).collect());
             }
         }
     }

@@ -1,0 +1,140 @@
+//! What comes and goes on routes: media on its way in, and what is counted of all of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use twocan_wire::rtcp;
+
+use super::machine::Peer;
+use super::transport::Transport;
+use crate::contract::Ecn;
+use crate::ice::Route;
+use crate::time::Now;
+
+/// Routes whose bytes are counted; what goes over further ones counts for the transport alone.
+const ROUTES_MAX: usize = 128;
+
+/// Datagrams of DTLS, SRTP and SRTCP with their bytes, as in `RTCTransportStats` and
+/// `RTCIceCandidatePairStats`; checks are not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteStats {
+    /// `packetsSent`.
+    pub packets_sent: u64,
+    /// `bytesSent`.
+    pub bytes_sent: u64,
+    /// `packetsReceived`.
+    pub packets_received: u64,
+    /// `bytesReceived`.
+    pub bytes_received: u64,
+}
+
+impl RouteStats {
+    fn sent(&mut self, len: u64) {
+        self.packets_sent += 1;
+        self.bytes_sent += len;
+    }
+
+    fn received(&mut self, len: u64) {
+        self.packets_received += 1;
+        self.bytes_received += len;
+    }
+}
+
+/// The counts of all routes.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    all: RouteStats,
+    routes: BTreeMap<Route, RouteStats>,
+}
+
+impl Traffic {
+    fn route(&mut self, route: Route) -> Option<&mut RouteStats> {
+        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&route) {
+            return None;
+        }
+        Some(self.routes.entry(route).or_default())
+    }
+}
+
+impl Transport {
+    /// A datagram was written for the route in use; 0 bytes are none.
+    pub(super) fn note_sent(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        let len = len as u64;
+        self.traffic.all.sent(len);
+        if let Some(route) = self.ice.route()
+            && let Some(counts) = self.traffic.route(route)
+        {
+            counts.sent(len);
+        }
+    }
+
+    /// A datagram came on a route that has proved itself.
+    pub(super) fn note_received(&mut self, route: Route, len: usize) {
+        let len = len as u64;
+        self.traffic.all.received(len);
+        if let Some(counts) = self.traffic.route(route) {
+            counts.received(len);
+        }
+    }
+
+    pub(super) fn handle_rtp(
+        &mut self,
+        now: Now,
+        route: Route,
+        bytes: &mut [u8],
+        ecn: Ecn,
+    ) -> bool {
+        let Some((_, receiver)) = &mut self.srtp else {
+            return self.drop("peer.media_before_keys");
+        };
+        match receiver.unprotect_rtp(bytes) {
+            Ok(len) => {
+                self.ice.note_received(now.monotonic, route);
+                let ecn = match ecn {
+                    Ecn::NotEct => rtcp::Ecn::NotCapable,
+                    Ecn::Ect1 => rtcp::Ecn::Ect1,
+                    Ecn::Ect0 => rtcp::Ecn::Ect0,
+                    Ecn::Ce => rtcp::Ecn::CongestionExperienced,
+                };
+                let packet = bytes.get(..len).unwrap_or_default();
+                self.rtp.handle_marked_rtp(now, packet, ecn);
+                false
+            }
+            Err(rejected) => self.drop(rejected.reason()),
+        }
+    }
+
+    pub(super) fn handle_rtcp(&mut self, now: Now, route: Route, bytes: &mut [u8]) -> bool {
+        let Some((_, receiver)) = &mut self.srtp else {
+            return self.drop("peer.media_before_keys");
+        };
+        match receiver.unprotect_rtcp(bytes) {
+            Ok(len) => {
+                self.ice.note_received(now.monotonic, route);
+                self.rtp
+                    .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
+                self.take_feedback(now);
+                false
+            }
+            Err(rejected) => self.drop(rejected.reason()),
+        }
+    }
+}
+
+impl Peer {
+    /// `bytesSent` and the like of the transport.
+    pub fn transport_traffic(&self) -> RouteStats {
+        self.transport.traffic.all
+    }
+
+    /// The same of a candidate pair.
+    pub fn pair_traffic(&self, local: SocketAddr, remote: SocketAddr) -> RouteStats {
+        let routes = self.transport.traffic.routes.iter();
+        let mut own =
+            routes.filter(|(route, _)| route.path.local == local && route.remote == remote);
+        own.next().map(|(_, counts)| *counts).unwrap_or_default()
+    }
+}
