@@ -12,7 +12,7 @@ use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
 use super::bandwidth::Bandwidth;
 use super::outbox::{Next, Outbox, Way};
-use super::ports::{Keyed, Ports};
+use super::ports::{Keyed, PortCheck, Ports};
 use super::quota::{Holders, Unproven};
 use super::stream::Stream;
 use super::{Config, Event, LISTENERS_MAX, StreamId, Traffic};
@@ -396,6 +396,13 @@ impl Server {
                 Timer::Stream(stream) => self.look_at_stream(now, stream),
             }
         }
+    }
+
+    /// Has `check` tell, before a port is given to a client, whether a socket can be bound to it:
+    /// a port that another program has taken since is found out before a peer is told of it, and
+    /// not by the 508 of the first permission. Without it, every port is thought to be free.
+    pub fn check_ports_with(&mut self, check: impl FnMut(SocketAddr) -> bool + Send + 'static) {
+        self.ports.check_with(PortCheck(Box::new(check)));
     }
 
     /// Takes what may change while the server runs from `config`: users, secrets, what is relayed

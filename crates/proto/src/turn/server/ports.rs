@@ -13,6 +13,18 @@ use crate::random::Random;
 /// Ports drawn before the range is gone through in order.
 const DRAWS: usize = 8;
 
+/// Ports of a relayed address that a check may refuse before an allocation is refused.
+const CHECKS_MAX: u32 = 64;
+
+/// Tells whether an address can be bound; see [`super::Server::check_ports_with`].
+pub(super) struct PortCheck(pub(super) Box<dyn FnMut(SocketAddr) -> bool + Send>);
+
+impl std::fmt::Debug for PortCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PortCheck")
+    }
+}
+
 /// Hashes with a key, so that nobody can aim at one place of a table. Nothing depends on the
 /// order of what it is used for.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +69,7 @@ pub(super) enum Wish {
 pub(super) struct Ports {
     relays: Vec<RelayAddress>,
     range: RangeInclusive<u16>,
+    check: Option<PortCheck>,
     /// By external address.
     taken: HashMap<SocketAddr, Holder, Keyed>,
     reservations: BTreeMap<[u8; 8], Reservation>,
@@ -76,9 +89,14 @@ impl Ports {
         Self {
             relays: relays.iter().copied().take(64).collect(),
             range,
+            check: None,
             taken: HashMap::with_hasher(Keyed(key)),
             reservations: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn check_with(&mut self, check: PortCheck) {
+        self.check = Some(check);
     }
 
     /// Whether there is a relayed address of this family at all.
@@ -135,20 +153,28 @@ impl Ports {
         None
     }
 
-    fn free_port(&self, random: &mut Random, relay: &RelayAddress, wish: Wish) -> Option<u16> {
+    fn free_port(&mut self, random: &mut Random, relay: &RelayAddress, wish: Wish) -> Option<u16> {
         let (low, high) = (*self.range.start(), *self.range.end());
         let count = u32::from(high.checked_sub(low)?) + 1;
-        let free = |port: u16| {
-            (low..=high).contains(&port)
-                && !self
-                    .taken
-                    .contains_key(&SocketAddr::new(relay.external, port))
+        let (taken, check, mut left) = (&self.taken, &mut self.check, CHECKS_MAX);
+        let mut free = |port: u16| {
+            if !(low..=high).contains(&port)
+                || taken.contains_key(&SocketAddr::new(relay.external, port))
+            {
+                return false;
+            }
+            let Some(check) = check.as_mut() else {
+                return true;
+            };
+            // Where the address itself is gone, not every port is asked about.
+            left = left.saturating_sub(1);
+            left > 0 && check.0(SocketAddr::new(relay.bind, port))
         };
-        let suits = |port: u16| match wish {
+        let mut suits = |port: u16| match wish {
             Wish::Any => free(port),
             Wish::Even => port.is_multiple_of(2) && free(port),
             Wish::EvenAndNext => {
-                port.is_multiple_of(2) && free(port) && port.checked_add(1).is_some_and(free)
+                port.is_multiple_of(2) && free(port) && port.checked_add(1).is_some_and(&mut free)
             }
         };
         let at = |offset: u32| low.saturating_add(u16::try_from(offset).unwrap_or(0));

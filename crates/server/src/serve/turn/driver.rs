@@ -73,8 +73,12 @@ pub(super) async fn run(
     allocations: watch::Sender<usize>,
 ) -> io::Result<()> {
     let relays = !config.relays.is_empty();
+    let mut server = Server::new(config, Random::new(clock::seed()), clock::now());
+    // The sockets of any program may have taken a port of the range: Linux draws those of
+    // clients from 32768 to 60999 by itself.
+    server.check_ports_with(|address| std::net::UdpSocket::bind(address).is_ok());
     let mut driver = Driver {
-        server: Server::new(config, Random::new(clock::seed()), clock::now()),
+        server,
         sockets: HashMap::new(),
         ready: Arc::new(Ready::default()),
         woken: Vec::new(),

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::turn::server::Quotas;
 use crate::turn::{rest_password, userhash};
@@ -352,6 +355,32 @@ fn quotas_are_of_users_addresses_and_all() {
         Client::ann("192.0.2.5:1").code(&mut lab, ALLOCATE, &[UDP]),
         Some(508)
     );
+}
+
+#[test]
+fn a_port_that_another_program_has_is_not_given_away() {
+    let mut lab = Lab::new(Config {
+        ports: 50000..=50003,
+        ..config()
+    });
+    lab.server
+        .check_ports_with(|address| address.port() == 50001);
+    let mut ann = Client::ann("192.0.2.1:1");
+    assert_eq!(ann.allocate(&mut lab).port(), 50001);
+    let mut late = Client::ann("192.0.2.1:2");
+    assert_eq!(late.code(&mut lab, ALLOCATE, &[UDP]), Some(508));
+
+    // Where no port can be bound, an allocation does not go through all of them.
+    let mut lab = Lab::new(config());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    lab.server.check_ports_with(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        false
+    });
+    let mut ann = Client::ann("192.0.2.1:1");
+    assert_eq!(ann.code(&mut lab, ALLOCATE, &[UDP]), Some(508));
+    assert!((1..100).contains(&asked.load(Ordering::Relaxed)));
 }
 
 #[test]
