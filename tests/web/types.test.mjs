@@ -23,6 +23,8 @@ const PAIRS = {
   TrackChange: "track",
   MetadataChange: "metadata",
   Forward: "forward",
+  TopologyChange: "topology",
+  Settled: "settled",
   Speakers: "speakers",
   Subscribe: "subscribe",
   WaitingPeer: "waiting-peer",

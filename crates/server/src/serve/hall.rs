@@ -308,7 +308,7 @@ pub(crate) fn start(
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
     let media = match plan.media.topology {
         Topology::Mesh => None,
-        Topology::Sfu => Some(Media::start(&plan.media, &told_to)?),
+        Topology::Sfu | Topology::Auto => Some(Media::start(&plan.media, &told_to)?),
     };
     if let Some(media) = &media {
         let addresses: Vec<_> = media.addresses().map(|own| own.to_string()).collect();

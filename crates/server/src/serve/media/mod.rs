@@ -17,8 +17,8 @@ use twocan_room::MediaEvent;
 use twocan_room::forward::Fragment;
 
 pub(crate) use figures::Figures;
-pub(crate) use settings::MediaSettings;
 pub(super) use settings::{MediaPlan, plan};
+pub(crate) use settings::{MediaSettings, TopologyName};
 pub(super) use shard::Command;
 
 /// Commands on their way to a shard.
