@@ -11,6 +11,7 @@ use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
 use twocan_proto::time::Now;
+use twocan_proto::turn::server::MediaAddress;
 use twocan_room::forward::Fragment;
 use twocan_room::{
     Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
@@ -297,12 +298,13 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// Starts the task, and the threads that forward media where rooms are of that shape.
+/// Starts the task, and the threads that forward media where rooms are of that shape; answers where
+/// these are reached.
 pub(crate) fn start(
     plan: &Plan,
     sessions: Sessions,
     access: Arc<Access>,
-) -> std::io::Result<HallHandle> {
+) -> std::io::Result<(HallHandle, Vec<MediaAddress>)> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (told_to, told) = mpsc::channel(TOLD_MAX);
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
@@ -310,10 +312,8 @@ pub(crate) fn start(
         Topology::Mesh => None,
         Topology::Sfu | Topology::Auto => Some(Media::start(&plan.media, &told_to)?),
     };
-    if let Some(media) = &media {
-        let addresses: Vec<_> = media.addresses().map(|own| own.to_string()).collect();
-        tracing::info!(addresses = addresses.join(", "), "forwarding media");
-    }
+    let bound: Vec<_> = media.iter().flat_map(Media::addresses).collect();
+    let addresses = plan.media.media_addresses(&bound);
     let (tokens, shown) = mpsc::channel(TOKENS_MAX);
     let task = Task {
         hall,
@@ -329,7 +329,7 @@ pub(crate) fn start(
     };
     tokio::spawn(task.run());
     tokio::spawn(look_at(access, shown, sender.downgrade()));
-    Ok(HallHandle(sender))
+    Ok((HallHandle(sender), addresses))
 }
 
 /// Looks at the tokens that participants show, one after another: a signature costs more than a frame,

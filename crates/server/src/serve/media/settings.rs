@@ -1,11 +1,12 @@
 //! Settings of media forwarding, checked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use twocan_io::interfaces::{self, Filter};
+use twocan_proto::turn::server::MediaAddress;
 use twocan_room::Topology;
 
 use super::super::settings::{Settings, SettingsError};
@@ -153,6 +154,20 @@ pub(crate) fn plan(settings: &Settings) -> Result<MediaPlan, SettingsError> {
 }
 
 impl MediaPlan {
+    /// What is bound, as clients are told of it: under its address, or under what a translator makes of
+    /// that.
+    pub(crate) fn media_addresses(&self, bound: &[SocketAddr]) -> Vec<MediaAddress> {
+        let all = bound.iter().map(|own| {
+            let outer = self.external.iter().find(|(ip, _)| *ip == own.ip());
+            let told = outer.map_or(own.ip(), |(_, external)| *external);
+            MediaAddress {
+                told: SocketAddr::new(told, own.port()),
+                bound: *own,
+            }
+        });
+        all.collect()
+    }
+
     /// The addresses to bind: those named, else those of this machine, loopback where it has no
     /// others.
     pub(super) fn addresses(&self) -> std::io::Result<Vec<IpAddr>> {
