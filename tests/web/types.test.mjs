@@ -23,6 +23,7 @@ const PAIRS = {
   TrackChange: "track",
   MetadataChange: "metadata",
   Forward: "forward",
+  Layers: "layers",
   TopologyChange: "topology",
   Settled: "settled",
   Speakers: "speakers",

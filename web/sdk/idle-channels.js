@@ -26,6 +26,7 @@ export class IdleChannels {
       this.#open.delete(channel);
       this.start();
     });
+    return channel;
   }
 
   /** Waits for one, and for the last to end. */

@@ -125,6 +125,15 @@ export const SUBPROTOCOL = "twocan.v1";
  */
 
 /**
+ * Which qualities of a picture that this client sends somebody has a use for.
+ *
+ * @typedef {object} Layers
+ * @property {string | null} stream that of the publication
+ * @property {boolean} active whether anything of it is of use
+ * @property {string[]} rids the streams of a simulcast that are
+ */
+
+/**
  * @typedef {object} Speakers
  * @property {{peer_id: string, level: number}[]} speakers the loudest first
  */

@@ -5,6 +5,7 @@ import { FILE_LABEL } from "./file-messages.js";
 import { flowing } from "./flowing.js";
 import { IdleChannels } from "./idle-channels.js";
 import { bare, isReceiving, received } from "./incoming.js";
+import { Resting } from "./resting.js";
 import { fingerprints, isOtherConnection, sessions, withListedFormats } from "./sdp-session.js";
 import { isBase, kindOf, qualities } from "./sources.js";
 
@@ -85,6 +86,7 @@ export class Peer extends DescribedPeer {
   #early = [];
   /** One at a time: descriptions and candidates are applied in the order they came. @type {Promise<void>} */
   #inbox = Promise.resolve();
+  #resting = new Resting();
   /** @type {Map<Source, RTCRtpTransceiver>} */
   #sending = new Map();
   /** @type {Incoming[]} */
@@ -197,16 +199,10 @@ export class Peer extends DescribedPeer {
    * @param {RTCDataChannelInit} [init]
    */
   openChannel(label, init) {
-    const channel = this.connection.createDataChannel(label, init);
-    this.#channels.add(channel);
-    return channel;
+    return this.#channels.add(this.connection.createDataChannel(label, init));
   }
 
-  /**
-   * Sends what this side sends from now on, or none of it any more: then it is closed as soon as no data channel needs it.
-   *
-   * @param {boolean} carries
-   */
+  /** Sends what this side sends from now on, or no more of it: then it closes when no data channel needs it. @param {boolean} carries */
   async carryMedia(carries) {
     if (this.#carriesMedia === carries) return;
     this.#carriesMedia = carries;
@@ -250,6 +246,11 @@ export class Peer extends DescribedPeer {
   forward({ mid, stream }) {
     this.#forwards.set(mid, bare(stream ?? ""));
     this.emit("change", null);
+  }
+
+  /** A server says which qualities of what this side sends are of use. @param {import("./messages.js").Layers} layers */
+  rest(layers) {
+    this.#resting.apply(this.#local, (source) => this.sender(source), layers);
   }
 
   /** @returns {Incoming[]} */

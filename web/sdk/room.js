@@ -294,6 +294,9 @@ export class Room extends Emitter {
       case "forward":
         if (from === SERVER_ID) this.link?.forward(data);
         break;
+      case "layers":
+        if (from === SERVER_ID) this.link?.rest(data);
+        break;
       case "speakers":
         if (from === SERVER_ID) this.#speakers(data);
         break;

@@ -39,13 +39,14 @@ struct TokenData {
 const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
 /// What the server alone says: whoever gets it takes it for the server's word.
-const OF_SERVER: [&str; 16] = [
+const OF_SERVER: [&str; 17] = [
     "authenticated",
     "draining",
     "error",
     "forward",
     "joined",
     "kicked",
+    "layers",
     "left",
     "lobby",
     "muted",
