@@ -497,6 +497,12 @@ impl Hall {
         self.rooms.len()
     }
 
+    /// Rooms whose media goes through the server.
+    pub fn forwarded_room_count(&self) -> usize {
+        let rooms = self.rooms.values();
+        rooms.filter(|room| room.shape.is_forwarded).count()
+    }
+
     /// Participants in all rooms.
     pub fn peer_count(&self) -> usize {
         self.peers.len()

@@ -18,6 +18,8 @@ use twocan_room::{
     Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
 };
 
+mod figures;
+
 use super::Plan;
 use super::access::{Access, Denied};
 use super::media::{Answer, Figures, Media, Told};
@@ -554,11 +556,7 @@ impl Task {
     }
 
     fn measure(&self) {
-        metrics::gauge!("twocan_rooms").set(self.hall.room_count() as f64);
-        metrics::gauge!("twocan_participants").set(self.hall.peer_count() as f64);
-        for (reason, count) in self.hall.counters().iter() {
-            metrics::counter!("twocan_signaling_refused_total", "reason" => reason).absolute(count);
-        }
+        figures::measure(&self.hall);
     }
 }
 
