@@ -23,6 +23,7 @@ pub mod sctp;
 pub mod sframe;
 pub mod srtp;
 pub mod stun_server;
+mod tight;
 pub mod time;
 pub mod turn;
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::arrival::ms_between;
 use super::sent::RemoteTime;
+use crate::tight;
 
 /// Windows in ms: the first is long, for a sample to start from.
 const WINDOW_FIRST: f64 = 500.0;
@@ -177,7 +178,7 @@ impl AcknowledgedRate {
     }
 
     fn push_recent(&mut self, received: RemoteTime, sent: Instant, len: usize) {
-        self.recent.push_back((received, sent, len));
+        tight::push_back(&mut self.recent, (received, sent, len));
         while let Some((at, ..)) = self.recent.front() {
             let is_recent = received.ms_since(*at) <= REMEMBERED;
             if is_recent && self.recent.len() <= RECENT_PACKETS_MAX {

@@ -7,6 +7,8 @@ use twocan_wire::ids::Ssrc;
 use twocan_wire::rtcp::{CongestionFeedback, Ecn, TransportFeedback};
 use twocan_wire::seq::SeqNo16;
 
+use crate::tight;
+
 /// Packets remembered; the oldest is forgotten for one more, and a late report on it is ignored.
 /// Two and a half seconds at 30 Mbit/s: longer than a path that can carry a conversation.
 const HISTORY_MAX: usize = 8192;
@@ -94,10 +96,12 @@ enum Fate {
 
 #[derive(Debug)]
 struct Record {
+    /// In ns since the first packet of all.
+    sent_at: u64,
+    /// What few packets have: a server keeps very many of these.
+    probe: Option<Box<ProbeInfo>>,
     key: PacketKey,
-    sent_at: Instant,
-    len: usize,
-    probe: Option<ProbeInfo>,
+    len: u32,
     fate: Fate,
 }
 
@@ -106,6 +110,8 @@ struct Record {
 pub struct SentPackets {
     /// In order of their numbers, without gaps.
     records: VecDeque<Record>,
+    /// When the first packet of all was sent.
+    epoch: Option<Instant>,
     /// The number of the first record.
     first: u64,
     /// Unwrapped transport-wide numbers, ascending, each with its packet.
@@ -138,7 +144,7 @@ impl SentPackets {
                 if newest.is_some_and(|newest| own <= newest) {
                     return;
                 }
-                self.transport.push_back((own, number));
+                tight::push_back(&mut self.transport, (own, number));
             }
             PacketKey::Rtp(ssrc, sequence) => {
                 if self.find(key).is_some_and(|own| own.0 + 0x8000 > number) {
@@ -147,15 +153,18 @@ impl SentPackets {
                 self.rtp.insert((ssrc.0, sequence.0), number);
             }
         }
-        self.records.push_back(Record {
+        let epoch = *self.epoch.get_or_insert(now);
+        let sent_at = nanoseconds(now.saturating_duration_since(epoch));
+        let record = Record {
+            sent_at,
+            probe: probe.map(Box::new),
             key,
-            sent_at: now,
-            len,
-            probe,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
             fate: Fate::Unknown,
-        });
+        };
+        tight::push_back(&mut self.records, record);
         while let Some(first) = self.records.front() {
-            let age = now.saturating_duration_since(first.sent_at);
+            let age = Duration::from_nanos(sent_at.saturating_sub(first.sent_at));
             let is_over = match first.fate {
                 Fate::Received | Fate::Lost => age > SETTLED_FOR,
                 Fate::Unknown => age > HISTORY_FOR,
@@ -214,6 +223,9 @@ impl SentPackets {
     ) -> (Vec<PacketResult>, u64) {
         let mut results = Vec::with_capacity(report.size_hint().0);
         let mut unknown = 0;
+        let Some(epoch) = self.epoch else {
+            return (results, report.count() as u64);
+        };
         for (key, received_at) in report {
             let Some((number, record)) = self.find(key) else {
                 unknown += 1;
@@ -227,12 +239,12 @@ impl SentPackets {
             }
             results.push(PacketResult {
                 number,
-                sent_at: record.sent_at,
+                sent_at: epoch + Duration::from_nanos(record.sent_at),
                 received_at,
-                len: record.len,
+                len: record.len as usize,
                 reported_lost,
                 marked: false,
-                probe: record.probe,
+                probe: record.probe.as_deref().copied(),
             });
         }
         (results, unknown)
@@ -252,7 +264,10 @@ impl SentPackets {
             .records
             .range(start.min(end)..end.min(self.records.len()));
         gap.filter(|record| record.fate == Fate::Unknown)
-            .map(|record| (record.sent_at, record.len))
+            .filter_map(|record| {
+                let sent_at = self.epoch? + Duration::from_nanos(record.sent_at);
+                Some((sent_at, record.len as usize))
+            })
             .collect()
     }
 
@@ -327,6 +342,10 @@ impl SentPackets {
     }
 }
 
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -386,7 +405,8 @@ mod tests {
             sent.insert(at(number), transport(number), 100, None);
         }
         // The first that nothing was heard of holds those behind it.
-        assert_eq!(sent.records.front().map(|own| own.sent_at), Some(at(19)));
+        let front = sent.records.front().map(|own| own.sent_at);
+        assert_eq!(front, Some(1_900_000_000));
         assert_eq!(sent.resolve(report(19..20)).0.len(), 1);
     }
 
@@ -456,6 +476,12 @@ mod tests {
         assert_eq!(time(&after) - time(&before), 750_000);
         let untold = feedback(0, ArrivalOffset::UNKNOWN);
         assert_eq!(sent.stream_arrivals(&untold).count(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_packet_is_small() {
+        // A server keeps some 300 of them for each viewer of a picture.
+        assert!(size_of::<Record>() <= 32);
     }
 
     #[test]

@@ -45,6 +45,8 @@ struct Entry {
     sockets: Vec<(SocketId, SocketId)>,
     /// Username fragments by which it is found.
     names: Vec<String>,
+    /// What they are of; `None` before they were looked at.
+    names_version: Option<u64>,
     deadline: Option<Instant>,
     is_ready: bool,
     /// It was removed, and says its last words.
@@ -55,7 +57,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Endpoint {
     sockets: Vec<Socket>,
-    peers: BTreeMap<PeerId, Entry>,
+    /// Each in a place of its own: those of a tree are half empty, and a peer is large.
+    peers: BTreeMap<PeerId, Box<Entry>>,
     names: BTreeMap<String, PeerId>,
     addresses: Addresses,
     asked: Asked,
@@ -148,11 +151,12 @@ impl Endpoint {
             peer,
             sockets: Vec::new(),
             names: Vec::new(),
+            names_version: None,
             deadline: None,
             is_ready: false,
             leaves: false,
         };
-        self.peers.insert(id, entry);
+        self.peers.insert(id, Box::new(entry));
         self.wake(id);
     }
 
@@ -321,8 +325,11 @@ impl Endpoint {
             entry.deadline = at;
         }
         if entry.leaves && entry.peer.is_finished() {
-            self.forget(id);
-        } else if !entry.peer.has_username_fragments(&entry.names) {
+            return self.forget(id);
+        }
+        let version = Some(entry.peer.username_fragments_version());
+        if entry.names_version != version {
+            entry.names_version = version;
             let names: Vec<String> = entry.peer.username_fragments().map(Into::into).collect();
             let before = std::mem::replace(&mut entry.names, names.clone());
             for name in before {

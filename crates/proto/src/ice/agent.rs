@@ -76,6 +76,8 @@ pub struct Agent {
     pub(super) local: Credentials,
     /// Of a restart that the peer has not answered yet.
     pub(super) local_next: Option<Credentials>,
+    /// How often the credentials that checks may come under have changed.
+    pub(super) names_changes: u64,
     /// Of the generation before a restart: the peer's consent checks are still answered.
     pub(super) local_previous: Option<Credentials>,
     pub(super) remote: Option<Credentials>,
@@ -135,6 +137,7 @@ impl Agent {
             role_switches: 0,
             local,
             local_next: None,
+            names_changes: 0,
             local_previous: None,
             remote: None,
             renominates: false,
@@ -358,6 +361,7 @@ impl Agent {
             self.events.push_back(Event::LocalCandidate(candidate));
         }
         self.local_next = Some(fresh);
+        self.names_changes += 1;
         self.settle(now);
     }
 
@@ -369,6 +373,7 @@ impl Agent {
     /// Takes a prepared restart back (a description was rolled back).
     pub fn abandon_restart(&mut self) {
         self.local_next = None;
+        self.names_changes += 1;
     }
 
     /// Notes that authentic data arrived from the peer. Cheap on the route in use: once per packet
@@ -424,6 +429,11 @@ impl Agent {
         let others = self.local_next.iter().chain(&self.local_previous);
         let all = std::iter::once(&self.local).chain(others);
         all.map(|own| own.username_fragment.as_str())
+    }
+
+    /// How often [`Self::username_fragments`] have changed.
+    pub fn username_fragments_changes(&self) -> u64 {
+        self.names_changes
     }
 
     /// The role at present.
@@ -523,6 +533,7 @@ impl Agent {
     fn begin_generation(&mut self) {
         if let Some(next) = self.local_next.take() {
             self.local_previous = Some(std::mem::replace(&mut self.local, next));
+            self.names_changes += 1;
         }
         self.remotes.clear();
         self.pairs.clear();

@@ -142,6 +142,7 @@ impl Agent {
         if valid.is_some() && self.consent_check_at.is_none() {
             self.consent_check_at = Some(now + self.consent_interval());
             self.local_previous = None;
+            self.names_changes += 1;
         }
         let route = valid.or(kept);
         if route == self.route {
@@ -151,6 +152,7 @@ impl Agent {
         if let Some(route) = route {
             self.consent_check_at = Some(now + self.consent_interval());
             self.local_previous = None;
+            self.names_changes += 1;
             self.heard_at = self.heard_at.max(Some(now));
             self.events.push_back(Event::Route(route));
         }

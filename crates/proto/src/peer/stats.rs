@@ -64,10 +64,10 @@ impl Peer {
         self.transport.ice.username_fragments().chain(fresh)
     }
 
-    /// Whether these are all of [`Self::username_fragments`], in their order.
-    pub fn has_username_fragments(&self, known: &[String]) -> bool {
-        self.username_fragments()
-            .eq(known.iter().map(String::as_str))
+    /// A number that is another one as soon as [`Self::username_fragments`] are others.
+    pub fn username_fragments_version(&self) -> u64 {
+        // Fresh ones go only where they become those of the agent.
+        2 * self.transport.ice.username_fragments_changes() + u64::from(self.fresh.is_some())
     }
 
     /// Whether the other side has proved that it is there, by a check that was authentic.

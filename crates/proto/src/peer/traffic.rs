@@ -29,9 +29,9 @@ pub struct RouteStats {
 }
 
 impl RouteStats {
-    fn sent(&mut self, len: u64) {
-        self.packets_sent += 1;
-        self.bytes_sent += len;
+    fn sent(&mut self, packets: u64, bytes: u64) {
+        self.packets_sent += packets;
+        self.bytes_sent += bytes;
     }
 
     fn received(&mut self, len: u64) {
@@ -57,17 +57,16 @@ impl Traffic {
 }
 
 impl Transport {
-    /// A datagram was written for the route in use; 0 bytes are none.
-    pub(super) fn note_sent(&mut self, len: usize) {
-        if len == 0 {
+    /// Datagrams were written for the route in use.
+    pub(super) fn note_sent(&mut self, packets: u64, bytes: u64) {
+        if packets == 0 {
             return;
         }
-        let len = len as u64;
-        self.traffic.all.sent(len);
+        self.traffic.all.sent(packets, bytes);
         if let Some(route) = self.ice.route()
             && let Some(counts) = self.traffic.route(route)
         {
-            counts.sent(len);
+            counts.sent(packets, bytes);
         }
     }
 

@@ -332,6 +332,7 @@ impl Transport {
         let Some(outlet) = route.and_then(|route| self.outlet(now.monotonic, route)) else {
             return !batch.is_empty();
         };
+        let (mut packets, mut bytes) = (0, 0);
         loop {
             // A batch has one mark: what needs another one waits for the next.
             let outlet = match self.mark(now) {
@@ -347,7 +348,8 @@ impl Transport {
                 true => batch.bytes().len() - len,
                 false => self.spill.len(),
             };
-            self.note_sent(written);
+            packets += u64::from(written > 0);
+            bytes += written as u64;
             if !joined {
                 self.spill_for = Some(outlet.destination);
                 break;
@@ -356,6 +358,7 @@ impl Transport {
                 break;
             }
         }
+        self.note_sent(packets, bytes);
         !batch.is_empty()
     }
 

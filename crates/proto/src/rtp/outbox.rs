@@ -1,7 +1,7 @@
 //! The packets of one source: those that wait to be sent, and those kept to be sent again.
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::rtp::{AudioLevel, ExtensionValues, HeaderFields, PlayoutDelay};
@@ -9,6 +9,7 @@ use twocan_wire::seq::SeqNo16;
 
 use super::fec::Scheme;
 use super::payload::Kept;
+use crate::tight;
 
 /// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
 const CACHE_LEN_MAX: usize = 160 * 1024;
@@ -25,10 +26,7 @@ pub(super) enum Cover {
     Protected { scheme: Scheme, begins: bool },
     /// It is a FEC packet, which is made when it leaves; the first of its group says how many
     /// follow in all.
-    Parity {
-        scheme: Scheme,
-        count: Option<usize>,
-    },
+    Parity { scheme: Scheme, count: Option<u16> },
 }
 
 #[derive(Debug)]
@@ -68,7 +66,6 @@ impl ToldOnce {
 pub(super) struct Sent {
     pub(super) abs_send_time: u32,
     pub(super) transport_sequence: SeqNo16,
-    pub(super) again_at: Option<Instant>,
     /// Whether it says where it belongs.
     pub(super) is_named: bool,
 }
@@ -82,13 +79,15 @@ pub(super) struct Outbox {
     /// In order of their numbers, in which there may be gaps.
     cached: VecDeque<(Stored, Sent)>,
     cached_len: usize,
+    /// Until when a kept packet that was asked for is not sent again.
+    asked: BTreeMap<u64, Instant>,
 }
 
 impl Outbox {
     /// Adds a packet behind those that wait.
     pub(super) fn push(&mut self, packet: Stored) {
         self.waiting_len += packet.payload.len();
-        self.waiting.push_back(packet);
+        tight::push_back(&mut self.waiting, packet);
     }
 
     /// The packets that wait, from the newest back.
@@ -144,17 +143,28 @@ impl Outbox {
         let newer = self.cached.iter().rev();
         let newer = newer.take_while(|(own, _)| own.number > packet.number);
         let index = self.cached.len() - newer.count();
+        tight::reserve_one(&mut self.cached);
         self.cached.insert(index, (packet, sent));
     }
 
     /// The kept packet of a number, nearest to the newest.
-    pub(super) fn find(&mut self, sequence: SeqNo16) -> Option<&mut (Stored, Sent)> {
+    pub(super) fn find(&self, sequence: SeqNo16) -> Option<&(Stored, Sent)> {
         let (newest, _) = self.cached.back()?;
         let number = sequence.extend(newest.number);
         let index = self
             .cached
             .binary_search_by_key(&number, |(own, _)| own.number);
-        self.cached.get_mut(index.ok()?)
+        self.cached.get(index.ok()?)
+    }
+
+    /// Notes that a kept packet was asked for, and is to be sent again no sooner than after `pause`; answers
+    /// whether that has passed since it was last.
+    pub(super) fn ask(&mut self, number: u64, now: Instant, pause: Duration) -> bool {
+        if self.asked.get(&number).is_some_and(|at| *at > now) {
+            return false;
+        }
+        self.asked.insert(number, now + pause);
+        true
     }
 
     /// A buffer for a payload: that of the oldest packet when the cache is full, else a new one.
@@ -165,6 +175,7 @@ impl Outbox {
                 break;
             };
             self.cached_len -= oldest.payload.len();
+            self.asked.remove(&oldest.number);
             buffer = oldest.payload.into_buffer();
         }
         buffer
@@ -228,4 +239,15 @@ impl Stored {
 
 fn filled(value: &[u8]) -> Option<&[u8]> {
     (!value.is_empty()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_packet_is_small() {
+        // A server keeps some 150 of them for each viewer of a picture.
+        assert!(size_of::<(Stored, Sent)>() <= 80);
+    }
 }

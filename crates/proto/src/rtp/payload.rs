@@ -6,7 +6,7 @@ use super::Payload;
 
 /// Longest beginning of a shared payload that a packet has of its own, in bytes. The descriptors of
 /// VP8 and VP9 that hold counters are shorter.
-pub const HEAD_LEN_MAX: usize = 16;
+pub const HEAD_LEN_MAX: usize = 15;
 
 /// The payload of a packet that waits or is kept.
 #[derive(Debug)]

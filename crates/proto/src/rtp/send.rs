@@ -185,7 +185,7 @@ impl SendStream {
             let Cover::Parity { scheme, count } = packet.cover else {
                 break packet;
             };
-            if let Some(payload) = self.protection.make(scheme, count) {
+            if let Some(payload) = self.protection.make(scheme, count.map(usize::from)) {
                 let fec = (scheme, payload.as_slice());
                 return Some(self.write_parity(now, media, &packet, fec, transport_sequence, out));
             }
@@ -297,7 +297,6 @@ impl SendStream {
         Sent {
             abs_send_time: abs_send_time(now.wallclock),
             transport_sequence: take_sequence(media, transport_sequence),
-            again_at: None,
             is_named: self.name.is_said(role),
         }
     }
@@ -349,7 +348,6 @@ impl SendStream {
                 let sent = Sent {
                     abs_send_time: abs_send_time(now.wallclock),
                     transport_sequence: take_sequence(media, transport_sequence),
-                    again_at: None,
                     is_named: self.name.is_said(Role::Repair),
                 };
                 let name = self.name.values(sent.is_named, Role::Repair);
@@ -396,15 +394,15 @@ impl SendStream {
     ) {
         self.stats.nack_count += 1;
         for sequence in missing {
-            let Some((_, sent)) = self.outbox.find(sequence) else {
+            let Some((packet, _)) = self.outbox.find(sequence) else {
                 counters.count("rtp.nack_not_cached");
                 continue;
             };
-            if sent.again_at.is_some_and(|at| at > now) || self.resend.len() >= RESEND_MAX {
+            let number = packet.number;
+            if self.resend.len() >= RESEND_MAX || !self.outbox.ask(number, now, RESEND_INTERVAL) {
                 counters.count("rtp.nack_ignored");
                 continue;
             }
-            sent.again_at = Some(now + RESEND_INTERVAL);
             self.resend.push_back(sequence);
         }
     }

@@ -147,7 +147,7 @@ impl SendStream {
                 // Its own is given when it leaves.
                 Scheme::Flexfec { .. } => last,
             };
-            let count = (index == 0).then_some(count);
+            let count = (index == 0).then(|| u16::try_from(count).unwrap_or(u16::MAX));
             self.outbox.push(Stored {
                 number,
                 timestamp,
