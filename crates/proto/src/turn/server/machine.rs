@@ -11,11 +11,13 @@ use super::AddressPolicy;
 use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
 use super::bandwidth::Bandwidth;
+use super::connection::Connection;
+use super::flow::Flow;
 use super::outbox::{Next, Outbox, Way};
 use super::ports::{Keyed, PortCheck, Ports};
 use super::quota::{Holders, Unproven};
 use super::stream::Stream;
-use super::{Config, Event, LISTENERS_MAX, StreamId, Traffic};
+use super::{Config, ConnectionId, Event, LISTENERS_MAX, StreamId, Traffic, Transport};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, SocketId};
 use crate::counters::Counters;
 use crate::random::Random;
@@ -45,6 +47,8 @@ const fn overhead(remote: SocketAddr) -> usize {
 pub(super) enum Timer {
     Allocation(u32),
     Stream(StreamId),
+    Connection(ConnectionId),
+    Flow(StreamId),
 }
 
 /// A STUN and TURN server.
@@ -62,6 +66,9 @@ pub struct Server {
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) stream_holders: Holders,
     pub(super) unproven_stream_holders: Holders,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) peer_streams: BTreeMap<StreamId, ConnectionId>,
+    pub(super) flows: BTreeMap<StreamId, Flow>,
     pub(super) timers: BTreeSet<(Instant, Timer)>,
     pub(super) outbox: Outbox,
     pub(super) events: VecDeque<Event>,
@@ -94,6 +101,9 @@ impl Server {
             streams: BTreeMap::new(),
             stream_holders: Holders::default(),
             unproven_stream_holders: Holders::default(),
+            connections: BTreeMap::new(),
+            peer_streams: BTreeMap::new(),
+            flows: BTreeMap::new(),
             timers: BTreeSet::new(),
             outbox: Outbox::default(),
             events: VecDeque::new(),
@@ -149,7 +159,9 @@ impl Server {
                 Method::ALLOCATE
                 | Method::REFRESH
                 | Method::CREATE_PERMISSION
-                | Method::CHANNEL_BIND,
+                | Method::CHANNEL_BIND
+                | Method::CONNECT
+                | Method::CONNECTION_BIND,
             ) if !self.config.relays.is_empty() => {
                 self.handle_request(now, client, &message, bytes.len());
             }
@@ -240,6 +252,9 @@ impl Server {
         if message.method == Method::ALLOCATE {
             return self.allocate(now, &asked);
         }
+        if message.method == Method::CONNECTION_BIND {
+            return self.bind_connection(now, &asked);
+        }
         let known = self.clients.get(&client.key).copied();
         let id = match known.map_or_else(|| self.move_here(&asked), Ok) {
             Ok(id) => id,
@@ -252,6 +267,7 @@ impl Server {
         match message.method {
             Method::REFRESH => self.refresh(now, &asked, id),
             Method::CREATE_PERMISSION => self.create_permission(now, asked, id),
+            Method::CONNECT => self.connect(now, asked, id),
             _ => self.bind_channel(now, asked, id),
         }
     }
@@ -354,6 +370,9 @@ impl Server {
         self.timers.remove(&(gone.timer, Timer::Allocation(id)));
         self.holders.remove(&gone.user, gone.client.remote.ip());
         self.bandwidth.leave(gone.share);
+        for connection in gone.connections.iter().copied() {
+            self.close_connection(connection);
+        }
         for family in Family::ALL {
             if let Some(relay) = gone.relay(family) {
                 self.release_relay(id, family, relay.external, relay.binding);
@@ -394,6 +413,8 @@ impl Server {
                     }
                 },
                 Timer::Stream(stream) => self.look_at_stream(now, stream),
+                Timer::Connection(connection) => self.give_up_connection(connection),
+                Timer::Flow(stream) => self.read_again(now, stream),
             }
         }
     }
@@ -401,7 +422,10 @@ impl Server {
     /// Has `check` tell, before a port is given to a client, whether a socket can be bound to it:
     /// a port that another program has taken since is found out before a peer is told of it, and
     /// not by the 508 of the first permission. Without it, every port is thought to be free.
-    pub fn check_ports_with(&mut self, check: impl FnMut(SocketAddr) -> bool + Send + 'static) {
+    pub fn check_ports_with(
+        &mut self,
+        check: impl FnMut(Transport, SocketAddr) -> bool + Send + 'static,
+    ) {
         self.ports.check_with(PortCheck(Box::new(check)));
     }
 
@@ -425,6 +449,7 @@ impl Server {
                 |ip| policy.way(ip, ports.is_relay(ip)) == super::address::Way::Refused;
             allocation.permissions.retain(|own| !is_refused(own.ip));
         }
+        self.close_refused_connections();
     }
 
     /// No new allocations from here on; those that are there go on until they end.
@@ -455,6 +480,11 @@ impl Server {
     /// Number of streams.
     pub fn stream_count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Number of connections with peers, those that are being opened counted.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
     }
 
     /// What was relayed.
@@ -512,6 +542,8 @@ pub(super) const fn refusal(code: u16) -> &'static str {
         441 => "turn.refused_441",
         442 => "turn.refused_442",
         443 => "turn.refused_443",
+        446 => "turn.refused_446",
+        447 => "turn.refused_447",
         486 => "turn.refused_486",
         508 => "turn.refused_508",
         _ => "turn.refused_other",

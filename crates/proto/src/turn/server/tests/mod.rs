@@ -1,5 +1,6 @@
 mod address;
 mod allocate;
+mod connection;
 mod hostile;
 mod mobility;
 mod reconfigure;
@@ -56,6 +57,8 @@ struct Lab {
     now: Now,
     sent: Vec<(SocketId, SocketAddr, Vec<u8>)>,
     events: Vec<Event>,
+    /// Where the last listener is.
+    listens_at: Option<SocketAddr>,
     /// Whether binding works.
     binds: bool,
     next_id: u8,
@@ -72,6 +75,7 @@ impl Lab {
             now,
             sent: Vec::new(),
             events: Vec::new(),
+            listens_at: None,
             binds: true,
             next_id: 0,
         }
@@ -96,9 +100,14 @@ impl Lab {
                     }
                 }
                 Output::Event(event) => {
-                    if let Event::Bind { socket, address } = event {
+                    if let Event::Bind { socket, address } | Event::Listen { socket, address } =
+                        event
+                    {
                         self.server
                             .handle_bound(self.now, socket, address, self.binds);
+                    }
+                    if let Event::Listen { address, .. } = event {
+                        self.listens_at = Some(address);
                     }
                     self.events.push(event);
                 }
