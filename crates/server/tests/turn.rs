@@ -171,7 +171,13 @@ fn a_client_of_coturns_relays_tcp_actively_and_passively() {
     if !installed() {
         return;
     }
-    let server = serve(&[&LOOPBACK[..], &["--turn-user", "u:p"]].concat());
+    let user = ["--turn-user", "u:p"];
+    let tls = ["--tls-self-signed", "--turn-tls", "127.0.0.1:0"];
+    let server = serve(&[&LOOPBACK[..], &user, &tls].concat());
+    let over_tls = server.turns.unwrap().port();
+    let said = uclient(over_tls, &["-u", "u", "-w", "p", "-T", "-S"]);
+    assert_whole(&said, "-T over TLS");
+    let server = serve(&[&LOOPBACK[..], &user].concat());
     let uclient = |way| uclient(server.stun.port(), &["-u", "u", "-w", "p", way]);
     assert_whole(&uclient("-T"), "-T");
     // Of two clients one sends and one receives: with coturn's own server it is half as well.

@@ -138,7 +138,7 @@ impl Relay {
 
     /// A stream has ended.
     pub(crate) fn closed(&mut self, now: Now, stream: StreamId) -> Vec<Sent> {
-        self.server.handle_stream_closed(stream);
+        self.server.handle_stream_closed(now, stream);
         self.settle(now)
     }
 

@@ -353,7 +353,7 @@ impl World {
 
     fn close(&mut self, stream: StreamId) {
         self.streams.remove(&stream);
-        self.server.handle_stream_closed(stream);
+        self.server.handle_stream_closed(self.now, stream);
     }
 
     fn of_peer(&mut self) -> StreamId {

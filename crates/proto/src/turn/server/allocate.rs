@@ -1,6 +1,6 @@
 //! Allocate and Refresh (RFC 8656 §7.2, §8.2; RFC 6062 §5.1).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twocan_wire::stun::{AddressError, AddressFamily, Attribute, Class, ErrorCode};
 
@@ -324,17 +324,9 @@ impl Server {
         }
         let lifetime = granted(now, wanted.lifetime, asked.proof.ends);
         allocation.prune(now.monotonic);
-        // The deadline that is set comes first and is set anew when it does.
-        allocation.ends = now.monotonic + lifetime;
         let ticket = mobility::shown(asked.message).and(allocation.mobility.as_deref());
         let ticket = ticket.map(|own| own.ticket().to_vec());
-        let sooner = allocation.ends < allocation.timer;
-        let (timer, ends) = (allocation.timer, allocation.ends);
-        if sooner {
-            allocation.timer = ends;
-            self.timers.remove(&(timer, Timer::Allocation(id)));
-            self.timers.insert((ends, Timer::Allocation(id)));
-        }
+        self.set_allocation_end(id, now.monotonic + lifetime);
         self.counters.count("turn.refreshed");
         self.answer(asked, Class::Success, |builder| {
             let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
@@ -343,6 +335,20 @@ impl Server {
                 builder.attribute(Attribute::MobilityTicket(ticket));
             }
         });
+    }
+
+    /// The deadline that is set comes first, and is set anew when it does.
+    pub(super) fn set_allocation_end(&mut self, id: u32, ends: Instant) {
+        let Some(allocation) = self.allocation_mut(id) else {
+            return;
+        };
+        allocation.ends = ends;
+        let timer = allocation.timer;
+        if ends < timer {
+            allocation.timer = ends;
+            self.timers.remove(&(timer, Timer::Allocation(id)));
+            self.timers.insert((ends, Timer::Allocation(id)));
+        }
     }
 
     /// Ends an allocation, or one of its two families.

@@ -371,11 +371,7 @@ impl Server {
         self.counters.count("turn.connection_bound");
         self.answer(asked, Class::Success, |_| {});
         if let Some((far, of_far, other)) = there {
-            self.join(
-                now.monotonic,
-                (stream, id, allocation),
-                (far, of_far, other),
-            );
+            self.join(now, (stream, id, allocation), (far, of_far, other));
         }
     }
 

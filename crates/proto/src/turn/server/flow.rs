@@ -34,7 +34,7 @@ impl Server {
     /// Both ends of a connection are there. The second has an allocation where it is a client's.
     pub(super) fn join(
         &mut self,
-        now: Instant,
+        now: Now,
         (near, of_near, allocation): (StreamId, ConnectionId, u32),
         (far, of_far, other): (StreamId, ConnectionId, Option<u32>),
     ) {
@@ -61,18 +61,18 @@ impl Server {
         }
         for stream in [near, far] {
             let early = self.take_early(stream);
-            self.carry(stream, &early);
-            self.read(now, stream);
+            self.carry(now, stream, &early);
+            self.read(now.monotonic, stream);
         }
     }
 
     /// Bytes arrived on a stream that carries a connection.
-    pub(super) fn carry(&mut self, stream: StreamId, bytes: &[u8]) {
+    pub(super) fn carry(&mut self, now: Now, stream: StreamId, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let Some(flow) = self.flows.get_mut(&stream) else {
-            return self.keep_early(stream, bytes);
+            return self.keep_early(now, stream, bytes);
         };
         flow.is_reading = false;
         let (to, by, connection) = (flow.to, flow.by, flow.connection);

@@ -396,6 +396,7 @@ impl Server {
 
     /// Acts on whatever time has brought.
     pub fn handle_timeout(&mut self, now: Now) {
+        let whole = now;
         let now = now.monotonic;
         self.ports.expire(now);
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
@@ -412,7 +413,7 @@ impl Server {
                         self.release(id);
                     }
                 },
-                Timer::Stream(stream) => self.look_at_stream(now, stream),
+                Timer::Stream(stream) => self.look_at_stream(whole, stream),
                 Timer::Connection(connection) => self.give_up_connection(connection),
                 Timer::Flow(stream) => self.read_again(now, stream),
             }
@@ -459,10 +460,16 @@ impl Server {
 
     /// What the driver is to do next.
     pub fn poll_output(&mut self, batch: &mut Batch) -> Output<Event> {
-        match self.outbox.take(batch) {
-            Next::Batch => return Output::Transmit,
-            Next::Stream(stream, bytes) => return Output::Event(Event::Send { stream, bytes }),
-            Next::Nothing => {}
+        loop {
+            match self.outbox.take(batch) {
+                Next::Batch => return Output::Transmit,
+                Next::Stream(stream, bytes) if self.streams.contains_key(&stream) => {
+                    return Output::Event(Event::Send { stream, bytes });
+                }
+                // Its stream is gone, and it may come back on another.
+                Next::Stream(..) => self.traffic.unwanted += 1,
+                Next::Nothing => break,
+            }
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);

@@ -9,8 +9,8 @@
 //! - **Safe by default**: peers are public addresses and our own relayed ones
 //!   ([`AddressPolicy`]); everything else is refused unless it is allowed by name.
 //!
-//! An allocation goes with its client to another address where the client asked for that
-//! (RFC 8016).
+//! An allocation goes with its client to another address, or to another stream, where the client
+//! asked for that (RFC 8016).
 //!
 //! An allocation of a client on a stream can be for TCP (RFC 6062). What passes on a connection with
 //! a peer is read at the machine's word alone ([`Event::Read`]): no more than [`CHUNK_LEN`] bytes wait
@@ -99,6 +99,9 @@ pub const CHUNK_LEN: usize = 8 * 1024;
 /// Bytes that a client may send behind its ConnectionBind before it has the answer; more end the
 /// stream.
 pub const EARLY_LEN_MAX: usize = 64 * 1024;
+
+/// How long an allocation with a ticket (RFC 8016) waits for its client when its stream has ended.
+pub const ADRIFT_LASTS: Duration = Duration::from_secs(60);
 
 /// Users without an allocation whose bandwidth is remembered; the one longest gone is forgotten.
 pub const IDLE_USERS_MAX: usize = 1024;

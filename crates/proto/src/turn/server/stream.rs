@@ -8,8 +8,8 @@ use twocan_wire::turn::frame_len;
 use super::allocation::{Client, ClientKey};
 use super::machine::{Server, Timer};
 use super::{
-    ConnectionId, EARLY_LEN_MAX, Event, Quotas, STREAM_FRAME_LEN_MAX, STREAM_PATIENCE,
-    STREAM_REQUEST_LEN_MAX, StreamId,
+    ADRIFT_LASTS, ConnectionId, EARLY_LEN_MAX, Event, Quotas, STREAM_FRAME_LEN_MAX,
+    STREAM_PATIENCE, STREAM_REQUEST_LEN_MAX, StreamId,
 };
 use crate::contract::{Ecn, Path};
 use crate::time::Now;
@@ -74,7 +74,7 @@ impl Server {
     /// Bytes arrived on a stream: of a client, or of a peer's.
     pub fn handle_stream_bytes(&mut self, now: Now, stream: StreamId, bytes: &[u8]) {
         if self.carries(stream) {
-            return self.carry(stream, bytes);
+            return self.carry(now, stream, bytes);
         }
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
@@ -97,27 +97,27 @@ impl Server {
                 Ok(Some(len)) if len == partial.len() => {
                     self.handle_client(now, client, Ecn::NotEct, &partial);
                     if self.carries(stream) {
-                        return self.carry(stream, rest);
+                        return self.carry(now, stream, rest);
                     }
                     partial.clear();
                     ended = true;
                 }
                 Ok(None) => {}
                 Ok(Some(len)) if len <= self.frame_len_max(&client) => {}
-                _ => return self.disconnect(stream, "turn.bad_stream"),
+                _ => return self.disconnect(now, stream, "turn.bad_stream"),
             }
         }
         while partial.is_empty() && !rest.is_empty() {
             match frame_len(rest) {
                 Ok(Some(len)) if len > self.frame_len_max(&client) => {
-                    return self.disconnect(stream, "turn.bad_stream");
+                    return self.disconnect(now, stream, "turn.bad_stream");
                 }
                 Ok(Some(len)) if len <= rest.len() => {
                     let (frame, later) = rest.split_at(len);
                     self.handle_client(now, client, Ecn::NotEct, frame);
                     rest = later;
                     if self.carries(stream) {
-                        return self.carry(stream, rest);
+                        return self.carry(now, stream, rest);
                     }
                     ended = true;
                 }
@@ -125,7 +125,7 @@ impl Server {
                     partial.extend_from_slice(rest);
                     rest = &[];
                 }
-                Err(_) => return self.disconnect(stream, "turn.bad_stream"),
+                Err(_) => return self.disconnect(now, stream, "turn.bad_stream"),
             }
         }
         let Some(entry) = self.streams.get_mut(&stream) else {
@@ -180,12 +180,12 @@ impl Server {
     }
 
     /// Keeps what a client sends to a peer that cannot be sent to yet.
-    pub(super) fn keep_early(&mut self, stream: StreamId, bytes: &[u8]) {
+    pub(super) fn keep_early(&mut self, now: Now, stream: StreamId, bytes: &[u8]) {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
         if entry.partial.len() + bytes.len() > EARLY_LEN_MAX {
-            return self.disconnect(stream, "turn.bad_stream");
+            return self.disconnect(now, stream, "turn.bad_stream");
         }
         entry.partial.extend_from_slice(bytes);
     }
@@ -196,8 +196,9 @@ impl Server {
         entry.map_or_else(Vec::new, |entry| std::mem::take(&mut entry.partial))
     }
 
-    /// A stream is gone, and with it its allocation, or the connection that it carried.
-    pub fn handle_stream_closed(&mut self, stream: StreamId) {
+    /// A stream is gone, and with it the connection that it carried, or its allocation: at once, or
+    /// where that has a ticket and its client does not come back on another stream, in a while.
+    pub fn handle_stream_closed(&mut self, now: Now, stream: StreamId) {
         if let Some(connection) = self.peer_streams.remove(&stream) {
             return self.carried_all(stream, connection);
         }
@@ -207,8 +208,17 @@ impl Server {
         if let Some(connection) = gone.carries {
             return self.carried_all(stream, connection);
         }
-        if let Some(id) = self.clients.get(&gone.client.key).copied() {
-            self.release(id);
+        let Some(id) = self.clients.get(&gone.client.key).copied() else {
+            return;
+        };
+        let can_move = self.config.mobility;
+        match self.allocation(id) {
+            Some(allocation) if can_move && allocation.mobility.is_some() => {
+                let ends = allocation.ends.min(now.monotonic + ADRIFT_LASTS);
+                self.counters.count("turn.adrift");
+                self.set_allocation_end(id, ends);
+            }
+            _ => self.release(id),
         }
     }
 
@@ -223,14 +233,14 @@ impl Server {
         Some(gone)
     }
 
-    pub(super) fn disconnect(&mut self, stream: StreamId, reason: &'static str) {
+    pub(super) fn disconnect(&mut self, now: Now, stream: StreamId, reason: &'static str) {
         self.counters.count(reason);
-        self.handle_stream_closed(stream);
+        self.handle_stream_closed(now, stream);
         self.events.push_back(Event::Disconnect { stream });
     }
 
     /// Ends a stream that has had no allocation, or half a message, for too long.
-    pub(super) fn look_at_stream(&mut self, now: Instant, stream: StreamId) {
+    pub(super) fn look_at_stream(&mut self, now: Now, stream: StreamId) {
         let Some(entry) = self.streams.get(&stream) else {
             return;
         };
@@ -239,13 +249,13 @@ impl Server {
         }
         let waits = !entry.partial.is_empty() || !self.clients.contains_key(&entry.client.key);
         let ends = entry.waits_since + STREAM_PATIENCE;
-        if waits && ends <= now {
-            return self.disconnect(stream, "turn.idle_stream");
+        if waits && ends <= now.monotonic {
+            return self.disconnect(now, stream, "turn.idle_stream");
         }
-        let again = if ends > now {
+        let again = if ends > now.monotonic {
             ends
         } else {
-            now + STREAM_PATIENCE
+            now.monotonic + STREAM_PATIENCE
         };
         self.timers.insert((again, Timer::Stream(stream)));
     }

@@ -253,7 +253,7 @@ impl Driver {
             }
             Input::Closed(stream) => {
                 self.streams.remove(&stream);
-                self.server.handle_stream_closed(stream);
+                self.server.handle_stream_closed(now, stream);
             }
             Input::Reconfigure(config) => self.server.reconfigure(&config),
             Input::Drain(done) => {
@@ -346,7 +346,7 @@ impl Driver {
                 // A connection with a piece missing is none.
                 if to.is_some_and(Outgoing::carries) {
                     self.streams.remove(&stream);
-                    self.server.handle_stream_closed(stream);
+                    self.server.handle_stream_closed(clock::now(), stream);
                 }
             }
             // The stream's task ends when nobody can write to it.

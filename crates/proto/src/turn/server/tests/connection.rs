@@ -80,7 +80,7 @@ impl Lab {
 
     fn closed(&mut self, stream: StreamId) {
         self.events.clear();
-        self.server.handle_stream_closed(stream);
+        self.server.handle_stream_closed(self.now, stream);
         self.drain();
     }
 
