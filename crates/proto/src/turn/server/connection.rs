@@ -71,7 +71,8 @@ impl Server {
         if peer.port() == 0 {
             return self.refuse(&asked, ErrorCode::BAD_REQUEST);
         }
-        if self.way_to(peer.ip()) == Way::Refused {
+        // Media is not taken by TCP.
+        if self.way_beside_media(peer.ip()) == Way::Refused {
             return self.refuse(&asked, ErrorCode::FORBIDDEN);
         }
         if !self.has_room_for_connection(id) {
@@ -236,7 +237,7 @@ impl Server {
         let Some(id) = owner.map(|(id, _)| id) else {
             return self.events.push_back(Event::Disconnect { stream });
         };
-        let reason = if !is_permitted || self.way_to(peer.ip()) == Way::Refused {
+        let reason = if !is_permitted || self.way_beside_media(peer.ip()) == Way::Refused {
             "turn.peer_not_permitted"
         } else if !self.has_room_for_connection(id) {
             "turn.too_many_connections"

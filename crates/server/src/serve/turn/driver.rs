@@ -16,7 +16,7 @@ use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Output, Path, SocketId};
 use twocan_proto::random::Random;
 use twocan_proto::turn::server::{
-    Config, ConnectionId, Event, Server, StreamId, Traffic, Transport,
+    Config, ConnectionId, Event, MediaAddress, Server, StreamId, Traffic, Transport,
 };
 use twocan_proto::wire::stun::Icmp;
 
@@ -59,6 +59,8 @@ pub(super) enum Input {
     Opened(ConnectionId, Option<(StreamId, Outgoing)>),
     Closed(StreamId),
     Reconfigure(Box<Config>),
+    /// Where this machine takes media.
+    Media(Vec<MediaAddress>),
     Drain(oneshot::Sender<()>),
 }
 
@@ -256,6 +258,7 @@ impl Driver {
                 self.server.handle_stream_closed(now, stream);
             }
             Input::Reconfigure(config) => self.server.reconfigure(&config),
+            Input::Media(media) => self.server.set_media_addresses(media),
             Input::Drain(done) => {
                 self.server.drain();
                 self.allocations

@@ -51,7 +51,7 @@ impl Lab {
         self.events.iter().filter(is_read).count()
     }
 
-    fn is_closed(&self, stream: StreamId) -> bool {
+    pub(super) fn is_closed(&self, stream: StreamId) -> bool {
         self.events.contains(&Event::Disconnect { stream })
     }
 
@@ -67,7 +67,7 @@ impl Lab {
         self.drain();
     }
 
-    fn accepted(&mut self, stream: StreamId, peer: &str) {
+    pub(super) fn accepted(&mut self, stream: StreamId, peer: &str) {
         self.accepted_at(self.listens_at.unwrap(), stream, peer);
     }
 
@@ -163,7 +163,7 @@ impl Streaming {
         Message::parse(&answer).unwrap().error_code()
     }
 
-    fn permit(&mut self, lab: &mut Lab, peer: &str) {
+    pub(super) fn permit(&mut self, lab: &mut Lab, peer: &str) {
         let peer = Attribute::XorPeerAddress(address(peer));
         assert_eq!(self.code(lab, Method::CREATE_PERMISSION, &[peer]), None);
     }

@@ -2,6 +2,7 @@ mod address;
 mod allocate;
 mod connection;
 mod hostile;
+mod media;
 mod mobility;
 mod reconfigure;
 mod relay;
