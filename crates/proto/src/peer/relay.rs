@@ -515,7 +515,8 @@ impl Transport {
         if code == 701 && std::mem::replace(&mut server.is_silent, true) {
             return;
         }
-        let local = Some(local).filter(|_| !self.relay_only);
+        let is_hidden = self.relay_only || self.ice.hides_host_addresses();
+        let local = Some(local).filter(|_| !is_hidden);
         let error_text = match failure {
             Failure::Refused { reason, .. } => reason.clone(),
             other => other.to_string(),

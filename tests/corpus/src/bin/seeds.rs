@@ -737,11 +737,8 @@ impl Seeds {
         let refused = [&opened[..], &[13, 0x1c, 13, 0x01, 3, 13, 0x01, 1]].concat();
         self.add("turn_server", "connect-refused", &refused);
         let slow = [13, 0x01, 0, 5, 15, 13, 0x02, 13, 0x01, 0, 13, 0xf2];
-        self.add(
-            "turn_server",
-            "connect-late",
-            &[&allocate[..], &slow].concat(),
-        );
+        let late = [&allocate[..], &slow].concat();
+        self.add("turn_server", "connect-late", &late);
         let let_in = [0x39, 0, 13, 0x03, 0, 13, 0x03, 1];
         let accepted = [&allocate[..], &let_in, &claim, &talk, &[7]].concat();
         self.add("turn_server", "accepted", &accepted);
@@ -764,10 +761,31 @@ impl Seeds {
         self.add("turn_server", "icmp", &icmp);
         // A ticket, shown from elsewhere, and once more; one on a stream.
         let moves = [
-            &[15, 0x80, 15, 0x80, 0x1f, 0, 0x1f, 0, 15, 0, 0x1f, 1][..],
-            &[6, 0x3f, 0, 0x3f, 1, 0x3f, 1, 7, 6, 0x3f, 2, 0x3f, 2],
+            15, 0x80, 15, 0x80, 0x1f, 0, 0x1f, 0, 15, 0, 0x1f, 1, 6, 0x3f, 0, 0x3f, 1, 0x3f, 1, 7,
+            6, 0x3f, 2, 0x3f, 2,
         ];
-        self.add("turn_server", "move", &moves.concat());
+        self.add("turn_server", "move", &moves);
+        // One that comes back in time, and then does not.
+        let adrift = [
+            &[6, 0x3f, 0x80, 0x3f, 0x80, 0x39, 0, 7, 0x04, 2, 0][..],
+            &hi,
+            &[5, 9, 6, 0x3f, 0, 0x3f, 0, 0x33, 0],
+            &hi,
+            &[7, 5, 16, 6, 0x3f, 1, 0x3f, 1],
+        ];
+        self.add("turn_server", "adrift", &adrift.concat());
+        let media = [
+            &[8, 0, 8, 0, 9, 16, 13, 0x8c, 9, 16, 3, 16][..],
+            &hi,
+            &[4, 0, 16],
+            &hi,
+            &[3, 4],
+            &hi,
+            &allocate,
+            &[13, 0x01, 16, 13, 0x03, 16, 13, 0x0c, 3, 16],
+            &hi,
+        ];
+        self.add("turn_server", "media", &media.concat());
     }
 
     fn scripts(&mut self) {

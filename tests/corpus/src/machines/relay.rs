@@ -9,8 +9,8 @@ use twocan_proto::random::Random;
 use twocan_proto::time::Now;
 use twocan_proto::turn::LongTermKey;
 use twocan_proto::turn::server::{
-    CHUNK_LEN, CONNECTIONS_MAX, Config, ConnectionId, EARLY_LEN_MAX, Event, LISTENERS_MAX, Quotas,
-    RelayAddress, Server, StreamId,
+    CHUNK_LEN, CONNECTIONS_MAX, Config, ConnectionId, EARLY_LEN_MAX, Event, LISTENERS_MAX,
+    MediaAddress, Quotas, RelayAddress, Server, StreamId,
 };
 use twocan_wire::stun::{
     Attribute, Builder, ChannelNumber, Class, Icmp, Message, Method, TransactionId,
@@ -20,12 +20,12 @@ use twocan_wire::turn::channel_data_header;
 use super::{OPERATIONS_MAX, begin, step};
 use crate::Script;
 
-/// On which the client allocates, and on which it carries connections with peers.
-const STREAM: StreamId = StreamId(1);
-const DATA: [StreamId; 3] = [StreamId(2), StreamId(3), StreamId(4)];
+/// Clients' streams: the first is that on which one allocates, on the others it carries connections
+/// with peers.
+const LINES: usize = 4;
 
 /// Streams of peers have higher numbers.
-const PEERS: u64 = 16;
+const PEERS: u64 = 1 << 32;
 
 /// Allocations at a time.
 const ALLOCATIONS: usize = 3;
@@ -36,8 +36,7 @@ const STRANGER: usize = 2;
 /// The client on a stream.
 const STREAMING: usize = 3;
 
-/// The first of its other streams, as a client; the last of them has an allocation as well.
-const CARRYING: usize = 4;
+/// The last of its other streams, as a client, which has an allocation as well.
 const SECOND: usize = 6;
 
 /// The relays' own addresses, at which nothing but a relayed port may be reached.
@@ -51,13 +50,17 @@ const PUBLIC: [&str; 3] = [
 ];
 
 /// Where they may not.
-const REFUSED: [&str; 5] = [
+const REFUSED: [&str; 6] = [
     "127.0.0.1:53",
     "10.0.0.1:80",
     "[::1]:53",
     "[::ffff:127.0.0.1]:53",
     "[64:ff9b::a00:1]:80",
+    MEDIA,
 ];
+
+/// But for this one, where the server takes media at times.
+const MEDIA: &str = "10.0.0.1:4000";
 
 struct World {
     server: Server,
@@ -75,7 +78,11 @@ struct World {
     /// The streams that are open, and of those that carry connections what is to be read and what is
     /// still to be written.
     streams: BTreeMap<StreamId, Carried>,
+    /// The streams that clients have opened last. None has a name that another had.
+    lines: [StreamId; LINES],
+    next_line: u64,
     next_peer: u64,
+    takes_media: bool,
 }
 
 #[derive(Default)]
@@ -138,7 +145,10 @@ pub fn turn_server(data: &[u8]) {
         named: Vec::new(),
         tickets: Vec::new(),
         streams: BTreeMap::new(),
+        lines: [StreamId(0); LINES],
+        next_line: 0,
         next_peer: PEERS,
+        takes_media: false,
     };
     let mut script = Script::new(data);
     for _ in 0..OPERATIONS_MAX {
@@ -188,8 +198,8 @@ impl World {
                 self.now = self.now.at(self.now.monotonic + step(script.byte()?));
                 self.server.handle_timeout(self.now);
             }
-            6 => self.open(STREAM, STREAMING),
-            7 => self.close(STREAM),
+            6 => self.open(0),
+            7 => self.close(self.lines[0]),
             8 => {
                 let family = script.byte()?;
                 let udp = Attribute::RequestedTransport(17);
@@ -262,7 +272,7 @@ impl World {
     fn operate_tcp(&mut self, script: &mut Script<'_>) -> Option<()> {
         let byte = script.byte()?;
         let place = usize::from(byte >> 4);
-        let data = place % DATA.len();
+        let line = 1 + place % (LINES - 1);
         let from = if place < 8 { STREAMING } else { SECOND };
         match byte & 0x0f {
             0 => {
@@ -294,13 +304,13 @@ impl World {
                 self.server
                     .handle_accepted(self.now, (socket, at), stream, peer);
             }
-            4 => self.open(DATA[data], CARRYING + data),
+            4 => self.open(line),
             5 => {
                 let known = self.named.get(place % self.named.len().max(1)).copied();
                 let id = Attribute::ConnectionId(known.unwrap_or(7));
-                self.ask(CARRYING + data, Method::CONNECTION_BIND, &[id]);
+                self.ask(STREAMING + line, Method::CONNECTION_BIND, &[id]);
             }
-            6 => self.close(DATA[data]),
+            6 => self.close(self.lines[line]),
             7 => {
                 let stream = self.any_of_peers(place)?;
                 self.close(stream);
@@ -308,7 +318,7 @@ impl World {
             // What has been asked for, or without being asked.
             8 | 9 => {
                 let stream = match byte & 1 {
-                    0 => DATA[data],
+                    0 => self.lines[line],
                     _ => self.any_of_peers(place)?,
                 };
                 let bytes = script.piece()?;
@@ -317,7 +327,7 @@ impl World {
             }
             10 | 11 => {
                 let stream = match byte & 1 {
-                    0 => DATA[data],
+                    0 => self.lines[line],
                     _ => self.any_of_peers(place)?,
                 };
                 let len = usize::from(script.short()?);
@@ -327,6 +337,12 @@ impl World {
                 let mut config = config();
                 config.policy.allowed_only = place % 2 == 1;
                 self.server.reconfigure(&config);
+                self.takes_media = place >= 8;
+                let media = self.takes_media.then(|| MediaAddress {
+                    told: address(MEDIA),
+                    bound: address(MEDIA),
+                });
+                self.server.set_media_addresses(media.into_iter().collect());
             }
             _ => {
                 // All that was asked for, at both ends.
@@ -340,10 +356,13 @@ impl World {
         Some(())
     }
 
-    fn open(&mut self, stream: StreamId, index: usize) {
-        if self.streams.contains_key(&stream) {
+    fn open(&mut self, line: usize) {
+        if self.streams.contains_key(&self.lines[line]) {
             return;
         }
+        self.next_line += 1;
+        let (stream, index) = (StreamId(self.next_line), STREAMING + line);
+        self.lines[line] = stream;
         self.nonces[index].clear();
         self.streams.insert(stream, Carried::default());
         let path = path(SocketId(1));
@@ -421,10 +440,7 @@ impl World {
 
     fn say(&mut self, from: usize, bytes: &[u8]) {
         if from >= STREAMING {
-            let stream = match from.checked_sub(CARRYING) {
-                None => STREAM,
-                Some(place) => DATA[place],
-            };
+            let stream = self.lines[from - STREAMING];
             if let Some(carried) = self.streams.get_mut(&stream) {
                 carried.is_read = false;
                 self.server.handle_stream_bytes(self.now, stream, bytes);
@@ -513,10 +529,9 @@ impl World {
     }
 
     fn sent(&mut self, stream: StreamId, bytes: &[u8]) {
-        match (stream, DATA.iter().position(|own| *own == stream)) {
-            (STREAM, _) => self.learn(STREAMING, bytes),
-            (_, Some(place)) => self.learn(CARRYING + place, bytes),
-            _ => assert!(self.streams.contains_key(&stream), "sent to who is gone"),
+        assert!(self.streams.contains_key(&stream), "sent to who is gone");
+        if let Some(line) = self.lines.iter().position(|own| *own == stream) {
+            self.learn(STREAMING + line, bytes);
         }
         let carried = self.streams.get_mut(&stream);
         if let Some(carried) = carried.filter(|carried| carried.carries) {
@@ -528,7 +543,9 @@ impl World {
     fn arrived(&mut self, socket: SocketId, to: SocketAddr, bytes: &[u8]) {
         if socket.0 >= LISTENERS_MAX {
             assert!(self.sockets.contains(&socket), "sent without a socket");
-            assert!(PUBLIC.contains(&to.to_string().as_str()), "relayed to {to}");
+            let is_media = self.takes_media && to == address(MEDIA);
+            let is_public = PUBLIC.contains(&to.to_string().as_str());
+            assert!(is_public || is_media, "relayed to {to}");
             return;
         }
         let index = (0..STREAMING).find(|index| client(*index) == to);
