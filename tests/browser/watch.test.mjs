@@ -29,11 +29,11 @@ after(async () => {
   closed?.close();
 });
 
-/** What the page asked for, as `globalThis.asked`. */
+/** What the page asked for, as `globalThis.asked`, but for the events of the session. */
 const ASKED = `
   globalThis.asked = [];
   const realFetch = globalThis.fetch.bind(globalThis);
-  globalThis.fetch = (url, request) => (asked.push({ method: request?.method ?? "GET", url: String(url) }), realFetch(url, request));
+  globalThis.fetch = (url, request) => (/[/](sse|layer)$/.test(url) || asked.push({ method: request?.method ?? "GET", url: String(url) }), realFetch(url, request));
 `;
 
 /** Opens the page that broadcasts, and begins. */
@@ -133,6 +133,42 @@ test("what is broadcast is heard after a tap where the browser holds sound back,
   await viewer.until("picture in picture", () => document.pictureInPictureElement === document.querySelector("video"));
   await viewer.press("p");
   assertQuiet(viewer);
+});
+
+test("the player says how many look on, and lets one choose among the qualities", { skip, timeout: 240_000 }, async (t) => {
+  const room = roomFor("audience");
+  const viewer = await watches(t, "chromium", `${server.url}/watch/${room}`, { width: 1000, height: 700 });
+  await viewer.until("one", () => document.querySelector(".player-viewers").innerText === "1 watching");
+  await isLive(await broadcasts(t, "chromium", `${server.url}/publish/${room}`));
+  await viewer.until("qualities", () => document.querySelector(".player select")?.checkVisibility() && document.querySelectorAll(".player option").length >= 3, undefined, 60_000);
+  const names = await viewer.evaluate(() => [...document.querySelectorAll(".player option")].map(({ textContent }) => textContent));
+  assert.equal(names[0], "Auto");
+  const heights = names.slice(1).map((name) => Number(/^(\d+)p$/.exec(name)?.[1]));
+  assert.deepEqual(heights, heights.toSorted((a, b) => b - a), names.join());
+  const choose = (index) =>
+    viewer.evaluate((index) => {
+      const select = document.querySelector(".player select");
+      select.selectedIndex = index;
+      select.dispatchEvent(new Event("change"));
+    }, index);
+  const shows = (height) => viewer.until(`${height} lines`, (height) => document.querySelector("video").videoHeight === height, height, 60_000);
+  await choose(names.length - 1);
+  await shows(heights.at(-1));
+  await choose(1);
+  await shows(heights[0]);
+  await choose(names.length - 1);
+  await shows(heights.at(-1));
+  if (process.env.SHOTS) await viewer.screenshot(`${process.env.SHOTS}/watch-qualities.png`);
+  const second = await watches(t, "firefox", `${server.url}/watch/${room}`);
+  await viewer.until("two", () => document.querySelector(".player-viewers").innerText === "2 watching");
+  await second.until("two", () => document.querySelector(".player-viewers").innerText === "2 watching");
+  // What was chosen stays so in the next session.
+  await viewer.click('[aria-label="Stop"]');
+  await viewer.click('[aria-label="Play"]');
+  await plays(viewer);
+  await shows(heights.at(-1));
+  assert.equal(await viewer.evaluate(() => document.querySelector(".player select").selectedOptions[0].textContent), names.at(-1));
+  assertQuiet(viewer, second);
 });
 
 test("a server that falls silent for a while is found again by an ICE restart, on the same session", { skip, timeout: 240_000 }, async (t) => {

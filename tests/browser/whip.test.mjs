@@ -93,7 +93,7 @@ const play = (page, url) =>
     const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: connection.localDescription.sdp });
     await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
     globalThis.whep = { connection, location: new URL(response.headers.get("Location"), url).href };
-    return { status: response.status, location: globalThis.whep.location };
+    return { status: response.status, location: globalThis.whep.location, link: response.headers.get("Link") };
   }, url);
 
 const decoded = (page) =>
@@ -146,6 +146,86 @@ for (const [from, to] of [["chromium", "firefox"], ["firefox", "chromium"]]) {
     await plays(player, before + 10);
   });
 }
+
+test("a player hears how many look on and which layers there are, and chooses among them", { skip, timeout: 240_000 }, async (t) => {
+  const room = roomFor("layers");
+  const [camera, player] = await Promise.all([chromium.newPage(), chromium.newPage()]);
+  t.after(() => Promise.all([camera.close(), player.close()]));
+  await camera.goto(server.url);
+  await player.goto(server.url);
+  const { location, link } = await play(player, `${server.url}/whep/${room}`);
+  const sse = `${location}/sse`;
+  assert.match(link, new RegExp(`<${new URL(sse).pathname}>; rel="urn:ietf:params:whep:ext:core:server-sent-events"; events="active,inactive,layers,reconnect,viewercount"`));
+  assert.match(link, new RegExp(`<${new URL(location).pathname}/layer>; rel="urn:ietf:params:whep:ext:core:layer"`));
+  const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const listen = (url) =>
+    player.evaluate((url) => {
+      const told = [];
+      const source = new EventSource(url);
+      for (const name of ["active", "inactive", "layers", "reconnect", "viewercount"]) source.addEventListener(name, ({ data }) => told.push([name, JSON.parse(data)]));
+      (globalThis.listening ??= []).push({ told, source });
+    }, url);
+  const told = () => player.evaluate(() => globalThis.listening.map(({ told }) => told));
+  const hears = (what, name, text) =>
+    player.until(what, ([name, text]) => globalThis.listening[0].told.some(([own, data]) => own === name && JSON.stringify(data).includes(text)), [name, text], 30_000);
+
+  const all = await fetch(sse, { method: "POST" });
+  assert.equal(all.status, 201);
+  await listen(new URL(all.headers.get("Location"), sse).href);
+  await hears("who looks on", "viewercount", '{"viewercount":1}');
+  assert.deepEqual((await told())[0], [["viewercount", { viewercount: 1 }]], "nothing is said of what has not begun");
+  const some = await fetch(sse, json(["viewercount", "of-another-version"]));
+  const stream = new URL(some.headers.get("Location"), sse).href;
+  await listen(stream);
+
+  const published = await publish(camera, `${server.url}/whip/${room}`, true);
+  await hears("that something is broadcast", "active", "{}");
+  await hears("the layers", "layers", '"height":360');
+  const line = (await told())[0].filter(([name]) => name === "layers").at(-1)[1]["1"];
+  assert.deepEqual([...new Set(line.map(({ rid, height }) => `${rid} ${height}`))], ["l 180", "h 360"], "the picture is the second section");
+
+  const layer = `${location}/layer`;
+  const choose = async (body) => (await fetch(layer, json(body))).status;
+  const sees = (height) =>
+    player.until(
+      `a picture of ${height} lines`,
+      async (height) => {
+        const all = [...(await globalThis.whep.connection.getStats()).values()].filter(({ type, kind }) => type === "inbound-rtp" && kind === "video");
+        return all.some(({ frameHeight }) => frameHeight === height);
+      },
+      height,
+      30_000,
+    );
+  await sees(360);
+  for (const [choice, height] of [[{ mediaId: "1", rid: "l" }, 180], [{ mediaId: 1, encodingId: "h" }, 360], [{ maxHeight: 200 }, 180], [{}, 360]]) {
+    assert.equal(await choose(choice), 200, JSON.stringify(choice));
+    await sees(height);
+  }
+  for (const wrong of [{ rid: "x" }, { mediaId: "0", rid: "l" }, { mediaId: "9" }, { spatialLayerId: 1 }]) assert.equal(await choose(wrong), 422, JSON.stringify(wrong));
+  assert.equal(await choose("l"), 400);
+  assert.equal((await fetch(layer, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{" })).status, 400);
+  for (const url of [layer, sse]) {
+    assert.equal((await fetch(url, { method: "POST", headers: { "Content-Type": "text/plain" }, body: "{}" })).status, 415);
+    assert.equal((await fetch(url)).status, 405);
+    assert.equal((await fetch(url.replace(/whep\/[^/]+\/[^/]+/, `whep/${room}/none`), { method: "POST" })).status, 404);
+    const { status, headers } = await fetch(url, { method: "OPTIONS" });
+    assert.deepEqual([status, headers.get("Accept-Post")], [204, "application/json"]);
+  }
+
+  const other = await play(camera, `${server.url}/whep/${room}`);
+  await hears("another one", "viewercount", '{"viewercount":2}');
+  assert.equal((await fetch(other.location, { method: "DELETE" })).status, 200);
+  await player.until("it gone", () => globalThis.listening[0].told.filter(([name]) => name === "viewercount").at(-1)[1].viewercount === 1);
+  assert.equal((await fetch(published.location, { method: "DELETE" })).status, 200);
+  await hears("the end", "inactive", "{}");
+  assert.deepEqual([...new Set((await told())[1].map(([name]) => name))], ["viewercount"], "nothing that was not asked for");
+
+  assert.equal((await fetch(stream, { method: "DELETE" })).status, 200);
+  assert.equal((await fetch(stream, { method: "DELETE" })).status, 404);
+  assert.equal((await fetch(stream)).status, 404);
+  assert.equal((await fetch(location, { method: "DELETE" })).status, 200);
+  await player.until("both streams at their end", () => globalThis.listening.every(({ source }) => source.readyState === EventSource.CLOSED), undefined, 30_000);
+});
 
 test("a publisher whose page is closed is gone", { skip, timeout: 120_000 }, async (t) => {
   const room = roomFor("gone");

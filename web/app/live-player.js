@@ -27,6 +27,8 @@ export class LivePlayer extends HTMLElement {
   #pip = button("picture-in-picture", () => this.#togglePip());
   #full = button("full-screen", () => this.#toggleFull());
   #delay = h("span", { className: "player-delay", title: "From the server to the eye: the way, and what waits here" });
+  #viewers = h("span", { className: "player-viewers", hidden: true });
+  #quality = h("select", { hidden: true, "aria-label": "Quality", title: "Quality", onchange: () => this.#chooseQuality() });
   #statistics = h("dl", { className: "player-statistics", hidden: true });
   #stop = new AbortController();
   /** Whether the person wants sound; the browser may hold it back until there is a click. */
@@ -56,7 +58,7 @@ export class LivePlayer extends HTMLElement {
     this.#full.hidden = !document.fullscreenEnabled && !this.#video.webkitEnterFullscreen;
     this.replaceChildren(
       h("div", { className: "player-picture" }, this.#video, this.#over, this.#statistics),
-      h("div", { className: "player-controls", role: "group", "aria-label": "Playback" }, this.#run, this.#sound, this.#delay, h("span", { className: "gap" }), this.#statisticsButton, this.#pip, this.#full),
+      h("div", { className: "player-controls", role: "group", "aria-label": "Playback" }, this.#run, this.#sound, this.#delay, this.#viewers, h("span", { className: "gap" }), this.#quality, this.#statisticsButton, this.#pip, this.#full),
     );
     const { signal } = this.#stop;
     this.#video.addEventListener("volumechange", () => this.#refresh(), { signal });
@@ -70,6 +72,7 @@ export class LivePlayer extends HTMLElement {
     }, { signal });
     addEventListener("pageshow", ({ persisted }) => persisted && wasOn && this.#player.start(), { signal }); // back from the cache of pages
     this.#player.on("change", () => this.#changed());
+    this.#player.on("audience", () => this.#showAudience());
     this.#player.on("stats", (stats) => this.#show(stats));
     this.#player.start();
     this.#refresh();
@@ -143,6 +146,30 @@ export class LivePlayer extends HTMLElement {
     if (document.fullscreenElement) await document.exitFullscreen();
     else if (document.fullscreenEnabled) await this.requestFullscreen().catch(() => {});
     else this.#video.webkitEnterFullscreen?.(); // phones that know no other
+  }
+
+  #chooseQuality() {
+    const { value, selectedOptions } = this.#quality;
+    this.#player.choose(value === "" ? {} : { rid: value });
+    announce(`Quality: ${selectedOptions[0]?.textContent}`);
+  }
+
+  /** How many look on, and which qualities there are. */
+  #showAudience() {
+    const { viewers, layers, canChoose, choice } = this.#player;
+    this.#viewers.hidden = viewers === null;
+    setText(this.#viewers, viewers === null ? "" : `${viewers} watching`);
+    const qualities = new Map(layers.flatMap(({ rid, height }) => (rid ? [[rid, height ? `${height}p` : rid]] : [])));
+    const isOffered = canChoose && qualities.size > 1;
+    // Who has opened the list keeps it.
+    const names = ["", ...[...qualities.keys()].reverse()];
+    const words = ["Auto", ...[...qualities.values()].reverse()];
+    const { options } = this.#quality;
+    if (isOffered && (options.length !== names.length || names.some((name, i) => options[i].value !== name || options[i].textContent !== words[i]))) {
+      this.#quality.replaceChildren(...names.map((value, i) => h("option", { value }, words[i])));
+      this.#quality.value = names.includes(choice.rid ?? "") ? (choice.rid ?? "") : "";
+    }
+    this.#quality.hidden = !isOffered;
   }
 
   /** Shows how it is now. */

@@ -1,6 +1,6 @@
 import { backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
-import { fragmentOf, linkedServers, restarted, usernameFragment } from "./sdp-fragment.js";
+import { fragmentOf, linkedExtensions, linkedServers, restarted, usernameFragment } from "./sdp-fragment.js";
 
 /**
  * - `idle`: not begun;
@@ -52,6 +52,7 @@ export class HttpSession extends Emitter {
   /** @type {HttpSessionState} */ state = "idle";
   /** Why it is not connected, as far as the server has said. @type {HttpSessionError | null} */ error = null;
   /** Another one with each session. @type {RTCPeerConnection | null} */ connection = null;
+  /** Where the protocol extensions of the session are, by their names. @type {Map<string, string>} */ extensions = new Map();
   #url;
   #token;
   #prepare;
@@ -108,6 +109,11 @@ export class HttpSession extends Emitter {
     this.#state("closed");
   }
 
+  /** Tells an extension something. @param {string} url @param {unknown} body */
+  post(url, body) {
+    return this.#ask(url, { method: "POST", headers: this.#headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) });
+  }
+
   /** What it is now. @param {HttpSessionState} state @param {boolean} [isNews] though it was that before */
   #state(state, isNews = false) {
     if (this.state === state && !isNews) return;
@@ -130,6 +136,7 @@ export class HttpSession extends Emitter {
     }
     const location = this.#location;
     this.#location = null;
+    this.extensions = new Map();
     // What has ended by itself is not there any more, which is as well.
     if (location) fetch(location, { method: "DELETE", headers: this.#headers(), keepalive: true }).catch(() => {});
   }
@@ -182,6 +189,7 @@ export class HttpSession extends Emitter {
       this.#etag = response.headers.get("ETag") ?? "";
       this.#candidates = this.#candidates.filter(({ candidate }) => !sdp.includes(candidate));
       this.#useServers(connection, response.headers.get("Link"));
+      this.extensions = linkedExtensions(response.headers.get("Link"), location);
       await connection.setRemoteDescription({ type: "answer", sdp: text });
       this.error = null;
       this.#trickle();

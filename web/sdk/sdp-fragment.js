@@ -48,6 +48,32 @@ export function restarted(sdp, fragment) {
 }
 
 /**
+ * The links of a `Link` header (RFC 8288 §3).
+ *
+ * @param {string | null} link
+ * @returns {{url: string, parameters: Map<string, string>}[]}
+ */
+function links(link) {
+  const all = (link ?? "").matchAll(/<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g);
+  return [...all].map(([, url, rest]) => ({
+    url,
+    parameters: new Map([...rest.matchAll(/;\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+))/g)].map(([, name, quoted, bare]) => [name.toLowerCase(), quoted?.replace(/\\(.)/g, "$1") ?? bare])),
+  }));
+}
+
+/**
+ * The protocol extensions that a `Link` header names, by `rel` (RFC 9725 §4.8).
+ *
+ * @param {string | null} link
+ * @param {string} base what their addresses are relative to
+ * @returns {Map<string, string>}
+ */
+export function linkedExtensions(link, base) {
+  const known = links(link).map(({ url, parameters }) => /** @type {const} */ ([parameters.get("rel") ?? "", url]));
+  return new Map(known.filter(([rel, url]) => /^urn:ietf:params:wh[ei]p:ext:/.test(rel) && URL.canParse(url, base)).map(([rel, url]) => [rel, new URL(url, base).href]));
+}
+
+/**
  * The servers for ICE that a `Link` header names.
  *
  * @param {string | null} link
@@ -56,8 +82,7 @@ export function restarted(sdp, fragment) {
 export function linkedServers(link) {
   /** @type {RTCIceServer[]} */
   const servers = [];
-  for (const [, url, rest] of (link ?? "").matchAll(/<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g)) {
-    const parameters = new Map([...rest.matchAll(/;\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+))/g)].map(([, name, quoted, bare]) => [name.toLowerCase(), quoted?.replace(/\\(.)/g, "$1") ?? bare]));
+  for (const { url, parameters } of links(link)) {
     if (parameters.get("rel") !== "ice-server" || !/^(stun|turn)s?:/.test(url)) continue;
     const username = parameters.get("username");
     const credential = parameters.get("credential");

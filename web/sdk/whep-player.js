@@ -1,6 +1,7 @@
 import { Emitter } from "./emitter.js";
 import { HttpSession } from "./http-session.js";
 import { StatsReader } from "./stats.js";
+import { WhepEvents } from "./whep-events.js";
 
 /** Between two readings. */
 const READ_MS = 1_000;
@@ -13,13 +14,18 @@ const SOUND_LINES = 4;
  * Plays a room by WHEP (draft-ietf-wish-whep).
  *
  * - `change`: the state, the stream, or whether something is broadcast;
- * - `stats`: once a second, what arrives.
+ * - `stats`: once a second, what arrives;
+ * - `audience`: how many play it, or which qualities there are, where the server says so.
  *
- * @extends {Emitter<{change: null, stats: import("./stats.js").CallStats}>}
+ * @extends {Emitter<{change: null, stats: import("./stats.js").CallStats, audience: null}>}
  */
 export class WhepPlayer extends Emitter {
   /** What arrives, once connected; another one with each session. @type {MediaStream | null} */ stream = null;
   /** Whether something is broadcast now. */ isLive = false;
+  /** How many play it, this one included. @type {number | null} */ viewers = null;
+  /** What the picture is broadcast in, the lowest first. @type {import("./whep-events.js").Layer[]} */ layers = [];
+  /** What was chosen, kept over sessions made anew. @type {{rid?: string, maxHeight?: number}} */ choice = {};
+  /** @type {WhepEvents | null} */ #events = null;
   #session;
   #stats = new StatsReader();
   /** Pictures and packets of sound, to see whether they go on. */
@@ -66,8 +72,50 @@ export class WhepPlayer extends Emitter {
 
   stop() {
     clearInterval(this.#timer);
+    this.#forget();
     this.#session.close();
     this.stream = null;
+  }
+
+  /**
+   * Chooses the highest quality that is wanted, where the server lets one: by name or by height; `{}` is whichever fits.
+   *
+   * @param {{rid?: string, maxHeight?: number}} choice
+   * @returns {Promise<boolean>} whether the server does so
+   */
+  async choose(choice) {
+    this.choice = choice;
+    return (await this.#events?.choose(choice)) ?? false;
+  }
+
+  /** Whether a quality can be chosen. */
+  get canChoose() {
+    return this.#events?.canChoose ?? false;
+  }
+
+  /** What belongs to one session. */
+  #forget() {
+    this.#events?.stop();
+    this.#events = null;
+    this.layers = [];
+    this.viewers = null;
+    this.emit("audience", null);
+  }
+
+  #listen() {
+    this.#forget();
+    const events = new WhepEvents(this.#session);
+    this.#events = events;
+    events.on("viewers", (viewers) => {
+      this.viewers = viewers;
+      this.emit("audience", null);
+    });
+    events.on("layers", (layers) => {
+      this.layers = layers;
+      this.emit("audience", null);
+    });
+    events.start();
+    if (Object.keys(this.choice).length > 0) events.choose(this.choice);
   }
 
   /** @param {RTCPeerConnection} connection */
@@ -86,6 +134,7 @@ export class WhepPlayer extends Emitter {
     const known = this.stream?.getTracks() ?? [];
     if (tracks.length === known.length && tracks.every((track) => known.includes(track))) return; // ICE alone was restarted
     this.stream = new MediaStream(tracks);
+    this.#listen();
     this.#progress = 0;
   }
 

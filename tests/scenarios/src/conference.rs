@@ -374,7 +374,8 @@ impl Conference {
         }
     }
 
-    fn server<R>(&mut self, act: impl FnOnce(&mut Forwarder, Now) -> R) -> R {
+    /// Does something with the server.
+    pub fn server<R>(&mut self, act: impl FnOnce(&mut Forwarder, Now) -> R) -> R {
         self.world.with(self.server, |member, now| match member {
             Member::Server(server) => act(server, now),
             Member::Peer(_) => unreachable!("the server is no peer"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use twocan_room::forward::{Choice, ChoiceRefused};
 use twocan_room::{Allowed, MediaPermissions};
 use twocan_scenarios::conference::{Conference, marks};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
@@ -374,6 +375,94 @@ fn what_nobody_has_a_use_for_rests_at_its_publisher() {
         room.run_for(S(5));
         assert_eq!(layers(&room)[1], [true; 3], "seed {seed}");
         assert_eq!(quality(&room, 2, 1), Some(2), "seed {seed}");
+    }
+}
+
+#[test]
+fn who_comes_by_http_chooses_among_the_layers() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..2 {
+            room.join(link(), None, true);
+        }
+        room.run_for(S(6));
+        assert_eq!(quality(&room, 0, 1), Some(2), "seed {seed}");
+        let viewer = room.attendees[0].name.clone();
+        let playing = |room: &mut Conference| {
+            let playing = room.server(|server, now| server.playing(now, &viewer));
+            playing.unwrap_or_default()
+        };
+        let seen = playing(&mut room);
+        assert!(seen.is_live);
+        let line = seen.lines.iter().find(|line| !line.layers.is_empty());
+        let line = line.cloned().unwrap();
+        let sizes: Vec<_> = line.layers.iter().map(|own| own.height).collect();
+        assert!(
+            sizes.is_sorted() && sizes.iter().all(Option::is_some),
+            "{sizes:?}"
+        );
+        assert!(
+            line.layers.iter().all(|own| own.bitrate.is_some()),
+            "{line:?}"
+        );
+        let mut rids: Vec<_> = line
+            .layers
+            .iter()
+            .filter_map(|own| own.rid.clone())
+            .collect();
+        rids.dedup();
+        assert_eq!(rids.len(), 3, "{line:?}");
+
+        let choose = |room: &mut Conference, mid: &str, choice: Choice| {
+            room.server(|server, now| server.choose(now, &viewer, mid, choice))
+        };
+        let of = |rid: &str| Choice {
+            rid: Some(rid.to_owned()),
+            ..Choice::default()
+        };
+        let width = line.layers.first().and_then(|own| own.width).map(u32::from);
+        let narrow = Choice {
+            width_max: width,
+            ..Choice::default()
+        };
+        let tiny = Choice {
+            height_max: Some(1),
+            ..Choice::default()
+        };
+        for (choice, wanted) in [
+            (of(&rids[1]), 1),
+            (of(&rids[0]), 0),
+            (Choice::default(), 2),
+            (narrow, 0),
+            (of(&rids[2]), 2),
+            (tiny, 0),
+        ] {
+            assert_eq!(choose(&mut room, &line.mid, choice.clone()), Ok(()));
+            room.run_for(S(3));
+            assert_eq!(
+                quality(&room, 0, 1),
+                Some(wanted),
+                "seed {seed}: {choice:?}"
+            );
+        }
+        assert_without_gaps(seed, &room, 0, 1);
+        // What cannot be had changes nothing.
+        let refused = choose(&mut room, &line.mid, of("none"));
+        assert_eq!(refused, Err(ChoiceRefused::NoSuchStream));
+        let refused = choose(&mut room, "none", Choice::default());
+        assert_eq!(refused, Err(ChoiceRefused::NoSuchLine));
+        room.run_for(S(1));
+        assert_eq!(quality(&room, 0, 1), Some(0), "seed {seed}");
+        // The other one's own picture is not limited by it.
+        assert_eq!(quality(&room, 1, 0), Some(2), "seed {seed}");
+
+        room.leave(1);
+        room.run_for(S(1));
+        let seen = playing(&mut room);
+        assert!(!seen.is_live && seen.lines.iter().all(|line| line.layers.is_empty()));
+        room.leave(0);
+        let gone = room.server(|server, now| server.playing(now, &viewer));
+        assert_eq!(gone, None);
     }
 }
 

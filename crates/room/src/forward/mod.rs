@@ -12,6 +12,7 @@
 //! 5. What is on which slot is told by the event `forward`; it changes without a negotiation.
 
 mod allocate;
+mod choice;
 mod clock;
 mod exchange;
 mod forwarder;
@@ -36,6 +37,7 @@ use twocan_proto::dtls::{Certificate, Settings};
 use twocan_proto::negotiate::{self, Codec};
 use twocan_proto::wire::units::Bitrate;
 
+pub use choice::{Choice, ChoiceRefused, Layer, Line, Playing};
 pub use exchange::Fragment;
 pub use forwarder::Forwarder;
 

@@ -324,6 +324,7 @@ impl Forwarder {
             let wish = wish(own, track);
             let mut levels = track.levels(now.monotonic);
             fit(&mut levels, track, wish.height_max);
+            slot.choice.limit(&mut levels, track);
             let current = slot.current.and_then(|stream| {
                 let target = slot.target.filter(|(own, _)| *own == stream);
                 let is_there = |level: &Level| match target {

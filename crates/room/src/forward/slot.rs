@@ -9,6 +9,7 @@ use twocan_proto::wire::payload::Counters;
 use twocan_proto::wire::sdp::fmtp_parameter;
 use twocan_proto::wire::seq::SeqNo16;
 
+use super::choice::Choice;
 use super::renumber::Renumber;
 use super::track::{Codec, Format, Seen, TrackId};
 
@@ -24,10 +25,8 @@ pub(super) struct Slot {
     pub(super) is_told: bool,
     /// Its line is gone; the next one takes its place.
     pub(super) is_dead: bool,
-    /// What the viewer wants of the track at most: the height of the picture in pixels.
-    pub(super) height_max: Option<u32>,
-    /// Larger goes first where the rate does not suffice for all.
-    pub(super) priority: u8,
+    /// The most that a viewer by HTTP wants, whatever is on the line.
+    pub(super) choice: Choice,
     /// The payload type of the source, and ours for the same codec.
     payload_type: Option<(PayloadType, Option<PayloadType>)>,
     /// The stream that is sent, by its place in the track.
@@ -84,8 +83,7 @@ impl Slot {
             track: None,
             is_told: false,
             is_dead: false,
-            height_max: None,
-            priority: 0,
+            choice: Choice::default(),
             payload_type: None,
             current: None,
             target: None,
@@ -110,8 +108,6 @@ impl Slot {
         self.is_told = false;
         self.payload_type = None;
         self.current = None;
-        self.height_max = None;
-        self.priority = 0;
         self.target = match self.kind {
             // Sound has one stream, and is never taken back.
             Kind::Audio => track.map(|_| (0, 0)),

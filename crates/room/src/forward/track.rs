@@ -12,6 +12,7 @@ use twocan_proto::wire::payload::{Inspection, av1, h264, h265, vp8, vp9};
 use twocan_proto::wire::units::Bitrate;
 
 use super::allocate::Level;
+use super::choice::Layer;
 use super::layers::Layers;
 use super::meter::Meter;
 
@@ -136,7 +137,8 @@ pub(super) struct Stream {
     former: Option<Ssrc>,
     /// When its newest key frame began.
     pub(super) key_at: Option<Instant>,
-    /// Height of the picture in its newest key frame.
+    /// Size of the picture in its newest key frame, in pixels.
+    pub(super) width: Option<u16>,
     pub(super) height: Option<u16>,
     kept: VecDeque<Arc<Seen>>,
     kept_len: usize,
@@ -337,6 +339,29 @@ impl Track {
         levels
     }
 
+    /// The layers that there are, for who may choose among them, the lowest first.
+    pub(super) fn layers_at(&mut self, now: Instant) -> Vec<Layer> {
+        let mut layers = Vec::new();
+        for index in self.order(now) {
+            let Some(stream) = self.streams.get_mut(index) else {
+                continue;
+            };
+            let rests = now.saturating_duration_since(stream.heard_at) >= PAUSED_AFTER;
+            let mut rate = 0;
+            for (temporal, meter) in (0..=stream.temporal).zip(&mut stream.meters) {
+                rate += meter.rate(now).map_or(0, Bitrate::as_bps);
+                layers.push(Layer {
+                    rid: stream.rid.as_ref().map(|own| own.as_str().to_owned()),
+                    temporal_layer_id: temporal,
+                    bitrate: (!rests && rate > 0).then_some(rate),
+                    width: stream.width,
+                    height: stream.height,
+                });
+            }
+        }
+        layers
+    }
+
     /// Whether a stream was agreed on of which nothing has come yet.
     pub(super) fn has_unseen(&self) -> bool {
         let seen = |rid: &Rid| self.streams.iter().any(|own| own.rid.as_ref() == Some(rid));
@@ -362,10 +387,15 @@ impl Stream {
             highest: packet.number,
             former: None,
             key_at: None,
+            width: None,
             height: None,
             kept: VecDeque::new(),
             kept_len: 0,
         }
+    }
+
+    pub(super) fn is_named(&self, rid: &str) -> bool {
+        self.rid.as_ref().is_some_and(|own| own.as_str() == rid)
     }
 
     /// In bit/s; `None` while nothing is measured.
@@ -394,7 +424,7 @@ impl Stream {
             self.kept.clear();
             self.kept_len = 0;
             if seen.format == Format::Vp8 {
-                self.height = vp8_height(&seen.packet.payload);
+                (self.width, self.height) = vp8_size(&seen.packet.payload).unzip();
             }
         } else if self.kept.is_empty() {
             return;
@@ -434,12 +464,18 @@ fn describes_start(descriptor: &[u8]) -> bool {
     matches!(descriptor, [first, _, _, flags, ..] if first & 0x80 != 0 && flags & 0x80 != 0)
 }
 
-/// The height in the header of a key frame (RFC 6386 §9.1), 14 bits.
-fn vp8_height(payload: &[u8]) -> Option<u16> {
+/// The size in the header of a key frame (RFC 6386 §9.1), 14 bits each.
+fn vp8_size(payload: &[u8]) -> Option<(u16, u16)> {
     let (_, frame) = vp8::Descriptor::parse(payload).ok()?;
     match frame {
-        [_, _, _, 0x9d, 0x01, 0x2a, _, _, low, high, ..] => {
-            Some(u16::from_le_bytes([*low, *high]) & 0x3fff)
+        [_, _, _, 0x9d, 0x01, 0x2a, size @ ..] => {
+            let size = size.first_chunk::<4>()?;
+            let [width_low, width_high, height_low, height_high] = *size;
+            let number = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
+            Some((
+                number(width_low, width_high),
+                number(height_low, height_high),
+            ))
         }
         _ => None,
     }

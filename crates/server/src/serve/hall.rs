@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use twocan_io::clock;
@@ -12,17 +11,19 @@ use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
 use twocan_proto::time::Now;
 use twocan_proto::turn::server::MediaAddress;
-use twocan_room::forward::Fragment;
 use twocan_room::{
     Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
     Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
 };
 
 mod figures;
+mod handle;
+
+pub(crate) use handle::{ExchangeError, HallHandle};
 
 use super::Plan;
 use super::access::{Access, Denied};
-use super::media::{Answer, Figures, Media, Told};
+use super::media::{Answer, Media, Told};
 use super::webhooks::Webhooks;
 use super::whip::Sessions;
 use crate::tokens::TokenError;
@@ -35,9 +36,6 @@ const TOLD_MAX: usize = 1024;
 
 /// Tokens shown in calls that wait to be looked at; who shows a further one is told to try again.
 const TOKENS_MAX: usize = 64;
-
-/// Whoever came by HTTP is not kept waiting for longer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A media thread whose queue was full is tried again after so long.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
@@ -62,6 +60,9 @@ pub(crate) struct Joins {
 /// Done with the hall, where nobody else is.
 type Administered = Box<dyn FnOnce(&mut Hall, Now) + Send>;
 
+/// Said to the threads that forward media, where there are some.
+type Forwarded = Box<dyn FnOnce(Option<&mut Media>) + Send>;
+
 /// What the hall's task is told.
 enum Command {
     Admit {
@@ -85,12 +86,6 @@ enum Command {
         id: oneshot::Sender<Result<String, GuestRefusal>>,
         answer: Answer<String>,
     },
-    Fragment {
-        id: String,
-        fragment: Fragment,
-        restarts: bool,
-        answer: Answer<Option<String>>,
-    },
     /// Who came by HTTP publishes these, or (`None`) looks on.
     Welcome {
         id: String,
@@ -100,204 +95,13 @@ enum Command {
         welcomed: oneshot::Sender<Result<(), GuestRefusal>>,
     },
     Dismiss(String),
-    Figures {
-        room: String,
-        answer: oneshot::Sender<Vec<Figures>>,
-    },
+    /// Something that media threads are to do.
+    Forward(Forwarded),
     /// A token that somebody showed was looked at.
     Renew(ShownToken, Result<Admission, String>),
     /// Something that operators ask for.
     Administer(Administered),
     Drain(oneshot::Sender<()>),
-}
-
-/// Why an offer by HTTP leads to nothing.
-#[derive(Debug, Error)]
-pub(crate) enum ExchangeError {
-    /// The room.
-    #[error(transparent)]
-    Guest(#[from] GuestRefusal),
-    /// The offer.
-    #[error("{0}")]
-    Refused(String),
-    /// Nobody answered.
-    #[error("the server is busy")]
-    Busy,
-}
-
-/// The way to the hall's task.
-#[derive(Clone)]
-pub(crate) struct HallHandle(mpsc::Sender<Command>);
-
-impl HallHandle {
-    /// Whether a connection to `room` may be upgraded.
-    pub(crate) async fn admit(&self, room: &str) -> Result<(), Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let _ = self
-            .0
-            .send(Command::Admit {
-                room: room.to_owned(),
-                answer,
-            })
-            .await;
-        answered.await.unwrap_or(Err(Refusal::Draining))
-    }
-
-    /// A WebSocket is open; what it is to send comes through `to`.
-    pub(crate) async fn connected(
-        &self,
-        id: ConnectionId,
-        joins: Joins,
-        to: mpsc::Sender<Outgoing>,
-    ) {
-        let _ = self.0.send(Command::Connected { id, joins, to }).await;
-    }
-
-    /// A text frame arrived.
-    pub(crate) async fn text(&self, id: ConnectionId, text: String) {
-        let _ = self.0.send(Command::Text(id, text)).await;
-    }
-
-    /// Another frame arrived.
-    pub(crate) async fn other(&self, id: ConnectionId) {
-        let _ = self.0.send(Command::Other(id)).await;
-    }
-
-    /// The WebSocket is gone.
-    pub(crate) async fn disconnected(&self, id: ConnectionId) {
-        let _ = self.0.send(Command::Disconnected(id)).await;
-    }
-
-    /// An offer by HTTP, which publishes lines or (`None`) plays the room; the id of who came, and the
-    /// answer. `registers` is told the id as soon as it is welcome, and before it can be sent away.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; nobody came then.
-    pub(crate) async fn exchange(
-        &self,
-        room: &str,
-        admission: Admission,
-        lines: Option<Vec<GuestLine>>,
-        offer: &str,
-        registers: impl FnOnce(&str) + Send + 'static,
-    ) -> Result<(String, String), ExchangeError> {
-        let (id, named) = oneshot::channel();
-        let (answer, answered) = oneshot::channel();
-        let exchange = Command::Exchange {
-            room: room.to_owned(),
-            admission,
-            publishes: lines.is_some(),
-            offer: offer.to_owned(),
-            id,
-            answer,
-        };
-        let _ = self.0.send(exchange).await;
-        // Whoever hangs up meanwhile is dismissed as well.
-        let guest = Guest {
-            id: named.await.map_err(|_| ExchangeError::Busy)??,
-            hall: self,
-            stays: false,
-        };
-        let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
-        let answered = answered.map_err(|_| ExchangeError::Busy)?;
-        let answer = answered
-            .map_err(|_| ExchangeError::Busy)?
-            .map_err(ExchangeError::Refused)?;
-        let (welcomed, done) = oneshot::channel();
-        let who = guest.id.clone();
-        let welcome = Command::Welcome {
-            id: guest.id.clone(),
-            lines,
-            registers: Box::new(move || registers(&who)),
-            welcomed,
-        };
-        let _ = self.0.send(welcome).await;
-        done.await.map_err(|_| ExchangeError::Busy)??;
-        Ok((guest.stay(), answer))
-    }
-
-    /// A fragment of who came by HTTP; ours, for a restart.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; the connection is as it was then.
-    pub(crate) async fn fragment(
-        &self,
-        id: &str,
-        fragment: Fragment,
-        restarts: bool,
-    ) -> Result<Option<String>, ExchangeError> {
-        let (answer, answered) = oneshot::channel();
-        let fragment = Command::Fragment {
-            id: id.to_owned(),
-            fragment,
-            restarts,
-            answer,
-        };
-        let _ = self.0.send(fragment).await;
-        let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
-        let answered = answered.map_err(|_| ExchangeError::Busy)?;
-        answered
-            .map_err(|_| ExchangeError::Busy)?
-            .map_err(ExchangeError::Refused)
-    }
-
-    /// Who came by HTTP goes.
-    pub(crate) async fn dismiss(&self, id: String) {
-        let _ = self.0.send(Command::Dismiss(id)).await;
-    }
-
-    /// What the connections of a room carry, where its media goes through the server; `None` where
-    /// nobody answers.
-    pub(crate) async fn figures(&self, room: String) -> Option<Vec<Figures>> {
-        let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Command::Figures { room, answer }).await;
-        let answered = tokio::time::timeout(ANSWER_WITHIN, answered).await;
-        answered.ok()?.ok()
-    }
-
-    /// Does something with the hall; `None` where the server ends.
-    pub(crate) async fn with<R: Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut Hall, Now) -> R + Send + 'static,
-    ) -> Option<R> {
-        let (answer, answered) = oneshot::channel();
-        let act = Box::new(move |hall: &mut Hall, now| {
-            // Who asked may be gone by now.
-            let _ = answer.send(act(hall, now));
-        });
-        let _ = self.0.send(Command::Administer(act)).await;
-        answered.await.ok()
-    }
-
-    /// Tells everyone that the server ends; returns when they have been told.
-    pub(crate) async fn drain(&self) {
-        let (done, drained) = oneshot::channel();
-        let _ = self.0.send(Command::Drain(done)).await;
-        let _ = drained.await;
-    }
-}
-
-/// Somebody who comes by HTTP, and goes again unless it stays.
-struct Guest<'a> {
-    id: String,
-    hall: &'a HallHandle,
-    stays: bool,
-}
-
-impl Guest<'_> {
-    fn stay(mut self) -> String {
-        self.stays = true;
-        self.id.clone()
-    }
-}
-
-impl Drop for Guest<'_> {
-    fn drop(&mut self) {
-        if !self.stays {
-            let (hall, id) = (self.hall.clone(), self.id.clone());
-            tokio::spawn(async move { hall.dismiss(id).await });
-        }
-    }
 }
 
 /// Starts the task, and the threads that forward media where rooms are of that shape; answers where
@@ -444,22 +248,8 @@ impl Task {
                 }
                 let _ = welcomed.send(welcome);
             }
-            Command::Fragment {
-                id,
-                fragment,
-                restarts,
-                answer,
-            } => {
-                if let Some(media) = &mut self.media {
-                    media.fragment(id, fragment, restarts, answer);
-                }
-            }
             Command::Dismiss(id) => self.dismiss(&id),
-            Command::Figures { room, answer } => match &mut self.media {
-                Some(media) => media.figures(room, answer),
-                // Media goes from each to each.
-                None => drop(answer.send(Vec::new())),
-            },
+            Command::Forward(ask) => ask(self.media.as_mut()),
             Command::Renew(shown, looked) => {
                 // It may have been revoked since it was looked at.
                 let looked = looked.and_then(|fresh| match self.access.has_revoked(&fresh) {

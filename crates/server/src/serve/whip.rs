@@ -19,6 +19,7 @@ use super::access::{Denied, bearer};
 use super::hall::ExchangeError;
 use super::{Shared, http, rates, signaling};
 
+mod extensions;
 mod sessions;
 
 pub(crate) use sessions::Sessions;
@@ -34,6 +35,9 @@ const EXPOSED: &str =
 /// Longest identification of a section, in bytes: it is told to all in the room.
 const MID_LEN_MAX: usize = 32;
 
+/// Lines for pictures of one session for which a layer can be chosen.
+const PICTURE_LINES_MAX: usize = 32;
+
 /// When one who is refused for want of room may ask again, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -48,7 +52,8 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     };
     // A little above our own limit, so that who is just above it is told.
     let limit = DefaultBodyLimit::max(2 * sdp::LEN_MAX);
-    of(Role::Publish).merge(of(Role::Play)).layer(limit)
+    let both = of(Role::Publish).merge(of(Role::Play));
+    both.merge(extensions::routes()).layer(limit)
 }
 
 /// The end point of a room.
@@ -162,6 +167,7 @@ async fn open(
         return Err(busy("as many sessions as allowed"));
     };
     let lines = (role == Role::Publish).then_some(lines);
+    let picture_lines = picture_lines(&offer);
     let expires_at = admission.expires_at;
     let id = unguessable();
     let registers = {
@@ -172,6 +178,8 @@ async fn open(
                 room,
                 participant: participant.to_owned(),
                 generation: 0,
+                lines: picture_lines,
+                streams: Vec::new(),
             };
             sessions.insert(id, session);
         }
@@ -197,7 +205,12 @@ async fn open(
         clock::now().wallclock,
         expires_at,
     );
-    for link in servers.iter().flat_map(links) {
+    let extensions = (role == Role::Play).then(|| extensions::links(&place));
+    for link in servers
+        .iter()
+        .flat_map(links)
+        .chain(extensions.into_iter().flatten())
+    {
         if let Ok(value) = HeaderValue::from_str(&link) {
             response.headers_mut().append(header::LINK, value);
         }
@@ -294,6 +307,17 @@ fn sent_lines(offer: &Description) -> Vec<GuestLine> {
             sends.then_some(GuestLine { mid, is_video })
         });
     sections.collect()
+}
+
+/// The lines on which pictures can come: the place of each in the description, and its name.
+fn picture_lines(offer: &Description) -> Vec<(usize, String)> {
+    let sections = offer.media.iter().enumerate();
+    let pictures = sections.filter(|(_, section)| section.kind == MediaKind::Video);
+    let named = pictures.filter_map(|(index, section)| Some((index, section.mid()?.to_string())));
+    named
+        .filter(|(_, mid)| mid.len() <= MID_LEN_MAX)
+        .take(PICTURE_LINES_MAX)
+        .collect()
 }
 
 /// RFC 9725 §4.6: one header for each URL.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use twocan_proto::crypto::Hash;
 use twocan_room::MediaEvent;
-use twocan_room::forward::Fragment;
+use twocan_room::forward::{Choice, ChoiceRefused, Fragment, Playing};
 
 pub(crate) use figures::Figures;
 pub(super) use settings::{MediaPlan, plan};
@@ -163,6 +163,40 @@ impl Media {
                 answer,
             };
             self.send(place, fragment);
+        }
+    }
+
+    /// What somebody could see.
+    pub(super) fn playing(
+        &mut self,
+        participant: String,
+        answer: oneshot::Sender<Option<Playing>>,
+    ) {
+        if let Some(place) = self.places.get(&participant).copied() {
+            let playing = Command::Playing {
+                participant,
+                answer,
+            };
+            self.send(place, playing);
+        }
+    }
+
+    /// What somebody wants on a line at most.
+    pub(super) fn choose(
+        &mut self,
+        participant: String,
+        mid: String,
+        choice: Choice,
+        answer: oneshot::Sender<Result<(), ChoiceRefused>>,
+    ) {
+        if let Some(place) = self.places.get(&participant).copied() {
+            let choose = Command::Choose {
+                participant,
+                mid,
+                choice,
+                answer,
+            };
+            self.send(place, choose);
         }
     }
 

@@ -18,7 +18,7 @@ use twocan_proto::dtls::{self, Certificate};
 use twocan_proto::peer::{DATAGRAM_LEN_MAX, Interfaces};
 use twocan_proto::random::Random;
 use twocan_room::MediaPermissions;
-use twocan_room::forward::{Config, Event, Forwarder, Fragment};
+use twocan_room::forward::{Choice, ChoiceRefused, Config, Event, Forwarder, Fragment, Playing};
 
 use super::figures::{self, Figures};
 use super::{Answer, MediaPlan, Told};
@@ -67,6 +67,18 @@ pub(crate) enum Command {
         fragment: Fragment,
         restarts: bool,
         answer: Answer<Option<String>>,
+    },
+    /// What somebody could see.
+    Playing {
+        participant: String,
+        answer: oneshot::Sender<Option<Playing>>,
+    },
+    /// What somebody wants on a line at most.
+    Choose {
+        participant: String,
+        mid: String,
+        choice: Choice,
+        answer: oneshot::Sender<Result<(), ChoiceRefused>>,
     },
     Figures {
         room: String,
@@ -274,6 +286,21 @@ impl Shard {
                 };
                 // Whoever asked may be gone by now.
                 let _ = answer.send(taken);
+            }
+            Command::Playing {
+                participant,
+                answer,
+            } => {
+                let _ = answer.send(self.forwarder.playing(now, &participant));
+            }
+            Command::Choose {
+                participant,
+                mid,
+                choice,
+                answer,
+            } => {
+                let chosen = self.forwarder.choose(now, &participant, &mid, choice);
+                let _ = answer.send(chosen);
             }
             Command::Figures { room, answer } => {
                 let all = self.forwarder.connections(&room);

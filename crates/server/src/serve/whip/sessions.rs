@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use twocan_io::clock;
 
+use super::extensions::Wanted;
+
 /// Sessions at a time, publishing and playing; further ones are refused.
 const SESSIONS_MAX: usize = 10_000;
 
@@ -34,7 +36,32 @@ pub(super) struct Session {
     pub(super) participant: String,
     /// Counts ICE generations: part of the entity tag.
     pub(super) generation: u64,
+    /// The lines of its offer on which pictures can come: the place in the description, and the name.
+    pub(super) lines: Vec<(usize, String)>,
+    /// Its streams of events, the oldest first.
+    pub(super) streams: Vec<EventStream>,
 }
+
+/// Where a player hears what happens.
+#[derive(Debug)]
+pub(super) struct EventStream {
+    pub(super) name: String,
+    pub(super) wanted: Wanted,
+    /// Counts those who came to read it: the newest does.
+    pub(super) reader: u64,
+}
+
+/// A stream of events, and what its reader needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) participant: String,
+    pub(super) wanted: Wanted,
+    pub(super) reader: u64,
+    pub(super) lines: Vec<(usize, String)>,
+}
+
+/// Streams of events of a session; a further one takes the place of the oldest.
+const STREAMS_MAX: usize = 4;
 
 /// Sessions remembered whose connection ended before they were: ffmpeg says goodbye by DTLS first,
 /// and then deletes.
@@ -45,6 +72,8 @@ struct All {
     /// By names that nobody can guess.
     open: BTreeMap<String, Session>,
     names: BTreeMap<String, String>,
+    /// How many play each room.
+    viewers: BTreeMap<String, usize>,
     /// Those that are being made.
     coming: usize,
     /// Whose connection is over, and that nobody has deleted.
@@ -54,13 +83,29 @@ struct All {
 impl All {
     fn insert(&mut self, id: String, session: Session) {
         self.names.insert(session.participant.clone(), id.clone());
+        if session.role == Role::Play {
+            *self.viewers.entry(session.room.clone()).or_default() += 1;
+        }
         self.open.insert(id, session);
     }
 
     fn remove(&mut self, id: &str) -> Option<Session> {
         let session = self.open.remove(id)?;
         self.names.remove(&session.participant);
+        if session.role == Role::Play
+            && let Some(count) = self.viewers.get_mut(&session.room)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.viewers.remove(&session.room);
+            }
+        }
         Some(session)
+    }
+
+    fn player(&mut self, room: &str, id: &str) -> Option<&mut Session> {
+        let own = self.open.get_mut(id)?;
+        (own.role == Role::Play && own.room == room).then_some(own)
     }
 }
 
@@ -112,8 +157,7 @@ impl Sessions {
     /// in all or of those who play the room.
     pub(super) fn reserve(&self, role: Role, room: &str, viewers_max: usize) -> Option<Seat> {
         self.with(|all| {
-            let plays = |own: &&Session| own.role == Role::Play && own.room == room;
-            let viewers = all.open.values().filter(plays).count();
+            let viewers = all.viewers.get(room).copied().unwrap_or(0);
             let is_full = role == Role::Play && viewers + all.coming >= viewers_max;
             if is_full || all.open.len() + all.coming >= SESSIONS_MAX {
                 return None;
@@ -121,6 +165,72 @@ impl Sessions {
             all.coming += 1;
             Some(Seat(self.clone()))
         })
+    }
+
+    /// How many play a room.
+    pub(super) fn viewers(&self, room: &str) -> usize {
+        self.with(|all| all.viewers.get(room).copied().unwrap_or(0))
+    }
+
+    /// Whose a session that plays is, and its lines for pictures.
+    pub(super) fn player(&self, room: &str, id: &str) -> Option<(String, Vec<(usize, String)>)> {
+        self.with(|all| {
+            let own = all.player(room, id)?;
+            Some((own.participant.clone(), own.lines.clone()))
+        })
+    }
+
+    /// Makes a stream of events; its name, which nobody can guess.
+    pub(super) fn open_stream(&self, room: &str, id: &str, wanted: Wanted) -> Option<String> {
+        let name = unguessable();
+        self.with(|all| {
+            let own = all.player(room, id)?;
+            if own.streams.len() >= STREAMS_MAX {
+                own.streams.remove(0);
+            }
+            own.streams.push(EventStream {
+                name: name.clone(),
+                wanted,
+                reader: 0,
+            });
+            Some(name)
+        })
+    }
+
+    /// Ends a stream of events; answers whether there was one.
+    pub(super) fn close_stream(&self, room: &str, id: &str, stream: &str) -> bool {
+        self.with(|all| {
+            let own = all.player(room, id)?;
+            let index = own.streams.iter().position(|own| own.name == stream)?;
+            Some(own.streams.remove(index))
+        })
+        .is_some()
+    }
+
+    /// Somebody comes to read a stream of events: who did before does so no more.
+    pub(super) fn read_stream(&self, room: &str, id: &str, stream: &str) -> Option<Reading> {
+        self.with(|all| {
+            let own = all.player(room, id)?;
+            let stream = own.streams.iter_mut().find(|own| own.name == stream)?;
+            stream.reader += 1;
+            Some(Reading {
+                participant: own.participant.clone(),
+                wanted: stream.wanted,
+                reader: stream.reader,
+                lines: own.lines.clone(),
+            })
+        })
+    }
+
+    /// Whether somebody who reads a stream of events still does.
+    pub(super) fn reads(&self, room: &str, id: &str, stream: &str, reader: u64) -> bool {
+        self.with(|all| {
+            let own = all.player(room, id)?;
+            let mut streams = own.streams.iter();
+            streams.find(|own| own.name == stream && own.reader == reader)?;
+            Some(())
+        })
+        .is_some()
     }
 
     /// Takes a session of that kind in that room away, also one whose connection had ended by itself;
