@@ -85,6 +85,8 @@ export namespace nonstandard {
   interface Settings {
     /** Also gather loopback addresses. Default false. */
     loopbackCandidates?: boolean;
+    /** Whether host candidates have names in place of addresses, as in browsers. Default false. */
+    hideHostAddresses?: boolean;
     /** Names of the interfaces that are used. Default all. */
     interfaces?: string[];
     /** First and last port that is bound. Default any. */

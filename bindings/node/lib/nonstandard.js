@@ -13,7 +13,8 @@ import { sendFrame, senders } from './rtp-sender.js';
 
 /**
  * Settings of connections that are made from here on: `loopbackCandidates`, `interfaces` (names), `ports`
- * (first and last), `maxMessageSize` (bytes), `receiveSimulcast`.
+ * (first and last), `maxMessageSize` (bytes), `receiveSimulcast`, `hideHostAddresses` (host candidates have
+ * names in place of addresses, as in browsers).
  */
 export function configure(settings = {}) {
   setDefaults(settings);

@@ -30,6 +30,8 @@ pub struct ConnectionInit {
     pub max_message_size: Option<f64>,
     /// Whether a simulcast that is offered is accepted. Not in the standard.
     pub receive_simulcast: Option<bool>,
+    /// Whether host candidates have names in place of addresses. Not in the standard.
+    pub hide_host_addresses: Option<bool>,
     /// Names of the interfaces that are used. Not in the standard.
     pub interfaces: Option<Vec<String>>,
     /// First and last port that is bound. Not in the standard.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { RTCPeerConnection, RTCSessionDescription } from '../lib/index.js';
+import { RTCPeerConnection, RTCSessionDescription, nonstandard } from '../lib/index.js';
 import { negotiate, once, pair, record, trickle } from './pair.mjs';
 
 const states = (own) => {
@@ -253,4 +253,28 @@ test('callbacks in place of promises', async (t) => {
   const error = await new Promise((resolve) => a.createAnswer(() => assert.fail('answered'), resolve));
   assert.equal(error.name, 'InvalidStateError');
   assert.ok(a instanceof RTCPeerConnection);
+});
+
+test('addresses that are hidden are told by name', async (t) => {
+  nonstandard.configure({ loopbackCandidates: true, hideHostAddresses: true });
+  const a = new RTCPeerConnection();
+  nonstandard.configure({ loopbackCandidates: true });
+  const b = new RTCPeerConnection();
+  t.after(() => [a, b].forEach((own) => own.close()));
+  trickle(a, b);
+  const [ofA, ofB] = [a, b].map((own) => {
+    const told = [];
+    own.addEventListener('icecandidate', ({ candidate }) => told.push(candidate));
+    return told;
+  });
+  const opened = once(a.createDataChannel(''), 'open');
+  await negotiate(a, b);
+  await opened;
+  const hosts = (told) => told.filter((candidate) => candidate?.type === 'host');
+  const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.local$/;
+  assert.ok(hosts(ofA).length > 0 && hosts(ofB).length > 0);
+  for (const candidate of hosts(ofA)) assert.match(candidate.address, uuid);
+  for (const candidate of hosts(ofB)) assert.doesNotMatch(candidate.address, uuid);
+  assert.doesNotMatch(a.localDescription.sdp, / 127\.0\.0\.1 \d+ typ host/);
+  assert.match(b.localDescription.sdp, / 127\.0\.0\.1 \d+ typ host/);
 });

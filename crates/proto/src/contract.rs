@@ -96,6 +96,19 @@ pub enum Request {
         /// How to look it up.
         how: Lookup,
     },
+    /// Answer by multicast DNS (RFC 6762) that `name` is at `ip`, until that is withdrawn. Nothing is
+    /// reported: where it does not work, the name is known to nobody.
+    Announce {
+        /// A name in `.local` that nobody else has.
+        name: String,
+        /// An address of this host.
+        ip: IpAddr,
+    },
+    /// Answer for a name no more.
+    Withdraw {
+        /// As announced.
+        name: String,
+    },
 }
 
 /// What protects a stream.

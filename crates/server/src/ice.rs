@@ -20,6 +20,9 @@ pub(crate) struct IceArguments {
     /// Be an ICE-lite agent: the other side checks
     #[arg(long, conflicts_with = "relay_only")]
     ice_lite: bool,
+    /// Tell names in place of our addresses, which multicast DNS resolves on our own network alone
+    #[arg(long)]
+    hide_addresses: bool,
     /// Connect over UDP alone, or through relays
     #[arg(long)]
     no_tcp: bool,
@@ -33,6 +36,7 @@ impl IceArguments {
             configuration.ice_transport_policy = IceTransportPolicy::Relay;
         }
         configuration.ice_lite |= self.ice_lite;
+        configuration.hide_host_addresses |= self.hide_addresses;
         configuration.ice_transports = match (self.no_udp, self.no_tcp) {
             (true, _) => IceTransports::Tcp,
             (false, true) => IceTransports::Udp,

@@ -164,6 +164,169 @@ fn a_client_of_coturns_relays_to_a_peer_in_every_way_that_it_knows() {
     assert!(metrics.contains("twocan_turn_requests_total{outcome=\"turn.permitted\"}"));
 }
 
+/// RFC 6062: with `-T` one client connects to the other, with `-P` a peer that is no client of the
+/// server connects to the relayed port.
+#[test]
+fn a_client_of_coturns_relays_tcp_actively_and_passively() {
+    if !installed() {
+        return;
+    }
+    let user = ["--turn-user", "u:p"];
+    let tls = ["--tls-self-signed", "--turn-tls", "127.0.0.1:0"];
+    let server = serve(&[&LOOPBACK[..], &user, &tls].concat());
+    let over_tls = server.turns.unwrap().port();
+    let said = uclient(over_tls, &["-u", "u", "-w", "p", "-T", "-S"]);
+    assert_whole(&said, "-T over TLS");
+    let server = serve(&[&LOOPBACK[..], &user].concat());
+    let uclient = |way| uclient(server.stun.port(), &["-u", "u", "-w", "p", way]);
+    assert_whole(&uclient("-T"), "-T");
+    // Of two clients one sends and one receives: with coturn's own server it is half as well.
+    let said = uclient("-P");
+    assert!(
+        said.contains("tot_send_msgs=40, tot_recv_msgs=20\n"),
+        "{said}"
+    );
+    let metrics = get(server.http, "/metrics");
+    for outcome in ["turn.connected", "turn.accepted", "turn.connection_bound"] {
+        let line = format!("twocan_turn_requests_total{{outcome=\"{outcome}\"}}");
+        assert!(metrics.contains(&line), "{outcome}: {metrics}");
+    }
+}
+
+/// A client of RFC 6062 by hand: asks on a stream, with the server's challenge answered.
+fn ask_on(
+    stream: &mut TcpStream,
+    method: twocan_proto::wire::stun::Method,
+    attributes: &[twocan_proto::wire::stun::Attribute<'_>],
+) -> Vec<u8> {
+    use twocan_proto::turn::LongTermKey;
+    use twocan_proto::wire::stun::{Attribute, Builder, Class, Message, TransactionId};
+    let mut nonce: Option<String> = None;
+    loop {
+        let mut bytes = Vec::new();
+        let mut builder = Builder::new(&mut bytes, Class::Request, method, TransactionId([7; 12]));
+        for attribute in attributes {
+            builder.attribute(*attribute);
+        }
+        match &nonce {
+            None => builder.finish_bare(),
+            Some(nonce) => {
+                builder.attribute(Attribute::Username("u"));
+                builder.attribute(Attribute::Realm("twocan"));
+                builder.attribute(Attribute::Nonce(nonce));
+                LongTermKey::md5("u", "twocan", "p").finish(builder);
+            }
+        }
+        stream.write_all(&bytes).unwrap();
+        let mut answer = vec![0; 20];
+        stream.read_exact(&mut answer).unwrap();
+        let len = u16::from_be_bytes([answer[2], answer[3]]);
+        answer.resize(20 + usize::from(len), 0);
+        stream.read_exact(&mut answer[20..]).unwrap();
+        let message = Message::parse(&answer).unwrap();
+        let given = message.attributes().find_map(|attribute| match attribute {
+            Attribute::Nonce(nonce) => Some(nonce.to_owned()),
+            _ => None,
+        });
+        if message.error_code() != Some(401) || nonce.is_some() {
+            return answer;
+        }
+        nonce = given;
+    }
+}
+
+/// What is sent at a place of a connection.
+fn pattern(place: usize) -> u8 {
+    (place % 251) as u8
+}
+
+#[test]
+fn a_peer_that_sends_more_than_is_read_is_slowed_down_and_nothing_is_lost() {
+    use twocan_proto::wire::stun::{Attribute, Message, Method};
+    const LEN: usize = 64 << 20;
+    const BACK: usize = 1 << 20;
+    let users = ["--turn-user", "u:p", "--turn-bandwidth", "0"];
+    let more = [
+        "--turn-bandwidth-per-user",
+        "0",
+        "--turn-bandwidth-total",
+        "0",
+    ];
+    let server = serve(&[&LOOPBACK[..], &users, &more].concat());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = Attribute::XorPeerAddress(listener.local_addr().unwrap());
+    let (stuck, is_stuck) = std::sync::mpsc::channel();
+    let peering = std::thread::spawn(move || {
+        let (mut stream, from) = listener.accept().unwrap();
+        stream
+            .set_write_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        let bytes: Vec<u8> = (0..LEN).map(pattern).collect();
+        let mut sent = 0;
+        let mut was_stuck = false;
+        while sent < LEN {
+            match stream.write(&bytes[sent..]) {
+                Ok(len) => sent += len,
+                Err(_) if was_stuck => {}
+                Err(_) => {
+                    was_stuck = true;
+                    stuck.send(sent).unwrap();
+                }
+            }
+        }
+        drop(stuck);
+        let mut back = vec![0; BACK];
+        stream.read_exact(&mut back).unwrap();
+        assert!(
+            back.iter()
+                .enumerate()
+                .all(|(place, byte)| *byte == pattern(place))
+        );
+        assert_eq!(
+            stream.read(&mut [0; 1]).unwrap(),
+            0,
+            "the client has closed"
+        );
+        from
+    });
+    let connect = || {
+        let stream = TcpStream::connect(server.stun).unwrap();
+        stream.set_read_timeout(Some(WITHIN)).unwrap();
+        stream
+    };
+    let mut control = connect();
+    let tcp = Attribute::RequestedTransport(6);
+    let answer = ask_on(&mut control, Method::ALLOCATE, &[tcp]);
+    let relayed = Message::parse(&answer).unwrap().relayed_address().unwrap();
+    let answer = ask_on(&mut control, Method::CONNECT, &[peer]);
+    let id = Message::parse(&answer)
+        .unwrap()
+        .attributes()
+        .find(|attribute| matches!(attribute, Attribute::ConnectionId(_)))
+        .unwrap();
+    let mut data = connect();
+    let answer = ask_on(&mut data, Method::CONNECTION_BIND, &[id]);
+    assert_eq!(Message::parse(&answer).unwrap().error_code(), None);
+    // It takes no more than the system's buffers hold, though nobody has read anything.
+    let sent = is_stuck.recv().unwrap();
+    assert!(sent < LEN, "{sent}");
+    let mut received = vec![0; LEN];
+    data.read_exact(&mut received).unwrap();
+    assert!(
+        received
+            .iter()
+            .enumerate()
+            .all(|(place, byte)| *byte == pattern(place))
+    );
+    let back: Vec<u8> = (0..BACK).map(pattern).collect();
+    data.write_all(&back).unwrap();
+    drop(data);
+    assert_eq!(peering.join().unwrap(), relayed);
+    // Nobody is at the port any more.
+    let answer = ask_on(&mut control, Method::CONNECT, &[peer]);
+    assert_eq!(Message::parse(&answer).unwrap().error_code(), Some(447));
+}
+
 /// Datagrams relayed to peers so far.
 fn relayed(server: &Server) -> u64 {
     let metrics = get(server.http, "/metrics");

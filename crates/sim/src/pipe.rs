@@ -177,6 +177,21 @@ impl<N: Node> World<N> {
         found.map(|(id, _)| *id)
     }
 
+    /// Cuts the streams that a host has to the server, of which both learn.
+    pub fn cut_server_streams(&mut self, host: HostId) {
+        let own = self.pipes.iter().filter(|(_, pipe)| pipe.host == host);
+        let cut: Vec<StreamId> = own.map(|(id, _)| *id).collect();
+        for id in cut {
+            self.up(id, Stage::Ended(id), Vec::new());
+            let now = self.now();
+            if let Some(pipe) = self.pipes.remove(&id) {
+                let node = &mut self.hosts[host.0].node;
+                node.handle_stream(now, pipe.socket, StreamEvent::Closed);
+            }
+        }
+        self.settle(host);
+    }
+
     /// A host closes a stream.
     pub(crate) fn close_pipe(&mut self, host: HostId, socket: SocketId) {
         if let Some(id) = self.pipe_of(host, socket) {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use twocan_proto::contract::Lookup;
 use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::turn::server::Server;
 
@@ -180,8 +181,28 @@ impl<N: Node> World<N> {
         self.relay.as_ref().map(Relay::server)
     }
 
+    /// What a host answers for by multicast DNS: names, and addresses of its.
+    pub fn announced_by(&self, host: HostId) -> Vec<(&str, IpAddr)> {
+        let all = self.announced.iter();
+        let own = all.filter(|(_, (own, _))| *own == host);
+        own.map(|(name, (_, ip))| (name.as_str(), *ip)).collect()
+    }
+
+    /// The addresses of a name; by multicast DNS also what a host of the same network answers.
+    pub(crate) fn resolve(&self, host: HostId, name: &str, how: Lookup) -> Vec<IpAddr> {
+        let known = self.names.get(name).cloned().unwrap_or_default();
+        let mut addresses = self.seen_from(host, known);
+        if how == Lookup::Mdns
+            && let Some((other, ip)) = self.announced.get(name)
+            && self.hosts[other.0].site == self.hosts[host.0].site
+        {
+            addresses.push(*ip);
+        }
+        addresses
+    }
+
     /// What a host's resolver makes of the addresses of a name.
-    pub(crate) fn seen_from(&self, host: HostId, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    fn seen_from(&self, host: HostId, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
         let families = self.sites[self.hosts[host.0].site.0].families;
         if families == Families::Nat64 && addresses.iter().all(IpAddr::is_ipv4) {
             let wrapped = addresses.iter().filter_map(|ip| match ip {

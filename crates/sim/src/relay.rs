@@ -138,7 +138,7 @@ impl Relay {
 
     /// A stream has ended.
     pub(crate) fn closed(&mut self, now: Now, stream: StreamId) -> Vec<Sent> {
-        self.server.handle_stream_closed(stream);
+        self.server.handle_stream_closed(now, stream);
         self.settle(now)
     }
 
@@ -165,6 +165,14 @@ impl Relay {
                     self.sockets.insert(socket, address);
                     self.server.handle_bound(now, socket, address, true);
                 }
+                // No client here asks for an allocation for TCP.
+                Output::Event(Event::Listen { socket, address }) => {
+                    self.server.handle_bound(now, socket, address, false);
+                }
+                Output::Event(Event::Connect { connection, .. }) => {
+                    self.server.handle_connected(now, connection, None);
+                }
+                Output::Event(Event::Abandon { .. } | Event::Read { .. }) | Output::Request(_) => {}
                 Output::Event(Event::Close { socket }) => {
                     self.sockets.remove(&socket);
                 }
@@ -172,7 +180,6 @@ impl Relay {
                     sent.push(Sent::Stream(stream, bytes));
                 }
                 Output::Event(Event::Disconnect { stream }) => sent.push(Sent::Closed(stream)),
-                Output::Request(_) => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return sent;

@@ -5,9 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use twocan_proto::contract::{
-    Batch, Datagram, Ecn, Lookup, Output, Path, Request, SocketId, StreamEvent,
-};
+use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, Request, SocketId, StreamEvent};
 use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
 use twocan_proto::turn::server::{Quotas, StreamId};
@@ -152,7 +150,9 @@ pub struct World<N: Node> {
     pub(crate) hosts: Vec<Host<N>>,
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_count: u64,
-    names: BTreeMap<String, Vec<IpAddr>>,
+    pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    /// What hosts answer for by multicast DNS.
+    pub(crate) announced: BTreeMap<String, (HostId, IpAddr)>,
     pub(crate) stun: Option<Stun>,
     pub(crate) relay: Option<Relay>,
     pub(crate) pipes: BTreeMap<StreamId, Pipe>,
@@ -193,6 +193,7 @@ impl<N: Node> World<N> {
             flights: BTreeMap::new(),
             flight_count: 0,
             names: BTreeMap::new(),
+            announced: BTreeMap::new(),
             stun: None,
             relay: None,
             pipes: BTreeMap::new(),
@@ -487,15 +488,16 @@ impl<N: Node> World<N> {
                 remote,
                 ..
             } => self.open(host, socket, local, remote),
-            Request::Resolve {
-                name,
-                how: Lookup::Dns | Lookup::Mdns,
-            } => {
-                let addresses = self.names.get(&name).cloned().unwrap_or_default();
-                let addresses = self.seen_from(host, addresses);
-                self.hosts[host.0]
-                    .node
-                    .handle_resolved(now, &name, &addresses);
+            Request::Resolve { name, how } => {
+                let addresses = self.resolve(host, &name, how);
+                let node = &mut self.hosts[host.0].node;
+                node.handle_resolved(now, &name, &addresses);
+            }
+            Request::Announce { name, ip } => {
+                self.announced.insert(name, (host, ip));
+            }
+            Request::Withdraw { name } => {
+                self.announced.remove(&name);
             }
         }
     }

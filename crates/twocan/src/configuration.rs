@@ -41,6 +41,12 @@ pub struct Configuration {
     /// own for good (NAT 1:1): our address, and the other, of the same family. Host candidates
     /// then have the other. Default none. Not in the standard.
     pub external_addresses: Vec<(IpAddr, IpAddr)>,
+    /// Whether host candidates have a name in place of our address, `….local`, which multicast DNS
+    /// resolves on our own network and nowhere else (draft-ietf-mmusic-mdns-ice-candidates): as in
+    /// browsers, the other side learns no more of us than servers see. Statistics show our own
+    /// addresses all the same. Default no: where multicast does not pass, a direct way may be missed.
+    /// Not in the standard.
+    pub hide_host_addresses: bool,
     /// Whether to be an ICE-lite agent (RFC 8445 §2.5), for a host that everybody reaches at its own
     /// addresses: it has host candidates alone, sends no checks, answers those of the other side
     /// and follows its choice. Another lite agent is refused by `InvalidAccessError`. Default no. Not

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use twocan_io::interfaces::{self, Filter};
+use twocan_io::mdns::Announced;
 use twocan_io::stream::{self, Listener, Target, Writer};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
@@ -46,6 +47,8 @@ pub(crate) struct Driver {
     accept_at: Instant,
     /// To relays and peers; mostly none.
     streams: Vec<(SocketId, Writer)>,
+    /// What this host answers for; mostly none.
+    names: Vec<(String, Announced)>,
     filter: Filter,
     ports: Option<RangeInclusive<u16>>,
     /// The addresses that the machine was told of.
@@ -100,6 +103,7 @@ impl Driver {
             listeners: Vec::new(),
             accept_at: Instant::now(),
             streams: Vec::new(),
+            names: Vec::new(),
             filter,
             ports,
             known: added,
@@ -302,6 +306,12 @@ impl Driver {
                 };
                 self.open(socket, target);
             }
+            Request::Announce { name, ip } => {
+                if let Some(announced) = self.environment.announce(&name, ip) {
+                    self.names.push((name, announced));
+                }
+            }
+            Request::Withdraw { name } => self.names.retain(|(own, _)| *own != name),
             Request::Resolve { name, how } => {
                 let shared = Arc::downgrade(&self.shared);
                 let environment = self.environment.clone();

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use twocan_io::mdns::Resolver;
+use twocan_io::mdns::{Announced, LocalNames};
 use twocan_io::stream::Trust;
 use twocan_proto::dtls::Settings;
 use twocan_proto::peer::DATAGRAM_LEN_MAX;
@@ -12,14 +12,14 @@ use twocan_proto::peer::DATAGRAM_LEN_MAX;
 use crate::error::Error;
 
 /// Shared by all connections made with it: DTLS settings, whose ciphers are tested once, and the
-/// resolver of `.local` names, which is started when first needed. Cheap to clone.
+/// thread for `.local` names, which is started when first needed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Environment(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     dtls: Settings,
-    mdns: OnceLock<Option<Resolver>>,
+    mdns: OnceLock<Option<LocalNames>>,
     /// Authorities besides the system's, in DER.
     authorities: Vec<Vec<u8>>,
     trust: OnceLock<Trust>,
@@ -77,14 +77,26 @@ impl Environment {
     }
 
     pub(crate) async fn resolve_mdns(&self, name: &str) -> Vec<IpAddr> {
-        let resolver = self.0.mdns.get_or_init(|| {
-            Resolver::new()
+        match self.local_names() {
+            Some(names) => names.resolve(name).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Answers for a name, until what this returns is dropped.
+    pub(crate) fn announce(&self, name: &str, ip: IpAddr) -> Option<Announced> {
+        self.local_names()?
+            .announce(name, ip)
+            .inspect_err(|error| tracing::debug!(%error, "not announced"))
+            .ok()
+    }
+
+    fn local_names(&self) -> Option<&LocalNames> {
+        let names = self.0.mdns.get_or_init(|| {
+            LocalNames::new()
                 .inspect_err(|error| tracing::debug!(%error, "no multicast DNS"))
                 .ok()
         });
-        match resolver {
-            Some(resolver) => resolver.resolve(name).await,
-            None => Vec::new(),
-        }
+        names.as_ref()
     }
 }

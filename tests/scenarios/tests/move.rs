@@ -27,20 +27,27 @@ fn connected(seed: u64, setting: &Setting) -> (Call, ChannelId) {
 }
 
 fn talk_and_move(call: &mut Call, channel: ChannelId, who: usize) -> Duration {
+    talk_and(call, channel, |call| {
+        let old = call.world.ip(call.hosts[who]);
+        let IpAddr::V4(old) = old else {
+            unreachable!("the world has IPv4")
+        };
+        let [a, b, c, _] = old.octets();
+        let interfaces = Interfaces {
+            added: vec![IpAddr::from([a, b, c, 200])],
+            removed: vec![old.into()],
+        };
+        call.with(who, |peer, now| peer.handle_interfaces(now, &interfaces));
+    })
+}
+
+/// Does something after two seconds of six.
+fn talk_and(call: &mut Call, channel: ChannelId, act: impl Fn(&mut Call)) -> Duration {
     let mut last = [call.world.elapsed(); 2];
     let mut longest = Duration::ZERO;
     for round in 0..300 {
         if round == 100 {
-            let old = call.world.ip(call.hosts[who]);
-            let IpAddr::V4(old) = old else {
-                unreachable!("the world has IPv4")
-            };
-            let [a, b, c, _] = old.octets();
-            let interfaces = Interfaces {
-                added: vec![IpAddr::from([a, b, c, 200])],
-                removed: vec![old.into()],
-            };
-            call.with(who, |peer, now| peer.handle_interfaces(now, &interfaces));
+            act(call);
         }
         for index in 0..2 {
             call.with(index, |peer, now| peer.send_text(now, channel, "tick"))
@@ -95,10 +102,16 @@ fn a_relayed_call_keeps_its_relay() {
     let relay_only = |config: &mut twocan_proto::peer::Config| {
         config.ice_transport_policy = IceTransportPolicy::Relay;
     };
-    for callee_has_relay in [false, true] {
+    let ways: [&[RelayProtocol]; 3] = [
+        &[RelayProtocol::Udp],
+        &[RelayProtocol::Tcp],
+        &[RelayProtocol::Tls],
+    ];
+    let cases = ways.map(|way| [(way, false), (way, true)]);
+    for (turn, callee_has_relay) in cases.into_iter().flatten() {
         let setting = Setting {
             nats: [Some(NatConfig::PORT_RESTRICTED); 2],
-            turn: &[RelayProtocol::Udp],
+            turn,
             adjust: relay_only,
             adjust_callee: if callee_has_relay { relay_only } else { |_| {} },
             ..Setting::default()
@@ -112,13 +125,58 @@ fn a_relayed_call_keeps_its_relay() {
             };
             let (before, route) = (relayed(&call), call.peer(0).route());
             let longest = talk_and_move(&mut call, channel, 0);
-            let name = format!("{callee_has_relay}, seed {seed} {}", call.explain());
+            let name = format!(
+                "{turn:?}, {callee_has_relay}, seed {seed} {}",
+                call.explain()
+            );
             assert!(longest < Duration::from_secs(1), "{longest:?} {name}");
             assert!(before.is_some() && relayed(&call) == before, "{name}");
             assert_eq!(call.peer(0).route(), route, "{name}");
             let server = call.world.turn_server().unwrap();
             assert_eq!(server.counters().get("turn.moved"), 1, "{name}");
             assert_eq!(server.counters().get("turn.allocated"), 2, "{name}");
+        }
+    }
+}
+
+/// The allocation waits for its client, which comes back on another stream.
+#[test]
+fn a_relayed_call_outlives_the_stream_to_its_relay() {
+    let relay_only = |config: &mut twocan_proto::peer::Config| {
+        config.ice_transport_policy = IceTransportPolicy::Relay;
+    };
+    for turn in [&[RelayProtocol::Tcp], &[RelayProtocol::Tls]] {
+        let setting = Setting {
+            nats: [Some(NatConfig::PORT_RESTRICTED); 2],
+            turn,
+            adjust: relay_only,
+            ..Setting::default()
+        };
+        for seed in seeds() {
+            let (mut call, channel) = connected(seed, &setting);
+            let route = call.peer(0).route();
+            // Further apart than a stream may end again.
+            for cuts in 1..=2 {
+                let host = call.hosts[0];
+                let longest = talk_and(&mut call, channel, |call| {
+                    call.world.cut_server_streams(host)
+                });
+                let name = format!("{turn:?}, seed {seed}, {cuts} {}", call.explain());
+                assert!(longest < Duration::from_secs(1), "{longest:?} {name}");
+                assert_eq!(call.peer(0).route(), route, "{name}");
+                let server = call.world.turn_server().unwrap();
+                assert_eq!(server.counters().get("turn.moved"), cuts, "{name}");
+                assert_eq!(server.counters().get("turn.allocated"), 2, "{name}");
+            }
+            // At once again: that relay is given up for another.
+            for _ in 0..2 {
+                call.world.cut_server_streams(call.hosts[0]);
+                call.run_for(Duration::from_secs(3));
+            }
+            let server = call.world.turn_server().unwrap();
+            let counters = call.explain();
+            assert_eq!(server.counters().get("turn.moved"), 3, "{counters}");
+            assert_eq!(server.counters().get("turn.allocated"), 3, "{counters}");
         }
     }
 }

@@ -424,6 +424,8 @@ impl Endpoint {
             }
             // Whoever has a name of its network's alone reaches us, and is met that way.
             Request::Resolve { name, .. } => entry.peer.handle_resolved(now, &name, &[]),
+            // Nobody answers here: who hides its addresses meets those whom it reaches itself.
+            Request::Announce { .. } | Request::Withdraw { .. } => {}
         }
     }
 

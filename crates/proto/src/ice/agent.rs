@@ -93,6 +93,8 @@ pub struct Agent {
     pub(super) opening: Vec<Route>,
     pub(super) locals: Vec<Candidate>,
     pub(super) remotes: Vec<Candidate>,
+    /// Addresses of those that the peer told by a name alone.
+    pub(super) named: Vec<SocketAddr>,
     /// Best first.
     pub(super) pairs: Vec<Pair>,
     pub(super) pair_ids: u32,
@@ -148,6 +150,7 @@ impl Agent {
             opening: Vec::new(),
             locals: Vec::new(),
             remotes: Vec::new(),
+            named: Vec::new(),
             pairs: Vec::new(),
             pair_ids: 0,
             triggered: VecDeque::new(),
@@ -312,6 +315,11 @@ impl Agent {
 
     /// Adds a candidate of the peer's.
     pub fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        self.note_told(candidate.address);
+        self.take_remote(now, candidate);
+    }
+
+    pub(super) fn take_remote(&mut self, now: Instant, candidate: Candidate) {
         let known = self
             .remotes
             .iter()
@@ -536,6 +544,7 @@ impl Agent {
             self.names_changes += 1;
         }
         self.remotes.clear();
+        self.named.clear();
         self.pairs.clear();
         self.triggered.clear();
         self.transactions

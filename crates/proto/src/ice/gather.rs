@@ -178,7 +178,9 @@ impl Agent {
         self.locals.retain(|own| !is_old(own));
         let known = |own: &Candidate| own.kind == Kind::Host && own.is_at(address, false);
         let same = |own: &Candidate| own.address == address && own.related == Some(local);
-        if address == local || self.locals.iter().any(|own| known(own) || same(own)) {
+        let is_told =
+            !self.config.hide_host_addresses && (address == local || self.locals.iter().any(known));
+        if is_told || self.locals.iter().any(same) {
             return;
         }
         let candidate = Candidate {

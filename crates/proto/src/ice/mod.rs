@@ -25,6 +25,7 @@ mod consent;
 mod doubt;
 mod gather;
 mod lite;
+mod named;
 mod pair;
 mod request;
 mod tcp;
@@ -136,6 +137,10 @@ pub struct Config {
     /// What addresses of ours are to others, behind a translator that gives each one of its own:
     /// ours, and the other, of the same family. Host candidates then have the other. Default none.
     pub external_addresses: Vec<(IpAddr, IpAddr)>,
+    /// Whether the peer is not to be told the addresses of this host
+    /// (draft-ietf-mmusic-mdns-ice-candidates): a server-reflexive candidate is told even where its
+    /// address is that of the host, which then is no secret (§3.1.2.2). Default no.
+    pub hide_host_addresses: bool,
     /// Whether we are a lite agent (RFC 8445 §2.5), for a host that everybody reaches at its own
     /// addresses: it sends no checks, answers those of the peer and follows its nominations.
     /// Default no.
@@ -151,6 +156,7 @@ impl Default for Config {
             patience: Duration::from_millis(39_500),
             disconnected_after: Duration::from_secs(8),
             external_addresses: Vec::new(),
+            hide_host_addresses: false,
             lite: false,
         }
     }

@@ -126,7 +126,8 @@ impl Agent {
         let path = self.stream_to(base, candidate.address);
         let path = path.unwrap_or(own.path);
         // A lite agent has the pairs that the peer checks (RFC 8445 §6.1.2).
-        (agree && !self.config.lite).then(|| self.add_pair_on(base, path, remote))?
+        (agree && !self.config.lite && !self.is_kept_from(base, remote))
+            .then(|| self.add_pair_on(base, path, remote))?
     }
 
     /// The same on a path that leads from the base to the candidate and nowhere else, or on the

@@ -322,6 +322,10 @@ impl Peer {
                 let ip = *ip;
                 self.add_resolved(now, &candidate, ip);
             }
+            // Nothing but a relay of ours would send there, and none is to (draft §3.2.1).
+            CandidateAddress::Name(_) if self.transport.relay_only => {
+                self.counters.count("peer.candidate_with_name");
+            }
             CandidateAddress::Name(name) if is_mdns(name) => {
                 let name = name.clone();
                 self.look_up(name, Lookup::Mdns, Wanted::Candidate(Box::new(candidate)));

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::journal::Journal;
+use super::names::Names;
 use super::parameters::Sender;
 use super::tcp::Listener;
 use super::transport::Transport;
@@ -84,6 +85,8 @@ pub struct Peer {
     /// Gathered before a local description, and told with it (`iceCandidatePoolSize`).
     pub(super) pooled: Vec<ice::Event>,
     pub(super) pools: bool,
+    /// In place of our addresses, where those are not told.
+    pub(super) names: Names,
     lookups: Vec<(String, Wanted)>,
     pub(super) requests: VecDeque<Request>,
     pub(super) events: VecDeque<Event>,
@@ -160,6 +163,7 @@ impl Peer {
             gathering: false,
             pooled: Vec::new(),
             pools: config.ice_candidate_pool_size > 0,
+            names: Names::default(),
             lookups: Vec::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
@@ -181,6 +185,7 @@ impl Peer {
         for ip in &interfaces.removed {
             self.interfaces.retain(|known| known != ip);
             self.remove_listener(now, *ip);
+            self.forget_name(*ip);
             let gone: Vec<Socket> = self
                 .sockets
                 .iter()
@@ -262,7 +267,7 @@ impl Peer {
                 Wanted::TurnServer(server) => self.add_turn_server(now, *server, addresses),
                 Wanted::Candidate(candidate) => {
                     for ip in addresses {
-                        self.add_resolved(now, &candidate, *ip);
+                        self.add_named(now, &candidate, *ip);
                     }
                 }
             }
@@ -298,6 +303,7 @@ impl Peer {
             let ids = ids.into_iter().chain(self.take_listeners());
             let close = ids.map(|socket| Request::Close { socket });
             self.requests.extend(close);
+            self.forget_names();
         }
         if let Some(request) = self.requests.pop_front() {
             return Output::Request(request);
@@ -393,6 +399,7 @@ impl Peer {
         self.transport.settle(now);
         self.settle_relays(now);
         while let Some(event) = self.transport.ice.poll_event() {
+            self.name_address(&event);
             if let Some(event) = self.pool(event) {
                 self.take_ice_event(now, event);
             }
@@ -502,7 +509,10 @@ impl Peer {
     }
 
     fn signal_candidate(&mut self, candidate: &ice::Candidate) {
-        let mut event = self.local_candidate(super::describe::to_wire(candidate).to_string());
+        let Some(told) = self.told(candidate) else {
+            return;
+        };
+        let mut event = self.local_candidate(told.to_string());
         (event.url, event.relay_protocol) = self.origin(candidate);
         self.events.push_back(Event::IceCandidate(event));
     }

@@ -14,6 +14,7 @@ mod describe;
 mod journal;
 mod machine;
 mod media;
+mod names;
 mod outlet;
 mod parameters;
 mod rate;

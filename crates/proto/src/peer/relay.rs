@@ -28,8 +28,8 @@ const FIRST_RELAYED: u32 = u32::MAX;
 
 /// A server whose addresses are known.
 #[derive(Debug)]
-struct Server {
-    settings: TurnServer,
+pub(super) struct Server {
+    pub(super) settings: TurnServer,
     addresses: Vec<IpAddr>,
     /// That it cannot be reached was said.
     is_silent: bool,
@@ -63,6 +63,8 @@ pub(super) struct Relay {
     /// Since when it has had no local end, and its allocation waits to be taken along to another;
     /// what is sent meanwhile goes nowhere.
     pub(super) adrift_since: Option<Instant>,
+    /// When a stream that had ended was last opened again.
+    pub(super) returned_at: Option<Instant>,
     /// It has ended, and nothing more is tried.
     pub(super) is_over: bool,
     /// The beginning of a message, of which the rest has not arrived on the stream.
@@ -94,7 +96,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    fn is_for(&self, index: usize) -> bool {
+    pub(super) fn is_for(&self, index: usize) -> bool {
         match self {
             Self::Socket { relay, .. } | Self::Stream { relay, .. } => *relay == index,
             Self::Close(_) => false,
@@ -105,7 +107,7 @@ impl Wanted {
 /// All relays of one peer.
 #[derive(Debug)]
 pub(super) struct Relays {
-    servers: Vec<Server>,
+    pub(super) servers: Vec<Server>,
     pub(super) relays: Vec<Relay>,
     /// Real local ends.
     pub(super) paths: Vec<Path>,
@@ -402,7 +404,11 @@ impl Transport {
             own.is_at(path, address) && other.is_some_and(is_same)
         };
         let is_udp = known.settings.protocol == RelayProtocol::Udp;
-        if is_udp && self.relays.relays.iter().any(same) {
+        // One that has come along from another local end.
+        let is_here =
+            |own: &Relay| own.server == server && own.base == path && !own.is_over && !is_udp;
+        let mut relays = self.relays.relays.iter();
+        if relays.any(|own| is_here(own) || is_udp && same(own)) {
             return self.counters.count("peer.relay_asked_already");
         }
         let Some(index) = self.relays.place() else {
@@ -427,6 +433,7 @@ impl Transport {
             has_moved: false,
             is_waiting: false,
             adrift_since: None,
+            returned_at: None,
             is_over: false,
         };
         match self.relays.relays.get_mut(index) {
@@ -508,7 +515,8 @@ impl Transport {
         if code == 701 && std::mem::replace(&mut server.is_silent, true) {
             return;
         }
-        let local = Some(local).filter(|_| !self.relay_only);
+        let is_hidden = self.relay_only || self.ice.hides_host_addresses();
+        let local = Some(local).filter(|_| !is_hidden);
         let error_text = match failure {
             Failure::Refused { reason, .. } => reason.clone(),
             other => other.to_string(),
@@ -531,24 +539,15 @@ impl Transport {
             return;
         };
         relay.is_waiting = false;
+        relay.adrift_since = None;
         let Some(server) = self.relays.servers.get(relay.server) else {
             return;
         };
-        let security = match server.settings.protocol {
-            RelayProtocol::Udp if is_taken => return self.relays.move_out(index),
-            RelayProtocol::Udp => return relay.client.start(now),
-            RelayProtocol::Tcp => Security::Tcp,
-            RelayProtocol::Tls => Security::Tls {
-                name: server.settings.host.clone(),
-            },
-        };
-        relay.stream = Some(None);
-        self.relays.wanted.push(Wanted::Stream {
-            relay: index,
-            local: relay.base.local.ip(),
-            remote: relay.client.server(),
-            security,
-        });
+        match server.settings.protocol {
+            RelayProtocol::Udp if is_taken => self.relays.move_out(index),
+            RelayProtocol::Udp => relay.client.start(now),
+            RelayProtocol::Tcp | RelayProtocol::Tls => self.open_stream(index),
+        }
     }
 
     fn refuse(&mut self, now: Instant, index: usize, ip: IpAddr) {

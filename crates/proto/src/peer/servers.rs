@@ -105,6 +105,7 @@ impl Peer {
             };
             (701, text.to_owned())
         });
+        let local = local.filter(|_| !self.transport.ice.hides_host_addresses());
         self.events
             .push_back(Event::IceCandidateError(IceCandidateError {
                 address: local.map(|local| local.ip()),

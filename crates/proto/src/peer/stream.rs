@@ -6,7 +6,8 @@ use twocan_wire::turn::frame_len;
 
 use super::relay::{Wanted, lent_of};
 use super::transport::Transport;
-use crate::contract::{Path, SocketId, StreamEvent};
+use crate::contract::{Path, Security, SocketId, StreamEvent};
+use crate::ice::RelayProtocol;
 use crate::time::Now;
 use crate::turn::client::Received;
 
@@ -30,10 +31,8 @@ impl Transport {
         };
         match event {
             StreamEvent::Connected { local } => {
-                if let Some(relay) = self.relays.relays.get_mut(index) {
-                    relay.path = Path { socket, local };
-                    relay.client.start(now.monotonic);
-                }
+                let path = Path { socket, local };
+                self.relay_connected(now.monotonic, index, path);
                 true
             }
             StreamEvent::Bytes(bytes) => self.take_stream(now, index, bytes),
@@ -41,7 +40,9 @@ impl Transport {
                 if let Some(relay) = self.relays.relays.get_mut(index) {
                     relay.stream = Some(None);
                 }
-                self.relay_unreachable(now.monotonic, index);
+                if !self.come_back(now.monotonic, index) {
+                    self.relay_unreachable(now.monotonic, index);
+                }
                 true
             }
         }
@@ -64,6 +65,37 @@ impl Transport {
                 self.relays.wanted.push(Wanted::Close(socket));
             }
         }
+    }
+
+    /// Has a stream to the server opened, unless it is asked by datagrams.
+    pub(super) fn open_stream(&mut self, index: usize) {
+        let Some(relay) = self.relays.relays.get_mut(index) else {
+            return;
+        };
+        let Some(server) = self.relays.servers.get(relay.server) else {
+            return;
+        };
+        let security = match server.settings.protocol {
+            RelayProtocol::Udp => return,
+            RelayProtocol::Tcp => Security::Tcp,
+            RelayProtocol::Tls => Security::Tls {
+                name: server.settings.host.clone(),
+            },
+        };
+        relay.stream = Some(None);
+        self.relays.wanted.push(Wanted::Stream {
+            relay: index,
+            local: relay.base.local.ip(),
+            remote: relay.client.server(),
+            security,
+        });
+    }
+
+    /// Whether the server is asked on a stream.
+    pub(super) fn is_on_stream(&self, index: usize) -> bool {
+        let relay = self.relays.relays.get(index);
+        let server = relay.and_then(|relay| self.relays.servers.get(relay.server));
+        server.is_some_and(|own| own.settings.protocol != RelayProtocol::Udp)
     }
 
     fn relay_on(&self, socket: SocketId) -> Option<usize> {

@@ -101,7 +101,7 @@ impl Peer {
         let candidates = self.transport.ice.local_candidates().iter();
         let candidates = candidates
             .filter(|candidate| candidate.kind != ice::Kind::PeerReflexive)
-            .map(super::describe::to_wire);
+            .filter_map(|candidate| self.told(candidate));
         let complete = self.transport.ice.gathering_state() == ice::GatheringState::Complete;
         (candidates.collect(), complete)
     }

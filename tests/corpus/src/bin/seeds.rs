@@ -719,6 +719,73 @@ impl Seeds {
         ]
         .concat();
         self.add("turn_server", "stranger", &raw);
+        // Connections: 13, then what. A challenge comes before each first answer.
+        let allocate = [6, 13, 0, 13, 0];
+        let claim = [13, 0x04, 13, 0x05, 13, 0x05];
+        let talk = [
+            &[13, 0x08][..],
+            &hi,
+            &[13, 0x0a, 0, 2, 13, 0x09],
+            &hi,
+            &[13, 0x0d, 13, 0x0d, 5, 16],
+        ]
+        .concat();
+        let opened = [&allocate[..], &[13, 0x01, 0, 13, 0x02], &claim, &talk];
+        let opened = opened.concat();
+        let ends = [&opened[..], &[13, 0x09], &hi, &[13, 0x07, 13, 0x0d]].concat();
+        self.add("turn_server", "connect", &ends);
+        let refused = [&opened[..], &[13, 0x1c, 13, 0x01, 3, 13, 0x01, 1]].concat();
+        self.add("turn_server", "connect-refused", &refused);
+        let slow = [13, 0x01, 0, 5, 15, 13, 0x02, 13, 0x01, 0, 13, 0xf2];
+        let late = [&allocate[..], &slow].concat();
+        self.add("turn_server", "connect-late", &late);
+        let let_in = [0x39, 0, 13, 0x03, 0, 13, 0x03, 1];
+        let accepted = [&allocate[..], &let_in, &claim, &talk, &[7]].concat();
+        self.add("turn_server", "accepted", &accepted);
+        // Two of our own: the second permits the first, which connects to it.
+        let second = [13, 0x24, 13, 0x80, 13, 0x80];
+        let meet = [
+            &allocate[..],
+            &second,
+            &[0x39, 5, 13, 0x81, 2],
+            &claim,
+            &[13, 0x08],
+            &hi,
+            &[13, 0x14, 13, 0x15, 13, 0x15],
+            &[13, 0x0d, 13, 0x0d, 13, 0x16],
+        ];
+        self.add("turn_server", "meet", &meet.concat());
+        let icmp = [
+            8, 0, 8, 0, 9, 0, 14, 0, 0, 3, 3, 14, 0, 1, 3, 3, 14, 2, 0, 3, 3,
+        ];
+        self.add("turn_server", "icmp", &icmp);
+        // A ticket, shown from elsewhere, and once more; one on a stream.
+        let moves = [
+            15, 0x80, 15, 0x80, 0x1f, 0, 0x1f, 0, 15, 0, 0x1f, 1, 6, 0x3f, 0, 0x3f, 1, 0x3f, 1, 7,
+            6, 0x3f, 2, 0x3f, 2,
+        ];
+        self.add("turn_server", "move", &moves);
+        // One that comes back in time, and then does not.
+        let adrift = [
+            &[6, 0x3f, 0x80, 0x3f, 0x80, 0x39, 0, 7, 0x04, 2, 0][..],
+            &hi,
+            &[5, 9, 6, 0x3f, 0, 0x3f, 0, 0x33, 0],
+            &hi,
+            &[7, 5, 16, 6, 0x3f, 1, 0x3f, 1],
+        ];
+        self.add("turn_server", "adrift", &adrift.concat());
+        let media = [
+            &[8, 0, 8, 0, 9, 16, 13, 0x8c, 9, 16, 3, 16][..],
+            &hi,
+            &[4, 0, 16],
+            &hi,
+            &[3, 4],
+            &hi,
+            &allocate,
+            &[13, 0x01, 16, 13, 0x03, 16, 13, 0x0c, 3, 16],
+            &hi,
+        ];
+        self.add("turn_server", "media", &media.concat());
     }
 
     fn scripts(&mut self) {

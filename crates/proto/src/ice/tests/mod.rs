@@ -1,6 +1,7 @@
 mod connect;
 mod consent;
 mod gather;
+mod named;
 mod nominate;
 
 use std::collections::BTreeMap;

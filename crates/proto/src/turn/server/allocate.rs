@@ -1,19 +1,20 @@
-//! Allocate and Refresh (RFC 8656 §7.2, §8.2).
+//! Allocate and Refresh (RFC 8656 §7.2, §8.2; RFC 6062 §5.1).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twocan_wire::stun::{AddressError, AddressFamily, Attribute, Class, ErrorCode};
 
-use super::allocation::{Allocation, Asked, Binding, Family, Made, Relay};
+use super::allocation::{Allocation, Asked, Binding, ClientKey, Family, Made, Relay};
 use super::bandwidth::Budget;
 use super::machine::{Server, Timer};
 use super::mobility::{self, Mobility};
 use super::ports::{Taken, Wish};
-use super::{LIFETIME, LIFETIME_MAX};
+use super::{LIFETIME, LIFETIME_MAX, Transport};
 use crate::time::Now;
 
-/// The protocol number of UDP.
+/// Protocol numbers.
 const UDP: u8 = 17;
+const TCP: u8 = 6;
 
 /// What an Allocate asks for.
 #[derive(Default)]
@@ -22,6 +23,7 @@ struct Wanted {
     family: Option<AddressFamily>,
     additional: Option<AddressFamily>,
     even: Option<bool>,
+    whole: bool,
     token: Option<[u8; 8]>,
     lifetime: Option<u32>,
 }
@@ -44,6 +46,7 @@ impl Wanted {
                 Attribute::EvenPort { reserve_next } => {
                     wanted.even.get_or_insert(reserve_next);
                 }
+                Attribute::DontFragment => wanted.whole = true,
                 Attribute::ReservationToken(token) => {
                     wanted.token.get_or_insert(*token);
                 }
@@ -56,12 +59,18 @@ impl Wanted {
         wanted
     }
 
-    /// What contradicts itself, or cannot be had.
-    fn check(&self) -> Result<(), ErrorCode<'static>> {
-        match self.transport {
+    /// The transport, unless something contradicts itself or cannot be had.
+    fn check(&self, client: ClientKey) -> Result<Transport, ErrorCode<'static>> {
+        let transport = match self.transport {
             None => return Err(ErrorCode::BAD_REQUEST),
-            Some(UDP) => {}
+            Some(UDP) => Transport::Udp,
+            Some(TCP) => Transport::Tcp,
             Some(_) => return Err(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL),
+        };
+        let is_of_datagrams = self.whole || self.even.is_some() || self.token.is_some();
+        let on_datagrams = matches!(client, ClientKey::Datagram(..));
+        if transport == Transport::Tcp && (on_datagrams || is_of_datagrams) {
+            return Err(ErrorCode::BAD_REQUEST);
         }
         let one_too_many = (self.token.is_some()
             && (self.even.is_some() || self.family.is_some() || self.additional.is_some()))
@@ -73,7 +82,7 @@ impl Wanted {
         if one_too_many {
             return Err(ErrorCode::BAD_REQUEST);
         }
-        Ok(())
+        Ok(transport)
     }
 
     fn wish(&self) -> Wish {
@@ -112,9 +121,10 @@ impl Server {
             return self.allocate_again(asked, id);
         }
         let wanted = Wanted::of(asked);
-        if let Err(error) = wanted.check() {
-            return self.refuse(asked, error);
-        }
+        let transport = match wanted.check(asked.client.key) {
+            Ok(transport) => transport,
+            Err(error) => return self.refuse(asked, error),
+        };
         let families = match self.families(&wanted) {
             Ok(families) => families,
             Err(error) => return self.refuse(asked, error),
@@ -137,7 +147,7 @@ impl Server {
             self.allocations.push(None);
             u32::try_from(self.allocations.len() - 1).unwrap_or(u32::MAX)
         });
-        let (relays, token, refused) = self.take_ports(now, &wanted, families, id);
+        let (relays, token, refused) = self.take_ports(now, &wanted, (transport, families), id);
         if relays.iter().all(Option::is_none) {
             self.free.push(id);
             return self.refuse(asked, ErrorCode::INSUFFICIENT_CAPACITY);
@@ -155,6 +165,7 @@ impl Server {
         let allocation = Allocation {
             client: asked.client,
             user: user.into(),
+            transport,
             made,
             ends,
             timer: ends,
@@ -162,6 +173,7 @@ impl Server {
             permissions: Vec::new(),
             channels: Vec::new(),
             waiting: None,
+            connections: Vec::new(),
             mobility,
             budget: Budget::default(),
             share: self.bandwidth.join(user),
@@ -200,7 +212,7 @@ impl Server {
         &mut self,
         now: Now,
         wanted: &Wanted,
-        families: [Option<Family>; 2],
+        (transport, families): (Transport, [Option<Family>; 2]),
         id: u32,
     ) -> ([Option<Relay>; 2], Option<[u8; 8]>, Option<u16>) {
         let relay = |taken: Taken| Relay {
@@ -217,9 +229,13 @@ impl Server {
         }
         let (mut token, mut refused) = (None, None);
         for family in families.into_iter().flatten() {
-            let taken = self
-                .ports
-                .take(now.monotonic, &mut self.random, family, wanted.wish(), id);
+            let taken = self.ports.take(
+                now.monotonic,
+                &mut self.random,
+                (transport, family),
+                wanted.wish(),
+                id,
+            );
             match taken {
                 Some(taken) => {
                     token = token.or(taken.token);
@@ -308,17 +324,9 @@ impl Server {
         }
         let lifetime = granted(now, wanted.lifetime, asked.proof.ends);
         allocation.prune(now.monotonic);
-        // The deadline that is set comes first and is set anew when it does.
-        allocation.ends = now.monotonic + lifetime;
         let ticket = mobility::shown(asked.message).and(allocation.mobility.as_deref());
         let ticket = ticket.map(|own| own.ticket().to_vec());
-        let sooner = allocation.ends < allocation.timer;
-        let (timer, ends) = (allocation.timer, allocation.ends);
-        if sooner {
-            allocation.timer = ends;
-            self.timers.remove(&(timer, Timer::Allocation(id)));
-            self.timers.insert((ends, Timer::Allocation(id)));
-        }
+        self.set_allocation_end(id, now.monotonic + lifetime);
         self.counters.count("turn.refreshed");
         self.answer(asked, Class::Success, |builder| {
             let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
@@ -327,6 +335,20 @@ impl Server {
                 builder.attribute(Attribute::MobilityTicket(ticket));
             }
         });
+    }
+
+    /// The deadline that is set comes first, and is set anew when it does.
+    pub(super) fn set_allocation_end(&mut self, id: u32, ends: Instant) {
+        let Some(allocation) = self.allocation_mut(id) else {
+            return;
+        };
+        allocation.ends = ends;
+        let timer = allocation.timer;
+        if ends < timer {
+            allocation.timer = ends;
+            self.timers.remove(&(timer, Timer::Allocation(id)));
+            self.timers.insert((ends, Timer::Allocation(id)));
+        }
     }
 
     /// Ends an allocation, or one of its two families.
@@ -349,5 +371,6 @@ impl Server {
             .channels
             .retain(|channel| Family::of(channel.peer.ip()) != family);
         self.release_relay(id, family, relay.external, relay.binding);
+        self.close_connections_to(|own, peer| own == id && Family::of(peer) == family);
     }
 }

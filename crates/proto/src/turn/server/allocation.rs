@@ -8,7 +8,10 @@ use twocan_wire::stun::{ChannelNumber, Class, Method, TransactionId};
 
 use super::bandwidth::{Budget, ShareId};
 use super::mobility::Mobility;
-use super::{CHANNEL_LASTS, CHANNELS_MAX, PERMISSION_LASTS, PERMISSIONS_MAX, StreamId};
+use super::{
+    CHANNEL_LASTS, CHANNELS_MAX, ConnectionId, PERMISSION_LASTS, PERMISSIONS_MAX, StreamId,
+    Transport,
+};
 use crate::contract::Path;
 use crate::turn::LongTermKey;
 
@@ -107,6 +110,7 @@ pub(super) struct Made {
 pub(super) struct Allocation {
     pub(super) client: Client,
     pub(super) user: Box<str>,
+    pub(super) transport: Transport,
     pub(super) made: Made,
     pub(super) ends: Instant,
     /// The entry among the deadlines.
@@ -115,6 +119,8 @@ pub(super) struct Allocation {
     pub(super) permissions: Vec<Permission>,
     pub(super) channels: Vec<Channel>,
     pub(super) waiting: Option<Box<Waiting>>,
+    /// With peers, where the transport is TCP.
+    pub(super) connections: Vec<ConnectionId>,
     /// Where the client asked for it.
     pub(super) mobility: Option<Box<Mobility>>,
     pub(super) budget: Budget,

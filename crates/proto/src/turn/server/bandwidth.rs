@@ -126,6 +126,22 @@ impl Bandwidth {
         now: Instant,
         quotas: &Quotas,
         own: &mut Budget,
+        share: ShareId,
+        direction: Direction,
+        len: usize,
+    ) -> Result<(), Exceeded> {
+        self.has_room(now, quotas, own, share, direction, len)?;
+        self.spend(own, share, direction, len);
+        Ok(())
+    }
+
+    /// Whether `len` bytes more are within the budgets of an allocation, of its user and of all.
+    #[inline]
+    pub(super) fn has_room(
+        &mut self,
+        now: Instant,
+        quotas: &Quotas,
+        own: &mut Budget,
         ShareId(share): ShareId,
         direction: Direction,
         len: usize,
@@ -139,8 +155,7 @@ impl Bandwidth {
         if !own.has(now, direction, of_own, len) {
             return Err(Exceeded::Allocation);
         }
-        let mut share = self.shares.get_mut(share as usize);
-        if let Some(share) = &mut share
+        if let Some(share) = self.shares.get_mut(share as usize)
             && !share.budget.has(now, direction, of_user, len)
         {
             return Err(Exceeded::User);
@@ -148,12 +163,25 @@ impl Bandwidth {
         if !self.all.has(now, direction, of_all, len) {
             return Err(Exceeded::All);
         }
+        Ok(())
+    }
+
+    /// Takes `len` bytes from those budgets, whether they are there or not: what is too much is
+    /// owed.
+    #[inline]
+    pub(super) fn spend(
+        &mut self,
+        own: &mut Budget,
+        ShareId(share): ShareId,
+        direction: Direction,
+        len: usize,
+    ) {
+        let len = len as u64;
         own.of(direction).spend(len);
-        if let Some(share) = share {
+        if let Some(share) = self.shares.get_mut(share as usize) {
             share.budget.of(direction).spend(len);
         }
         self.all.of(direction).spend(len);
-        Ok(())
     }
 }
 

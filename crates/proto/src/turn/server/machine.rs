@@ -11,12 +11,14 @@ use super::AddressPolicy;
 use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
 use super::bandwidth::Bandwidth;
+use super::connection::Connection;
+use super::flow::Flow;
 use super::media::MediaAddress;
 use super::outbox::{Next, Outbox, Way};
 use super::ports::{Keyed, PortCheck, Ports};
 use super::quota::{Holders, Unproven};
 use super::stream::Stream;
-use super::{Config, Event, LISTENERS_MAX, StreamId, Traffic};
+use super::{Config, ConnectionId, Event, LISTENERS_MAX, StreamId, Traffic, Transport};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, SocketId};
 use crate::counters::Counters;
 use crate::random::Random;
@@ -46,6 +48,8 @@ const fn overhead(remote: SocketAddr) -> usize {
 pub(super) enum Timer {
     Allocation(u32),
     Stream(StreamId),
+    Connection(ConnectionId),
+    Flow(StreamId),
 }
 
 /// A STUN and TURN server.
@@ -63,6 +67,9 @@ pub struct Server {
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) stream_holders: Holders,
     pub(super) unproven_stream_holders: Holders,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) peer_streams: BTreeMap<StreamId, ConnectionId>,
+    pub(super) flows: BTreeMap<StreamId, Flow>,
     pub(super) timers: BTreeSet<(Instant, Timer)>,
     pub(super) outbox: Outbox,
     pub(super) events: VecDeque<Event>,
@@ -96,6 +103,9 @@ impl Server {
             streams: BTreeMap::new(),
             stream_holders: Holders::default(),
             unproven_stream_holders: Holders::default(),
+            connections: BTreeMap::new(),
+            peer_streams: BTreeMap::new(),
+            flows: BTreeMap::new(),
             timers: BTreeSet::new(),
             outbox: Outbox::default(),
             events: VecDeque::new(),
@@ -152,7 +162,9 @@ impl Server {
                 Method::ALLOCATE
                 | Method::REFRESH
                 | Method::CREATE_PERMISSION
-                | Method::CHANNEL_BIND,
+                | Method::CHANNEL_BIND
+                | Method::CONNECT
+                | Method::CONNECTION_BIND,
             ) if !self.config.relays.is_empty() => {
                 self.handle_request(now, client, &message, bytes.len());
             }
@@ -243,6 +255,9 @@ impl Server {
         if message.method == Method::ALLOCATE {
             return self.allocate(now, &asked);
         }
+        if message.method == Method::CONNECTION_BIND {
+            return self.bind_connection(now, &asked);
+        }
         let known = self.clients.get(&client.key).copied();
         let id = match known.map_or_else(|| self.move_here(&asked), Ok) {
             Ok(id) => id,
@@ -255,6 +270,7 @@ impl Server {
         match message.method {
             Method::REFRESH => self.refresh(now, &asked, id),
             Method::CREATE_PERMISSION => self.create_permission(now, asked, id),
+            Method::CONNECT => self.connect(now, asked, id),
             _ => self.bind_channel(now, asked, id),
         }
     }
@@ -357,6 +373,9 @@ impl Server {
         self.timers.remove(&(gone.timer, Timer::Allocation(id)));
         self.holders.remove(&gone.user, gone.client.remote.ip());
         self.bandwidth.leave(gone.share);
+        for connection in gone.connections.iter().copied() {
+            self.close_connection(connection);
+        }
         for family in Family::ALL {
             if let Some(relay) = gone.relay(family) {
                 self.release_relay(id, family, relay.external, relay.binding);
@@ -380,6 +399,7 @@ impl Server {
 
     /// Acts on whatever time has brought.
     pub fn handle_timeout(&mut self, now: Now) {
+        let whole = now;
         let now = now.monotonic;
         self.ports.expire(now);
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
@@ -396,7 +416,9 @@ impl Server {
                         self.release(id);
                     }
                 },
-                Timer::Stream(stream) => self.look_at_stream(now, stream),
+                Timer::Stream(stream) => self.look_at_stream(whole, stream),
+                Timer::Connection(connection) => self.give_up_connection(connection),
+                Timer::Flow(stream) => self.read_again(now, stream),
             }
         }
     }
@@ -404,7 +426,10 @@ impl Server {
     /// Has `check` tell, before a port is given to a client, whether a socket can be bound to it:
     /// a port that another program has taken since is found out before a peer is told of it, and
     /// not by the 508 of the first permission. Without it, every port is thought to be free.
-    pub fn check_ports_with(&mut self, check: impl FnMut(SocketAddr) -> bool + Send + 'static) {
+    pub fn check_ports_with(
+        &mut self,
+        check: impl FnMut(Transport, SocketAddr) -> bool + Send + 'static,
+    ) {
         self.ports.check_with(PortCheck(Box::new(check)));
     }
 
@@ -433,6 +458,7 @@ impl Server {
             permissions.retain(|own| self.way_to(own.ip) != super::address::Way::Refused);
         }
         self.allocations = allocations;
+        self.close_refused_connections();
     }
 
     /// No new allocations from here on; those that are there go on until they end.
@@ -442,10 +468,16 @@ impl Server {
 
     /// What the driver is to do next.
     pub fn poll_output(&mut self, batch: &mut Batch) -> Output<Event> {
-        match self.outbox.take(batch) {
-            Next::Batch => return Output::Transmit,
-            Next::Stream(stream, bytes) => return Output::Event(Event::Send { stream, bytes }),
-            Next::Nothing => {}
+        loop {
+            match self.outbox.take(batch) {
+                Next::Batch => return Output::Transmit,
+                Next::Stream(stream, bytes) if self.streams.contains_key(&stream) => {
+                    return Output::Event(Event::Send { stream, bytes });
+                }
+                // Its stream is gone, and it may come back on another.
+                Next::Stream(..) => self.traffic.unwanted += 1,
+                Next::Nothing => break,
+            }
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -463,6 +495,11 @@ impl Server {
     /// Number of streams.
     pub fn stream_count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Number of connections with peers, those that are being opened counted.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
     }
 
     /// What was relayed.
@@ -520,6 +557,8 @@ pub(super) const fn refusal(code: u16) -> &'static str {
         441 => "turn.refused_441",
         442 => "turn.refused_442",
         443 => "turn.refused_443",
+        446 => "turn.refused_446",
+        447 => "turn.refused_447",
         486 => "turn.refused_486",
         508 => "turn.refused_508",
         _ => "turn.refused_other",

@@ -39,7 +39,8 @@ impl Server {
         self.media.iter().any(|own| own.told == peer)
     }
 
-    fn way_beside_media(&self, ip: IpAddr) -> Way {
+    /// How an address is reached by what is no media of ours.
+    pub(super) fn way_beside_media(&self, ip: IpAddr) -> Way {
         self.config.policy.way(ip, self.ports.is_relay(ip))
     }
 

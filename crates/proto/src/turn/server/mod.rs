@@ -1,4 +1,4 @@
-//! The STUN and TURN server (RFC 8489, RFC 8656, RFC 6156): Binding requests are answered to
+//! The STUN and TURN server (RFC 8489, RFC 8656, RFC 6062, RFC 6156): Binding requests are answered to
 //! anybody, everything else needs a long-term credential.
 //!
 //! - **No socket before it is needed.** A relayed address is a promise: the socket is asked for
@@ -9,8 +9,12 @@
 //! - **Safe by default**: peers are public addresses and our own relayed ones
 //!   ([`AddressPolicy`]); everything else is refused unless it is allowed by name.
 //!
-//! An allocation goes with its client to another address where the client asked for that
-//! (RFC 8016).
+//! An allocation goes with its client to another address, or to another stream, where the client
+//! asked for that (RFC 8016).
+//!
+//! An allocation of a client on a stream can be for TCP (RFC 6062). What passes on a connection with
+//! a peer is read at the machine's word alone ([`Event::Read`]): no more than [`CHUNK_LEN`] bytes wait
+//! each way, within the bandwidth, and who reads slowly slows the other side.
 //!
 //! The driver owns the sockets. It passes in what arrives on listeners, relayed sockets and
 //! streams, then calls [`Server::poll_output`] until it waits.
@@ -20,6 +24,8 @@ mod allocate;
 mod allocation;
 mod auth;
 mod bandwidth;
+mod connection;
+mod flow;
 mod machine;
 mod media;
 mod mobility;
@@ -81,12 +87,43 @@ pub const STREAM_REQUEST_LEN_MAX: usize = 2 * 1024;
 /// How long a stream may stay without an allocation, and how long one message may take.
 pub const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Connections with peers that an allocation for TCP may have, those that are being opened counted;
+/// 508 beyond.
+pub const CONNECTIONS_MAX: usize = 32;
+
+/// How long a peer may take to answer a Connect, and a client to claim a connection by
+/// ConnectionBind (RFC 6062 §5.2, §5.3).
+pub const CONNECTION_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a connection with a peer that are read at once, and that wait to be written.
+pub const CHUNK_LEN: usize = 8 * 1024;
+
+/// Bytes that a client may send behind its ConnectionBind before it has the answer; more end the
+/// stream.
+pub const EARLY_LEN_MAX: usize = 64 * 1024;
+
+/// How long an allocation with a ticket (RFC 8016) waits for its client when its stream has ended.
+pub const ADRIFT_LASTS: Duration = Duration::from_secs(60);
+
 /// Users without an allocation whose bandwidth is remembered; the one longest gone is forgotten.
 pub const IDLE_USERS_MAX: usize = 1024;
 
 /// Names a connection that the driver has accepted; it never uses a number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
+
+/// Names a connection with a peer, as CONNECTION-ID does (RFC 6062 §6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+/// By what an allocation is relayed to its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams (RFC 8656).
+    Udp,
+    /// Connections (RFC 6062).
+    Tcp,
+}
 
 /// An address on which relayed ports are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +163,8 @@ pub struct Quotas {
     pub unproven_streams: usize,
     /// The same of one address, or one /64 of IPv6. Default 64.
     pub unproven_streams_per_address: usize,
+    /// Connections with peers in all, of allocations for TCP; 508 beyond. Default 10,000.
+    pub connections: usize,
 }
 
 impl Default for Quotas {
@@ -142,6 +181,7 @@ impl Default for Quotas {
             streams_per_address: 1000,
             unproven_streams: 2000,
             unproven_streams_per_address: 64,
+            connections: 10_000,
         }
     }
 }
@@ -213,19 +253,50 @@ pub enum Event {
         /// The address.
         address: SocketAddr,
     },
-    /// Close a relayed socket.
+    /// Listen for TCP on `address`, so that sockets of [`Event::Connect`] can be bound to it as well,
+    /// and report by [`Server::handle_bound`]; what connects by [`Server::handle_accepted`].
+    Listen {
+        /// The name the listener is to have.
+        socket: SocketId,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Open a TCP connection and report by [`Server::handle_connected`].
+    Connect {
+        /// Its name.
+        connection: ConnectionId,
+        /// Where it is to come from, a relayed address.
+        from: SocketAddr,
+        /// The peer.
+        to: SocketAddr,
+    },
+    /// Stop opening a connection; it is not reported any more.
+    Abandon {
+        /// Its name.
+        connection: ConnectionId,
+    },
+    /// Read once on a stream that carries a connection with a peer: up to [`CHUNK_LEN`] bytes, for
+    /// [`Server::handle_stream_bytes`]. From the first of these on, a stream is read only when it
+    /// is asked for, what is sent on it must not be dropped, and what has been written is reported
+    /// by [`Server::handle_stream_written`].
+    Read {
+        /// The stream: a client's, or a peer's.
+        stream: StreamId,
+    },
+    /// Close a relayed socket, or a listener.
     Close {
         /// Its name.
         socket: SocketId,
     },
-    /// Send on a stream. The driver drops it whole where the stream has no room.
+    /// Send on a stream. The driver drops it whole where the stream of a client has no room.
     Send {
         /// The stream.
         stream: StreamId,
         /// Whole messages.
         bytes: Vec<u8>,
     },
-    /// Close a stream; it is not reported as closed any more.
+    /// Close a stream once it has been sent what it is to be sent; it is not reported as closed any
+    /// more.
     Disconnect {
         /// The stream.
         stream: StreamId,
@@ -237,11 +308,11 @@ pub enum Event {
 pub struct Traffic {
     /// Datagrams of clients sent on to peers.
     pub packets_to_peers: u64,
-    /// Their data in bytes.
+    /// Their data in bytes, and that of connections with peers.
     pub bytes_to_peers: u64,
     /// Datagrams of peers sent on to clients.
     pub packets_to_clients: u64,
-    /// Their data in bytes.
+    /// Their data in bytes, and that of connections with peers.
     pub bytes_to_clients: u64,
     /// Datagrams dropped by an allocation's bandwidth.
     pub over_quota: u64,

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use twocan_wire::stun::{Attribute, ChannelNumber, Class, ErrorCode};
 
-use super::Event;
 use super::address::Way;
 use super::allocation::{Asked, Binding, Family, Waiting};
 use super::machine::{Server, owner_of, refusal, socket_of};
+use super::{Event, Transport};
 use crate::contract::SocketId;
 use crate::time::Now;
 
@@ -42,6 +42,10 @@ impl Server {
         let Some(allocation) = self.allocation_mut(id) else {
             return self.refuse(&asked, ErrorCode::ALLOCATION_MISMATCH);
         };
+        // Channels carry datagrams.
+        if allocation.transport == Transport::Tcp {
+            return self.refuse(&asked, ErrorCode::BAD_REQUEST);
+        }
         allocation.prune(now.monotonic);
         let is_other = allocation
             .channels
@@ -121,18 +125,24 @@ impl Server {
     }
 
     pub(super) fn ask_for_socket(&mut self, id: u32, family: Family) {
-        let relay = self
-            .allocation_mut(id)
-            .and_then(|allocation| allocation.relay_mut(family))
+        let Some(allocation) = self.allocation_mut(id) else {
+            return;
+        };
+        let transport = allocation.transport;
+        let relay = allocation
+            .relay_mut(family)
             .filter(|relay| relay.binding == Binding::None);
         if let Some(relay) = relay {
             relay.binding = Binding::Asked;
             let (socket, address) = (socket_of(id, family), relay.bind);
-            self.events.push_back(Event::Bind { socket, address });
+            self.events.push_back(match transport {
+                Transport::Udp => Event::Bind { socket, address },
+                Transport::Tcp => Event::Listen { socket, address },
+            });
         }
     }
 
-    /// The driver has bound a relayed socket to `address`, or could not.
+    /// The driver has bound a relayed socket or a listener to `address`, or could not.
     pub fn handle_bound(&mut self, now: Now, socket: SocketId, address: SocketAddr, bound: bool) {
         let Some((id, family)) = owner_of(socket) else {
             return;

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use super::allocation::Family;
-use super::{RESERVATION_LASTS, RESERVATIONS_MAX, RelayAddress};
+use super::{RESERVATION_LASTS, RESERVATIONS_MAX, RelayAddress, Transport};
 use crate::random::Random;
 
 /// Ports drawn before the range is gone through in order.
@@ -17,7 +17,7 @@ const DRAWS: usize = 8;
 const CHECKS_MAX: u32 = 64;
 
 /// Tells whether an address can be bound; see [`super::Server::check_ports_with`].
-pub(super) struct PortCheck(pub(super) Box<dyn FnMut(SocketAddr) -> bool + Send>);
+pub(super) struct PortCheck(pub(super) Box<dyn FnMut(Transport, SocketAddr) -> bool + Send>);
 
 impl std::fmt::Debug for PortCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,6 +110,11 @@ impl Ports {
         self.relays.iter().any(|relay| relay.external == ip)
     }
 
+    /// The addresses on which we relay, as peers see them.
+    pub(super) fn relays(&self) -> Vec<std::net::IpAddr> {
+        self.relays.iter().map(|relay| relay.external).collect()
+    }
+
     /// Who has a relayed address.
     #[inline]
     pub(super) fn holder(&self, external: SocketAddr) -> Option<Holder> {
@@ -121,7 +126,7 @@ impl Ports {
         &mut self,
         now: Instant,
         random: &mut Random,
-        family: Family,
+        (transport, family): (Transport, Family),
         wish: Wish,
         allocation: u32,
     ) -> Option<Taken> {
@@ -134,7 +139,7 @@ impl Ports {
         let first = random.below(u32::try_from(relays.len()).ok()?) as usize;
         let relays = relays.iter().cycle().skip(first).take(relays.len());
         for relay in relays {
-            let Some(port) = self.free_port(random, relay, wish) else {
+            let Some(port) = self.free_port(random, transport, relay, wish) else {
                 continue;
             };
             let external = SocketAddr::new(relay.external, port);
@@ -153,7 +158,13 @@ impl Ports {
         None
     }
 
-    fn free_port(&mut self, random: &mut Random, relay: &RelayAddress, wish: Wish) -> Option<u16> {
+    fn free_port(
+        &mut self,
+        random: &mut Random,
+        transport: Transport,
+        relay: &RelayAddress,
+        wish: Wish,
+    ) -> Option<u16> {
         let (low, high) = (*self.range.start(), *self.range.end());
         let count = u32::from(high.checked_sub(low)?) + 1;
         let (taken, check, mut left) = (&self.taken, &mut self.check, CHECKS_MAX);
@@ -168,7 +179,7 @@ impl Ports {
             };
             // Where the address itself is gone, not every port is asked about.
             left = left.saturating_sub(1);
-            left > 0 && check.0(SocketAddr::new(relay.bind, port))
+            left > 0 && check.0(transport, SocketAddr::new(relay.bind, port))
         };
         let mut suits = |port: u16| match wish {
             Wish::Any => free(port),

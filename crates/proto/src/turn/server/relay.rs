@@ -10,7 +10,7 @@ use super::bandwidth::{Bandwidth, Direction, Exceeded};
 use super::machine::{Server, owner_of, socket_of, way};
 use super::outbox::Way;
 use super::ports::Holder;
-use super::{Quotas, Traffic};
+use super::{Quotas, Traffic, Transport};
 use crate::contract::{Destination, Ecn, Path, SocketId};
 use crate::time::Now;
 
@@ -92,7 +92,10 @@ impl Server {
         else {
             return;
         };
-        if !allocation.permits(now.monotonic, peer.ip()) || peer.port() == 0 {
+        let is_wanted = allocation.transport == Transport::Udp
+            && allocation.permits(now.monotonic, peer.ip())
+            && peer.port() != 0;
+        if !is_wanted {
             self.traffic.unwanted += 1;
             return;
         }
@@ -203,7 +206,9 @@ impl Server {
             return;
         };
         let len = u16::try_from(data.len());
-        let (true, Ok(len)) = (allocation.permits(now.monotonic, peer.ip()), len) else {
+        let is_wanted =
+            allocation.transport == Transport::Udp && allocation.permits(now.monotonic, peer.ip());
+        let (true, Ok(len)) = (is_wanted, len) else {
             self.traffic.unwanted += 1;
             return;
         };

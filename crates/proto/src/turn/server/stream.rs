@@ -1,4 +1,5 @@
-//! Clients on TCP and TLS (RFC 8656 §2.1): messages one after the other.
+//! Clients on TCP and TLS (RFC 8656 §2.1): messages one after the other, and after a ConnectionBind
+//! whatever the client has for a peer.
 
 use std::time::Instant;
 
@@ -7,7 +8,8 @@ use twocan_wire::turn::frame_len;
 use super::allocation::{Client, ClientKey};
 use super::machine::{Server, Timer};
 use super::{
-    Event, Quotas, STREAM_FRAME_LEN_MAX, STREAM_PATIENCE, STREAM_REQUEST_LEN_MAX, StreamId,
+    ADRIFT_LASTS, ConnectionId, EARLY_LEN_MAX, Event, Quotas, STREAM_FRAME_LEN_MAX,
+    STREAM_PATIENCE, STREAM_REQUEST_LEN_MAX, StreamId,
 };
 use crate::contract::{Ecn, Path};
 use crate::time::Now;
@@ -18,8 +20,11 @@ pub(super) struct Stream {
     client: Client,
     /// Whether there never was an allocation.
     is_unproven: bool,
-    /// The beginning of a message whose end is missing.
+    /// The beginning of a message whose end is missing; of one that carries a connection, what
+    /// came before there was somewhere to send it.
     partial: Vec<u8>,
+    /// The connection with a peer that it carries, if it does.
+    carries: Option<ConnectionId>,
     /// Since when it is missing; for a stream without an allocation, since when there is none.
     waits_since: Instant,
 }
@@ -58,6 +63,7 @@ impl Server {
             client,
             is_unproven: true,
             partial: Vec::new(),
+            carries: None,
             waits_since: now.monotonic,
         };
         self.streams.insert(stream, opened);
@@ -65,8 +71,11 @@ impl Server {
         self.timers.insert((at, Timer::Stream(stream)));
     }
 
-    /// Bytes arrived on a stream.
+    /// Bytes arrived on a stream: of a client, or of a peer's.
     pub fn handle_stream_bytes(&mut self, now: Now, stream: StreamId, bytes: &[u8]) {
+        if self.carries(stream) {
+            return self.carry(now, stream, bytes);
+        }
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
@@ -87,30 +96,36 @@ impl Server {
             match frame_len(&partial) {
                 Ok(Some(len)) if len == partial.len() => {
                     self.handle_client(now, client, Ecn::NotEct, &partial);
+                    if self.carries(stream) {
+                        return self.carry(now, stream, rest);
+                    }
                     partial.clear();
                     ended = true;
                 }
                 Ok(None) => {}
                 Ok(Some(len)) if len <= self.frame_len_max(&client) => {}
-                _ => return self.disconnect(stream, "turn.bad_stream"),
+                _ => return self.disconnect(now, stream, "turn.bad_stream"),
             }
         }
         while partial.is_empty() && !rest.is_empty() {
             match frame_len(rest) {
                 Ok(Some(len)) if len > self.frame_len_max(&client) => {
-                    return self.disconnect(stream, "turn.bad_stream");
+                    return self.disconnect(now, stream, "turn.bad_stream");
                 }
                 Ok(Some(len)) if len <= rest.len() => {
                     let (frame, later) = rest.split_at(len);
                     self.handle_client(now, client, Ecn::NotEct, frame);
                     rest = later;
+                    if self.carries(stream) {
+                        return self.carry(now, stream, rest);
+                    }
                     ended = true;
                 }
                 Ok(_) => {
                     partial.extend_from_slice(rest);
                     rest = &[];
                 }
-                Err(_) => return self.disconnect(stream, "turn.bad_stream"),
+                Err(_) => return self.disconnect(now, stream, "turn.bad_stream"),
             }
         }
         let Some(entry) = self.streams.get_mut(&stream) else {
@@ -140,41 +155,107 @@ impl Server {
         }
     }
 
-    /// A stream is gone, and with it its allocation.
-    pub fn handle_stream_closed(&mut self, stream: StreamId) {
-        let Some(gone) = self.streams.remove(&stream) else {
+    /// Whether a stream carries a connection with a peer, from either side.
+    fn carries(&self, stream: StreamId) -> bool {
+        let of_client = self.streams.get(&stream);
+        of_client.is_some_and(|entry| entry.carries.is_some())
+            || self.peer_streams.contains_key(&stream)
+    }
+
+    /// Has a client's stream carry a connection; says whether it could.
+    pub(super) fn set_carries(&mut self, stream: StreamId, connection: ConnectionId) -> bool {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return false;
+        };
+        if entry.carries.is_some() {
+            return false;
+        }
+        entry.carries = Some(connection);
+        if entry.is_unproven {
+            entry.is_unproven = false;
+            let ip = entry.client.remote.ip();
+            self.unproven_stream_holders.remove("", ip);
+        }
+        true
+    }
+
+    /// Keeps what a client sends to a peer that cannot be sent to yet.
+    pub(super) fn keep_early(&mut self, now: Now, stream: StreamId, bytes: &[u8]) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        self.stream_holders.remove("", gone.client.remote.ip());
-        if gone.is_unproven {
-            self.unproven_stream_holders
-                .remove("", gone.client.remote.ip());
+        if entry.partial.len() + bytes.len() > EARLY_LEN_MAX {
+            return self.disconnect(now, stream, "turn.bad_stream");
         }
-        if let Some(id) = self.clients.get(&gone.client.key).copied() {
-            self.release(id);
+        entry.partial.extend_from_slice(bytes);
+    }
+
+    /// What was kept.
+    pub(super) fn take_early(&mut self, stream: StreamId) -> Vec<u8> {
+        let entry = self.streams.get_mut(&stream);
+        entry.map_or_else(Vec::new, |entry| std::mem::take(&mut entry.partial))
+    }
+
+    /// A stream is gone, and with it the connection that it carried, or its allocation: at once, or
+    /// where that has a ticket and its client does not come back on another stream, in a while.
+    pub fn handle_stream_closed(&mut self, now: Now, stream: StreamId) {
+        if let Some(connection) = self.peer_streams.remove(&stream) {
+            return self.carried_all(stream, connection);
+        }
+        let Some(gone) = self.forget_stream(stream) else {
+            return;
+        };
+        if let Some(connection) = gone.carries {
+            return self.carried_all(stream, connection);
+        }
+        let Some(id) = self.clients.get(&gone.client.key).copied() else {
+            return;
+        };
+        let can_move = self.config.mobility;
+        match self.allocation(id) {
+            Some(allocation) if can_move && allocation.mobility.is_some() => {
+                let ends = allocation.ends.min(now.monotonic + ADRIFT_LASTS);
+                self.counters.count("turn.adrift");
+                self.set_allocation_end(id, ends);
+            }
+            _ => self.release(id),
         }
     }
 
-    fn disconnect(&mut self, stream: StreamId, reason: &'static str) {
+    /// Takes a client's stream out of the books.
+    pub(super) fn forget_stream(&mut self, stream: StreamId) -> Option<Stream> {
+        let gone = self.streams.remove(&stream)?;
+        let ip = gone.client.remote.ip();
+        self.stream_holders.remove("", ip);
+        if gone.is_unproven {
+            self.unproven_stream_holders.remove("", ip);
+        }
+        Some(gone)
+    }
+
+    pub(super) fn disconnect(&mut self, now: Now, stream: StreamId, reason: &'static str) {
         self.counters.count(reason);
-        self.handle_stream_closed(stream);
+        self.handle_stream_closed(now, stream);
         self.events.push_back(Event::Disconnect { stream });
     }
 
     /// Ends a stream that has had no allocation, or half a message, for too long.
-    pub(super) fn look_at_stream(&mut self, now: Instant, stream: StreamId) {
+    pub(super) fn look_at_stream(&mut self, now: Now, stream: StreamId) {
         let Some(entry) = self.streams.get(&stream) else {
             return;
         };
+        if entry.carries.is_some() {
+            return;
+        }
         let waits = !entry.partial.is_empty() || !self.clients.contains_key(&entry.client.key);
         let ends = entry.waits_since + STREAM_PATIENCE;
-        if waits && ends <= now {
-            return self.disconnect(stream, "turn.idle_stream");
+        if waits && ends <= now.monotonic {
+            return self.disconnect(now, stream, "turn.idle_stream");
         }
-        let again = if ends > now {
+        let again = if ends > now.monotonic {
             ends
         } else {
-            now + STREAM_PATIENCE
+            now.monotonic + STREAM_PATIENCE
         };
         self.timers.insert((again, Timer::Stream(stream)));
     }

@@ -9,18 +9,21 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use twocan_io::clock;
 use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Output, Path, SocketId};
 use twocan_proto::random::Random;
-use twocan_proto::turn::server::{Config, Event, MediaAddress, Server, StreamId, Traffic};
+use twocan_proto::turn::server::{
+    Config, ConnectionId, Event, MediaAddress, Server, StreamId, Traffic, Transport,
+};
 use twocan_proto::wire::stun::Icmp;
 
 use super::ready::{Ready, SocketWaker};
 use super::settings::own_addresses;
 use super::streams::Outgoing;
-use super::{Sockets, streams};
+use super::{Sockets, peers, streams};
 
 /// Receptions of one socket before the next one has its turn.
 const RECEPTIONS_MAX: usize = 4;
@@ -42,6 +45,18 @@ pub(super) enum Input {
         to: Outgoing,
     },
     Bytes(StreamId, Vec<u8>),
+    /// So many bytes have been taken by the system, of a stream that carries a connection.
+    Written(StreamId, usize),
+    /// A peer has connected to a relayed port.
+    Accepted {
+        socket: SocketId,
+        at: std::net::SocketAddr,
+        stream: StreamId,
+        peer: std::net::SocketAddr,
+        to: Outgoing,
+    },
+    /// A connection to a peer is there, or is not to be had.
+    Opened(ConnectionId, Option<(StreamId, Outgoing)>),
     Closed(StreamId),
     Reconfigure(Box<Config>),
     /// Where this machine takes media.
@@ -61,6 +76,9 @@ struct Driver {
     ready: Arc<Ready>,
     woken: Vec<u32>,
     streams: HashMap<StreamId, Outgoing>,
+    listeners: HashMap<u32, AbortHandle>,
+    opening: HashMap<ConnectionId, AbortHandle>,
+    inputs: mpsc::Sender<Input>,
     batch: Batch,
     dropped: u64,
     allocations: watch::Sender<usize>,
@@ -78,13 +96,19 @@ pub(super) async fn run(
     let mut server = Server::new(config, Random::new(clock::seed()), clock::now());
     // The sockets of any program may have taken a port of the range: Linux draws those of
     // clients from 32768 to 60999 by itself.
-    server.check_ports_with(|address| std::net::UdpSocket::bind(address).is_ok());
+    server.check_ports_with(|transport, address| match transport {
+        Transport::Udp => std::net::UdpSocket::bind(address).is_ok(),
+        Transport::Tcp => std::net::TcpListener::bind(address).is_ok(),
+    });
     let mut driver = Driver {
         server,
         sockets: HashMap::new(),
         ready: Arc::new(Ready::default()),
         woken: Vec::new(),
         streams: HashMap::new(),
+        listeners: HashMap::new(),
+        opening: HashMap::new(),
+        inputs: to.clone(),
         batch: Batch::new(),
         dropped: 0,
         allocations,
@@ -210,9 +234,28 @@ impl Driver {
                     .handle_stream_connected(now, stream, path, remote);
             }
             Input::Bytes(stream, bytes) => self.server.handle_stream_bytes(now, stream, &bytes),
+            Input::Written(stream, len) => self.server.handle_stream_written(now, stream, len),
+            Input::Accepted {
+                socket,
+                at,
+                stream,
+                peer,
+                to,
+            } => {
+                self.streams.insert(stream, to);
+                self.server.handle_accepted(now, (socket, at), stream, peer);
+            }
+            Input::Opened(connection, opened) => {
+                self.opening.remove(&connection);
+                let stream = opened.map(|(stream, to)| {
+                    self.streams.insert(stream, to);
+                    stream
+                });
+                self.server.handle_connected(now, connection, stream);
+            }
             Input::Closed(stream) => {
                 self.streams.remove(&stream);
-                self.server.handle_stream_closed(stream);
+                self.server.handle_stream_closed(now, stream);
             }
             Input::Reconfigure(config) => self.server.reconfigure(&config),
             Input::Media(media) => self.server.set_media_addresses(media),
@@ -260,11 +303,54 @@ impl Driver {
                 self.server
                     .handle_bound(clock::now(), socket, address, is_bound);
             }
-            Event::Close { socket } => _ = self.sockets.remove(&socket.0),
+            Event::Listen { socket, address } => {
+                let listening = peers::listen(socket, address, self.inputs.clone());
+                if let Err(error) = &listening {
+                    tracing::debug!(%error, %address, "listening on a relayed port");
+                }
+                let is_bound = listening.is_ok();
+                if let Ok(task) = listening {
+                    self.listeners.insert(socket.0, task);
+                }
+                self.server
+                    .handle_bound(clock::now(), socket, address, is_bound);
+            }
+            Event::Connect {
+                connection,
+                from,
+                to,
+            } => {
+                let task = peers::open(connection, from, to, self.inputs.clone());
+                self.opening.insert(connection, task);
+            }
+            Event::Abandon { connection } => {
+                if let Some(task) = self.opening.remove(&connection) {
+                    task.abort();
+                }
+            }
+            Event::Read { stream } => {
+                if let Some(to) = self.streams.get_mut(&stream) {
+                    to.read();
+                }
+            }
+            Event::Close { socket } => {
+                self.sockets.remove(&socket.0);
+                if let Some(task) = self.listeners.remove(&socket.0) {
+                    task.abort();
+                }
+            }
             Event::Send { stream, bytes } => {
                 let to = self.streams.get(&stream);
                 let is_sent = to.is_some_and(|to| to.send(bytes));
-                self.dropped += u64::from(!is_sent);
+                if is_sent {
+                    return;
+                }
+                self.dropped += 1;
+                // A connection with a piece missing is none.
+                if to.is_some_and(Outgoing::carries) {
+                    self.streams.remove(&stream);
+                    self.server.handle_stream_closed(clock::now(), stream);
+                }
             }
             // The stream's task ends when nobody can write to it.
             Event::Disconnect { stream } => _ = self.streams.remove(&stream),
@@ -279,6 +365,7 @@ impl Driver {
             changed
         });
         metrics::gauge!("twocan_turn_allocations").set(count as f64);
+        metrics::gauge!("twocan_turn_connections").set(self.server.connection_count() as f64);
         metrics::gauge!("twocan_turn_streams").set(self.server.stream_count() as f64);
         let Traffic {
             packets_to_peers,

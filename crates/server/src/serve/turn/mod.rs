@@ -1,6 +1,8 @@
 //! The STUN and TURN server: its sockets, its thread, and the URLs by which it is named.
 
+mod data;
 mod driver;
+mod peers;
 mod ready;
 mod settings;
 mod streams;

@@ -155,15 +155,24 @@ impl TurnPlan {
         }
     }
 
-    /// Relayed ports, two for an allocation of both families, and connections.
+    /// Relayed ports, two for an allocation of both families, and connections, of clients and of peers.
     fn descriptors(&self) -> u64 {
-        let Quotas { total, streams, .. } = self.config.quotas;
+        let Quotas {
+            total,
+            streams,
+            connections,
+            ..
+        } = self.config.quotas;
         let ports = if self.relays {
             total.saturating_mul(2)
         } else {
             0
         };
-        let streams = if self.tcp { streams } else { 0 };
+        let streams = if self.tcp {
+            streams.saturating_add(connections)
+        } else {
+            0
+        };
         ports.saturating_add(streams) as u64
     }
 
@@ -402,7 +411,7 @@ mod tests {
         });
         assert_eq!(config.relays, []);
         let descriptors = |settings: Settings| planned(&settings).unwrap().unwrap().descriptors();
-        assert_eq!(descriptors(Settings::default()), 30_000);
+        assert_eq!(descriptors(Settings::default()), 40_000);
         let no_turn = Some(true);
         let settings = Settings {
             no_turn,

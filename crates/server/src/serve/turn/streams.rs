@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use twocan_proto::contract::{Path, SocketId};
 use twocan_proto::turn::server::StreamId;
 
+use super::data::{self, Link};
 use super::driver::Input;
 
 /// How long a TLS handshake may take.
@@ -28,7 +29,7 @@ const HANDSHAKES_MAX: usize = 512;
 const HANDSHAKES_PER_ADDRESS_MAX: usize = 32;
 
 /// How long a client may take to read what is sent to it.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Messages that wait for a client that reads slowly; more are dropped, as datagrams may be.
 const OUTGOING_MAX: usize = 128;
@@ -44,19 +45,52 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
-/// The way to a stream's client.
+/// A name for a stream that no other has had.
+pub(super) fn next_stream() -> StreamId {
+    StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The way to a stream's client, or to a peer.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     messages: mpsc::Sender<Vec<u8>>,
+    /// Has the stream read once; from the first time on only then.
+    reads: mpsc::Sender<()>,
+    /// Whether it carries a connection with a peer, of which nothing may be dropped.
+    carries: bool,
     /// Bytes that are not written yet.
     waiting: Arc<AtomicUsize>,
 }
 
 impl Outgoing {
-    fn new() -> (Self, mpsc::Receiver<Vec<u8>>) {
+    pub(super) fn new() -> (Self, Link) {
         let (messages, received) = mpsc::channel(OUTGOING_MAX);
-        let waiting = Arc::default();
-        (Self { messages, waiting }, received)
+        let (reads, asked) = mpsc::channel(1);
+        let waiting: Arc<AtomicUsize> = Arc::default();
+        let link = Link {
+            messages: received,
+            reads: asked,
+            waiting: waiting.clone(),
+        };
+        let new = Self {
+            messages,
+            reads,
+            carries: false,
+            waiting,
+        };
+        (new, link)
+    }
+
+    /// Has the stream read once.
+    pub(super) fn read(&mut self) {
+        self.carries = true;
+        // One that is still to be done is enough.
+        let _ = self.reads.try_send(());
+    }
+
+    /// Whether nothing may be dropped of what is sent.
+    pub(super) fn carries(&self) -> bool {
+        self.carries
     }
 
     /// Hands a message to the stream's task; says whether there was room.
@@ -187,9 +221,8 @@ async fn carry(
     to: mpsc::Sender<Input>,
 ) {
     let Ok(local) = local else { return };
-    let id = StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed));
-    let (sender, mut outgoing) = Outgoing::new();
-    let waiting = sender.waiting.clone();
+    let id = next_stream();
+    let (sender, mut link) = Outgoing::new();
     let path = Path {
         socket: SocketId(1),
         local,
@@ -216,9 +249,14 @@ async fn carry(
                     return;
                 }
             }
-            message = outgoing.recv() => {
+            read = link.reads.recv() => {
+                if read.is_some() {
+                    return data::carry(stream, id, link, true, to).await;
+                }
+            }
+            message = link.messages.recv() => {
                 let Some(mut message) = message else { break };
-                while let Ok(more) = outgoing.try_recv() {
+                while let Ok(more) = link.messages.try_recv() {
                     message.extend_from_slice(&more);
                 }
                 let written = timeout(WRITE_PATIENCE, async {
@@ -228,7 +266,7 @@ async fn carry(
                 if !matches!(written.await, Ok(Ok(()))) {
                     break;
                 }
-                waiting.fetch_sub(message.len(), Ordering::Relaxed);
+                link.waiting.fetch_sub(message.len(), Ordering::Relaxed);
             }
         }
     }

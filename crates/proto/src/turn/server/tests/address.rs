@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::connection::Streaming;
 use super::*;
 use crate::turn::server::Cidr;
 use proptest::prelude::*;
@@ -109,8 +110,8 @@ fn encodings(ip: Ipv4Addr) -> Vec<(&'static str, Ipv6Addr)> {
     ]
 }
 
-/// What becomes of a peer by CreatePermission, ChannelBind and Send.
-fn outcome(peer: IpAddr) -> (bool, bool, bool) {
+/// What becomes of a peer by CreatePermission, ChannelBind, Send and Connect.
+fn outcome(peer: IpAddr) -> (bool, bool, bool, bool) {
     let mut lab = Lab::new(config());
     let mut ann = Client::ann("192.0.2.1:5000");
     let both = Attribute::AdditionalAddressFamily(AddressFamily::IPV6);
@@ -127,11 +128,14 @@ fn outcome(peer: IpAddr) -> (bool, bool, bool) {
     for code in [permitted, bound] {
         assert!(code.is_none() || code == Some(403), "{code:?}");
     }
-    (permitted.is_none(), bound.is_none(), sent)
+    let mut over_tcp = Streaming::of_both_families(&mut lab, Client::ann("192.0.2.1:5001"));
+    let opened = over_tcp.opens(&mut lab, peer);
+    assert!(matches!(opened, Ok(()) | Err(Some(403))), "{opened:?}");
+    (permitted.is_none(), bound.is_none(), sent, opened.is_ok())
 }
 
-const ALL: (bool, bool, bool) = (true, true, true);
-const NONE: (bool, bool, bool) = (false, false, false);
+const ALL: (bool, bool, bool, bool) = (true, true, true, true);
+const NONE: (bool, bool, bool, bool) = (false, false, false, false);
 
 #[test]
 fn both_ends_of_every_refused_range_are_refused_in_every_form_and_their_neighbours_are_not() {

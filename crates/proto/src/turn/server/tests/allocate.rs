@@ -194,9 +194,11 @@ fn requests_that_make_no_sense_are_refused_by_their_codes() {
         kind: 0x7f00,
         value: &[],
     };
-    let cases: [(&[Attribute<'_>], u16); 14] = [
+    let cases: [(&[Attribute<'_>], u16); 15] = [
         (&[], 400),
-        (&[Attribute::RequestedTransport(6)], 442),
+        (&[Attribute::RequestedTransport(132)], 442),
+        // Over a stream alone.
+        (&[Attribute::RequestedTransport(6)], 400),
         (&[UDP, family(3)], 440),
         (&[UDP, family(0)], 440),
         (&[UDP, additional(1)], 400),
@@ -364,7 +366,7 @@ fn a_port_that_another_program_has_is_not_given_away() {
         ..config()
     });
     lab.server
-        .check_ports_with(|address| address.port() == 50001);
+        .check_ports_with(|_, address| address.port() == 50001);
     let mut ann = Client::ann("192.0.2.1:1");
     assert_eq!(ann.allocate(&mut lab).port(), 50001);
     let mut late = Client::ann("192.0.2.1:2");
@@ -374,7 +376,7 @@ fn a_port_that_another_program_has_is_not_given_away() {
     let mut lab = Lab::new(config());
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    lab.server.check_ports_with(move |_| {
+    lab.server.check_ports_with(move |_, _| {
         count.fetch_add(1, Ordering::Relaxed);
         false
     });

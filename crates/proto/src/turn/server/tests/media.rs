@@ -1,5 +1,6 @@
+use super::connection::Streaming;
 use super::*;
-use crate::turn::server::{LISTENERS_MAX, MediaAddress};
+use crate::turn::server::{LISTENERS_MAX, MediaAddress, StreamId};
 
 const RELAYED: SocketId = SocketId(LISTENERS_MAX);
 
@@ -108,4 +109,21 @@ fn behind_a_translator_media_is_sent_to_where_it_is_bound() {
         Some(address("203.0.113.50:9"))
     );
     assert_eq!(ann.permit(&mut lab, address(bound)), Some(403));
+}
+
+/// Ports of the same numbers may be anything.
+#[test]
+fn no_port_of_media_is_reached_by_tcp() {
+    let mut lab = Lab::new(config());
+    let (of_media, public) = ("10.0.0.9:4000", "203.0.113.9:7000");
+    lab.server
+        .set_media_addresses(vec![media(of_media, of_media)]);
+    let mut ann = Streaming::of_both_families(&mut lab, Client::ann("192.0.2.1:5000"));
+    assert_eq!(ann.opens(&mut lab, address(of_media)), Err(Some(403)));
+    assert_eq!(ann.opens(&mut lab, address(public)), Ok(()));
+    for (peer, is_let_in) in [(of_media, false), (public, true)] {
+        ann.permit(&mut lab, peer);
+        lab.accepted(StreamId(9), peer);
+        assert_eq!(lab.is_closed(StreamId(9)), !is_let_in, "{peer}");
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::turn::server::{LISTENERS_MAX, Quotas};
+use crate::turn::server::{LISTENERS_MAX, Quotas, StreamId};
 
 const PEER: &str = "203.0.113.9:7000";
 const MOBILE: Attribute<'static> = Attribute::MobilityTicket(&[]);
@@ -156,4 +156,70 @@ fn where_it_moves_to_counts_as_where_it_is() {
     assert_eq!(lab.server.allocation_count(), 2);
     let mut again = Client::ann("192.0.2.4:1");
     again.allocate(&mut lab);
+}
+
+#[test]
+fn an_allocation_waits_for_a_client_whose_stream_has_ended_if_it_has_a_ticket() {
+    let path = Path {
+        socket: SocketId(1),
+        local: address("198.51.100.1:3478"),
+    };
+    let say = |lab: &mut Lab, stream, bytes: &[u8]| {
+        lab.events.clear();
+        lab.server.handle_stream_bytes(lab.now, stream, bytes);
+        lab.drain();
+        let sent = lab.events.iter().find_map(|event| match event {
+            Event::Send { bytes, .. } => Some(bytes.clone()),
+            _ => None,
+        });
+        sent.unwrap()
+    };
+    // A client on a stream, by an Allocate or a Refresh; answers the ticket, if it gets one.
+    let ask = |lab: &mut Lab, stream, method, attributes: &[Attribute<'_>]| {
+        let from = format!("192.0.2.1:{}", stream + 5000);
+        let mut ann = Client::ann(&from);
+        let stream = StreamId(stream);
+        lab.server
+            .handle_stream_connected(lab.now, stream, path, ann.at);
+        let id = lab.id();
+        ann.nonce = nonce_of(&say(lab, stream, &plain(method, id, attributes)));
+        let bytes = ann.signed(method, id, attributes);
+        let answer = say(lab, stream, &bytes);
+        let message = Message::parse(&answer).unwrap();
+        let code = message.error_code();
+        code.map_or_else(|| Ok(ticket_of(&answer)), Err)
+    };
+    let close = |lab: &mut Lab, stream| {
+        lab.server.handle_stream_closed(lab.now, StreamId(stream));
+        lab.drain();
+    };
+    let mut lab = Lab::new(config());
+    let ticket = ask(&mut lab, 1, Method::ALLOCATE, &[UDP, MOBILE]);
+    let first = ticket.unwrap().unwrap();
+    close(&mut lab, 1);
+    assert_eq!(lab.server.allocation_count(), 1);
+    lab.wait(59);
+    let shown = [Attribute::MobilityTicket(&first)];
+    let second = ask(&mut lab, 2, Method::REFRESH, &shown).unwrap().unwrap();
+    assert_ne!(first, second);
+    // It has its whole lifetime again, and the stream before means nothing any more.
+    lab.wait(300);
+    assert_eq!(lab.server.allocation_count(), 1);
+    // The old stream may still be there when the client comes on another.
+    let shown = [Attribute::MobilityTicket(&second)];
+    let third = ask(&mut lab, 3, Method::REFRESH, &shown).unwrap().unwrap();
+    close(&mut lab, 2);
+    lab.wait(100);
+    assert_eq!(lab.server.allocation_count(), 1);
+    // Who does not come back in time has nothing.
+    close(&mut lab, 3);
+    lab.wait(60);
+    assert_eq!(lab.server.allocation_count(), 0);
+    let shown = [Attribute::MobilityTicket(&third)];
+    assert_eq!(ask(&mut lab, 4, Method::REFRESH, &shown), Err(400));
+    // Nor has who asked for no ticket.
+    ask(&mut lab, 5, Method::ALLOCATE, &[UDP]).unwrap();
+    assert_eq!(lab.server.allocation_count(), 1);
+    close(&mut lab, 5);
+    assert_eq!(lab.server.allocation_count(), 0);
 }

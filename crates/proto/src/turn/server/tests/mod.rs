@@ -1,5 +1,6 @@
 mod address;
 mod allocate;
+mod connection;
 mod hostile;
 mod media;
 mod mobility;
@@ -57,6 +58,8 @@ struct Lab {
     now: Now,
     sent: Vec<(SocketId, SocketAddr, Vec<u8>)>,
     events: Vec<Event>,
+    /// Where the last listener is.
+    listens_at: Option<SocketAddr>,
     /// Whether binding works.
     binds: bool,
     next_id: u8,
@@ -73,6 +76,7 @@ impl Lab {
             now,
             sent: Vec::new(),
             events: Vec::new(),
+            listens_at: None,
             binds: true,
             next_id: 0,
         }
@@ -97,9 +101,14 @@ impl Lab {
                     }
                 }
                 Output::Event(event) => {
-                    if let Event::Bind { socket, address } = event {
+                    if let Event::Bind { socket, address } | Event::Listen { socket, address } =
+                        event
+                    {
                         self.server
                             .handle_bound(self.now, socket, address, self.binds);
+                    }
+                    if let Event::Listen { address, .. } = event {
+                        self.listens_at = Some(address);
                     }
                     self.events.push(event);
                 }

@@ -95,7 +95,7 @@ fn a_stream_in_any_pieces_is_a_client_like_others() {
         assert_eq!(say(&mut lab, STREAM, &long), b"");
         assert_eq!(data_indication(&lab.sent[0].2), (of_ann, vec![7; 0x804]));
         // With the stream the allocation is gone.
-        lab.server.handle_stream_closed(STREAM);
+        lab.server.handle_stream_closed(lab.now, STREAM);
         assert_eq!(
             (lab.server.allocation_count(), lab.server.stream_count()),
             (1, 0)
@@ -233,10 +233,10 @@ fn who_only_connects_takes_no_place_of_those_who_allocate() {
     assert!(!open(&mut lab, 5, "192.0.2.1"));
     assert!(open(&mut lab, 6, "192.0.2.2"));
     assert!(!open(&mut lab, 7, "192.0.2.3"), "three in all");
-    lab.server.handle_stream_closed(StreamId(4));
+    lab.server.handle_stream_closed(lab.now, StreamId(4));
     assert!(open(&mut lab, 8, "192.0.2.3"));
     // The one that allocated gives back no place that it did not hold.
-    lab.server.handle_stream_closed(StreamId(2));
+    lab.server.handle_stream_closed(lab.now, StreamId(2));
     assert!(!open(&mut lab, 9, "192.0.2.3"));
     lab.wait(30);
     assert_eq!(lab.server.stream_count(), 0);
