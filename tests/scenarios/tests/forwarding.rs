@@ -379,6 +379,31 @@ fn what_nobody_has_a_use_for_rests_at_its_publisher() {
 }
 
 #[test]
+fn who_has_gone_without_a_word_makes_way_for_others() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |config| config.video_slots = 1);
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        let shows = |room: &Conference, from| !room.pictures(0, from).is_empty();
+        assert!(room.run_until(S(3), |room| shows(room, 1) || shows(room, 2)));
+        let gone = if shows(&room, 1) { 1 } else { 2 };
+        room.run_for(S(2));
+        room.limit(gone, |link| {
+            link.loss = Loss::Independent { per_mille: 1000 }
+        });
+        let other = 3 - gone;
+        let before = room.pictures(0, other).len();
+        let is_seen = |room: &Conference| room.pictures(0, other).len() > before;
+        assert!(
+            room.run_until(S(5), is_seen),
+            "seed {seed}: {}",
+            room.explain()
+        );
+    }
+}
+
+#[test]
 fn who_comes_by_http_chooses_among_the_layers() {
     for seed in few_seeds() {
         let mut room = Conference::new(seed, |_| {});

@@ -361,6 +361,7 @@ impl Forwarder {
     }
 
     fn tick(&mut self, now: Now) {
+        self.look_at_tracks(now);
         // Who is never idle looks at it as well.
         self.assign_stale(now);
         let all: Vec<PeerId> = self.participants.keys().copied().collect();
@@ -370,6 +371,18 @@ impl Forwarder {
         }
         self.tell_layers(now);
         self.tell_speakers(now);
+    }
+
+    /// Where there are not lines for all, it matters of which tracks something comes.
+    fn look_at_tracks(&mut self, now: Now) {
+        for track in self.tracks.values_mut() {
+            if track.look(now.monotonic)
+                && let Some(owner) = self.participants.get(&track.owner)
+                && let Some(room) = self.rooms.get_mut(&owner.room)
+            {
+                room.is_stale |= room.is_crowded;
+            }
+        }
     }
 
     fn tell_speakers(&mut self, now: Now) {

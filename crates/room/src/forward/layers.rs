@@ -24,6 +24,11 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// Whether its publisher was told that nobody has a use for any of it.
+    pub(super) fn rests(&self) -> bool {
+        self.told == Some(0)
+    }
+
     /// Takes how many qualities have a use; answers whether that is to be told. Of `all` that there
     /// are.
     fn take(&mut self, now: Instant, used: usize, all: usize) -> bool {

@@ -191,7 +191,12 @@ impl Forwarder {
                 .zip(track)
                 .and_then(|(room, track)| room.speakers.silence(now.monotonic, track.owner));
             let priority = wish.unwrap_or_default().priority;
-            (u8::MAX - priority, silence.unwrap_or(Duration::MAX))
+            let has_stopped = track.is_some_and(|own| own.has_stopped);
+            (
+                has_stopped,
+                u8::MAX - priority,
+                silence.unwrap_or(Duration::MAX),
+            )
         };
         wanted.sort_by_cached_key(rank);
         wanted.truncate(slots_max);

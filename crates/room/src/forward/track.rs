@@ -29,6 +29,10 @@ const TEMPORAL_MAX: usize = 8;
 /// A stream of which nothing came for so long has been paused by its sender.
 const PAUSED_AFTER: Duration = Duration::from_secs(1);
 
+/// A track of which nothing came for so long makes way for others where there are not lines for all:
+/// its publisher may be gone without a word.
+const STOPPED_AFTER: Duration = Duration::from_secs(3);
+
 /// What of a stream is kept for those who come: all since its newest key frame, up to so much and
 /// for so long. Later, asking for a new key frame is quicker than catching up.
 const KEPT_LEN_MAX: usize = 96 * 1024;
@@ -162,6 +166,8 @@ pub(super) struct Track {
     pub(super) is_allowed: bool,
     /// What its owner was told to rest.
     pub(super) layers: Layers,
+    /// Whether nothing comes of it, though somebody has a use for it.
+    pub(super) has_stopped: bool,
 }
 
 impl Track {
@@ -182,7 +188,15 @@ impl Track {
             viewers: Vec::new(),
             is_allowed: false,
             layers: Layers::default(),
+            has_stopped: true,
         }
+    }
+
+    /// Looks whether something comes of it; answers whether that has changed.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        let is_silent = |own: &Stream| now.saturating_duration_since(own.heard_at) >= STOPPED_AFTER;
+        let has_stopped = !self.layers.rests() && self.streams.iter().all(is_silent);
+        std::mem::replace(&mut self.has_stopped, has_stopped) != has_stopped
     }
 
     /// Takes what was agreed on.

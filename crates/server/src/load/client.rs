@@ -23,6 +23,9 @@ use super::ClientError;
 /// Longest that is waited at a time; the caller looks at its own clock then.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// A connection's packets go so far ahead of its rate.
+const BURST: Duration = Duration::from_millis(100);
+
 /// What connections are made with.
 #[derive(Debug)]
 pub(super) struct Kit {
@@ -44,6 +47,8 @@ impl Client {
         let mut config = peer::Config::new(kit.certificate.clone(), kit.dtls.clone());
         config.ice_transports = IceTransports::Udp;
         config.congestion.start = rate;
+        // A frame goes at once, as from most programs: what waits here says nothing of the server.
+        config.congestion.burst = BURST;
         let now = clock::now();
         let mut peer = Peer::new(now, config, Random::new(clock::seed()));
         let interfaces = Interfaces {
@@ -133,6 +138,12 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Says goodbye, so that the server need not wait for it.
+    pub(super) fn close(&mut self) {
+        self.peer.close(clock::now());
+        while let Ok(Settled::Event(_)) = self.settle() {}
     }
 
     fn settle(&mut self) -> Result<Settled, ClientError> {

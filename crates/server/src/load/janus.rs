@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use hyper::Method;
 use serde_json::{Value, json};
-use twocan_proto::negotiate::Kind;
 use twocan_proto::rtp::Delivery;
-use twocan_proto::wire::sdp::Direction;
 
 use super::client::Client;
 use super::publisher::Connected;
-use super::whip::{REPORTS, connected, rate_of};
+use super::whip::{REPORTS, connected, publisher};
 use super::{ClientError, Shared};
 
 /// Janus ends a session of which it hears nothing for a minute.
@@ -128,7 +126,7 @@ async fn room_of(handle: &Handle, name: &str) -> Result<u64, ClientError> {
     Ok(id)
 }
 
-/// Publishes one picture.
+/// Publishes what is wanted.
 pub(super) async fn publish(shared: &Rc<Shared>, name: &str) -> Result<Connected, ClientError> {
     let handle = Handle::open(shared).await?;
     let room = room_of(&handle, name).await?;
@@ -137,10 +135,7 @@ pub(super) async fn publish(shared: &Rc<Shared>, name: &str) -> Result<Connected
     let joined = handle.event("/plugindata/data/id").await?;
     let feed = joined.pointer("/plugindata/data/id");
     let feed = feed.and_then(Value::as_u64).unwrap_or_default();
-    let mut client = Client::new(&shared.kit, rate_of(shared));
-    let transceiver = client
-        .peer
-        .add_transceiver(Kind::Video, Direction::SendOnly, &["load"])?;
+    let (mut client, lines) = publisher(shared)?;
     let sdp = client.offer().await?;
     let jsep = json!({ "type": "offer", "sdp": sdp, "trickle": false });
     handle
@@ -148,7 +143,7 @@ pub(super) async fn publish(shared: &Rc<Shared>, name: &str) -> Result<Connected
         .await?;
     let answered = handle.event("/jsep/sdp").await?;
     client.accept(text(&answered, "/jsep/sdp"))?;
-    let connected = connected(client, transceiver).await?;
+    let connected = connected(shared, client, &lines).await?;
     ROOMS.with_borrow_mut(|rooms| {
         if let Some(room) = rooms.get_mut(name) {
             room.feeds.push(feed);
@@ -157,7 +152,7 @@ pub(super) async fn publish(shared: &Rc<Shared>, name: &str) -> Result<Connected
     Ok(connected)
 }
 
-/// Takes all pictures of a room, on one connection.
+/// Takes all that is published in a room, on one connection.
 pub(super) async fn view(shared: &Rc<Shared>, name: &str) -> Result<Client, ClientError> {
     let known = ROOMS.with_borrow(|rooms| rooms.get(name).cloned());
     let room = known.ok_or_else(|| ClientError::Answer("no such room".into()))?;

@@ -1,13 +1,15 @@
 //! `twocan load URL`: many clients at once, of our own stack, against a server; what they saw is
 //! told at the end.
 //!
-//! Each room has publishers and viewers. A publisher sends a picture of made-up bytes, a viewer takes
-//! all that is published there; every packet carries the time at which it was handed to its
-//! connection, so that a viewer on the same clock knows how long it took.
+//! Each room has publishers and viewers. A publisher sends pictures, sound or both of made-up bytes, a
+//! viewer takes all that is published there: one publisher and many viewers are a broadcast, as many
+//! publishers as viewers a meeting. Every packet carries the time at which it left, so that a viewer
+//! on the same clock knows how long it took to arrive on this machine.
 
 mod client;
 mod http;
 mod janus;
+mod progress;
 mod publisher;
 mod report;
 mod viewer;
@@ -23,13 +25,15 @@ use clap::{Args, ValueEnum};
 use thiserror::Error;
 use tokio::task::{JoinSet, LocalSet};
 use twocan_io::clock;
+use twocan_io::interfaces::{self, Filter};
 use twocan_proto::dtls::{self, Certificate};
+use twocan_proto::negotiate::Kind;
 use twocan_proto::peer::DATAGRAM_LEN_MAX;
 
 use crate::process;
 
 use client::Kit;
-use publisher::Source;
+use progress::Progress;
 use report::{Phase, Tally};
 
 /// Connections begun at the same time: a server under test is not to be busy with handshakes alone.
@@ -38,6 +42,9 @@ const BEGUN_AT_ONCE: usize = 16;
 /// A connection that is not there by then does not come.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
 
+/// Clients that have not gone by then are cut off.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
+
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Server {
@@ -45,6 +52,27 @@ pub(crate) enum Server {
     Whip,
     /// Janus, by the HTTP interface of its videoroom.
     Janus,
+}
+
+/// What is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Media {
+    /// Pictures.
+    Video,
+    /// Sound, as of somebody who speaks: 50 packets a second, 32 kbit/s.
+    Audio,
+    /// Pictures and sound.
+    Both,
+}
+
+impl Media {
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Video => &[Kind::Video],
+            Self::Audio => &[Kind::Audio],
+            Self::Both => &[Kind::Audio, Kind::Video],
+        }
+    }
 }
 
 /// Settings.
@@ -71,6 +99,9 @@ pub(crate) struct Arguments {
     /// Viewers in each room, each of whom takes all that is published there
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     viewers: u32,
+    /// What a publisher sends
+    #[arg(long, value_enum, default_value = "video")]
+    media: Media,
     /// Rate of a publisher's picture, in kbit/s
     #[arg(long, value_name = "KBITS", default_value_t = 2_500, value_parser = clap::value_parser!(u32).range(50..=100_000))]
     bitrate: u32,
@@ -188,14 +219,15 @@ async fn load(arguments: Arguments) -> Result<(), RunError> {
         .collect();
     for room in &rooms {
         for _ in 0..shared.arguments.publishers {
-            let source = Source::new(&shared.arguments);
             let client = connect_publisher(&shared, room).await?;
-            clients.spawn_local(publisher::run(shared.clone(), client, source));
+            clients.spawn_local(publisher::run(shared.clone(), client));
         }
     }
     let mut coming = JoinSet::new();
+    let mut progress = Progress::new("viewers", shared.arguments.rooms * shared.arguments.viewers);
     for room in &rooms {
         for _ in 0..shared.arguments.viewers {
+            progress.step();
             if coming.len() >= BEGUN_AT_ONCE {
                 take_viewer(&shared, &mut coming, &mut clients).await?;
             }
@@ -206,8 +238,11 @@ async fn load(arguments: Arguments) -> Result<(), RunError> {
     while !coming.is_empty() {
         take_viewer(&shared, &mut coming, &mut clients).await?;
     }
+    drop(progress);
     measure(&shared).await?;
-    clients.abort_all();
+    // They say goodbye: each looks at its clock once a second at least.
+    let all = async { while clients.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GOODBYE_WITHIN, all).await;
     let report = shared.tally.borrow().report(&shared.arguments);
     print(&match shared.arguments.json {
         true => report.as_json().to_string(),
@@ -259,17 +294,23 @@ async fn take_viewer(
 }
 
 async fn measure(shared: &Rc<Shared>) -> Result<(), RunError> {
-    let pause = |seconds: u32| tokio::time::sleep(Duration::from_secs(u64::from(seconds)));
+    let pause = async |what: &'static str, seconds: u32| {
+        let mut progress = Progress::new(what, seconds);
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            progress.step();
+        }
+    };
     let used = |pid: Option<u32>| {
         let used = pid.map(|pid| process::used(pid).map_err(|error| RunError::Process(pid, error)));
         used.transpose()
     };
-    pause(shared.arguments.warm_up).await;
+    pause("warm-up", shared.arguments.warm_up).await;
     let before = used(shared.arguments.pid)?;
     let own = used(Some(std::process::id()))?;
     let started = Instant::now();
     shared.tally.borrow_mut().phase = Phase::Measured;
-    pause(shared.arguments.seconds).await;
+    pause("measured", shared.arguments.seconds).await;
     let mut tally = shared.tally.borrow_mut();
     tally.phase = Phase::Over;
     tally.took = started.elapsed();
@@ -278,16 +319,18 @@ async fn measure(shared: &Rc<Shared>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The local address from which another is reached.
+/// The local address from which another is reached. A server on this machine forwards media at an address
+/// that others reach as well, where there is one.
 fn local_towards(address: SocketAddr) -> std::io::Result<IpAddr> {
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-    };
-    let socket = std::net::UdpSocket::bind(any)?;
-    // Nothing is sent by this.
-    socket.connect(address)?;
-    Ok(socket.local_addr()?.ip())
+    let local = interfaces::towards(address)?;
+    if !local.is_loopback() {
+        return Ok(local);
+    }
+    let all = interfaces::list(&Filter::default())?;
+    let mut outer = all.into_iter().filter(|ip| !ip.is_loopback());
+    Ok(outer
+        .find(|ip| ip.is_ipv4() == local.is_ipv4())
+        .unwrap_or(local))
 }
 
 #[expect(clippy::print_stdout, reason = "the output of a command-line program")]

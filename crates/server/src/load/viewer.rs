@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use twocan_proto::peer::{ConnectionState, Event};
 use twocan_proto::rtp::{self, IncomingPacket};
@@ -16,6 +16,9 @@ use super::report::Phase;
 pub(super) async fn run(shared: Rc<Shared>, mut client: Client) {
     let mut expected = BTreeMap::new();
     loop {
+        if shared.tally.borrow().phase == Phase::Over {
+            return client.close();
+        }
         match client.next(None).await {
             Ok(Some(Event::Rtp(rtp::Event::Packet(packet)))) => {
                 note(&shared, &mut expected, &packet);
@@ -49,6 +52,7 @@ fn note(shared: &Shared, expected: &mut BTreeMap<Ssrc, u64>, packet: &IncomingPa
     else {
         return;
     };
-    let delay = Instant::now().saturating_duration_since(sent);
+    // Until it is on this machine: what this process takes to come to it is not the server's.
+    let delay = packet.received_at.saturating_duration_since(sent);
     tally.note_packet(packet.payload.len(), delay, packet.is_retransmission);
 }

@@ -1,13 +1,13 @@
 //! Connecting by WHIP (RFC 9725) and WHEP.
 
 use hyper::Method;
-use twocan_proto::negotiate::{Kind, TransceiverId};
+use twocan_proto::negotiate::TransceiverId;
 use twocan_proto::rtp::Delivery;
 use twocan_proto::wire::sdp::Direction;
 use twocan_proto::wire::units::Bitrate;
 
 use super::client::Client;
-use super::publisher::Connected;
+use super::publisher::{Connected, Line, Source};
 use super::{ClientError, Shared};
 
 /// Rate at which a viewer would send: it sends reports alone.
@@ -18,41 +18,61 @@ pub(super) fn rate_of(shared: &Shared) -> Bitrate {
     Bitrate::kbps(u64::from(shared.arguments.bitrate) * 2)
 }
 
-/// Publishes one picture.
-pub(super) async fn publish(shared: &Shared, room: &str) -> Result<Connected, ClientError> {
+/// A publisher's connection, with the lines that it sends on.
+pub(super) fn publisher(shared: &Shared) -> Result<(Client, Vec<TransceiverId>), ClientError> {
     let mut client = Client::new(&shared.kit, rate_of(shared));
-    let transceiver = client
-        .peer
-        .add_transceiver(Kind::Video, Direction::SendOnly, &["load"])?;
-    exchange(shared, &mut client, &format!("/whip/{room}")).await?;
-    connected(client, transceiver).await
+    let kinds = shared.arguments.media.kinds().iter();
+    let lines = kinds.map(|kind| {
+        let peer = &mut client.peer;
+        peer.add_transceiver(*kind, Direction::SendOnly, &["load"])
+    });
+    let lines = lines.collect::<Result<_, _>>()?;
+    Ok((client, lines))
 }
 
-/// Waits for the connection of a publisher, and finds the codec.
+/// Publishes what is wanted.
+pub(super) async fn publish(shared: &Shared, room: &str) -> Result<Connected, ClientError> {
+    let (mut client, lines) = publisher(shared)?;
+    exchange(shared, &mut client, &format!("/whip/{room}")).await?;
+    connected(shared, client, &lines).await
+}
+
+/// Waits for the connection of a publisher, and finds the codecs.
 pub(super) async fn connected(
+    shared: &Shared,
     mut client: Client,
-    transceiver: TransceiverId,
+    transceivers: &[TransceiverId],
 ) -> Result<Connected, ClientError> {
     client.connected().await?;
-    let media = client.peer.negotiated(transceiver);
-    let codec = media.and_then(|own| own.codec("VP8"));
-    let Some(payload_type) = codec.map(|own| own.payload_type_send) else {
-        return Err(ClientError::Answer("no VP8".into()));
-    };
-    Ok(Connected {
-        client,
-        transceiver,
-        payload_type,
-    })
+    let mut lines = Vec::new();
+    for transceiver in transceivers {
+        let media = client.peer.negotiated(*transceiver);
+        let codec = media.and_then(|own| {
+            let codec = own.codec("VP8").or_else(|| own.codec("opus"))?;
+            Some((own, codec))
+        });
+        let Some((media, codec)) = codec else {
+            return Err(ClientError::Answer("neither VP8 nor Opus".into()));
+        };
+        lines.push(Line {
+            transceiver: *transceiver,
+            mid: media.mid.clone(),
+            payload_type: codec.payload_type_send,
+            source: Source::new(media.kind, &shared.arguments),
+        });
+    }
+    Ok(Connected { client, lines })
 }
 
-/// Takes all pictures of a room.
+/// Takes all that is published in a room.
 pub(super) async fn view(shared: &Shared, room: &str) -> Result<Client, ClientError> {
     let mut client = Client::new(&shared.kit, REPORTS);
-    for _ in 0..shared.arguments.publishers {
-        let peer = &mut client.peer;
-        let transceiver = peer.add_transceiver(Kind::Video, Direction::RecvOnly, &[])?;
-        peer.set_delivery(transceiver, Delivery::Packets);
+    for kind in shared.arguments.media.kinds() {
+        for _ in 0..shared.arguments.publishers {
+            let peer = &mut client.peer;
+            let transceiver = peer.add_transceiver(*kind, Direction::RecvOnly, &[])?;
+            peer.set_delivery(transceiver, Delivery::Packets);
+        }
     }
     exchange(shared, &mut client, &format!("/whep/{room}")).await?;
     client.connected().await?;
