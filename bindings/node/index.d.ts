@@ -116,6 +116,11 @@ export namespace nonstandard {
   function getUserMedia(constraints?: { audio?: unknown; video?: unknown }): Promise<globalThis.MediaStream>;
   function writeFrame(sender: globalThis.RTCRtpSender, frame: Frame): void;
   function readFrames(receiver: globalThis.RTCRtpReceiver, sink: (frame: ReceivedFrame) => void): void;
+  /**
+   * Calls `encoder` when the other side, or a transform, wants a key frame of what is written to a sender;
+   * `rid` is null where there is one encoding, or all are meant. `null` takes it away.
+   */
+  function onKeyFrameWanted(sender: globalThis.RTCRtpSender, encoder: ((request: { rid: string | null }) => void) | null): void;
   /** Asks the other side for a key frame. */
   function requestKeyFrame(receiver: globalThis.RTCRtpReceiver): void;
 }

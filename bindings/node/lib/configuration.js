@@ -22,6 +22,8 @@ const toConfiguration = dictionary('RTCConfiguration', {
   alwaysNegotiateDataChannels: { as: boolean, or: false },
   bundlePolicy: { as: enumeration('RTCBundlePolicy', ['balanced', 'max-compat', 'max-bundle']), or: 'balanced' },
   certificates: { as: sequence(certificate), or: () => [] },
+  // What Chromium asks for before `createEncodedStreams` may be called.
+  encodedInsertableStreams: { as: boolean },
   iceCandidatePoolSize: { as: octetEnforced, or: 0 },
   iceServers: { as: sequence(toServer), or: () => [] },
   iceTransportPolicy: { as: enumeration('RTCIceTransportPolicy', ['relay', 'all']), or: 'all' },

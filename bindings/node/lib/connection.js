@@ -16,6 +16,7 @@ import { setSctpState } from './sctp-transport.js';
 import { announceOpen, newChannel, onChannelEvent, shutChannel } from './data-channel.js';
 import { endTrack } from './media-stream-track.js';
 import { onFrame } from './rtp-receiver.js';
+import { onKeyFrameWanted, senders } from './rtp-sender.js';
 import { stopped } from './rtp-transceiver.js';
 import { feed, stopFeeding } from './synthetic-media.js';
 import { report } from './stats-report.js';
@@ -220,6 +221,11 @@ export class Connection {
       if (own !== undefined) onFrame(own, event);
       return;
     }
+    if (event.kind === 'key-frame-wanted') {
+      const own = this.transceivers.find((each) => each.id === event.handle);
+      if (own !== undefined) onKeyFrameWanted(senders.of(own.sender), event.text ?? undefined);
+      return;
+    }
     if (event.handle !== undefined && event.handle !== null) {
       if (this.early === null) this.#channelEvent(event);
       else this.early.push(event);
@@ -347,7 +353,10 @@ const reactions = {
     const { handle, ...info } = event.channel;
     const channel = newChannel(connection, handle, info, 'open');
     connection.object.dispatchEvent(new RTCDataChannelEvent('datachannel', { channel }));
-    announceOpen(channel);
-    connection.native.readChannel(handle);
+    // A browser lets promises go on between two events of one task; here that takes a task of its own.
+    connection.later(() => {
+      announceOpen(channel);
+      connection.native.readChannel(handle);
+    });
   },
 };

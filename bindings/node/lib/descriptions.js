@@ -9,7 +9,7 @@ import { setMuted } from './media-stream-track.js';
 import { RTCSctpTransport } from './sctp-transport.js';
 import { readFrames, receivers } from './rtp-receiver.js';
 import { feed } from './synthetic-media.js';
-import { senders, settleCodecs } from './rtp-sender.js';
+import { senders, settleCodecs, watchKeyFrames } from './rtp-sender.js';
 import { newTransceiver, setTransport, stopped } from './rtp-transceiver.js';
 
 const sends = (direction) => direction === 'sendrecv' || direction === 'sendonly';
@@ -82,6 +82,7 @@ function showTransceivers(connection, isLocal, type, state, changes) {
     own.mid = stated.mid ?? null;
     if (isAnswer) own.currentDirection = stated.currentDirection ?? null;
     own.hasSent ||= sends(own.currentDirection);
+    if (own.hasSent) watchKeyFrames(senders.of(own.sender));
     if (isAnswer) settleCodecs(senders.of(own.sender));
     if (!isLocal && type !== 'rollback') showRemote(connection, own, stated, changes);
     else if (type === 'rollback') rollBack(connection, own, stated, changes);

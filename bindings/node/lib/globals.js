@@ -2,14 +2,14 @@
 
 import { isMainThread } from 'node:worker_threads';
 import * as twocan from './index.js';
-import { RTCRtpScriptTransformer, RTCTransformEvent, listen } from './script-transformer.js';
+import { KeyFrameRequestEvent, RTCRtpScriptTransformer, RTCTransformEvent, listen } from './script-transformer.js';
 import { mediaDevices } from './media-devices.js';
 
 const { nonstandard, ...interfaces } = twocan;
 
 // What only a worker has.
 if (!isMainThread) {
-  Object.assign(interfaces, { RTCRtpScriptTransformer, RTCTransformEvent });
+  Object.assign(interfaces, { KeyFrameRequestEvent, RTCRtpScriptTransformer, RTCTransformEvent });
   listen();
 }
 

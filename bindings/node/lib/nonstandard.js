@@ -47,6 +47,15 @@ export function readFrames(receiver, sink) {
   letFramesCome(own.transceiver);
 }
 
+/**
+ * Calls `encoder` with `{ rid }` when the other side, or a transform, wants a key frame of what the application
+ * writes to a sender; `rid` is null where all encodings are meant, or there is one alone.
+ */
+export function onKeyFrameWanted(sender, encoder) {
+  if (encoder !== null && typeof encoder !== 'function') throw new TypeError('not a function');
+  senders.of(sender).encoder = encoder;
+}
+
 /** Asks the other side for a key frame. */
 export function requestKeyFrame(receiver) {
   const own = receivers.of(receiver);

@@ -146,6 +146,8 @@ export function stopped(own) {
   stopSending(own);
   end(senders.of(own.sender).transform);
   end(receivers.of(own.receiver).transform);
+  senders.of(own.sender).encoded?.close();
+  receivers.of(own.receiver).encoded?.close();
   own.isStopped = true;
   own.currentDirection = null;
 }

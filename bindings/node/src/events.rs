@@ -56,6 +56,8 @@ pub struct NativeEvent {
     pub codec: Option<String>,
     /// The RTP timestamp of a frame.
     pub timestamp: Option<u32>,
+    /// The sequence number of the last packet of a frame.
+    pub sequence_number: Option<u16>,
     /// Whether a frame is a key frame.
     pub key_frame: Option<bool>,
     /// Ticks a second of the timestamp of a frame.

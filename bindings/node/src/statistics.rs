@@ -44,6 +44,8 @@ fn traffic(own: RouteStats) -> Value {
         "bytesSent": own.bytes_sent,
         "packetsReceived": own.packets_received,
         "bytesReceived": own.bytes_received,
+        "lastPacketSentTimestamp": own.last_packet_sent_timestamp.map(milliseconds),
+        "lastPacketReceivedTimestamp": own.last_packet_received_timestamp.map(milliseconds),
     })
 }
 
@@ -84,6 +86,7 @@ fn pairs(report: &StatsReport) -> Vec<Value> {
                 "nominated": pair.selected,
                 "traffic": traffic(pair.traffic),
                 "requestsSent": pair.checks.requests_sent,
+                "consentRequestsSent": pair.checks.consent_requests_sent,
                 "requestsReceived": pair.checks.requests_received,
                 "responsesSent": pair.checks.responses_sent,
                 "responsesReceived": pair.checks.responses_received,
@@ -162,6 +165,7 @@ fn inbound(report: &StatsReport) -> Vec<Value> {
                 "packetsLost": own.packets_lost,
                 "packetsDiscarded": own.packets_discarded,
                 "retransmittedPacketsReceived": own.retransmitted_packets_received,
+                "retransmittedBytesReceived": own.retransmitted_bytes_received,
                 "fecPacketsReceived": own.fec_packets_received,
                 "jitter": seconds(own.jitter),
                 "framesReceived": own.frames_received,

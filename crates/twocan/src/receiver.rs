@@ -30,6 +30,8 @@ pub struct Frame {
     pub ssrc: u32,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
+    /// The sequence number of its last packet; it wraps.
+    pub sequence_number: u16,
     /// The sampling instant in ticks; it wraps.
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.
@@ -296,6 +298,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         rid: frame.rid.map(|rid| rid.to_string()),
         ssrc: frame.ssrc.0,
         audio_level: frame.audio_level,
+        sequence_number: (frame.number & 0xffff) as u16,
         timestamp: frame.timestamp,
         key_frame: frame.key_frame,
         decodable: true,

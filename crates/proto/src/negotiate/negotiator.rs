@@ -124,6 +124,9 @@ pub struct Negotiator {
     pub(super) transceivers: Vec<Transceiver>,
     next_transceiver: u32,
     pub(super) wants_data: bool,
+    /// While an offer takes the place of a pending one of the other side: the transceivers that had
+    /// sections in that one.
+    pub(super) replaced: BTreeMap<Mid, Transceiver>,
     pub(super) restart_requested: bool,
     pub(super) agreed: Agreed,
     /// What a rollback returns to; `Some` outside of [`SignalingState::Stable`].
@@ -227,6 +230,7 @@ impl Negotiator {
             transceivers: Vec::new(),
             next_transceiver: 0,
             wants_data: false,
+            replaced: BTreeMap::new(),
             restart_requested: false,
             agreed: Agreed::default(),
             stable: None,

@@ -43,11 +43,15 @@ impl Negotiator {
             check_answer(&pair.answer.terms, &accepted)?;
             if let Some(index) = transport {
                 check_transport(&pair.answer.terms, index)?;
+                let before = self.stable_agreed().current_remote.as_deref();
+                check_certificate(before, &pair.answer.terms, index)?;
             }
         }
         if let Some(index) = transport {
             let role = pair.dtls_role(index)?;
-            match self.agreed.dtls_role {
+            let before = self.stable_agreed().current_remote.as_deref();
+            let is_handed_over = has_other_certificate(before, &remote.terms, index);
+            match self.agreed.dtls_role.filter(|_| !is_handed_over) {
                 // Firefox answers every later offer with `active` and keeps the connection as it
                 // is; so do we, whatever a remote answer says.
                 Some(own) if own != role && !pair.answer_is_remote() => {
@@ -446,6 +450,30 @@ pub(super) fn check_transport(terms: &Terms, index: usize) -> Result<(), Negotia
         return Ok(());
     };
     Err(NegotiateError::InvalidAccess(reason))
+}
+
+/// Whether a remote section changes the certificate of the transport only together with the ICE
+/// credentials (RFC 9429 §5.11): one without the other is somebody else's.
+pub(super) fn check_certificate(
+    before: Option<&Applied>,
+    terms: &Terms,
+    index: usize,
+) -> Result<(), NegotiateError> {
+    let ice = terms.sections[index].ice.as_ref();
+    let mut known = before.iter().flat_map(|before| &before.terms.sections);
+    if known.any(|own| own.ice.as_ref() == ice) && has_other_certificate(before, terms, index) {
+        let reason = AccessReason::FingerprintChanged(index);
+        return Err(NegotiateError::InvalidAccess(reason));
+    }
+    Ok(())
+}
+
+/// Whether no fingerprint of a remote section is one of those agreed on before.
+fn has_other_certificate(before: Option<&Applied>, terms: &Terms, index: usize) -> bool {
+    let sections = before.iter().flat_map(|before| &before.terms.sections);
+    let known: Vec<&Fingerprint> = sections.flat_map(usable_fingerprints).collect();
+    let mut stated = usable_fingerprints(&terms.sections[index]);
+    !known.is_empty() && !stated.any(|own| known.contains(&own))
 }
 
 /// Hashes by functions that still hold (RFC 8122 §5 forbids MD5 and MD2, SHA-1 is broken).

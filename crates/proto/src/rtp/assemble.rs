@@ -51,6 +51,8 @@ pub(super) struct Piece {
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) payload_type: PayloadType,
+    /// The number of the last packet.
+    pub(super) number: u64,
     pub(super) timestamp: u32,
     pub(super) key_frame: bool,
     pub(super) marker: bool,
@@ -331,7 +333,9 @@ impl Assembler {
             return;
         }
         let lost_before = std::mem::take(&mut self.lost);
-        match put_together(pieces.into_values().map(|kept| kept.piece), lost_before) {
+        let number = end.wrapping_sub(1);
+        let pieces = pieces.into_values().map(|kept| kept.piece);
+        match put_together(pieces, number, lost_before) {
             Some(frame) => {
                 self.tracker.take(&mut marks, follows);
                 out.push_back(frame);
@@ -528,7 +532,11 @@ impl Assembler {
 }
 
 /// Makes a frame of its packets, in order; `None` when their payloads do not fit together.
-fn put_together(pieces: impl Iterator<Item = Piece>, lost_before: u32) -> Option<Assembled> {
+fn put_together(
+    pieces: impl Iterator<Item = Piece>,
+    number: u64,
+    lost_before: u32,
+) -> Option<Assembled> {
     let mut pieces: Vec<Piece> = pieces.collect();
     let times = pieces.iter().map(|piece| piece.arrived_at);
     let (first_received_at, received_at) = (times.clone().min()?, times.max()?);
@@ -536,6 +544,7 @@ fn put_together(pieces: impl Iterator<Item = Piece>, lost_before: u32) -> Option
     let last = pieces.last()?;
     let mut frame = Assembled {
         payload_type: last.payload_type,
+        number,
         timestamp: last.timestamp,
         key_frame: true,
         marker: last.marker,

@@ -390,6 +390,9 @@ pub struct Frame {
     pub ssrc: Ssrc,
     /// Which codec: one of [`Codec::payload_type`].
     pub payload_type: PayloadType,
+    /// The number of its last packet, of which the lower 16 bits are the sequence number: a count that
+    /// never wraps.
+    pub number: u64,
     /// The sampling instant in units of the clock rate.
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.

@@ -104,6 +104,8 @@ pub struct InboundStats {
     pub last_packet_received_timestamp: Option<Duration>,
     /// `retransmittedPacketsReceived`.
     pub retransmitted_packets_received: u64,
+    /// `retransmittedBytesReceived`: without headers, and without the original sequence number.
+    pub retransmitted_bytes_received: u64,
     /// `fecPacketsReceived`: FEC packets, and older frames beside the newest (RED).
     pub fec_packets_received: u64,
     /// `fecBytesReceived`: payloads of these.
@@ -199,6 +201,7 @@ impl InboundStats {
             packets_discarded: 0,
             last_packet_received_timestamp: None,
             retransmitted_packets_received: 0,
+            retransmitted_bytes_received: 0,
             fec_packets_received: 0,
             fec_bytes_received: 0,
             fec_packets_discarded: 0,

@@ -235,6 +235,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         rid: None,
         ssrc: 1,
         audio_level: None,
+        sequence_number: 0,
         timestamp,
         key_frame: frame.key_frame,
         decodable: true,
