@@ -47,7 +47,7 @@ const isBuffer = (value) => {
 };
 
 /** Whether a buffer was transferred: no view can be made of it any more. */
-function isDetached(data) {
+export function isDetached(data) {
   try {
     return new Uint8Array(data).length < 0;
   } catch {

@@ -3,6 +3,7 @@
 import { isMainThread } from 'node:worker_threads';
 import * as twocan from './index.js';
 import { KeyFrameRequestEvent, RTCRtpScriptTransformer, RTCTransformEvent, listen } from './script-transformer.js';
+import { install } from './serializable.js';
 import { mediaDevices } from './media-devices.js';
 
 const { nonstandard, ...interfaces } = twocan;
@@ -16,6 +17,8 @@ if (!isMainThread) {
 for (const [name, value] of Object.entries(interfaces)) {
   Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
 }
+
+install();
 
 const navigator = globalThis.navigator ?? {};
 if (globalThis.navigator === undefined) {
