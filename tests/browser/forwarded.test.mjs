@@ -86,12 +86,19 @@ test("a viewer gets of a simulcast what its tile has use for", { skip, timeout: 
       },
       60_000,
     );
+  const sends = (what, count) => until(what, async () => (await sentHeights(ada)).length === count, 60_000);
   await want(2000);
   await gets("the largest picture", (heights) => heights.at(-1));
+  const smallest = (await sentHeights(ada))[0];
   await want(50);
-  await gets("the smallest picture", (heights) => heights[0]);
+  await until("the smallest picture", async () => (await grace.evaluate(() => globalThis.pictureSizes()))[0] === smallest, 60_000);
+  await sends("no other is sent", 1);
   await want(2000);
   await gets("the largest picture again", (heights) => heights.at(-1));
+  await want(0);
+  await sends("none is sent where nobody looks", 0);
+  await want(2000);
+  await gets("the largest picture once more", (heights) => heights.at(-1));
   assertQuiet(ada, grace);
 });
 

@@ -12,7 +12,7 @@ let server;
 let chromium;
 let firefox;
 before(async () => {
-  server = await startServer();
+  server = await startServer(process.env.TWOCAN_SERVER ? "--topology mesh" : "");
   chromium = await launch("chromium");
   firefox = await launch("firefox");
 });

@@ -49,8 +49,8 @@ before(async () => {
 after(() => Promise.all(Object.values(browsers).map((browser) => browser.close())));
 
 /** The binary with a TURN server, nothing else said. */
-async function serve(t) {
-  server = start(t, BINARY, ["serve", "--http", "127.0.0.1:0", "--stun", `${address}:0`, "--log-format", "json"]);
+async function serve(t, ...words) {
+  server = start(t, BINARY, ["serve", "--http", "127.0.0.1:0", "--stun", `${address}:0`, "--log-format", "json", ...words]);
   const [, port] = await server.says(/"page":"http:\/\/localhost:(\d+)/);
   return `http://127.0.0.1:${port}`;
 }
@@ -85,6 +85,25 @@ for (const [first, second, words, protocol] of [
       // Chromium may have nominated more than one on the way.
       for (const pair of pairs) assert.deepEqual(pair, ["relay", protocol, "relay"]);
     }
+    const metric = await counted(base, 'twocan_turn_packets_total{to="clients"}');
+    assert.ok(metric > 20, `${metric} packets relayed`);
+    assertQuiet(ada, grace);
+  });
+}
+
+for (const words of ["udp", "tcp"]) {
+  test(`who reaches nothing but the relay over ${words} is in a call that the same server forwards`, { skip, timeout: 180_000 }, async (t) => {
+    const base = await serve(t, "--topology", "sfu");
+    const room = roomFor("relay");
+    const init = PROBE + SMALL;
+    const ada = await browsers.chromium.newPage({ init: init + relayOnly(`transport=${words}`) });
+    const grace = await browsers.firefox.newPage({ init });
+    t.after(() => Promise.all([ada.close(), grace.close()]));
+    await joinRoom(ada, base, room, "Ada");
+    await joinRoom(grace, base, room, "Grace");
+    await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(grace, 1)]);
+    await Promise.all([hears(ada, 1), hears(grace, 1)]);
+    for (const [local, protocol] of await ada.evaluate(() => globalThis.selected())) assert.deepEqual([local, protocol], ["relay", words]);
     const metric = await counted(base, 'twocan_turn_packets_total{to="clients"}');
     assert.ok(metric > 20, `${metric} packets relayed`);
     assertQuiet(ada, grace);

@@ -179,7 +179,7 @@ export class CallView extends HTMLElement {
       unread: this.#unread,
       layout: this.#layoutName,
     });
-    this.#panel.takesFiles = this.room.canSendFiles;
+    this.#panel.explain({ takesFiles: this.room.canSendFiles, isDirect: this.room.link === null });
     this.#showBanner();
   }
 
@@ -310,7 +310,7 @@ export class CallView extends HTMLElement {
       return;
     }
     if (!this.room.canSendFiles) {
-      this.#toasts.say("Files cannot be sent in this room: its media goes through the server");
+      this.#toasts.say("You may not send files in this room");
       return;
     }
     for (const file of files) {

@@ -52,10 +52,12 @@ export class ChatPanel extends HTMLElement {
     );
   }
 
-  /** Whether files can be sent in this room. */
-  set takesFiles(/** @type {boolean} */ takes) {
-    this.#attach.hidden = !takes;
-    setText(this.#empty, takes ? "Messages go straight to the others and are not stored. Drop a file anywhere to send it." : "Messages go through the server and are not stored. Files cannot be sent in this room.");
+  /** @param {{takesFiles: boolean, isDirect: boolean}} room whether files can be sent, and how messages go */
+  explain({ takesFiles, isDirect }) {
+    this.#attach.hidden = !takesFiles;
+    const way = isDirect ? "Messages go straight to the others and are not stored." : "Messages go through the server and are not stored.";
+    const files = !takesFiles ? "Files cannot be sent in this room." : isDirect ? "Drop a file anywhere to send it." : "Files go straight to the others: drop one anywhere to send it.";
+    setText(this.#empty, `${way} ${files}`);
   }
 
   focusText() {

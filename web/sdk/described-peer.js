@@ -18,6 +18,7 @@ export class DescribedPeer extends Emitter {
   /** @type {string} */ name;
   /** @type {Record<string, unknown>} */ metadata;
   /** @type {Publication[]} */ publications;
+  /** What it speaks. @type {PeerInfo["protocol"]} */ protocol;
 
   /** @param {PeerInfo} info */
   constructor(info) {
@@ -26,6 +27,12 @@ export class DescribedPeer extends Emitter {
     this.name = info.name ?? "";
     this.metadata = info.metadata ?? {};
     this.publications = info.tracks;
+    this.protocol = info.protocol;
+  }
+
+  /** As it would be announced now. @returns {PeerInfo} */
+  get info() {
+    return { id: this.id, name: this.name, metadata: this.metadata, tracks: this.publications, protocol: this.protocol };
   }
 
   /** @param {import("./messages.js").MetadataChange} change */

@@ -1,16 +1,18 @@
 import { DescribedPeer } from "./described-peer.js";
+import { flowing } from "./flowing.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
  * @typedef {import("./messages.js").Source} Source
+ * @typedef {import("./messages.js").Publication} Publication
  * @typedef {import("./peer.js").Peer} Peer
  */
 
 /**
- * Another participant whose media a server forwards: what a `Peer` shows, over the one connection with that server,
- * and no data channels.
+ * Another participant whose media a server forwards: what a `Peer` shows, over the one connection with that server.
  */
 export class ForwardedPeer extends DescribedPeer {
+  /** The connection with it from before the room moved, until that is let go of. @type {Peer | null} */ former;
   #link;
   #isClosed = false;
   #stop;
@@ -18,16 +20,19 @@ export class ForwardedPeer extends DescribedPeer {
   /**
    * @param {PeerInfo} info
    * @param {Peer} link the connection with the server
+   * @param {Peer | null} [former]
    */
-  constructor(info, link) {
+  constructor(info, link, former = null) {
     super(info);
     this.#link = link;
+    this.former = former;
     this.#stop = link.on("change", () => this.emit("change", null));
   }
 
   /** That of the connection with the server. @returns {import("./peer.js").PeerState} */
   get state() {
-    return this.#isClosed ? "closed" : this.#link.state;
+    if (this.#isClosed) return "closed";
+    return this.former && this.#link.state !== "connected" ? this.former.state : this.#link.state;
   }
 
   /** The connection with the server, which all participants share. */
@@ -38,7 +43,12 @@ export class ForwardedPeer extends DescribedPeer {
   /** What arrives from this participant as `source`, or `null`. @param {Source} source */
   media(source) {
     const publication = this.publications.find((one) => one.source === source);
-    return publication ? this.#link.incoming(publication) : null;
+    return publication ? flowing(this.#link.incoming(publication), this.former, publication) : null;
+  }
+
+  /** What arrives of a publication by way of the server. @param {Publication} publication */
+  incoming(publication) {
+    return this.#link.incoming(publication);
   }
 
   /** The sender of a source to the server, for its statistics. @param {Source} source */

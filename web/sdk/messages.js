@@ -28,7 +28,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {string} [name]
  * @property {Record<string, unknown>} [metadata]
  * @property {Publication[]} tracks
- * @property {"base" | "twocan.v1"} protocol a `base` peer never takes a second offer
+ * @property {"base" | "twocan.v1" | "http"} protocol a `base` peer never takes a second offer
  */
 
 /**
@@ -81,7 +81,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {string} [name]
  * @property {Record<string, unknown>} [metadata]
  * @property {Publication[]} [tracks]
- * @property {"base" | "twocan.v1"} [protocol]
+ * @property {"base" | "twocan.v1" | "http"} [protocol]
  */
 
 /**
@@ -97,6 +97,24 @@ export const SUBPROTOCOL = "twocan.v1";
  */
 
 /**
+ * The room changes shape: this client connects to `links`, keeps what it has, and says `settled`; told so itself, it lets
+ * go of all others.
+ *
+ * @typedef {object} TopologyChange
+ * @property {Topology} topology
+ * @property {boolean} settled whether everybody has the new connections
+ * @property {string[]} links whom to connect to
+ * @property {PeerInfo[]} [peers] who is there, as long as it is not settled
+ */
+
+/**
+ * This client has the connections of a shape, and gets everything by them.
+ *
+ * @typedef {object} Settled
+ * @property {Topology} topology
+ */
+
+/**
  * What a server that forwards media sends on a section of its connection; `null` for nothing. `stream` is that of the
  * publication.
  *
@@ -104,6 +122,15 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {string} mid
  * @property {string | null} peer_id
  * @property {string | null} stream
+ */
+
+/**
+ * Which qualities of a picture that this client sends somebody has a use for.
+ *
+ * @typedef {object} Layers
+ * @property {string | null} stream that of the publication
+ * @property {boolean} active whether anything of it is of use
+ * @property {string[]} rids the streams of a simulcast that are
  */
 
 /**

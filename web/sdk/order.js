@@ -19,6 +19,11 @@ export class Order {
     return this.permissions.includes("moderate");
   }
 
+  /** Whether it may say something to the others, and agree with them on connections. */
+  get mayTalk() {
+    return this.#isBase || this.permissions.includes("data");
+  }
+
   /** @param {Source} source */
   mayPublish(source) {
     return this.#isBase || this.permissions.includes("publish") || this.permissions.includes(`publish:${source}`);

@@ -2,6 +2,10 @@ import { ChatChannel } from "./chat-channel.js";
 import { DescribedPeer } from "./described-peer.js";
 import { withRoleKept } from "./dtls-role.js";
 import { FILE_LABEL } from "./file-messages.js";
+import { flowing } from "./flowing.js";
+import { IdleChannels } from "./idle-channels.js";
+import { bare, isReceiving, received } from "./incoming.js";
+import { Resting } from "./resting.js";
 import { fingerprints, isOtherConnection, sessions, withListedFormats } from "./sdp-session.js";
 import { isBase, kindOf, qualities } from "./sources.js";
 
@@ -10,17 +14,11 @@ import { isBase, kindOf, qualities } from "./sources.js";
  * @typedef {import("./messages.js").Publication} Publication
  * @typedef {import("./messages.js").Source} Source
  * @typedef {import("./local-media.js").LocalMedia} LocalMedia
+ * @typedef {import("./incoming.js").Incoming} Incoming
+ * @typedef {import("./incoming.js").Received} Received
  */
 
 /** @typedef {"waiting" | "connecting" | "connected" | "unstable" | "failed" | "closed"} PeerState */
-
-/**
- * What arrives, and the id of the MediaStream of which it is.
- *
- * @typedef {{track: MediaStreamTrack, stream: string, receiver: RTCRtpReceiver, transceiver: RTCRtpTransceiver}} Incoming
- */
-
-/** @typedef {{track: MediaStreamTrack, receiver: RTCRtpReceiver, mid: string | null, muted: boolean}} Received */
 
 /**
  * One who joins waits this long for the offer of those who were there, then makes its own. Negotiation is perfect, so
@@ -57,7 +55,7 @@ const RECEIVING_LINES = 4;
  * - `channel`: any other data channel that it opened.
  */
 export class Peer extends DescribedPeer {
-  /** @type {PeerState} */ state = "waiting";
+  /** What its media came by before the room moved, until that is let go of. @type {import("./forwarded-peer.js").ForwardedPeer | null} */ former = null;
   /**
    * The connection itself, for what this class does not offer. Another one takes its place when ICE restarts do not
    * help: look it up each time.
@@ -67,6 +65,11 @@ export class Peer extends DescribedPeer {
   connection;
   /** @type {ChatChannel} */ chat;
 
+  /** @type {PeerState} */
+  #ownState = "waiting";
+  #carriesMedia;
+  /** Data channels but for the chat. */
+  #channels = new IdleChannels(() => !this.#carriesMedia && this.close());
   #polite;
   #forwarded;
   #renegotiates;
@@ -83,6 +86,7 @@ export class Peer extends DescribedPeer {
   #early = [];
   /** One at a time: descriptions and candidates are applied in the order they came. @type {Promise<void>} */
   #inbox = Promise.resolve();
+  #resting = new Resting();
   /** @type {Map<Source, RTCRtpTransceiver>} */
   #sending = new Map();
   /** @type {Incoming[]} */
@@ -118,10 +122,12 @@ export class Peer extends DescribedPeer {
    * @param {import("./frame-encryption.js").FrameEncryption | null} [options.encryption]
    * @param {boolean} [options.forwarded] whether the other side is a server that forwards: it is sent each picture in
    *   several qualities, and has no data channels
+   * @param {boolean} [options.carriesMedia] `false` for data channels alone; it is closed when none is left
    * @param {(event: "offer" | "answer" | "candidate", data: any) => void} options.send
    */
-  constructor({ info, polite, offers, iceServers, local, encryption = null, forwarded = false, send }) {
+  constructor({ info, polite, offers, iceServers, local, encryption = null, forwarded = false, carriesMedia = true, send }) {
     super(info);
+    this.#carriesMedia = carriesMedia;
     this.#polite = polite;
     this.#forwarded = forwarded;
     this.#renegotiates = info.protocol !== "base";
@@ -136,6 +142,18 @@ export class Peer extends DescribedPeer {
 
     if (offers) this.#begin();
     else this.#offerTimer = setTimeout(() => this.#begin(), OFFER_WITHIN_MS);
+    if (!carriesMedia) this.#channels.start();
+  }
+
+  /** @returns {PeerState} */
+  get state() {
+    const own = this.#ownState;
+    return this.former && own !== "connected" && own !== "closed" ? this.former.state : own;
+  }
+
+  /** Whether this connection itself is up. */
+  get isUp() {
+    return this.#ownState === "connected";
   }
 
   /**
@@ -160,7 +178,7 @@ export class Peer extends DescribedPeer {
    * @param {Source} source
    */
   async update(source) {
-    const media = this.#local.get(source);
+    const media = this.#media(source);
     const transceiver = this.#sending.get(source);
     if (transceiver) {
       if (transceiver.sender.track !== (media?.track ?? null)) await transceiver.sender.replaceTrack(media?.track ?? null);
@@ -181,7 +199,15 @@ export class Peer extends DescribedPeer {
    * @param {RTCDataChannelInit} [init]
    */
   openChannel(label, init) {
-    return this.connection.createDataChannel(label, init);
+    return this.#channels.add(this.connection.createDataChannel(label, init));
+  }
+
+  /** Sends what this side sends from now on, or no more of it: then it closes when no data channel needs it. @param {boolean} carries */
+  async carryMedia(carries) {
+    if (this.#carriesMedia === carries) return;
+    this.#carriesMedia = carries;
+    if (!carries && this.#channels.areNone) return this.close();
+    await Promise.all([...new Set([...this.#sending.keys(), ...this.#local.sources()])].map((source) => this.update(source)));
   }
 
   /**
@@ -193,7 +219,7 @@ export class Peer extends DescribedPeer {
    */
   media(source) {
     const publication = this.publications.find((one) => one.source === source);
-    if (publication) return this.incoming(publication);
+    if (publication) return flowing(this.incoming(publication), this.former, publication);
     const live = this.#live();
     if (this.publications.length > 0) return null;
     const kind = source === "microphone" ? "audio" : "video";
@@ -220,6 +246,11 @@ export class Peer extends DescribedPeer {
   forward({ mid, stream }) {
     this.#forwards.set(mid, bare(stream ?? ""));
     this.emit("change", null);
+  }
+
+  /** A server says which qualities of what this side sends are of use. @param {import("./messages.js").Layers} layers */
+  rest(layers) {
+    this.#resting.apply(this.#local, (source) => this.sender(source), layers);
   }
 
   /** @returns {Incoming[]} */
@@ -254,7 +285,7 @@ export class Peer extends DescribedPeer {
 
   /** Tries again at once, for a person who asks for it. */
   retry() {
-    if (this.state === "closed") return;
+    if (this.#ownState === "closed") return;
     this.#downSince = this.#restartedAt = performance.now();
     this.#restarts = 1;
     this.connection.restartIce();
@@ -263,6 +294,7 @@ export class Peer extends DescribedPeer {
 
   close() {
     clearTimeout(this.#timer);
+    this.#channels.stop();
     this.#disconnect();
     this.#state("closed");
   }
@@ -323,8 +355,8 @@ export class Peer extends DescribedPeer {
   #begin() {
     if (this.#negotiated) return;
     this.#negotiated = true;
-    if (!this.#forwarded) this.chat.create();
-    for (const source of this.#local.sources()) this.#addLine(source);
+    if (!this.#forwarded && this.#carriesMedia) this.chat.create();
+    for (const source of this.#sources()) this.#addLine(source);
     if (this.#forwarded) this.#addReceivingLines();
   }
 
@@ -357,7 +389,7 @@ export class Peer extends DescribedPeer {
 
   /** @param {Source} source */
   #addLine(source) {
-    const media = this.#local.get(source);
+    const media = this.#media(source);
     const stream = this.#local.stream(source);
     const transceiver = this.connection.addTransceiver(media?.track ?? kindOf(source), {
       direction: this.#direction(source),
@@ -372,7 +404,7 @@ export class Peer extends DescribedPeer {
 
   /** Answers on the lines that the other side's first offer brought, instead of adding lines of its own. */
   async #answerOnItsLines() {
-    for (const source of this.#local.sources()) {
+    for (const source of this.#sources()) {
       const free = this.connection
         .getTransceivers()
         .find((one) => one.receiver.track.kind === kindOf(source) && ![...this.#sending.values()].includes(one) && one.currentDirection !== "stopped");
@@ -381,8 +413,8 @@ export class Peer extends DescribedPeer {
         free.sender.setStreams(this.#local.stream(source));
         this.#encryption?.encrypt(free);
         this.#sending.set(source, free);
-        await free.sender.replaceTrack(this.#local.get(source)?.track ?? null);
-      } else if (this.#local.get(source) && this.#renegotiates) {
+        await free.sender.replaceTrack(this.#media(source)?.track ?? null);
+      } else if (this.#media(source) && this.#renegotiates) {
         this.#addLine(source);
       }
     }
@@ -492,8 +524,19 @@ export class Peer extends DescribedPeer {
   /** @param {RTCDataChannel} channel */
   #opened(channel) {
     if (channel.label === this.chat.label) this.chat.adopt(channel);
-    else if (channel.label === FILE_LABEL) this.emit("file", channel);
-    else this.emit("channel", channel);
+    else {
+      this.#channels.add(channel);
+      this.emit(channel.label === FILE_LABEL ? "file" : "channel", channel);
+    }
+  }
+
+  /** What this side sends as a source by this connection. @param {Source} source */
+  #media(source) {
+    return this.#carriesMedia ? this.#local.get(source) : undefined;
+  }
+
+  #sources() {
+    return this.#carriesMedia ? this.#local.sources() : [];
   }
 
   /**
@@ -512,7 +555,9 @@ export class Peer extends DescribedPeer {
       if (this.#hasFailed && this.chat.isLost && this.#renegotiates) this.#renew(true);
       return;
     }
-    if (this.state === "closed" || connectionState === "closed") return;
+    if (this.#ownState === "closed" || connectionState === "closed") return;
+    // Nobody waits for data that was lost with its channels.
+    if (!this.#carriesMedia && this.#wasUp && connectionState === "failed") return this.close();
     const now = performance.now();
     this.#downSince ??= now;
     this.#hasFailed ||= connectionState === "failed" || iceConnectionState === "failed";
@@ -525,7 +570,7 @@ export class Peer extends DescribedPeer {
     const failsAt = this.#downSince + FAILED_AFTER_MS;
     const isBroken = connectionState === "failed" || ["failed", "disconnected"].includes(iceConnectionState);
     if (now >= failsAt) this.#state("failed");
-    else if (isBroken || this.state === "failed") this.#state("unstable");
+    else if (isBroken || this.#ownState === "failed") this.#state("unstable");
     const next = now < failsAt ? Math.min(failsAt, this.#restartDue()) : this.#restartDue();
     this.#timer = setTimeout(() => this.#watch(), Math.max(WATCH_MS, next - now));
   }
@@ -543,29 +588,10 @@ export class Peer extends DescribedPeer {
 
   /** @param {PeerState} state */
   #state(state) {
-    if (state === "connecting" && this.state !== "waiting") return; // renegotiation is no news
-    if (this.state === state) return;
-    this.state = state;
+    if (state === "connecting" && this.#ownState !== "waiting") return; // renegotiation is no news
+    if (this.#ownState === state) return;
+    this.#ownState = state;
     if (state === "connecting") this.#watch();
     this.emit("change", null);
   }
-}
-
-/**
- * @param {{track: MediaStreamTrack, receiver: RTCRtpReceiver, transceiver: RTCRtpTransceiver}} line
- * @param {boolean} muted whether its sender says so
- */
-function received({ track, receiver, transceiver }, muted) {
-  return { track, receiver, mid: transceiver.mid, muted: muted || track.muted };
-}
-
-/** Firefox has written stream ids in braces. @param {string} stream */
-function bare(stream) {
-  return stream.replace(/[{}]/g, "");
-}
-
-/** @param {RTCRtpTransceiver} transceiver */
-function isReceiving({ currentDirection }) {
-  // `null` while the first answer is on its way: the track is there already.
-  return currentDirection !== "inactive" && currentDirection !== "sendonly" && currentDirection !== "stopped";
 }

@@ -5,11 +5,13 @@ import { FileReceiver } from "./file-receiver.js";
 import { FileSender } from "./file-sender.js";
 import { ForwardedPeer } from "./forwarded-peer.js";
 import { FrameEncryption } from "./frame-encryption.js";
+import { Links, SERVER_ID } from "./links.js";
 import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
 import { Order } from "./order.js";
 import { Peer } from "./peer.js";
 import { sessionUrl } from "./session-url.js";
+import { whenSettled } from "./settling.js";
 import { Signaling } from "./signaling.js";
 
 /**
@@ -24,9 +26,6 @@ import { Signaling } from "./signaling.js";
 
 /** Another participant, however its media comes. @typedef {Peer | ForwardedPeer} Participant */
 /** @typedef {"new" | "joining" | "waiting" | "joined" | "reconnecting" | "left"} RoomState */
-
-/** Id of the server where it takes part in the call itself; towards it the client is the polite side. */
-const SERVER_ID = "server";
 
 /**
  * A room and everyone in it.
@@ -45,31 +44,36 @@ const SERVER_ID = "server";
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
  * - `speakers`: who is heard, the loudest first, where a server forwards media;
+ * - `topology`: media goes another way from here on; the tiles stay, `peers` holds others under the same ids;
  * - `notice`: the server says something that a person should know (`kicked`, `muted`, `draining`, `error`);
  * - `left`: the room is over, with the reason unless it was left on purpose.
  *
  * @extends {Emitter<{state: RoomState, order: Order, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
  *   chat: ChatMessage & {peer: Participant | null, own: boolean}, file: FileReceiver,
- *   channel: {peer: Peer, channel: RTCDataChannel}, speakers: {peer: Participant, level: number}[], notice: {kind: string, text: string}, left: JoinError | null}>}
+ *   channel: {peer: Peer, channel: RTCDataChannel}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: {kind: string, text: string}, left: JoinError | null}>}
  */
 export class Room extends Emitter {
   /** @type {RoomState} */ state = "new";
   /** This participant's id. */ id = "";
   /** Name of the room. */ name = "";
-  /** @type {import("./messages.js").Topology} */ topology = "mesh";
+  /** How media goes; a server may change it while people talk. @type {import("./messages.js").Topology} */ topology = "mesh";
   /** What this participant may do, and how the room is kept. */ order = new Order();
   /** Everyone else, in the order they came. @type {Map<string, Participant>} */ peers = new Map();
-  /** The connection with a server that forwards media; `null` in a mesh. @type {Peer | null} */ link = null;
   /** What this participant sends. */ local = new LocalMedia();
+
+  /** The connection with a server that forwards media; `null` where none does. */
+  get link() {
+    return this.#links.server;
+  }
 
   /** Whether sound and pictures are encrypted end to end. */
   get isEncrypted() {
     return this.#encryption !== null;
   }
 
-  /** Whether files can be offered: that takes a data channel to their receiver. */
+  /** Whether files can be offered: they go directly to their receiver, on a connection that the server lets both agree on. */
   get canSendFiles() {
-    return this.topology === "mesh";
+    return this.topology === "mesh" || this.order.mayTalk;
   }
 
   /** What this participant may do, as the server names it. */
@@ -85,6 +89,13 @@ export class Room extends Emitter {
   #encryption = null;
   /** What was asked for last. */
   #wanted = "";
+  #links = new Links({
+    peers: this.peers,
+    connect: (info, options) => this.#connect(info, options),
+    tend: (peer) => this.#tend(peer),
+  });
+  /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
+  #stopLooking = null;
   #onPageHide = () => this.leave();
 
   /**
@@ -205,7 +216,7 @@ export class Room extends Emitter {
     const message = makeChat(text);
     const wire = JSON.stringify(message);
     if (this.link) this.#signaling?.send("chat", message, "all");
-    else for (const peer of this.#links()) peer.chat.send(wire);
+    else for (const peer of this.peers.values()) if (peer instanceof Peer) peer.chat.send(wire);
     this.emit("chat", { ...message, peer: null, own: true });
   }
 
@@ -214,11 +225,13 @@ export class Room extends Emitter {
    *
    * @param {File} file
    * @param {Iterable<Participant>} [peers]
-   * @returns {FileSender[]} one for each; none where a server forwards media (`canSendFiles`)
+   * @returns {FileSender[]} one for each whom a file can reach: who came by HTTP has no data channels
    */
   sendFile(file, peers = this.peers.values()) {
-    const reached = [...peers].filter((peer) => peer instanceof Peer);
-    return reached.map((peer) => {
+    if (!this.canSendFiles) return [];
+    const reached = [...peers].filter((peer) => peer.protocol !== "http");
+    return reached.map((one) => {
+      const peer = this.#links.forData(one);
       const channel = peer.openChannel(FILE_LABEL);
       return new FileSender(channel, peer.id, file, peer.connection.sctp?.maxMessageSize ?? 0);
     });
@@ -255,7 +268,7 @@ export class Room extends Emitter {
     this.#useIceServers(data.ice_servers ?? []);
     this.#hush();
     for (const publication of this.local.publications()) this.#announce("publish", publication);
-    if (this.topology === "sfu") this.link = this.#connect({ id: SERVER_ID, tracks: [], protocol: "twocan.v1" }, true);
+    if (this.topology === "sfu") this.#links.connectToServer();
     for (const info of data.peers ?? []) this.#meet(info, false);
     this.#setState("joined");
   }
@@ -272,10 +285,17 @@ export class Room extends Emitter {
       case "offer":
       case "answer":
       case "candidate":
-        if (from) this.#linkTo(from)?.signal(event, data);
+        if (from) this.#linkTo(from, event === "offer")?.signal(event, data);
+        break;
+      case "topology":
+        if (data.settled) this.#letGo();
+        else this.#move(data);
         break;
       case "forward":
         if (from === SERVER_ID) this.link?.forward(data);
+        break;
+      case "layers":
+        if (from === SERVER_ID) this.link?.rest(data);
         break;
       case "speakers":
         if (from === SERVER_ID) this.#speakers(data);
@@ -328,22 +348,45 @@ export class Room extends Emitter {
    * The connection with who signals. Who was not announced is met this way: those who were there, on a base server.
    *
    * @param {string} id
+   * @param {boolean} offers
    */
-  #linkTo(id) {
-    if (this.link) return id === SERVER_ID ? this.link : null;
-    const peer = this.peers.get(id) ?? this.#meet({ id, tracks: [], protocol: "base" }, false);
-    return peer instanceof Peer ? peer : null;
+  #linkTo(id, offers) {
+    if (id === SERVER_ID) return this.link;
+    const known = this.peers.get(id) ?? (this.topology === "mesh" ? this.#meet({ id, tracks: [], protocol: "base" }, false) : null);
+    return known && this.#links.of(known, offers);
   }
 
-  /** All connections. @returns {Peer[]} */
-  #links() {
-    if (this.link) return [this.link];
-    return [...this.peers.values()].filter((peer) => peer instanceof Peer);
+  /**
+   * Media is to go another way: the new connections are made beside the old ones, which stay until the server says that
+   * everybody has the new ones.
+   *
+   * @param {import("./messages.js").TopologyChange} change
+   */
+  #move({ topology, peers = [] }) {
+    this.topology = topology;
+    this.#links.move(topology);
+    for (const info of peers) this.#meet(info, this.id > info.id);
+    this.#wanted = "";
+    this.#share();
+    this.#stopLooking?.();
+    this.#stopLooking = whenSettled(
+      () => this.#links.look(topology),
+      () => this.#signaling?.send("settled", { topology }),
+    );
+    this.emit("topology", topology);
+  }
+
+  /** Everybody has the connections of the room's shape. */
+  #letGo() {
+    this.#stopLooking?.();
+    this.#stopLooking = null;
+    this.#links.letGo(this.topology);
+    for (const peer of this.peers.values()) this.emit("peer-change", peer);
   }
 
   /** @param {Source} source */
   async #update(source) {
-    await Promise.all(this.#links().map((link) => link.update(source)));
+    await Promise.all(this.#links.all().map((link) => link.update(source)));
   }
 
   /** @param {import("./messages.js").Speakers} data */
@@ -363,24 +406,28 @@ export class Room extends Emitter {
   #meet(info, offers) {
     const known = this.peers.get(info.id);
     if (known) return known;
-    const peer = this.link ? new ForwardedPeer(info, this.link) : this.#connect(info, offers);
+    const peer = this.link && this.topology === "sfu" ? new ForwardedPeer(info, this.link) : this.#connect(info, { offers });
     this.peers.set(info.id, peer);
-    peer.addEventListener("change", () => this.emit("peer-change", peer));
-    if (peer instanceof Peer) {
-      peer.on("message", (text) => this.#heard(peer, text));
-      peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
-      peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
-    }
+    this.#tend(peer);
     this.#share();
     this.emit("peer-joined", peer);
     return peer;
   }
 
+  /** Hands on what comes from somebody. @param {Participant} peer */
+  #tend(peer) {
+    peer.addEventListener("change", () => this.emit("peer-change", this.peers.get(peer.id) ?? peer));
+    if (!(peer instanceof Peer)) return;
+    peer.on("message", (text) => this.#heard(this.peers.get(peer.id) ?? peer, text));
+    peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
+    peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
+  }
+
   /**
    * @param {PeerInfo} info
-   * @param {boolean} offers
+   * @param {{offers?: boolean, carriesMedia?: boolean}} options
    */
-  #connect(info, offers) {
+  #connect(info, { offers = this.id > info.id, carriesMedia = true }) {
     return new Peer({
       info,
       polite: info.id === SERVER_ID || this.id < info.id,
@@ -389,14 +436,16 @@ export class Room extends Emitter {
       local: this.local,
       encryption: this.#encryption,
       forwarded: info.id === SERVER_ID,
+      carriesMedia,
       send: (event, data) => this.#signaling?.send(event, data, [info.id]),
     });
   }
 
   #forgetAll() {
+    this.#stopLooking?.();
+    this.#stopLooking = null;
     for (const id of [...this.peers.keys()]) this.#forget(id);
-    this.link?.close();
-    this.link = null;
+    this.#links.forgetServer();
     this.#wanted = "";
   }
 
@@ -405,7 +454,7 @@ export class Room extends Emitter {
     const peer = this.peers.get(id);
     if (!peer) return;
     this.peers.delete(id);
-    peer.close();
+    this.#links.forget(peer);
     this.#share();
     this.emit("peer-left", peer);
   }
@@ -414,7 +463,7 @@ export class Room extends Emitter {
   #share() {
     if (this.topology !== "mesh") return;
     const budget = meshBudget(this.peers.size);
-    for (const link of this.#links()) link.limit(budget);
+    for (const peer of this.peers.values()) if (peer instanceof Peer) peer.limit(budget);
   }
 
   /**
@@ -430,7 +479,7 @@ export class Room extends Emitter {
   #useIceServers(servers) {
     this.#iceServers = servers;
     // Credentials are limited in time: those who restart ICE later need the new ones.
-    for (const { connection } of this.#links()) {
+    for (const { connection } of this.#links.all()) {
       connection.setConfiguration({ ...connection.getConfiguration(), iceServers: servers });
     }
   }

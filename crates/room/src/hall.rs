@@ -35,6 +35,7 @@ mod moderation;
 mod notice;
 mod relay;
 mod room;
+mod shape;
 
 pub use act::{Act, ActError, Tracks};
 pub use guest::{GuestLine, GuestRefusal};
@@ -67,6 +68,11 @@ pub enum Topology {
     /// Through the server, which takes part as the peer `server`. Clients without `twocan.v1`
     /// cannot join.
     Sfu,
+    /// Everybody to everybody while that does: up to [`Limits::peers_per_mesh`] participants, all
+    /// of whom are told of, may send and get everything, and came by WebSocket. Through the
+    /// server otherwise, unless somebody is there without `twocan.v1`. The room moves from one to
+    /// the other, and nobody notices.
+    Auto,
 }
 
 impl Topology {
@@ -75,6 +81,7 @@ impl Topology {
         match self {
             Self::Mesh => "mesh",
             Self::Sfu => "sfu",
+            Self::Auto => "auto",
         }
     }
 }
@@ -87,7 +94,8 @@ pub const SERVER_ID: &str = "server";
 pub struct Config {
     /// Bounds.
     pub limits: Limits,
-    /// Of all rooms. Default mesh.
+    /// Of the rooms of which nobody says otherwise ([`RoomSettings::topology`]). Default mesh, in
+    /// which nobody has to forward: every room is one then.
     pub topology: Topology,
     /// Servers that every participant is told of.
     pub ice_servers: IceServers,
@@ -412,6 +420,7 @@ impl Hall {
             self.leave(now, &peer, "connection_lost");
         }
         self.end_what_is_over(now);
+        self.move_rooms(now);
     }
 
     /// Tells every participant that the server is about to end; no one joins any more.
@@ -486,6 +495,12 @@ impl Hall {
     /// Rooms with someone in them.
     pub fn room_count(&self) -> usize {
         self.rooms.len()
+    }
+
+    /// Rooms whose media goes through the server.
+    pub fn forwarded_room_count(&self) -> usize {
+        let rooms = self.rooms.values();
+        rooms.filter(|room| room.shape.is_forwarded).count()
     }
 
     /// Participants in all rooms.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::hall::Topology;
-
 /// Every bound of a [`crate::Hall`]; each is reported by its name when it is hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -11,8 +9,15 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Frames per second and client, with a burst of twice as many. Default 100.
     pub messages_per_second: u32,
-    /// Participants of a room. Default 16: a mesh grows with the square.
+    /// Participants of a room whose media the server does not forward. Default 16: a mesh grows
+    /// with the square.
     pub peers_per_room: usize,
+    /// Participants up to which media goes from each to each where either is possible
+    /// ([`crate::Topology::Auto`]). Default 3.
+    pub peers_per_mesh: usize,
+    /// How long such a room has to need the server no more before it does without: somebody may
+    /// come back. Default 30 s.
+    pub mesh_after: Duration,
     /// Participants of a room whose media the server forwards. Default 500.
     pub peers_per_forwarded_room: usize,
     /// Rooms. Default 10,000.
@@ -37,6 +42,8 @@ impl Default for Limits {
             message_bytes: 64 * 1024,
             messages_per_second: 100,
             peers_per_room: 16,
+            peers_per_mesh: 3,
+            mesh_after: Duration::from_secs(30),
             peers_per_forwarded_room: 500,
             rooms: 10_000,
             resume_grace: Duration::from_secs(30),
@@ -44,16 +51,6 @@ impl Default for Limits {
             replay_bytes: 1 << 20,
             silence: Duration::from_secs(15 * 60),
             greeting: Duration::from_secs(10),
-        }
-    }
-}
-
-impl Limits {
-    /// Participants of a room of that shape.
-    pub(crate) fn peers_in(&self, topology: Topology) -> usize {
-        match topology {
-            Topology::Mesh => self.peers_per_room,
-            Topology::Sfu => self.peers_per_forwarded_room,
         }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) connection: Option<ConnectionId>,
     /// Whether it came by HTTP, and has no connection.
     pub(crate) is_guest: bool,
+    /// Whether whoever forwards media knows of it.
+    pub(crate) is_forwarded: bool,
     /// When it leaves, unless it comes back.
     pub(crate) leaves_at: Option<Instant>,
     sent: u64,
@@ -145,6 +147,7 @@ impl Session {
             received: 0,
             connection: None,
             is_guest: true,
+            is_forwarded: false,
             leaves_at: None,
             sent: 0,
             replay: VecDeque::new(),

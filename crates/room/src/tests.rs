@@ -12,6 +12,7 @@ use crate::{
 
 mod order;
 mod safety;
+mod shape;
 
 /// A hall, its clock, and what each connection was sent.
 struct Stage {

@@ -117,6 +117,8 @@ pub struct Attendee {
     pub forwards: BTreeMap<String, Option<String>>,
     /// Who spoke, as the server said last.
     pub speakers: Vec<String>,
+    /// Which qualities it sends: the server says which have a use.
+    pub layers: [bool; 3],
     /// What the server refused.
     pub errors: Vec<String>,
     /// How loud it is, in -dBov; silent at 127.
@@ -198,6 +200,7 @@ impl Conference {
             frames: BTreeMap::new(),
             forwards: BTreeMap::new(),
             speakers: Vec::new(),
+            layers: [true; 3],
             errors: Vec::new(),
             level: 127,
             key_requests: 0,
@@ -454,6 +457,7 @@ impl Conference {
         let number = self.attendees[index].pictures;
         self.attendees[index].pictures += 1;
         let mut key_wanted = self.attendees[index].key_wanted;
+        let layers = self.attendees[index].layers;
         self.peer_mut(index, |peer, now| {
             let targets = peer.encoding_targets(line).unwrap_or_default();
             let Some(media) = peer.negotiated(line) else {
@@ -467,7 +471,7 @@ impl Conference {
                     .get(place)
                     .map_or(0, |own| own.bitrate.as_bps())
                     .min(most);
-                if target == 0 {
+                if target == 0 || !layers[place] {
                     // What rests begins anew.
                     key_wanted[place] = true;
                     continue;
@@ -607,6 +611,12 @@ impl Conference {
                     .flatten()
                     .filter_map(|own| own["peer_id"].as_str());
                 own.speakers = names.map(str::to_owned).collect();
+            }
+            "layers" => {
+                let rids = parsed["rids"].as_array();
+                let names: Vec<_> = rids.into_iter().flatten().collect();
+                own.layers = QUALITIES.map(|(name, _)| names.iter().any(|own| *own == name));
+                assert_eq!(parsed["active"], own.layers != [false; 3]);
             }
             "error" => own.errors.push(data.to_owned()),
             _ => {

@@ -329,6 +329,55 @@ fn a_viewer_gets_what_it_asks_for() {
 }
 
 #[test]
+fn what_nobody_has_a_use_for_rests_at_its_publisher() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        room.run_for(S(6));
+        let layers = |room: &Conference| [0, 1, 2].map(|index| room.attendees[index].layers);
+        assert_eq!(layers(&room), [[true; 3]; 3], "seed {seed}");
+        let want = |room: &mut Conference, viewer, height: u32| {
+            let tracks = json!({"tracks": [{"stream": "picture-1", "max_height": height}]});
+            room.say(viewer, "subscribe", &tracks);
+        };
+        // The larger of both tiles counts, and not before the smaller one has been so for a while.
+        want(&mut room, 0, 300);
+        room.run_for(S(5));
+        assert_eq!(layers(&room)[1], [true; 3], "seed {seed}");
+        want(&mut room, 2, 100);
+        room.run_for(S(2));
+        assert_eq!(layers(&room)[1], [true; 3], "seed {seed}");
+        room.run_for(S(2));
+        assert_eq!(
+            layers(&room),
+            [[true; 3], [true, true, false], [true; 3]],
+            "seed {seed}"
+        );
+        assert_eq!(quality(&room, 0, 1), Some(1), "seed {seed}");
+
+        // Nobody looks: nothing is sent, and it is back in no time.
+        want(&mut room, 0, 0);
+        want(&mut room, 2, 0);
+        room.run_for(S(5));
+        assert_eq!(layers(&room)[1], [false; 3], "seed {seed}");
+        let before = room.pictures(2, 1).len();
+        want(&mut room, 2, 2000);
+        let is_back = |room: &Conference| room.pictures(2, 1).len() > before;
+        let within = Duration::from_millis(500);
+        assert!(
+            room.run_until(within, is_back),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        room.run_for(S(5));
+        assert_eq!(layers(&room)[1], [true; 3], "seed {seed}");
+        assert_eq!(quality(&room, 2, 1), Some(2), "seed {seed}");
+    }
+}
+
+#[test]
 fn viewers_behind_translators_reach_the_server() {
     for seed in few_seeds() {
         let mut room = Conference::new(seed, |_| {});

@@ -8,12 +8,14 @@
 //! 3. What each viewer can be sent is shared out over its slots ([`allocate`]): of a simulcast one
 //!    stream, of that the temporal layers that fit. A switch waits for a key frame, which is asked
 //!    for, and leaves no gap in numbers and times.
-//! 4. What is on which slot is told by the event `forward`; it changes without a negotiation.
+//! 4. What nobody has a use for, its publisher is told to rest ([`layers`]).
+//! 5. What is on which slot is told by the event `forward`; it changes without a negotiation.
 
 mod allocate;
 mod clock;
 mod exchange;
 mod forwarder;
+mod layers;
 mod meter;
 mod negotiation;
 mod passing;
@@ -110,7 +112,7 @@ pub enum Event {
     Signal {
         /// Its id.
         participant: String,
-        /// `offer`, `answer`, `forward`, `speakers`, `error`.
+        /// `offer`, `answer`, `forward`, `layers`, `speakers`, `error`.
         event: &'static str,
         /// As the signaling protocol has it.
         data: Box<RawValue>,

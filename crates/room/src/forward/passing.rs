@@ -172,7 +172,7 @@ impl Forwarder {
         match (news, slot.kind) {
             (News::Replaced, _) => slot.stream_replaced(stream),
             (News::Inserted, Kind::Video) => slot.stream_inserted(stream),
-            (News::Inserted, Kind::Audio) | (News::Nothing, _) => {}
+            (News::Inserted, Kind::Audio) | (News::Nothing | News::Resumed, _) => {}
         }
     }
 

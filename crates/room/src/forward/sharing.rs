@@ -38,6 +38,9 @@ impl Forwarder {
                 self.share_out(now, *viewer);
             }
         }
+        if !members.is_empty() {
+            self.tell_layers(now);
+        }
         !members.is_empty()
     }
 
@@ -340,10 +343,15 @@ impl Forwarder {
     }
 }
 
-fn wish(viewer: &super::forwarder::Participant, track: &Track) -> Wish {
+pub(super) fn wish(viewer: &super::forwarder::Participant, track: &Track) -> Wish {
     let stream = track.stream_id.as_ref();
     let wish = stream.and_then(|stream| viewer.wishes.get(stream));
     wish.copied().unwrap_or_default()
+}
+
+/// Whether a picture of that height serves a tile of `height_max`.
+pub(super) fn serves(height: Option<u32>, height_max: u32) -> bool {
+    height.is_some_and(|height| height * ENLARGED_MAX_PERCENT / 100 >= height_max)
 }
 
 /// Takes out the streams that are larger than the viewer has use for; one always stays. A height of
@@ -357,13 +365,10 @@ fn fit(levels: &mut Vec<Level>, track: &Track, height_max: Option<u32>) {
         let stream = track.streams.get(level.stream)?;
         stream.height.map(u32::from)
     };
-    let serves = |level: &Level| {
-        height(level).is_some_and(|height| height * ENLARGED_MAX_PERCENT / 100 >= height_max)
-    };
     // The smallest that serves is the largest of use.
     let serving = levels
         .iter()
-        .find(|level| serves(level))
+        .find(|level| serves(height(level), height_max))
         .map(|level| level.stream);
     if let Some(last) = levels
         .iter()

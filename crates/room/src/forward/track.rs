@@ -12,6 +12,7 @@ use twocan_proto::wire::payload::{Inspection, av1, h264, h265, vp8, vp9};
 use twocan_proto::wire::units::Bitrate;
 
 use super::allocate::Level;
+use super::layers::Layers;
 use super::meter::Meter;
 
 /// Names a track.
@@ -116,6 +117,8 @@ pub(super) enum News {
     Inserted,
     /// A stream has another source, and begins anew.
     Replaced,
+    /// A stream that rested is there again.
+    Resumed,
 }
 
 /// One of the streams of a track.
@@ -155,6 +158,8 @@ pub(super) struct Track {
     pub(super) viewers: Vec<(PeerId, usize)>,
     /// Whether its owner may send it.
     pub(super) is_allowed: bool,
+    /// What its owner was told to rest.
+    pub(super) layers: Layers,
 }
 
 impl Track {
@@ -174,6 +179,7 @@ impl Track {
             streams: Vec::new(),
             viewers: Vec::new(),
             is_allowed: false,
+            layers: Layers::default(),
         }
     }
 
@@ -233,7 +239,13 @@ impl Track {
     fn stream_of(&mut self, now: Instant, packet: &IncomingPacket) -> Option<(usize, News)> {
         let known = self.streams.iter().position(|own| own.ssrc == packet.ssrc);
         if let Some(index) = known {
-            return Some((index, News::Nothing));
+            let heard_at = self.streams.get(index)?.heard_at;
+            let rested = now.saturating_duration_since(heard_at) >= PAUSED_AFTER;
+            let news = match rested && self.kind == Kind::Video {
+                true => News::Resumed,
+                false => News::Nothing,
+            };
+            return Some((index, news));
         }
         if self
             .streams
@@ -270,7 +282,7 @@ impl Track {
     /// The streams from the smallest picture to the largest: by what their key frames say, else by
     /// their rates, else in the order of the description, which need not be that
     /// (RFC 8853 §5.2).
-    fn order(&mut self, now: Instant) -> Vec<usize> {
+    pub(super) fn order(&mut self, now: Instant) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.streams.len()).collect();
         let heights: Option<Vec<u64>> = self
             .streams
@@ -323,6 +335,12 @@ impl Track {
             levels.append(&mut own);
         }
         levels
+    }
+
+    /// Whether a stream was agreed on of which nothing has come yet.
+    pub(super) fn has_unseen(&self) -> bool {
+        let seen = |rid: &Rid| self.streams.iter().any(|own| own.rid.as_ref() == Some(rid));
+        !self.rids.iter().all(seen)
     }
 
     /// The rate of all streams together.

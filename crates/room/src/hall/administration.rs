@@ -83,7 +83,7 @@ impl Hall {
         if is_renamed {
             self.tell_metadata(peer);
         }
-        self.permissions_changed(peer);
+        self.permissions_changed(now, peer);
         let data = json!({
             "token_expires_in_ms": self.expires_in_ms(now, peer),
             "ice_servers": self.servers_for(now, peer),
@@ -121,8 +121,9 @@ impl Hall {
     pub(super) fn next_end(&self) -> Option<Instant> {
         let peers = self.peers.values().filter_map(|own| own.expires_at);
         let viewers = self.viewers.values().filter_map(|own| own.expires_at);
-        let rooms = self.rooms.values().filter_map(|own| own.ends_at);
-        peers.chain(viewers).chain(rooms).min()
+        let rooms = self.rooms.values();
+        let rooms = rooms.flat_map(|own| [own.ends_at, own.shape.next_change()]);
+        peers.chain(viewers).chain(rooms.flatten()).min()
     }
 
     /// Lets those go whose token is over, and ends rooms that stayed empty.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use twocan_proto::time::Now;
 
 use super::notice::{Notice, ParticipantInfo};
-use super::{Event, Hall, MediaEvent, Refusal, Topology};
+use super::{Event, Hall, MediaEvent, Refusal};
 use crate::frame;
 use crate::limits::TRACKS_MAX;
 use crate::permissions::{Admission, Allowed, MediaPermissions, PermissionChange, Permissions};
@@ -32,7 +32,10 @@ pub enum GuestRefusal {
     #[error("the room has as many participants as it may")]
     RoomIsFull,
     /// 409: media does not pass the server.
-    #[error("media of this server's rooms goes from each to each; start it with --topology sfu")]
+    #[error(
+        "media of this room goes from each to each: the server forwards none (--topology auto or \
+        sfu), or somebody there speaks the base protocol"
+    )]
     NotForwarded,
     /// 403: its token does not let it send, or look on.
     #[error("the token does not permit that")]
@@ -104,11 +107,12 @@ impl Hall {
             looks_on_since: None,
         };
         self.viewers.insert(participant.clone(), viewer);
+        self.settle_shape(now, room, None);
         Ok(participant)
     }
 
     fn refuse_guest(&self, room: &str, admission: &Admission) -> Result<(), GuestRefusal> {
-        if self.config.topology != Topology::Sfu {
+        if !self.can_forward(room) {
             return Err(GuestRefusal::NotForwarded);
         }
         self.admit(room)?;
@@ -156,6 +160,7 @@ impl Hall {
             subscribe: permissions.subscribe,
             ..nothing()
         };
+        session.is_forwarded = true;
         session.granted = viewer.granted.clone();
         session.change = viewer.change.clone();
         session.admission = admission;
@@ -164,9 +169,10 @@ impl Hall {
         let participant = Box::new(ParticipantInfo::of(&session));
         let tracks: Vec<_> = session.tracks.iter().map(|own| own.told.clone()).collect();
         self.peers.insert(id.to_owned(), session);
-        self.announce(id, &present);
         self.open_room(now, &room).members.push(id.to_owned());
         self.settle_room(now, &room);
+        self.settle_shape(now, &room, None);
+        self.announce(id, &present);
         self.settle_media(id);
         self.events
             .push_back(Event::Notice(Notice::ParticipantJoined {
@@ -202,6 +208,7 @@ impl Hall {
         let participant = Box::new(ParticipantInfo::of_viewer(id, viewer));
         self.open_room(now, &room).viewers.insert(id.to_owned());
         self.settle_room(now, &room);
+        self.settle_shape(now, &room, None);
         self.events
             .push_back(Event::Notice(Notice::ParticipantJoined {
                 room,
@@ -227,7 +234,7 @@ impl Hall {
             participant: participant.to_owned(),
         }));
         if viewer.looks_on_since.is_none() {
-            return;
+            return self.settle_shape(now, &viewer.room, None);
         }
         self.events
             .push_back(Event::Notice(Notice::ParticipantLeft {
@@ -239,6 +246,7 @@ impl Hall {
             room.viewers.remove(participant);
         }
         self.settle_room(now, &viewer.room);
+        self.settle_shape(now, &viewer.room, None);
     }
 
     /// What a viewer may do is changed; `None` where there is no such one.
@@ -304,7 +312,7 @@ impl Hall {
         if is_renamed {
             self.tell_metadata(id);
         }
-        self.permissions_changed(id);
+        self.permissions_changed(now, id);
         Ok(())
     }
 

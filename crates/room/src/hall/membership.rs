@@ -7,7 +7,7 @@ use std::time::Duration;
 use twocan_proto::time::Now;
 
 use super::notice::{Notice, ParticipantInfo};
-use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal, Topology};
+use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::{METADATA_LEN_MAX, WAITING_MAX};
 use crate::permissions::Admission;
@@ -156,7 +156,7 @@ impl Hall {
             self.counters.count("hall.lobby_is_full");
             return Some("lobby_is_full");
         }
-        if self.config.topology == Topology::Sfu && protocol == Protocol::Base {
+        if protocol == Protocol::Base && !self.takes_base(room) {
             self.counters.count("hall.base_client_refused");
             return Some("room_needs_twocan_v1");
         }
@@ -184,16 +184,13 @@ impl Hall {
         let room = session.room.clone();
         let participant = Box::new(ParticipantInfo::of(session));
         let present = self.present(&room);
-        self.announce(id, &present);
         self.open_room(now, &room).members.push(id.to_owned());
         self.settle_room(now, &room);
-        if self.config.topology == Topology::Sfu {
-            let joined = MediaEvent::Joined {
-                room: room.clone(),
-                participant: id.to_owned(),
-            };
-            self.events.push_back(Event::Media(joined));
-            self.settle_media(id);
+        // Those who are there connect with whom the new shape has them connect.
+        self.settle_shape(now, &room, Some(id));
+        self.announce(id, &present);
+        if self.takes_server(&room) {
+            self.bring_in(id);
         }
         self.welcome(now, id, &present);
         self.events
@@ -234,6 +231,15 @@ impl Hall {
         }
     }
 
+    /// Those of `present` whom somebody is told of, but for itself.
+    pub(super) fn roster(&self, id: &str, present: &[String]) -> serde_json::Value {
+        let others = present.iter().filter(|peer| *peer != id);
+        let others = others.filter_map(|peer| self.peers.get(peer));
+        let told = others.filter(|peer| !peer.permissions().hidden);
+        let told: Vec<_> = told.map(|peer| info(peer, Named::Id(&peer.id))).collect();
+        json!(told)
+    }
+
     /// Tells the one who joined.
     pub(super) fn welcome(&mut self, now: Now, id: &str, present: &[String]) {
         let Some(session) = self.peers.get(id) else {
@@ -245,17 +251,11 @@ impl Hall {
                 let limits = &self.config.limits;
                 let permissions = session.permissions();
                 let room = self.rooms.get(&session.room);
-                let roster: Vec<_> = present
-                    .iter()
-                    .filter_map(|peer| self.peers.get(peer))
-                    .filter(|peer| !peer.permissions().hidden)
-                    .map(|peer| info(peer, Named::Id(&peer.id)))
-                    .collect();
                 let mut data = json!({
                     "peer_id": id,
                     "room": session.room,
-                    "topology": self.config.topology.as_str(),
-                    "peers": roster,
+                    "topology": self.shape_name(&session.room),
+                    "peers": self.roster(id, present),
                     "ice_servers": self.servers_for(now, id),
                     "permissions": permissions.names(),
                     "locked": room.is_some_and(|room| room.is_locked),
@@ -364,7 +364,7 @@ impl Hall {
             self.tell_moderators(&room);
             return self.settle_room(now, &room);
         }
-        if self.config.topology == Topology::Sfu {
+        if session.is_forwarded {
             let participant = peer.to_owned();
             let left = MediaEvent::Left { participant };
             self.events.push_back(Event::Media(left));
@@ -389,7 +389,7 @@ impl Hall {
         let present = self.present(&room);
         self.settle_room(now, &room);
         if session.permissions().hidden {
-            return;
+            return self.settle_shape(now, &room, None);
         }
         let data = frame::raw(&json!({"peer_id": peer}));
         let to = Recipients::All(All::All);
@@ -402,6 +402,7 @@ impl Hall {
         for other in present {
             self.send(&other, &frame);
         }
+        self.settle_shape(now, &room, None);
     }
 
     pub(super) fn refuse_join(&mut self, connection: ConnectionId, id: &str, details: &str) {
@@ -452,6 +453,7 @@ fn info<'a>(session: &'a Session, named: Named<'a>) -> PeerInfo<'a> {
         metadata: session.metadata.as_deref(),
         tracks: session.tracks.iter().map(|track| &*track.told).collect(),
         protocol: match session.protocol {
+            _ if session.is_guest => "http",
             Protocol::Base => "base",
             Protocol::V1 => "twocan.v1",
         },

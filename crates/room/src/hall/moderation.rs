@@ -7,7 +7,7 @@ use twocan_proto::time::Now;
 
 use super::act::{Act, ActError, Order, Tracks};
 use super::notice::{Moderated, Notice};
-use super::{CloseCode, Connection, ConnectionId, Event, Hall, MediaEvent, Protocol, Topology};
+use super::{CloseCode, Connection, ConnectionId, Event, Hall, MediaEvent, Protocol};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::REASON_CHARS_MAX;
 use crate::permissions::{Admission, PermissionChange};
@@ -71,7 +71,7 @@ impl Hall {
             Act::Permit {
                 participant,
                 change,
-            } => self.permit(room, participant, change),
+            } => self.permit(now, room, participant, change),
             Act::Admit { participant } => self.let_in(now, room, participant),
             Act::Deny { participant } => self.send_away(now, room, participant),
             Act::Lock(locked) => {
@@ -213,7 +213,7 @@ impl Hall {
             true => session.is_free(kind),
             false => session.is_silenced[usize::from(kind)],
         };
-        let forwards = self.config.topology == Topology::Sfu;
+        let forwards = session.is_forwarded;
         let mut is_any = forwards
             && [false, true]
                 .map(|kind| kinds[usize::from(kind)] && reaches(kind))
@@ -253,6 +253,7 @@ impl Hall {
 
     fn permit(
         &mut self,
+        now: Now,
         room: &str,
         participant: &str,
         change: &PermissionChange,
@@ -265,12 +266,12 @@ impl Hall {
             session.change = change.after(&session.change);
             session.admission.permissions = change.applied(session.permissions());
         }
-        self.permissions_changed(participant);
+        self.permissions_changed(now, participant);
         Ok(())
     }
 
     /// Takes back what somebody announced and may not send any more, and tells it what it may.
-    pub(super) fn permissions_changed(&mut self, participant: &str) {
+    pub(super) fn permissions_changed(&mut self, now: Now, participant: &str) {
         let Some(session) = self.peers.get_mut(participant) else {
             return;
         };
@@ -296,6 +297,7 @@ impl Hall {
             self.tell_lobby(participant);
         }
         self.settle_media(participant);
+        self.settle_shape(now, &room, None);
     }
 
     /// Tells whoever forwards media what of a participant's it may pass on, where that is news.
@@ -304,7 +306,7 @@ impl Hall {
             return;
         };
         let permissions = session.media_permissions();
-        if self.config.topology != Topology::Sfu || permissions == session.media {
+        if !session.is_forwarded || permissions == session.media {
             return;
         }
         session.media = permissions.clone();

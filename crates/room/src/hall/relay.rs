@@ -9,9 +9,7 @@ use twocan_proto::time::Now;
 
 use super::membership::Introduction;
 use super::notice::Notice;
-use super::{
-    CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, SERVER_ID, ShownToken, Topology,
-};
+use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, SERVER_ID, ShownToken};
 use crate::frame::{self, All, Incoming, Recipients};
 use crate::limits::{METADATA_LEN_MAX, TRACK_LEN_MAX, TRACKS_MAX};
 use crate::session::{Frame, Publication, Session, cut};
@@ -41,13 +39,14 @@ struct TokenData {
 const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
 /// What the server alone says: whoever gets it takes it for the server's word.
-const OF_SERVER: [&str; 16] = [
+const OF_SERVER: [&str; 17] = [
     "authenticated",
     "draining",
     "error",
     "forward",
     "joined",
     "kicked",
+    "layers",
     "left",
     "lobby",
     "muted",
@@ -94,12 +93,13 @@ impl Hall {
             "token" => self.show_token(now, &peer, incoming),
             _ if is_waiting => self.refuse_request(&peer, incoming, "Not admitted"),
             "moderate" => self.moderate(now, &peer, incoming),
+            "settled" => self.change_settled(now, &peer, incoming),
             "track" => self.change_track(now, &peer, incoming),
             "metadata" => self.change_metadata(now, &peer, incoming),
             "join" | "resume" => {
                 self.refuse_request(&peer, incoming, "Already joined");
             }
-            _ if self.is_for_server(incoming) => self.pass_to_server(&peer, incoming),
+            _ if self.is_for_server(&peer, incoming) => self.pass_to_server(&peer, incoming),
             _ => {
                 self.relay(&peer, incoming);
             }
@@ -107,12 +107,12 @@ impl Hall {
     }
 
     /// Whether a frame is for the server, where that takes part in the call.
-    fn is_for_server(&self, incoming: &Incoming) -> bool {
+    fn is_for_server(&self, peer: &str, incoming: &Incoming) -> bool {
         let named = match &incoming.to {
             Some(Recipients::Some(ids)) => ids.iter().eq([SERVER_ID]),
             Some(Recipients::All(All::All)) | None => false,
         };
-        named && self.config.topology == Topology::Sfu
+        named && self.peers.get(peer).is_some_and(|own| own.is_forwarded)
     }
 
     fn pass_to_server(&mut self, peer: &str, incoming: &Incoming) {
@@ -154,7 +154,7 @@ impl Hall {
         self.peers.get(peer).is_some_and(|own| {
             let permissions = own.permissions();
             // Where the server forwards, nobody negotiates with anybody else.
-            let is_mesh = self.config.topology == Topology::Mesh;
+            let is_mesh = !self.is_forwarded(&own.room);
             let negotiates = is_mesh && NEGOTIATION.contains(&event);
             !permissions.hidden && (permissions.data || negotiates)
         })

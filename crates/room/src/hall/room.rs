@@ -8,7 +8,8 @@ use serde_json::json;
 
 use twocan_proto::time::Now;
 
-use super::{Event, Hall, Notice};
+use super::shape::Shape;
+use super::{Event, Hall, Notice, Topology};
 use crate::frame;
 use crate::session::Frame;
 
@@ -24,6 +25,9 @@ pub struct RoomSettings {
     /// Whether who comes waits until somebody who may moderate admits it; `None` is as the server
     /// has it.
     pub lobby: Option<bool>,
+    /// How its media goes; `None` is as the server has it. Where the server forwards nothing, it
+    /// is [`Topology::Mesh`] whatever is said here.
+    pub topology: Option<Topology>,
 }
 
 /// A room, as administration sees it.
@@ -31,7 +35,7 @@ pub struct RoomSettings {
 pub struct RoomInfo {
     /// Its name.
     pub name: String,
-    /// `mesh` or `sfu`.
+    /// `mesh` or `sfu`, as it is now.
     pub topology: &'static str,
     /// Participants, those who are hidden among them.
     pub participants: usize,
@@ -62,6 +66,9 @@ pub(super) struct Room {
     pub(super) is_locked: bool,
     pub(super) has_lobby: bool,
     pub(super) peers_max: Option<usize>,
+    /// As an operator decided.
+    pub(super) topology: Option<Topology>,
+    pub(super) shape: Shape,
     keeps: Duration,
     /// When it ends, being empty.
     pub(super) ends_at: Option<Instant>,
@@ -77,8 +84,10 @@ impl Hall {
                 .push_back(Event::Notice(Notice::RoomStarted { room }));
         }
         let has_lobby = self.config.lobby;
+        let shape = self.first_shape();
         let fresh = || Room {
             has_lobby,
+            shape,
             opened_at: now.wallclock,
             ..Room::default()
         };
@@ -116,13 +125,20 @@ impl Hall {
         room.keeps = settings.keeps;
         room.is_locked = settings.locked;
         room.has_lobby = has_lobby;
+        room.topology = settings.topology;
         self.settle_room(now, name);
+        self.settle_shape(now, name, None);
         self.tell_room_state(name);
     }
 
     /// Participants that a room may have.
     pub(super) fn peers_max(&self, room: &str) -> usize {
-        let most = self.config.limits.peers_in(self.config.topology);
+        let forwards = self.can_forward(room);
+        let limits = &self.config.limits;
+        let most = match forwards {
+            true => limits.peers_per_forwarded_room,
+            false => limits.peers_per_room,
+        };
         let own = self.rooms.get(room).and_then(|room| room.peers_max);
         own.map_or(most, |own| own.min(most))
     }
@@ -159,7 +175,7 @@ impl Hall {
             .filter_map(|member| self.peers.get(member));
         Some(RoomInfo {
             name: name.to_owned(),
-            topology: self.config.topology.as_str(),
+            topology: room.shape.name(),
             participants: room.members.len(),
             waiting: room.waiting.len(),
             viewers: room.viewers.len(),

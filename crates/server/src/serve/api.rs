@@ -16,10 +16,11 @@ use serde_json::value::RawValue;
 use twocan_io::clock;
 use twocan_room::{
     Act, ActError, ParticipantInfo, PermissionChange, Refusal, RoomInfo, RoomSettings, Source,
-    Tracks,
+    Topology, Tracks,
 };
 
 use super::access::{Denied, Operator, REVOKED_FOR, Revoked};
+use super::media::TopologyName;
 use super::{Shared, credentials};
 
 /// Longest request, in bytes.
@@ -38,6 +39,7 @@ enum Failure {
     Room(Refusal),
     Body(String),
     Exists,
+    Mesh,
     Full,
     Busy,
 }
@@ -72,6 +74,10 @@ impl IntoResponse for Failure {
             Self::Body(why) => (StatusCode::UNPROCESSABLE_ENTITY, why),
             Self::Exists => {
                 let why = "there is such a room, and changing it needs roomAdmin of it";
+                (StatusCode::CONFLICT, why.to_owned())
+            }
+            Self::Mesh => {
+                let why = "this server forwards no media: start it with --topology auto or sfu";
                 (StatusCode::CONFLICT, why.to_owned())
             }
             Self::Full => {
@@ -214,6 +220,8 @@ struct Wanted {
     locked: bool,
     #[serde(default)]
     lobby: Option<bool>,
+    #[serde(default)]
+    topology: Option<TopologyName>,
 }
 
 async fn create(
@@ -226,12 +234,18 @@ async fn create(
         return Err(Denied::Insufficient("this needs roomCreate").into());
     }
     let Json(wanted) = wanted?;
+    let topology = wanted.topology.map(Topology::from);
+    let forwards = shared.plan.media.topology != Topology::Mesh;
+    if !forwards && topology.is_some_and(|own| own != Topology::Mesh) {
+        return Err(Failure::Mesh);
+    }
     let keeps = wanted.empty_timeout.unwrap_or(KEEPS).min(SECONDS_MAX);
     let settings = RoomSettings {
         peers_max: wanted.max_participants,
         keeps: Duration::from_secs(keeps),
         locked: wanted.locked,
         lobby: wanted.lobby,
+        topology,
     };
     let name = wanted.name.clone();
     // Who may only make rooms opens none that somebody has locked.

@@ -11,11 +11,14 @@ use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
 use twocan_proto::time::Now;
+use twocan_proto::turn::server::MediaAddress;
 use twocan_room::forward::Fragment;
 use twocan_room::{
     Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
     Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
 };
+
+mod figures;
 
 use super::Plan;
 use super::access::{Access, Denied};
@@ -297,23 +300,22 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// Starts the task, and the threads that forward media where rooms are of that shape.
+/// Starts the task, and the threads that forward media where rooms are of that shape; answers where
+/// these are reached.
 pub(crate) fn start(
     plan: &Plan,
     sessions: Sessions,
     access: Arc<Access>,
-) -> std::io::Result<HallHandle> {
+) -> std::io::Result<(HallHandle, Vec<MediaAddress>)> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (told_to, told) = mpsc::channel(TOLD_MAX);
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
     let media = match plan.media.topology {
         Topology::Mesh => None,
-        Topology::Sfu => Some(Media::start(&plan.media, &told_to)?),
+        Topology::Sfu | Topology::Auto => Some(Media::start(&plan.media, &told_to)?),
     };
-    if let Some(media) = &media {
-        let addresses: Vec<_> = media.addresses().map(|own| own.to_string()).collect();
-        tracing::info!(addresses = addresses.join(", "), "forwarding media");
-    }
+    let bound: Vec<_> = media.iter().flat_map(Media::addresses).collect();
+    let addresses = plan.media.media_addresses(&bound);
     let (tokens, shown) = mpsc::channel(TOKENS_MAX);
     let task = Task {
         hall,
@@ -329,7 +331,7 @@ pub(crate) fn start(
     };
     tokio::spawn(task.run());
     tokio::spawn(look_at(access, shown, sender.downgrade()));
-    Ok(HallHandle(sender))
+    Ok((HallHandle(sender), addresses))
 }
 
 /// Looks at the tokens that participants show, one after another: a signature costs more than a frame,
@@ -554,11 +556,7 @@ impl Task {
     }
 
     fn measure(&self) {
-        metrics::gauge!("twocan_rooms").set(self.hall.room_count() as f64);
-        metrics::gauge!("twocan_participants").set(self.hall.peer_count() as f64);
-        for (reason, count) in self.hall.counters().iter() {
-            metrics::counter!("twocan_signaling_refused_total", "reason" => reason).absolute(count);
-        }
+        figures::measure(&self.hall);
     }
 }
 

@@ -119,7 +119,11 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     };
     let sessions = whip::Sessions::default();
     let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
-    let hall = hall::start(&plan, sessions.clone(), access.clone()).map_err(ServeError::Media)?;
+    let (hall, media) =
+        hall::start(&plan, sessions.clone(), access.clone()).map_err(ServeError::Media)?;
+    if let Some(turn) = &turn {
+        turn.relay_to_media(media).await;
+    }
     let secure = tls.is_some();
     let rates = rates::Rates::new(plan.requests_per_second);
     let shared = Arc::new(Shared {

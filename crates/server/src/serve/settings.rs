@@ -538,6 +538,8 @@ impl Settings {
             peers_per_forwarded_room: media
                 .peers_per_room
                 .unwrap_or(defaults.peers_per_forwarded_room),
+            peers_per_mesh: media.peers_per_mesh.unwrap_or(defaults.peers_per_mesh),
+            mesh_after: seconds(media.mesh_after, defaults.mesh_after),
             rooms: self.rooms.unwrap_or(defaults.rooms),
             resume_grace: seconds(self.resume_grace, defaults.resume_grace),
             silence: seconds(self.silence, defaults.silence),

@@ -116,6 +116,17 @@ pub(super) struct Authenticated {
     pub(super) resume_token: String,
 }
 
+/// `data` of `topology`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct TopologyChange {
+    pub(super) topology: String,
+    /// Whether everybody has the connections of that shape.
+    pub(super) settled: bool,
+    /// Who is there, as long as it is not settled.
+    #[serde(default)]
+    pub(super) peers: Vec<PeerInfo>,
+}
+
 /// `data` of `resumed`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Resumed {

@@ -25,6 +25,7 @@
 mod activity;
 mod address;
 mod backoff;
+mod certificates;
 mod chat;
 mod echo;
 mod encryption;

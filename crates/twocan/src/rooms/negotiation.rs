@@ -408,6 +408,9 @@ impl Running {
         }
         if self.state.replace(look.state) != Some(look.state) {
             let (peer, state) = (self.of.peer.clone(), look.state);
+            if state == PeerState::Connected {
+                let _ = self.of.commands.send(Command::Up(peer.clone())).await;
+            }
             self.tell(RoomEvent::PeerState { peer, state }).await;
         }
     }

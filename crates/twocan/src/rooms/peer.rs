@@ -143,6 +143,10 @@ impl RoomPeer {
         self.0.secret.is_some()
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn has_line(&self, source: Source) -> bool {
         self.0.lines.borrow().contains_key(&source)
     }

@@ -11,10 +11,11 @@ use tokio_tungstenite::tungstenite::Message;
 use twocan_io::clock;
 use twocan_proto::negotiate::Kind;
 use twocan_proto::random::Random;
-use twocan_proto::wire::sdp::{Attribute, Description, Fingerprint, Media};
 
+use self::shape::SFU;
 use super::address::Address;
 use super::backoff::backoff;
+use super::certificates::names_other_certificate;
 use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{
@@ -29,6 +30,8 @@ use super::socket::{self, CONNECT_WITHIN, Socket};
 use crate::configuration::Configuration;
 use crate::ice_server::Servers;
 use crate::peer_connection::PeerConnection;
+
+mod shape;
 
 /// A text `ping` goes out this often.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -61,11 +64,15 @@ pub(super) enum Command {
         to: String,
     },
     Publish(Vec<Source>),
+    /// The connection with somebody is up.
+    Up(RoomPeer),
     Leave(oneshot::Sender<()>),
 }
 
 struct Entry {
     peer: RoomPeer,
+    /// Whether its connection was up.
+    is_up: bool,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -80,8 +87,10 @@ pub(super) struct Task {
     events: mpsc::Sender<RoomEvent>,
     random: Random,
     own_id: String,
-    /// Whether media goes through the server, which is the only peer then.
+    /// Whether media goes through the server, which is the only peer then, but while the room moves.
     is_forwarded: bool,
+    /// Whether the server is to be told when the connections of the room's new shape are up.
+    settles: bool,
     ice_servers: Vec<ServerInfo>,
     peers: BTreeMap<String, Entry>,
     socket: Option<Socket>,
@@ -113,26 +122,6 @@ pub(super) fn lines(sources: &[Source], random: &mut Random) -> Lines {
     sources.iter().map(publication).collect()
 }
 
-/// Whether both descriptions name certificates, and none in common.
-fn names_other_certificate(before: &str, now: &str) -> bool {
-    let (before, now) = (fingerprints(before), fingerprints(now));
-    !before.is_empty() && !now.is_empty() && !now.iter().any(|own| before.contains(own))
-}
-
-/// Those of all its sections; none of what is no description.
-fn fingerprints(sdp: &str) -> Vec<Fingerprint> {
-    let Ok(description) = sdp.parse::<Description>() else {
-        return Vec::new();
-    };
-    let sections = description.media.iter().flat_map(Media::attributes);
-    let attributes = description.attributes().chain(sections);
-    let own = attributes.filter_map(|attribute| match attribute {
-        Attribute::Fingerprint(own) => Some(own.clone()),
-        _ => None,
-    });
-    own.collect()
-}
-
 impl Task {
     pub(super) fn new(
         session: Session,
@@ -154,6 +143,7 @@ impl Task {
             random: Random::new(clock::seed()),
             own_id: String::new(),
             is_forwarded: false,
+            settles: false,
             ice_servers: Vec::new(),
             peers: BTreeMap::new(),
             socket: None,
@@ -342,7 +332,8 @@ impl Task {
         for publication in publications {
             self.announce("publish", publication).await;
         }
-        self.is_forwarded = data.topology == "sfu";
+        self.settles = false;
+        self.is_forwarded = data.topology == SFU;
         if self.is_forwarded {
             return self.meet(PeerInfo::server(), true).await;
         }
@@ -383,7 +374,8 @@ impl Task {
             }
             "offer" | "answer" | "candidate" => {
                 let Some(from) = frame.from else { return };
-                if self.is_forwarded && from != SERVER_ID {
+                let is_stranger = self.is_forwarded != (from == SERVER_ID);
+                if is_stranger && !self.peers.contains_key(&from) {
                     return;
                 }
                 if frame.event == "offer" {
@@ -418,6 +410,11 @@ impl Task {
                     entry.peer.rename(name);
                 }
             }
+            "topology" => {
+                if let Ok(change) = serde_json::from_value(frame.data) {
+                    self.reshape(change).await;
+                }
+            }
             "draining" => self.tell(RoomEvent::Draining).await,
             other => tracing::debug!(event = other, "an event that is not used"),
         }
@@ -450,7 +447,13 @@ impl Task {
         };
         self.tell(RoomEvent::PeerJoined(peer.clone())).await;
         tokio::spawn(negotiation.run(signals_in));
-        self.peers.insert(id, Entry { peer, signals });
+        let is_up = false;
+        let entry = Entry {
+            peer,
+            is_up,
+            signals,
+        };
+        self.peers.insert(id, entry);
     }
 
     /// Where ICE restarts did not help, the other side begins a new connection: its offer names
@@ -488,6 +491,7 @@ impl Task {
                 }
             }
             Command::Publish(sources) => self.publish(&sources).await,
+            Command::Up(peer) => self.up(&peer).await,
             Command::Leave(_) => {}
         }
     }
@@ -572,26 +576,5 @@ async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_offer_with_another_certificate_begins_a_new_connection() {
-        let offer = |certificate: u8| {
-            let digest = vec![format!("{certificate:02X}"); 32].join(":");
-            format!(
-                "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-                 m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
-                 a=fingerprint:sha-256 {digest}\r\n"
-            )
-        };
-        assert!(names_other_certificate(&offer(1), &offer(2)));
-        assert!(!names_other_certificate(&offer(1), &offer(1)));
-        assert!(!names_other_certificate("", &offer(1)), "the first");
-        assert!(!names_other_certificate(&offer(1), "nonsense"));
     }
 }

@@ -11,6 +11,7 @@ use super::AddressPolicy;
 use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
 use super::bandwidth::Bandwidth;
+use super::media::MediaAddress;
 use super::outbox::{Next, Outbox, Way};
 use super::ports::{Keyed, PortCheck, Ports};
 use super::quota::{Holders, Unproven};
@@ -68,6 +69,7 @@ pub struct Server {
     pub(super) counters: Counters,
     pub(super) traffic: Traffic,
     pub(super) draining: bool,
+    pub(super) media: Vec<MediaAddress>,
     binding: StunServer,
     unproven: Unproven,
 }
@@ -100,6 +102,7 @@ impl Server {
             counters: Counters::default(),
             traffic: Traffic::default(),
             draining: false,
+            media: Vec::new(),
             binding: StunServer::with_discovery(config.discovery),
             unproven: Unproven::new(random.u64()),
             config,
@@ -419,12 +422,17 @@ impl Server {
         self.config.policy.allowed_only = config.policy.allowed_only;
         self.config.quotas.clone_from(&config.quotas);
         self.config.mobility = config.mobility;
-        let (policy, ports) = (&self.config.policy, &self.ports);
-        for allocation in self.allocations.iter_mut().flatten() {
-            let is_refused =
-                |ip| policy.way(ip, ports.is_relay(ip)) == super::address::Way::Refused;
-            allocation.permissions.retain(|own| !is_refused(own.ip));
+        self.forget_refused();
+    }
+
+    /// Takes back the permissions for what is refused by now.
+    pub(super) fn forget_refused(&mut self) {
+        let mut allocations = std::mem::take(&mut self.allocations);
+        for allocation in allocations.iter_mut().flatten() {
+            let permissions = &mut allocation.permissions;
+            permissions.retain(|own| self.way_to(own.ip) != super::address::Way::Refused);
         }
+        self.allocations = allocations;
     }
 
     /// No new allocations from here on; those that are there go on until they end.

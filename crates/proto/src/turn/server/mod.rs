@@ -21,6 +21,7 @@ mod allocation;
 mod auth;
 mod bandwidth;
 mod machine;
+mod media;
 mod mobility;
 mod outbox;
 mod permit;
@@ -42,6 +43,7 @@ use crate::stun_server::Origin;
 
 pub use address::{AddressPolicy, BadCidr, Cidr};
 pub use machine::Server;
+pub use media::MediaAddress;
 
 /// Sockets below this number are the driver's listeners; the machine names relayed ones above.
 pub const LISTENERS_MAX: u32 = 1 << 16;

@@ -110,25 +110,25 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn way_to(&self, ip: IpAddr) -> Way {
-        self.config.policy.way(ip, self.ports.is_relay(ip))
-    }
-
     fn ask_for_sockets(&mut self, id: u32, peers: &[IpAddr]) {
         for family in Family::ALL {
             let mut peers = peers.iter().filter(|ip| Family::of(**ip) == family);
             if !peers.any(|ip| self.way_to(*ip) == Way::Socket) {
                 continue;
             }
-            let relay = self
-                .allocation_mut(id)
-                .and_then(|allocation| allocation.relay_mut(family))
-                .filter(|relay| relay.binding == Binding::None);
-            if let Some(relay) = relay {
-                relay.binding = Binding::Asked;
-                let (socket, address) = (socket_of(id, family), relay.bind);
-                self.events.push_back(Event::Bind { socket, address });
-            }
+            self.ask_for_socket(id, family);
+        }
+    }
+
+    pub(super) fn ask_for_socket(&mut self, id: u32, family: Family) {
+        let relay = self
+            .allocation_mut(id)
+            .and_then(|allocation| allocation.relay_mut(family))
+            .filter(|relay| relay.binding == Binding::None);
+        if let Some(relay) = relay {
+            relay.binding = Binding::Asked;
+            let (socket, address) = (socket_of(id, family), relay.bind);
+            self.events.push_back(Event::Bind { socket, address });
         }
     }
 

@@ -111,17 +111,21 @@ impl Server {
         };
         self.traffic.packets_to_peers += 1;
         self.traffic.bytes_to_peers += data.len() as u64;
-        if self.ports.is_relay(peer.ip()) {
-            if let Some(Holder::Allocation(other)) = self.ports.holder(peer) {
-                return self.deliver(now, other, relay.external, ecn, data);
-            }
-            // A port of this machine on which nobody relays: a listener, or none at all.
-            if !self.config.policy.is_named(peer.ip()) {
-                self.traffic.unwanted += 1;
-                return;
-            }
+        if self.ports.is_relay(peer.ip())
+            && let Some(Holder::Allocation(other)) = self.ports.holder(peer)
+        {
+            return self.deliver(now, other, relay.external, ecn, data);
         }
+        let Some(remote) = self.reached_at(peer) else {
+            // A port of this machine on which nobody relays: a listener, or none at all.
+            self.traffic.unwanted += 1;
+            return;
+        };
         if relay.binding != Binding::Bound {
+            // A permission for an address on which we relay needs no socket; media there does.
+            if relay.binding == Binding::None && self.is_media(peer) {
+                self.ask_for_socket(id, family);
+            }
             self.traffic.unwanted += 1;
             return;
         }
@@ -130,7 +134,7 @@ impl Server {
                 socket: socket_of(id, family),
                 local: relay.bind,
             },
-            remote: peer,
+            remote,
             ecn,
         };
         self.outbox.push(Way::Socket(destination), |out| {
@@ -148,8 +152,12 @@ impl Server {
         ecn: Ecn,
         data: &[u8],
     ) {
-        if let Some((id, _)) = owner_of(socket) {
-            self.deliver(now, id, peer, ecn, data);
+        let Some((id, _)) = owner_of(socket) else {
+            return;
+        };
+        match self.known_as(peer) {
+            Some(peer) => self.deliver(now, id, peer, ecn, data),
+            None => self.traffic.unwanted += 1,
         }
     }
 
@@ -159,6 +167,9 @@ impl Server {
         let is_told = match peer {
             SocketAddr::V4(_) => matches!(icmp.kind, 3 | 11),
             SocketAddr::V6(_) => matches!(icmp.kind, 1..=3),
+        };
+        let Some(peer) = self.known_as(peer) else {
+            return;
         };
         let owner = owner_of(socket).filter(|_| is_told);
         let Some(allocation) = owner.and_then(|(id, _)| self.allocation(id)) else {

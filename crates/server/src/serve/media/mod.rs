@@ -17,8 +17,8 @@ use twocan_room::MediaEvent;
 use twocan_room::forward::Fragment;
 
 pub(crate) use figures::Figures;
-pub(crate) use settings::MediaSettings;
 pub(super) use settings::{MediaPlan, plan};
+pub(crate) use settings::{MediaSettings, TopologyName};
 pub(super) use shard::Command;
 
 /// Commands on their way to a shard.
@@ -68,6 +68,12 @@ impl Media {
         for index in 0..plan.shards {
             let (to, commands) = mpsc::channel(COMMANDS_MAX);
             let addresses = shard::start(index, plan, commands, told.clone())?;
+            let bound: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+            tracing::info!(
+                shard = index,
+                addresses = bound.join(", "),
+                "forwarding media"
+            );
             shards.push(Shard {
                 to,
                 waiting: VecDeque::new(),

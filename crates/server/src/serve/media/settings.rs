@@ -1,11 +1,12 @@
 //! Settings of media forwarding, checked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use twocan_io::interfaces::{self, Filter};
+use twocan_proto::turn::server::MediaAddress;
 use twocan_room::Topology;
 
 use super::super::settings::{Settings, SettingsError};
@@ -18,13 +19,26 @@ pub(crate) enum TopologyName {
     Mesh,
     /// Through the server, which sends each what its way carries.
     Sfu,
+    /// Everybody to everybody in small rooms, through the server in others; a room moves from one
+    /// to the other while people talk.
+    Auto,
+}
+
+impl From<TopologyName> for Topology {
+    fn from(name: TopologyName) -> Self {
+        match name {
+            TopologyName::Mesh => Self::Mesh,
+            TopologyName::Sfu => Self::Sfu,
+            TopologyName::Auto => Self::Auto,
+        }
+    }
 }
 
 /// How media is forwarded. In a file they are the table `[media]`.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MediaSettings {
-    /// How media goes between the participants of a room. Default mesh.
+    /// How media goes between the participants of a room. Default auto.
     #[arg(long, value_name = "SHAPE", env = "TWOCAN_TOPOLOGY")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) topology: Option<TopologyName>,
@@ -61,6 +75,18 @@ pub(crate) struct MediaSettings {
     #[serde(rename = "threads", skip_serializing_if = "Option::is_none")]
     pub(crate) media_threads: Option<usize>,
 
+    /// Participants up to which media goes from each to each where rooms move between both shapes.
+    /// Default 3.
+    #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_MESH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peers_per_mesh: Option<usize>,
+
+    /// Seconds after which media of a room that has become small goes from each to each again.
+    /// Default 30.
+    #[arg(long, value_name = "SECONDS", env = "TWOCAN_MESH_AFTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mesh_after: Option<u64>,
+
     /// Participants of a room whose media is forwarded. Default 500.
     #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_FORWARDED_ROOM")]
     #[serde(rename = "peers_per_room", skip_serializing_if = "Option::is_none")]
@@ -76,6 +102,8 @@ pub(crate) struct MediaPlan {
     pub(super) ports: Option<RangeInclusive<u16>>,
     pub(super) shards: usize,
     pub(crate) peers_per_room: Option<usize>,
+    pub(crate) peers_per_mesh: Option<usize>,
+    pub(crate) mesh_after: Option<u64>,
 }
 
 /// Threads at most: more than any machine has cores.
@@ -112,18 +140,34 @@ pub(crate) fn plan(settings: &Settings) -> Result<MediaPlan, SettingsError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(MediaPlan {
         topology: match own.topology {
-            Some(TopologyName::Sfu) => Topology::Sfu,
-            Some(TopologyName::Mesh) | None => Topology::Mesh,
+            Some(own) => own.into(),
+            None => Topology::Auto,
         },
         ips: own.media_ips.clone(),
         external,
         ports,
         shards: own.media_threads.unwrap_or(cores).clamp(1, SHARDS_MAX),
         peers_per_room: own.peers_per_forwarded_room,
+        peers_per_mesh: own.peers_per_mesh,
+        mesh_after: own.mesh_after,
     })
 }
 
 impl MediaPlan {
+    /// What is bound, as clients are told of it: under its address, or under what a translator makes of
+    /// that.
+    pub(crate) fn media_addresses(&self, bound: &[SocketAddr]) -> Vec<MediaAddress> {
+        let all = bound.iter().map(|own| {
+            let outer = self.external.iter().find(|(ip, _)| *ip == own.ip());
+            let told = outer.map_or(own.ip(), |(_, external)| *external);
+            MediaAddress {
+                told: SocketAddr::new(told, own.port()),
+                bound: *own,
+            }
+        });
+        all.collect()
+    }
+
     /// The addresses to bind: those named, else those of this machine, loopback where it has no
     /// others.
     pub(super) fn addresses(&self) -> std::io::Result<Vec<IpAddr>> {

@@ -86,7 +86,9 @@ struct Shard {
     measure_at: Instant,
     lost: u64,
     sent: u64,
+    sent_len: u64,
     received: u64,
+    received_len: u64,
 }
 
 /// Binds the sockets and starts the thread; answers where it is reached.
@@ -146,7 +148,9 @@ pub(super) fn start(
         measure_at: Instant::now(),
         lost: 0,
         sent: 0,
+        sent_len: 0,
         received: 0,
+        received_len: 0,
     };
     std::thread::Builder::new()
         .name(format!("media-{index}"))
@@ -185,7 +189,7 @@ impl Shard {
                 (false, false) => wake.min(Instant::now() + FLUSH_AFTER),
             };
             let (forwarder, sockets) = (&mut self.forwarder, &self.sockets);
-            let received = &mut self.received;
+            let (received, received_len) = (&mut self.received, &mut self.received_len);
             tokio::select! {
                 biased;
                 () = poll_fn(|context| {
@@ -194,6 +198,7 @@ impl Shard {
                         let now = clock::now();
                         let polled = socket.poll_receive(context, |reception| {
                             *received += 1;
+                            *received_len += reception.bytes.len() as u64;
                             forwarder.handle_datagram(now, reception.on(*id));
                         });
                         // An error is that of an earlier datagram; the socket goes on.
@@ -324,6 +329,7 @@ impl Shard {
         let wanted = destination.path.socket;
         if let Some((_, socket)) = self.sockets.iter().find(|(id, _)| *id == wanted) {
             self.sent += self.batch.segments() as u64;
+            self.sent_len += self.batch.bytes().len() as u64;
             self.lost += socket.send(&self.batch) as u64;
         }
     }
@@ -394,6 +400,8 @@ impl Shard {
         count("twocan_media_datagrams_sent_total", self.sent);
         count("twocan_media_datagrams_received_total", self.received);
         count("twocan_media_datagrams_not_sent_total", self.lost);
+        count("twocan_media_bytes_sent_total", self.sent_len);
+        count("twocan_media_bytes_received_total", self.received_len);
         self.measure_dropped(&self.forwarder.counters());
     }
 

@@ -14,7 +14,7 @@ use twocan_io::clock;
 use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Output, Path, SocketId};
 use twocan_proto::random::Random;
-use twocan_proto::turn::server::{Config, Event, Server, StreamId, Traffic};
+use twocan_proto::turn::server::{Config, Event, MediaAddress, Server, StreamId, Traffic};
 use twocan_proto::wire::stun::Icmp;
 
 use super::ready::{Ready, SocketWaker};
@@ -44,6 +44,8 @@ pub(super) enum Input {
     Bytes(StreamId, Vec<u8>),
     Closed(StreamId),
     Reconfigure(Box<Config>),
+    /// Where this machine takes media.
+    Media(Vec<MediaAddress>),
     Drain(oneshot::Sender<()>),
 }
 
@@ -213,6 +215,7 @@ impl Driver {
                 self.server.handle_stream_closed(stream);
             }
             Input::Reconfigure(config) => self.server.reconfigure(&config),
+            Input::Media(media) => self.server.set_media_addresses(media),
             Input::Drain(done) => {
                 self.server.drain();
                 self.allocations

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use twocan_proto::stun_server::{Discovery, Origin};
-use twocan_proto::turn::server::Config;
+use twocan_proto::turn::server::{Config, MediaAddress};
 use twocan_proto::wire::scope::Scope;
 use twocan_room::OwnUrls;
 
@@ -55,6 +55,11 @@ impl Turn {
     pub(crate) async fn reconfigure(&self, plan: &TurnPlan, secrets: Vec<String>) {
         let config = Box::new(plan.changed(secrets));
         let _ = self.inputs.send(driver::Input::Reconfigure(config)).await;
+    }
+
+    /// Relays to these ports of this machine.
+    pub(crate) async fn relay_to_media(&self, media: Vec<MediaAddress>) {
+        let _ = self.inputs.send(driver::Input::Media(media)).await;
     }
 
     /// Takes no more allocations; returns when the last one has ended.

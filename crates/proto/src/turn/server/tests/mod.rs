@@ -1,6 +1,7 @@
 mod address;
 mod allocate;
 mod hostile;
+mod media;
 mod mobility;
 mod reconfigure;
 mod relay;
