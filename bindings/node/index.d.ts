@@ -57,6 +57,32 @@ export type RTCEncodedAudioFrame = globalThis.RTCEncodedAudioFrame;
 export const RTCEncodedVideoFrame: typeof own.RTCEncodedVideoFrame;
 export type RTCEncodedVideoFrame = globalThis.RTCEncodedVideoFrame;
 
+/** What the library of the DOM does not have of webrtc-identity. */
+declare global {
+  interface RTCPeerConnection {
+    setIdentityProvider(provider: string, options?: { protocol?: string; usernameHint?: string; peerIdentity?: string }): void;
+    getIdentityAssertion(): Promise<string>;
+    readonly peerIdentity: Promise<RTCIdentityAssertion>;
+    readonly idpLoginUrl: string | null;
+    readonly idpErrorInfo: string | null;
+  }
+  interface RTCConfiguration {
+    peerIdentity?: string;
+  }
+  interface MediaStreamTrack {
+    readonly isolated: boolean;
+    onisolationchange: ((this: MediaStreamTrack, event: Event) => unknown) | null;
+  }
+}
+export interface RTCIdentityAssertion {
+  idp: string;
+  name: string;
+}
+export const RTCIdentityAssertion: {
+  new (idp: string, name: string): RTCIdentityAssertion;
+  prototype: RTCIdentityAssertion;
+};
+
 export interface DeviceChangeEvent extends Event {
   readonly devices: readonly globalThis.MediaDeviceInfo[];
   readonly userInsertedDevices: readonly globalThis.MediaDeviceInfo[];
@@ -121,6 +147,13 @@ export namespace nonstandard {
    * `rid` is null where there is one encoding, or all are meant. `null` takes it away.
    */
   function onKeyFrameWanted(sender: globalThis.RTCRtpSender, encoder: ((request: { rid: string | null }) => void) | null): void;
+  /** What a provider of identities does in the place of the script of its site (webrtc-identity §5). */
+  interface IdentityProvider {
+    generateAssertion(contents: string, origin: string, options: { protocol: string; usernameHint?: string; peerIdentity?: string }): Promise<{ idp: { domain: string; protocol?: string }; assertion: string }>;
+    validateAssertion(assertion: string, origin: string): Promise<{ identity: string; contents: string }>;
+  }
+  /** Trusts `provider` to speak for `domain` in all connections of this thread; `null` takes it back. */
+  function registerIdentityProvider(domain: string, provider: IdentityProvider | null, options?: { protocol?: string }): void;
   /** Asks the other side for a key frame. */
   function requestKeyFrame(receiver: globalThis.RTCRtpReceiver): void;
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { runInNewContext } from 'node:vm';
 import { MessageChannel, Worker } from 'node:worker_threads';
-import { connected, media, test } from './page.mjs';
+import { connected, media, negotiate, test, trickle } from './page.mjs';
 
 const globals = new URL('../../bindings/node/lib/globals.js', import.meta.url).href;
 
@@ -99,6 +99,29 @@ for (const [kind, Interface] of [['audio', 'RTCEncodedAudioFrame'], ['video', 'R
     assert.deepEqual(frame.getMetadata(), before);
   });
 }
+
+test('RTCCertificate: a clone is the same certificate, with its key', async (t) => {
+  const [made, other] = await Promise.all([1, 2].map(() => RTCPeerConnection.generateCertificate({ name: 'ECDSA', namedCurve: 'P-256' })));
+  const { port1, port2 } = new MessageChannel();
+  t.after(() => port1.close());
+  const arrived = next(port2);
+  port1.postMessage({ list: [made] });
+  const clones = [structuredClone(made), (await arrived).list[0]];
+  for (const copy of clones) {
+    assert.ok(copy instanceof RTCCertificate && copy !== made);
+    assert.deepEqual([copy.expires, copy.getFingerprints()], [made.expires, made.getFingerprints()]);
+    const [a, b] = [new RTCPeerConnection({ certificates: [copy] }), new RTCPeerConnection()];
+    t.after(() => [a, b].forEach((own) => own.close()));
+    a.setConfiguration({ certificates: [made] });
+    assert.throws(() => a.setConfiguration({ certificates: [other] }), { name: 'InvalidModificationError' });
+    const channel = a.createDataChannel('');
+    trickle(a, b);
+    const open = new Promise((resolve) => { channel.onopen = resolve; });
+    await negotiate(a, b);
+    await open;
+  }
+  assert.throws(() => new RTCPeerConnection({ certificates: [{}] }), TypeError);
+});
 
 test('other values are cloned as before', () => {
   const value = { list: [1, { deep: new Date(0) }], bytes: new Uint8Array([1, 2]), map: new Map([[{}, new Set([1])]]) };

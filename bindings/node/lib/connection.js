@@ -7,6 +7,7 @@ import { RTCDataChannelEvent, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionI
 import { queueTask } from './tasks.js';
 import { RTCCertificate, nativeCertificate } from './certificate.js';
 import { plainServers } from './configuration.js';
+import { Identities, withIdentity } from './identity.js';
 import { RTCIceCandidate } from './ice-candidate.js';
 import { RTCSessionDescription } from './session-description.js';
 import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
@@ -72,6 +73,7 @@ export class Connection {
     this.feeder = null;
     this.connectedAt = NaN;
     this.certificate = configuration.certificates[0] ?? new RTCCertificate(inside, { native: NativeCertificate.generate() });
+    this.identities = new Identities(this.certificate.getFingerprints(), configuration.peerIdentity);
     // The callback must not keep what it wakes: a connection that nobody knows any more goes.
     const weak = new WeakRef(this);
     const init = {
@@ -157,8 +159,10 @@ export class Connection {
     const known = this.descriptions[slot];
     if (stated === null || stated === undefined) {
       this.descriptions[slot] = null;
-    } else if (known === null || known.sdp !== stated.sdp || known.type !== stated.kind) {
-      this.descriptions[slot] = new RTCSessionDescription({ type: stated.kind, sdp: stated.sdp });
+    } else {
+      const sdp = withIdentity(stated.sdp, this.identities.sent[slot] ?? null);
+      const isKnown = known !== null && known.sdp === sdp && known.type === stated.kind;
+      if (!isKnown) this.descriptions[slot] = new RTCSessionDescription({ type: stated.kind, sdp });
     }
     return this.descriptions[slot];
   }

@@ -4,6 +4,7 @@ import { inside } from './webidl.js';
 import { exception } from './errors.js';
 import { RTCTrackEvent, fire } from './events.js';
 import { queueTask } from './tasks.js';
+import { noteSent, splitIdentity } from './identity.js';
 import { addRemote, removeRemote, remoteStream } from './media-stream.js';
 import { setMuted } from './media-stream-track.js';
 import { RTCSctpTransport } from './sctp-transport.js';
@@ -19,8 +20,9 @@ const receives = (direction) => direction === 'sendrecv' || direction === 'recvo
 export function setDescription(connection, isLocal, { type, sdp }) {
   return new Promise((resolve, reject) => {
     let state;
+    const { plain, assertion } = isLocal ? splitIdentity(sdp) : { plain: sdp, assertion: null };
     try {
-      if (isLocal) connection.native.setLocalDescription(type, sdp);
+      if (isLocal) connection.native.setLocalDescription(type, plain);
       else connection.native.setRemoteDescription(type, sdp);
       state = connection.native.state();
     } catch (error) {
@@ -31,6 +33,7 @@ export function setDescription(connection, isLocal, { type, sdp }) {
     }
     connection.begin();
     connection.later(() => {
+      noteSent(connection, isLocal, type, assertion);
       show(connection, isLocal, type, state);
       if (!connection.isClosed) resolve(undefined);
     });

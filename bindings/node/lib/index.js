@@ -15,6 +15,7 @@ export { RTCRtpSender } from './rtp-sender.js';
 export { RTCRtpReceiver } from './rtp-receiver.js';
 export { RTCDTMFSender } from './dtmf-sender.js';
 export { RTCStatsReport } from './stats-report.js';
+export { RTCIdentityAssertion } from './identity-assertion.js';
 export { RTCError } from './errors.js';
 export {
   MediaStreamTrackEvent, RTCDTMFToneChangeEvent, RTCDataChannelEvent, RTCErrorEvent, RTCPeerConnectionIceErrorEvent,

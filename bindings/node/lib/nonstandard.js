@@ -20,6 +20,7 @@ export function configure(settings = {}) {
 }
 
 export { getUserMedia };
+export { registerIdentityProvider } from './identity.js';
 
 /** A track of ours. It sends nothing until frames are written to the sender that has it. */
 export function createTrack(kind, { label = '' } = {}) {

@@ -17,8 +17,8 @@ export class RTCRtpReceiver {
     illegal(arguments[0]);
     receivers.set(this, {
       ...arguments[1], transport: null, streams: [], target: null,
-      // What arrived: sources by number, and whether frames are handed over.
-      sources: new Map(), isRead: false, wanted: 0, readFor: 0, sink: null, transform: null, encoded: null, codec: null, pictures: {},
+      // What arrived: sources and contributors by number, and whether frames are handed over.
+      sources: new Map(), contributors: new Map(), isRead: false, wanted: 0, readFor: 0, sink: null, transform: null, encoded: null, codec: null, pictures: {},
       sound: { totalSamplesReceived: 0, totalSamplesDuration: 0, concealedSamples: 0, concealmentEvents: 0 }, last: null,
       handed: new HandedCounts(),
     });
@@ -75,11 +75,10 @@ export class RTCRtpReceiver {
     return createEncodedStreams(own, ownerOf(own));
   }
   getContributingSources() {
-    receivers.of(this);
-    return [];
+    return recent(receivers.of(this).contributors);
   }
   getSynchronizationSources() {
-    return recent(receivers.of(this));
+    return recent(receivers.of(this).sources);
   }
   async getStats() {
     const own = receivers.of(this);
@@ -96,10 +95,10 @@ const SOURCE_MS = 10_000;
 const SOURCES_MAX = 64;
 
 /** What was heard in the last ten seconds, the newest first. */
-function recent(own) {
+function recent(sources) {
   const now = performance.timeOrigin + performance.now();
-  for (const [source, { timestamp }] of own.sources) if (now - timestamp > SOURCE_MS) own.sources.delete(source);
-  return [...own.sources.values()].sort((a, b) => b.timestamp - a.timestamp).map((source) => ({ ...source }));
+  for (const [source, { timestamp }] of sources) if (now - timestamp > SOURCE_MS) sources.delete(source);
+  return [...sources.values()].sort((a, b) => b.timestamp - a.timestamp).map((source) => ({ ...source }));
 }
 
 /** Lets what the other side sends come, until it stops sending. */
@@ -145,12 +144,12 @@ export function onFrame(transceiver, event) {
 }
 
 /** What a transform is told of a frame (webrtc-encoded-transform §5.2). */
-function describeFrame(own, { codec, timestamp, keyFrame, text, data, ssrc, capturedAt, audioLevel, sequenceNumber, waited = 0 }) {
+function describeFrame(own, { codec, timestamp, keyFrame, text, data, ssrc, contributing, capturedAt, audioLevel, sequenceNumber, waited = 0 }) {
   const { codecs } = own.connection.native.parameters(own.transceiver.id);
   const used = codecs.find(({ mimeType }) => mimeType.toLowerCase() === `${own.kind}/${codec}`.toLowerCase());
   const { frameWidth: width, frameHeight: height } = own.pictures;
   const metadata = {
-    synchronizationSource: ssrc, payloadType: used?.payloadType, contributingSources: [], rtpTimestamp: timestamp,
+    synchronizationSource: ssrc, payloadType: used?.payloadType, contributingSources: contributing ?? [], rtpTimestamp: timestamp,
     mimeType: used?.mimeType, receiveTime: performance.now() - waited, captureTime: capturedAt,
     ...(own.kind === 'video' ? { width, height } : { audioLevel: linearLevel(audioLevel), sequenceNumber }),
   };
@@ -173,16 +172,21 @@ function ownerOf(own) {
   };
 }
 
-function noteSource(own, { ssrc, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
+function noteSource(own, { ssrc, contributing, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
   if (ssrc === undefined || ssrc === null) return;
   const timestamp = performance.timeOrigin + performance.now() - waited;
-  const source = { timestamp, source: ssrc, rtpTimestamp };
+  const captured = capturedAt === undefined || capturedAt === null ? {} : { captureTimestamp: capturedAt };
   const level = linearLevel(audioLevel);
-  if (level !== undefined) source.audioLevel = level;
-  if (capturedAt !== undefined && capturedAt !== null) source.captureTimestamp = capturedAt;
-  own.sources.delete(ssrc);
-  own.sources.set(ssrc, source);
-  if (own.sources.size > SOURCES_MAX) own.sources.delete(own.sources.keys().next().value);
+  const loudness = level === undefined ? {} : { audioLevel: level };
+  remember(own.sources, { timestamp, source: ssrc, rtpTimestamp, ...loudness, ...captured });
+  // How loud each contributor is (RFC 6465) is not negotiated; the level is that of the mix.
+  for (const source of contributing ?? []) remember(own.contributors, { timestamp, source, rtpTimestamp, ...captured });
+}
+
+function remember(sources, entry) {
+  sources.delete(entry.source);
+  sources.set(entry.source, entry);
+  if (sources.size > SOURCES_MAX) sources.delete(sources.keys().next().value);
 }
 
 /** Sound is counted by its timestamps: what was lost in between counts as well, as in a jitter buffer. */

@@ -1,17 +1,20 @@
 /**
- * Objects of ours in structured clones (HTML §2.7): encoded frames are serializable. Node clones objects of
+ * Objects of ours in structured clones (HTML §2.7): encoded frames and certificates are serializable. Node clones objects of
  * JavaScript classes as plain ones, so `twocan/globals` puts something plain in their place on the way out, and
  * makes them again where they arrive: in `structuredClone`, and in messages between threads that have imported it.
  */
 
 import { MessagePort, Worker } from 'node:worker_threads';
+import { isCertificate, restoreCertificate, serializeCertificate } from './certificate.js';
 import { RTCEncodedAudioFrame, RTCEncodedVideoFrame, frames, isDetached, newFrame } from './encoded-frames.js';
 
 /** What stands in the place of a whole value that has objects of ours in it, and of one of these. */
 const VALUE = 'twocan:value';
 const FRAME = 'twocan:frame';
+const CERTIFICATE = 'twocan:certificate';
 
 const isFrame = (value) => value instanceof RTCEncodedVideoFrame || value instanceof RTCEncodedAudioFrame;
+const isOurs = (value) => isFrame(value) || isCertificate(value);
 
 function isPlain(value) {
   const prototype = Object.getPrototypeOf(value);
@@ -27,11 +30,11 @@ function inner(value) {
 
 const isObject = (value) => typeof value === 'object' && value !== null;
 
-function hasFrame(value, seen = new Set()) {
+function hasOurs(value, seen = new Set()) {
   if (!isObject(value) || seen.has(value)) return false;
-  if (isFrame(value)) return true;
+  if (isOurs(value)) return true;
   seen.add(value);
-  return inner(value).some((each) => hasFrame(each, seen));
+  return inner(value).some((each) => hasOurs(each, seen));
 }
 
 function uncloneable() {
@@ -70,8 +73,9 @@ function rebuild(value, change, made = new Map()) {
 
 /** What Node can clone in the place of a value. */
 export function encode(value) {
-  if (!hasFrame(value)) return value;
+  if (!hasOurs(value)) return value;
   const plain = rebuild(value, (each) => {
+    if (isCertificate(each)) return { [CERTIFICATE]: serializeCertificate(each) };
     if (!isFrame(each)) return each;
     const { kind, type, data, metadata } = frames.of(each);
     if (isDetached(data)) throw uncloneable();
@@ -83,7 +87,11 @@ export function encode(value) {
 /** The value that another thread, or this one, has encoded. */
 export function decode(value) {
   if (!isObject(value) || !isPlain(value) || !Object.hasOwn(value, VALUE)) return value;
-  return rebuild(value[VALUE], (each) => (isPlain(each) && Object.hasOwn(each, FRAME) ? newFrame(each[FRAME], null) : each));
+  return rebuild(value[VALUE], (each) => {
+    if (!isPlain(each)) return each;
+    if (Object.hasOwn(each, CERTIFICATE)) return restoreCertificate(each[CERTIFICATE]);
+    return Object.hasOwn(each, FRAME) ? newFrame(each[FRAME], null) : each;
+  });
 }
 
 /** A function in the place of another one, with its name and length. */

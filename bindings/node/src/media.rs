@@ -214,6 +214,7 @@ impl NativeConnection {
                     text: frame.rid,
                     ssrc: Some(frame.ssrc),
                     clock_rate: Some(frame.clock_rate),
+                    contributing: Some(frame.contributing).filter(|own| !own.is_empty()),
                     audio_level: frame.audio_level.map(|own| own.level),
                     captured_at: frame.captured_at.map(|own| own.as_secs_f64() * 1000.0),
                     waited: Some(frame.received_at.elapsed().as_secs_f64() * 1000.0),

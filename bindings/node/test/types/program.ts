@@ -11,6 +11,13 @@ async function call(peer: RTCPeerConnection, channel: RTCDataChannel): Promise<s
   nonstandard.readFrames(peer.getReceivers()[0]!, ({ keyFrame, data }) => {
     if (keyFrame) channel.send(new Uint8Array(data).buffer);
   });
+  nonstandard.registerIdentityProvider('idp.example', {
+    generateAssertion: async (contents) => ({ idp: { domain: 'idp.example' }, assertion: contents }),
+    validateAssertion: async (assertion) => ({ identity: 'alice@idp.example', contents: assertion }),
+  });
+  peer.setIdentityProvider('idp.example', { usernameHint: 'alice@idp.example' });
+  const who: string = (await peer.peerIdentity).name;
+  channel.send(who);
   const offer: RTCSessionDescriptionInit = await peer.createOffer();
   await peer.setLocalDescription(offer);
   // @ts-expect-error: no such member

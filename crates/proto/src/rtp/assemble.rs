@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use twocan_wire::ids::PayloadType;
+use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::payload::Inspection;
 use twocan_wire::rtp::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoLayersAllocation};
 
@@ -38,6 +38,7 @@ pub(super) struct Piece {
     pub(super) payload_type: PayloadType,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
+    pub(super) contributing: Vec<Ssrc>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) dependency_descriptor: Option<Vec<u8>>,
@@ -60,6 +61,7 @@ pub(super) struct Assembled {
     pub(super) packets: usize,
     pub(super) first_received_at: Instant,
     pub(super) received_at: Instant,
+    pub(super) contributing: Vec<Ssrc>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) data: Vec<u8>,
@@ -552,6 +554,7 @@ fn put_together(
         packets: pieces.len(),
         first_received_at,
         received_at,
+        contributing: last.contributing.clone(),
         audio_level: last.audio_level,
         capture_time,
         data: Vec::new(),

@@ -406,6 +406,9 @@ pub struct Frame {
     /// When it was captured, on its sender's clock since 1970: by its own word, or by sender
     /// reports once one came.
     pub captured_at: Option<Duration>,
+    /// The sources of which a mixer made it, by the header of its last packet (RFC 3550 §5.1): at most
+    /// 15, and none where nobody mixes.
+    pub contributing: Vec<Ssrc>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
     /// Between which delays the sender wants it to be played, by its newest word; `None` where it

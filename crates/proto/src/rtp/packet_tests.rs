@@ -144,6 +144,27 @@ fn sources_are_found_by_mid_by_announcement_and_by_payload_type() {
 }
 
 #[test]
+fn frames_of_a_mixer_name_those_who_contributed() {
+    let now = Call::new(1, &[]).now;
+    let mut session = Session::new(Random::new([1; 32]));
+    session.configure(vec![media("a", Format::Whole, 10)]);
+    for (number, sources) in [(1, vec![]), (2, vec![7, 8]), (3, (1..=15).collect())] {
+        let mut packet = raw(111, number, 55, &[]);
+        packet[0] |= sources.len() as u8;
+        packet.extend(sources.iter().copied().flat_map(u32::to_be_bytes));
+        packet.push(9);
+        session.handle_rtp(now, &packet);
+        let frame = std::iter::from_fn(|| session.poll_event()).find_map(|event| match event {
+            Event::Frame(frame) => Some(frame),
+            _ => None,
+        });
+        let frame = frame.unwrap();
+        let named: Vec<u32> = frame.contributing.iter().map(|own| own.0).collect();
+        assert_eq!((named, frame.data), (sources, vec![9]));
+    }
+}
+
+#[test]
 fn made_up_sources_are_bounded_and_counted() {
     let now = Call::new(1, &[]).now;
     let mut session = Session::new(Random::new([1; 32]));

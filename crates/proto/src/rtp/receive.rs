@@ -390,6 +390,7 @@ impl ReceiveStream {
             lost_before: frame.lost_before,
             received_at: frame.received_at,
             captured_at,
+            contributing: frame.contributing,
             audio_level: frame.audio_level,
             playout_delay: self.playout_delay.map(|(_, own)| own),
             data: frame.data,

@@ -75,6 +75,7 @@ impl Session {
                 payload_type: codec.payload_type,
                 timestamp: received.timestamp,
                 marker: received.marker,
+                contributing: contributing(received.packet),
                 audio_level: values.audio_level,
                 capture_time: values.abs_capture_time,
                 dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
@@ -284,6 +285,11 @@ impl Session {
         let stream = self.receive.get(&ssrc)?;
         self.media.iter().find(|media| media.mid == stream.mid)
     }
+}
+
+/// The sources of which a mixer made the packet (RFC 3550 §5.1), at most 15.
+fn contributing(packet: &[u8]) -> Vec<Ssrc> {
+    Header::parse(packet).map_or_else(|_| Vec::new(), |header| header.csrcs().collect())
 }
 
 fn codec_of(media: &Media, payload_type: PayloadType) -> Option<Codec> {

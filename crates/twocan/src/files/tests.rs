@@ -234,6 +234,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         clock_rate: format.clock_rate(),
         rid: None,
         ssrc: 1,
+        contributing: Vec::new(),
         audio_level: None,
         sequence_number: 0,
         timestamp,

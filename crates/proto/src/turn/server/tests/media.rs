@@ -19,11 +19,11 @@ fn binds(lab: &Lab) -> usize {
 fn sends(lab: &mut Lab, ann: &Client, peer: &str) -> Option<SocketAddr> {
     lab.sent.clear();
     lab.datagram(0, ann.at, &send_indication(address(peer), b"media"));
-    let sent = lab.sent.iter().map(|(socket, to, bytes)| {
+    let mut sent = lab.sent.iter().map(|(socket, to, bytes)| {
         assert_eq!((*socket, &bytes[..]), (RELAYED, &b"media"[..]));
         *to
     });
-    sent.last()
+    sent.next_back()
 }
 
 /// As whom a client gets what a peer has sent.
