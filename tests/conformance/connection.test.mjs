@@ -423,3 +423,23 @@ test('tones go out as events in the stream of the sender', async (t) => {
     sent = stream?.packetsSent ?? 0;
   }
 });
+
+test('a local description has the candidates of which events have told, and no others', async (t) => {
+  const [own] = peers(t, 1);
+  own.createDataChannel('');
+  const listed = () => [...own.localDescription.sdp.matchAll(/^a=(candidate:.*)\r$/gm)].map(([, text]) => text);
+  const told = [];
+  const complete = new Promise((resolve) => {
+    own.onicecandidate = ({ candidate }) => {
+      if (candidate === null) resolve();
+      else if (candidate.candidate !== '') told.push(candidate.candidate);
+      assert.deepEqual(listed(), told);
+      assert.deepEqual(own.sctp?.transport.iceTransport.getLocalCandidates().map((each) => each.candidate) ?? told, told);
+      assert.equal(own.localDescription.sdp.includes('a=end-of-candidates'), candidate === null || candidate.candidate === '');
+    };
+  });
+  await own.setLocalDescription();
+  assert.deepEqual([listed(), told], [[], []]);
+  await complete;
+  assert.ok(told.length > 0);
+});

@@ -12,7 +12,7 @@ import { RTCIceCandidate } from './ice-candidate.js';
 import { RTCSessionDescription } from './session-description.js';
 import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
 import { RTCDtlsTransport, setDtlsState } from './dtls-transport.js';
-import { toDescriptionCandidates } from './sdp-candidates.js';
+import { Announced, toDescriptionCandidates } from './sdp-candidates.js';
 import { setSctpState } from './sctp-transport.js';
 import { announceOpen, newChannel, onChannelEvent, shutChannel } from './data-channel.js';
 import { endTrack } from './media-stream-track.js';
@@ -84,7 +84,8 @@ export class Connection {
     };
     const wake = () => weak.deref()?.take();
     this.native = native(() => new NativeConnection(init, nativeCertificate(this.certificate), wake));
-    this.ice = new RTCIceTransport(inside, { native: this.native });
+    this.announced = new Announced();
+    this.ice = new RTCIceTransport(inside, { native: this.native, announced: this.announced });
     this.dtlsTransport = new RTCDtlsTransport(inside, { ice: this.ice, native: this.native });
     /** The transport, once a description has a section for it. */
     this.dtls = null;
@@ -160,7 +161,8 @@ export class Connection {
     if (stated === null || stated === undefined) {
       this.descriptions[slot] = null;
     } else {
-      const sdp = withIdentity(stated.sdp, this.identities.sent[slot] ?? null);
+      const isLocal = slot.endsWith('Local');
+      const sdp = isLocal ? withIdentity(this.announced.filter(stated.sdp), this.identities.sent[slot]) : stated.sdp;
       const isKnown = known !== null && known.sdp === sdp && known.type === stated.kind;
       if (!isKnown) this.descriptions[slot] = new RTCSessionDescription({ type: stated.kind, sdp });
     }
@@ -303,8 +305,11 @@ function unhideGathering(connection) {
   connection.later(() => {
     if (gathering.reported === 'new') return;
     showGathering(connection, 'gathering');
-    for (const candidate of toDescriptionCandidates(connection.object.localDescription?.sdp ?? '')) {
+    const [current, pending] = connection.native.localDescriptions();
+    for (const candidate of toDescriptionCandidates((pending ?? current)?.sdp ?? '')) {
       if (connection.isClosed) return;
+      connection.announced.add(candidate.candidate, candidate.usernameFragment);
+      if (gathering.reported === 'complete') connection.announced.add('', candidate.usernameFragment);
       connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate }));
     }
     if (gathering.reported === 'complete' && !connection.isClosed) showGathering(connection, 'complete');
@@ -315,6 +320,7 @@ function unhideGathering(connection) {
 const reactions = {
   icecandidate(connection, event) {
     if (connection.gathering.isHidden) return;
+    connection.announced.add(event.text, event.usernameFragment);
     const { sdpMid = null, sdpMLineIndex = null, usernameFragment = null, url = null, relayProtocol = null } = event;
     const init = { candidate: event.text, sdpMid, sdpMLineIndex, usernameFragment, url, relayProtocol };
     // The end of the candidates of a generation names no section where there is none.
