@@ -75,6 +75,8 @@ function transportStats(connection, stats, pairs) {
   const at = (end) => (own) => end !== null && own.address === end.address && own.port === end.port;
   const used = stats.pairs.findIndex((own) => at(route?.local ?? null)(own.local) && at(route?.remote ?? null)(own.remote));
   const selected = pairs.find((pair) => pair.nominated) ?? pairs[used];
+  // What the system had no room for was meant for this pair.
+  if (selected !== undefined) selected.packetsDiscardedOnSend = stats.transport.packetsDiscardedOnSend;
   const { lastPacketSentTimestamp, lastPacketReceivedTimestamp, ...traffic } = stats.transport.traffic;
   return [local, ...remote, {
     id: transportId, type: 'transport', dtlsState: dtlsTransports.of(connection.dtlsTransport).state,

@@ -6,6 +6,7 @@
 
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::red::Red;
+use twocan_wire::rtcp::Ecn;
 use twocan_wire::rtp::{ExtensionValues, Header, VideoLayersAllocation};
 use twocan_wire::seq::SeqNo16;
 
@@ -29,6 +30,8 @@ pub(super) struct Received<'a> {
     /// Its number there.
     pub(super) sequence_number: SeqNo16,
     pub(super) origin: Origin,
+    /// How it was marked on its way.
+    pub(super) ecn: Ecn,
 }
 
 impl Session {
@@ -85,6 +88,9 @@ impl Session {
                 arrived_at: moment.now.monotonic,
             },
         };
+        if received.origin == Origin::Network {
+            stream.stats.note_mark(received.ecn);
+        }
         let number = stream.handle_packet(moment, arrival, &mut self.arrived);
         if codec.format == Format::Whole {
             stream.red.note(number, received.timestamp);
@@ -277,6 +283,7 @@ impl Session {
             ssrc,
             sequence_number: header.sequence_number,
             origin: Origin::Recovered,
+            ecn: Ecn::NotCapable,
         };
         self.insert(moment, &received, codec, payload).map(|_| ())
     }
