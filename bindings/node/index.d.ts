@@ -57,6 +57,42 @@ export type RTCEncodedAudioFrame = globalThis.RTCEncodedAudioFrame;
 export const RTCEncodedVideoFrame: typeof own.RTCEncodedVideoFrame;
 export type RTCEncodedVideoFrame = globalThis.RTCEncodedVideoFrame;
 
+/** Encryption of frames from end to end (webrtc-encoded-transform §3, RFC 9605). */
+export type SFrameCipherSuite =
+  | 'AES_128_CTR_HMAC_SHA256_80' | 'AES_128_CTR_HMAC_SHA256_64' | 'AES_128_CTR_HMAC_SHA256_32'
+  | 'AES_128_GCM_SHA256_128' | 'AES_256_GCM_SHA512_128'
+  | 'AES_256_CTR_HMAC_SHA512_80' | 'AES_256_CTR_HMAC_SHA512_64' | 'AES_256_CTR_HMAC_SHA512_32';
+export interface SFrameTransformOptions {
+  cipherSuite: SFrameCipherSuite;
+}
+interface SFrameEncryptorManager {
+  /** A key for HKDF, of which bits may be derived. */
+  setEncryptionKey(key: CryptoKey, keyId: number | bigint): Promise<void>;
+}
+interface SFrameDecryptorManager extends EventTarget {
+  addDecryptionKey(key: CryptoKey, keyId: number | bigint): Promise<void>;
+  removeDecryptionKey(keyId: number | bigint): Promise<void>;
+  onerror: ((event: SFrameTransformErrorEvent) => unknown) | null;
+}
+export interface RTCRtpSFrameEncryptor extends SFrameEncryptorManager {}
+export const RTCRtpSFrameEncryptor: { new (options: SFrameTransformOptions & { type?: 'per-frame' }): RTCRtpSFrameEncryptor; prototype: RTCRtpSFrameEncryptor };
+export interface RTCRtpSFrameDecryptor extends SFrameDecryptorManager {}
+export const RTCRtpSFrameDecryptor: { new (options: SFrameTransformOptions): RTCRtpSFrameDecryptor; prototype: RTCRtpSFrameDecryptor };
+export interface SFrameEncryptorStream extends SFrameEncryptorManager, GenericTransformStream {}
+export const SFrameEncryptorStream: { new (options: SFrameTransformOptions): SFrameEncryptorStream; prototype: SFrameEncryptorStream };
+export interface SFrameDecryptorStream extends SFrameDecryptorManager, GenericTransformStream {}
+export const SFrameDecryptorStream: { new (options: SFrameTransformOptions): SFrameDecryptorStream; prototype: SFrameDecryptorStream };
+type SFrameTransformErrorEventType = 'authentication' | 'keyID' | 'syntax';
+export interface SFrameTransformErrorEvent extends Event {
+  readonly errorType: SFrameTransformErrorEventType;
+  readonly keyID: bigint | null;
+  readonly frame: globalThis.RTCEncodedVideoFrame | globalThis.RTCEncodedAudioFrame;
+}
+export const SFrameTransformErrorEvent: {
+  new (type: string, init: EventInit & { errorType: SFrameTransformErrorEventType; frame: globalThis.RTCEncodedVideoFrame | globalThis.RTCEncodedAudioFrame; keyID?: number | bigint | null }): SFrameTransformErrorEvent;
+  prototype: SFrameTransformErrorEvent;
+};
+
 /** What the library of the DOM does not have of webrtc-identity. */
 declare global {
   interface RTCPeerConnection {

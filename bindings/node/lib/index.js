@@ -10,6 +10,9 @@ export { RTCDtlsTransport } from './dtls-transport.js';
 export { RTCIceCandidatePair, RTCIceTransport } from './ice-transport.js';
 export { RTCEncodedAudioFrame, RTCEncodedVideoFrame } from './encoded-frames.js';
 export { RTCRtpScriptTransform } from './script-transform.js';
+export {
+  RTCRtpSFrameDecryptor, RTCRtpSFrameEncryptor, SFrameDecryptorStream, SFrameEncryptorStream, SFrameTransformErrorEvent,
+} from './sframe.js';
 export { RTCRtpTransceiver } from './rtp-transceiver.js';
 export { RTCRtpSender } from './rtp-sender.js';
 export { RTCRtpReceiver } from './rtp-receiver.js';

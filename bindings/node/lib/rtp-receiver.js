@@ -7,7 +7,7 @@ import { setMuted } from './media-stream-track.js';
 import { createEncodedStreams } from './encoded-streams.js';
 import { HandedCounts, soundOf } from './media-counts.js';
 import { linearLevel, present } from './rtp-parameters.js';
-import { attach, offer, toTransform } from './script-transform.js';
+import { attach, offer, toReceiverTransform } from './transforms.js';
 import { toCapabilities } from './rtp-sender.js';
 
 export const receivers = new Slots('RTCRtpReceiver');
@@ -65,7 +65,7 @@ export class RTCRtpReceiver {
   }
   set transform(value) {
     const own = receivers.of(this);
-    const transform = toTransform(value);
+    const transform = toReceiverTransform(value);
     if (own.encoded !== null && transform !== null) throw invalidState('the frames go through streams already');
     attach(own.transform, transform, ownerOf(own));
     own.transform = transform;

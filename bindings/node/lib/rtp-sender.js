@@ -12,7 +12,7 @@ import { MediaStreamTrack } from './media-stream-track.js';
 import { RTCDTMFSender } from './dtmf-sender.js';
 import { feed, wantKeyFrame } from './synthetic-media.js';
 import { createEncodedStreams } from './encoded-streams.js';
-import { askForKeyFrame, attach, offer, toTransform } from './script-transform.js';
+import { askForKeyFrame, attach, offer, toSenderTransform } from './transforms.js';
 import { SentCounts } from './media-counts.js';
 import { checkCodecs, checkEncodings, linearLevel, present, sameCodec, toSendParameters } from './rtp-parameters.js';
 
@@ -65,7 +65,7 @@ export class RTCRtpSender {
   }
   set transform(value) {
     const own = senders.of(this);
-    const transform = toTransform(value);
+    const transform = toSenderTransform(value);
     if (own.encoded !== null && transform !== null) throw invalidState('the frames go through streams already');
     attach(own.transform, transform, ownerOf(own));
     own.transform = transform;

@@ -6,7 +6,7 @@ import { register } from './events.js';
 import { MediaStreamTrack, endTrack } from './media-stream-track.js';
 import { RTCRtpReceiver, receivers } from './rtp-receiver.js';
 import { RTCRtpSender, repairs, senders, toCapabilities } from './rtp-sender.js';
-import { end } from './script-transform.js';
+import { end } from './transforms.js';
 import { isDirection, sameCodec, toCodecs, toExtensions } from './rtp-parameters.js';
 
 export const transceivers = new Slots('RTCRtpTransceiver');

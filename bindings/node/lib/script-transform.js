@@ -3,7 +3,7 @@
  * worker. Each has a port to it, over which frames travel there and back.
  */
 
-import { Slots, interfaceOf, nullable, required, sequence, shape } from './webidl.js';
+import { Slots, required, sequence, shape } from './webidl.js';
 import { FRAMES_MAX } from './encoded-streams.js';
 import { invalidState } from './errors.js';
 
@@ -39,7 +39,6 @@ export class RTCRtpScriptTransform {
 }
 shape(RTCRtpScriptTransform, 'RTCRtpScriptTransform');
 Object.defineProperty(RTCRtpScriptTransform, 'length', { value: 1, configurable: true });
-export const toTransform = nullable(interfaceOf(RTCRtpScriptTransform, 'RTCRtpScriptTransform'));
 
 /** A worker handed a frame back, or wants something. */
 function onAnswer(own, { type, origin, data, rid }) {
