@@ -65,8 +65,7 @@ function show(connection, isLocal, type, state) {
   for (const track of changes.muted) setMuted(track, true);
   for (const [stream, track] of changes.removed) removeRemote(stream, track);
   for (const [stream, track] of changes.added) addRemote(stream, track);
-  const used = new Set(connection.transceivers.flatMap((own) => own.remoteStreams));
-  for (const [id, stream] of connection.streams) if (!used.has(stream)) connection.streams.delete(id);
+  for (const [id, stream] of connection.streams) if (stream.deref() === undefined) connection.streams.delete(id);
   feed(connection);
   for (const init of changes.tracks) connection.object.dispatchEvent(new RTCTrackEvent('track', init));
 }
@@ -144,10 +143,11 @@ function rollBack(connection, own, stated, changes) {
 function associate(connection, own, ids, changes) {
   const { track } = receivers.of(own.receiver);
   const wanted = [...new Set(ids.filter((id) => id !== '-'))].map((id) => {
-    const known = connection.streams.get(id);
+    // The one that was made for this id before, where anybody still has it.
+    const known = connection.streams.get(id)?.deref();
     if (known !== undefined) return known;
     const made = remoteStream(id);
-    connection.streams.set(id, made);
+    connection.streams.set(id, new WeakRef(made));
     return made;
   });
   for (const stream of own.remoteStreams) if (!wanted.includes(stream)) changes.removed.push([stream, track]);

@@ -287,7 +287,7 @@ impl Negotiator {
         };
         let ufrag = username_fragment.or_else(|| parsed.as_ref()?.username_fragment());
         if let Some(ufrag) = ufrag.filter(|ufrag| !ufrag.is_empty())
-            && !self.knows_remote_ufrag(ufrag)
+            && !self.knows_remote_ufrag(ufrag, named)
         {
             return Err(operation(OperationReason::UnknownGeneration));
         }
@@ -306,13 +306,21 @@ impl Negotiator {
         })
     }
 
-    fn knows_remote_ufrag(&self, ufrag: &str) -> bool {
+    /// Whether the section that is named, or any where none is, has that fragment (W3C webrtc-pc
+    /// §4.4.2). One without credentials of its own has those of its bundle.
+    fn knows_remote_ufrag(&self, ufrag: &str, named: Option<usize>) -> bool {
         let agreed = &self.agreed;
         let descriptions = [&agreed.pending_remote, &agreed.current_remote];
-        let mut sections = descriptions
-            .into_iter()
-            .flatten()
-            .flat_map(|applied| &applied.terms.sections);
+        let applied = || descriptions.into_iter().flatten();
+        let own = named.map(|index| {
+            let sections = applied().filter_map(|applied| applied.terms.sections.get(index));
+            sections.filter_map(|own| own.ice.as_ref()).collect()
+        });
+        let own: Vec<_> = own.unwrap_or_default();
+        if !own.is_empty() {
+            return own.iter().any(|ice| ice.username_fragment == ufrag);
+        }
+        let mut sections = applied().flat_map(|applied| &applied.terms.sections);
         sections.any(|section| {
             let ice = section.ice.as_ref();
             ice.is_some_and(|ice| ice.username_fragment == ufrag)

@@ -76,7 +76,7 @@ impl Negotiator {
         } else {
             self.signaling_state = provisional;
         }
-        let mut plan = self.plan(before, stopped, previous.as_ref());
+        let mut plan = self.plan(before, stopped, previous.as_ref(), transport);
         plan.dtls = self.dtls_plan(&remote.terms, transport);
         plan.sctp = pair.sctp_plan(&accepted, self.config.sctp_port);
         plan.media = Some(self.media_plans(&pair, &accepted));
@@ -177,6 +177,7 @@ impl Negotiator {
         before: &BTreeMap<TransceiverId, Received>,
         stopped: Vec<TransceiverId>,
         previous: Option<&Arc<Applied>>,
+        transport: Option<usize>,
     ) -> Plan {
         let mut events = Vec::new();
         let now = &self.agreed.receiving;
@@ -200,7 +201,7 @@ impl Negotiator {
         );
         Plan {
             signaling_state: self.signaling_state,
-            ice: self.ice_plan(previous),
+            ice: self.ice_plan(previous, transport),
             dtls: None,
             sctp: None,
             media: None,
@@ -211,14 +212,19 @@ impl Negotiator {
     /// The plan after a description that settles nothing.
     pub(super) fn plan_now(&self, before: &BTreeMap<TransceiverId, Received>) -> Plan {
         let previous = self.stable_agreed().current_remote.as_ref();
-        self.plan(before, Vec::new(), previous)
+        self.plan(before, Vec::new(), previous, None)
     }
 
-    fn ice_plan(&self, previous: Option<&Arc<Applied>>) -> IcePlan {
+    /// `transport` is the section that an answer has agreed on.
+    fn ice_plan(&self, previous: Option<&Arc<Applied>>, transport: Option<usize>) -> IcePlan {
         let remote = self.agreed.remote().and_then(|remote| {
-            // The accepted sections of an answer, of an offer those that we would accept.
+            // The accepted sections of an answer, of an offer those that we would accept; what an answer
+            // of ours has accepted stays, though it be stopped from the next negotiation on.
             let section = match remote.kind {
-                SdpType::Offer => self.transport_section(&remote.terms)?,
+                SdpType::Offer => {
+                    let settled = || remote.terms.sections.get(transport?);
+                    self.transport_section(&remote.terms).or_else(settled)?
+                }
                 SdpType::Pranswer | SdpType::Answer | SdpType::Rollback => {
                     let sections = remote.terms.sections.iter();
                     let accepted: Vec<bool> = sections.map(|own| !own.rejected).collect();

@@ -220,6 +220,26 @@ fn another_certificate_comes_with_an_ice_restart_only() {
 
 /// W3C webrtc-pc §4.4.1.5: nothing is rolled back between two offers of the same side.
 #[test]
+fn what_is_stopped_after_the_answer_was_created_connects_until_the_next_negotiation() {
+    let (mut ours, mut theirs) = (negotiator(1), negotiator(2));
+    ours.add_track(Kind::Audio, &[]).unwrap();
+    let id = theirs.add_track(Kind::Audio, &[]).unwrap();
+    let offer = ours.create_offer(&ice("a")).unwrap();
+    ours.set_local_description(SdpType::Offer, &offer).unwrap();
+    theirs
+        .set_remote_description(SdpType::Offer, &offer)
+        .unwrap();
+    let answer = theirs.create_answer(&ice("b")).unwrap();
+    theirs.stop(id).unwrap();
+    let plan = theirs
+        .set_local_description(SdpType::Answer, &answer)
+        .unwrap();
+    assert!(plan.dtls.is_some());
+    assert!(plan.ice.remote.is_some());
+    assert!(theirs.is_negotiation_needed());
+}
+
+#[test]
 fn an_offer_in_the_place_of_a_pending_one_keeps_the_transceivers_of_its_sections() {
     let (mut theirs, mut ours) = (negotiator(1), negotiator(2));
     theirs.add_track(Kind::Audio, &["a"]).unwrap();
