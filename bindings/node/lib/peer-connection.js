@@ -280,9 +280,9 @@ async function createOffer(own, options) {
     if (!['stable', 'have-local-offer'].includes(own.signalingState)) {
       throw invalidState(`no offer can be made in ${own.signalingState}`);
     }
-    if (iceRestart && own.descriptions.currentLocal !== null) own.native.restartIce();
     return inTask(own, () => {
-      const made = assertIdentity(own, native(() => own.native.createOffer()));
+      const restarts = iceRestart && own.descriptions.currentLocal !== null;
+      const made = assertIdentity(own, native(() => own.native.createOffer(restarts)));
       return whenMade(made, (sdp) => ({ type: 'offer', sdp: (own.lastOffer = sdp) }));
     });
   });

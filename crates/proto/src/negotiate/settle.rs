@@ -66,8 +66,8 @@ impl Negotiator {
         let stopped = self.settle_sections(&pair, &accepted, kind);
         self.learn_numbers(&pair, &accepted);
         if kind == SdpType::Answer {
-            if self.restart_requested && self.was_restarted(&local) {
-                self.restart_requested = false;
+            if !self.has_what_is_replaced(&local) {
+                self.to_replace.clear();
             }
             self.agreed.current_local = self.agreed.pending_local.take();
             self.agreed.current_remote = self.agreed.pending_remote.take();
@@ -161,14 +161,13 @@ impl Negotiator {
         }
     }
 
-    /// Whether `local` has other credentials than our description agreed before.
-    fn was_restarted(&self, local: &Applied) -> bool {
-        let ice = |applied: &Applied| {
-            let mut sections = applied.terms.sections.iter();
-            sections.find_map(|section| section.ice.clone())
-        };
-        let before = self.stable_agreed().current_local.as_deref().and_then(ice);
-        before.is_none() || before != ice(local)
+    /// Whether `local` has credentials that are to be replaced (W3C webrtc-pc §4.4.1.5).
+    fn has_what_is_replaced(&self, local: &Applied) -> bool {
+        let mut sections = local.terms.sections.iter();
+        sections.any(|section| {
+            let ice = section.ice.as_ref();
+            ice.is_some_and(|own| self.to_replace.contains(&own.username_fragment))
+        })
     }
 
     /// The part of the plan that every description has.

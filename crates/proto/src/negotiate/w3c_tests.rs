@@ -240,6 +240,29 @@ fn what_is_stopped_after_the_answer_was_created_connects_until_the_next_negotiat
 }
 
 #[test]
+fn a_restart_is_wanted_until_other_credentials_are_agreed() {
+    let (mut ours, mut theirs) = (negotiator(1), negotiator(2));
+    ours.restart_ice();
+    assert!(!ours.is_negotiation_needed() && !ours.wants_ice_restart());
+    ours.add_track(Kind::Audio, &[]).unwrap();
+    let mut round = |ours: &mut Negotiator, fragment: &str, meanwhile: fn(&mut Negotiator)| {
+        let offer = ours.create_offer(&ice(fragment)).unwrap();
+        ours.set_local_description(SdpType::Offer, &offer).unwrap();
+        meanwhile(ours);
+        let (_, answer) = answer(&mut theirs, &offer);
+        ours.set_remote_description(SdpType::Answer, &answer.to_string())
+            .unwrap();
+    };
+    round(&mut ours, "a", Negotiator::restart_ice);
+    assert!(ours.is_negotiation_needed() && ours.wants_ice_restart());
+    // The same ones again do not do.
+    round(&mut ours, "a", |_| {});
+    assert!(ours.is_negotiation_needed() && ours.wants_ice_restart());
+    round(&mut ours, "b", |_| {});
+    assert!(!ours.is_negotiation_needed() && !ours.wants_ice_restart());
+}
+
+#[test]
 fn an_offer_in_the_place_of_a_pending_one_keeps_the_transceivers_of_its_sections() {
     let (mut theirs, mut ours) = (negotiator(1), negotiator(2));
     theirs.add_track(Kind::Audio, &["a"]).unwrap();
