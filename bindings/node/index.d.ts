@@ -57,6 +57,68 @@ export type RTCEncodedAudioFrame = globalThis.RTCEncodedAudioFrame;
 export const RTCEncodedVideoFrame: typeof own.RTCEncodedVideoFrame;
 export type RTCEncodedVideoFrame = globalThis.RTCEncodedVideoFrame;
 
+/** Encryption of frames from end to end (webrtc-encoded-transform §3, RFC 9605). */
+export type SFrameCipherSuite =
+  | 'AES_128_CTR_HMAC_SHA256_80' | 'AES_128_CTR_HMAC_SHA256_64' | 'AES_128_CTR_HMAC_SHA256_32'
+  | 'AES_128_GCM_SHA256_128' | 'AES_256_GCM_SHA512_128'
+  | 'AES_256_CTR_HMAC_SHA512_80' | 'AES_256_CTR_HMAC_SHA512_64' | 'AES_256_CTR_HMAC_SHA512_32';
+export interface SFrameTransformOptions {
+  cipherSuite: SFrameCipherSuite;
+}
+interface SFrameEncryptorManager {
+  /** A key for HKDF, of which bits may be derived. */
+  setEncryptionKey(key: CryptoKey, keyId: number | bigint): Promise<void>;
+}
+interface SFrameDecryptorManager extends EventTarget {
+  addDecryptionKey(key: CryptoKey, keyId: number | bigint): Promise<void>;
+  removeDecryptionKey(keyId: number | bigint): Promise<void>;
+  onerror: ((event: SFrameTransformErrorEvent) => unknown) | null;
+}
+export interface RTCRtpSFrameEncryptor extends SFrameEncryptorManager {}
+export const RTCRtpSFrameEncryptor: { new (options: SFrameTransformOptions & { type?: 'per-frame' }): RTCRtpSFrameEncryptor; prototype: RTCRtpSFrameEncryptor };
+export interface RTCRtpSFrameDecryptor extends SFrameDecryptorManager {}
+export const RTCRtpSFrameDecryptor: { new (options: SFrameTransformOptions): RTCRtpSFrameDecryptor; prototype: RTCRtpSFrameDecryptor };
+export interface SFrameEncryptorStream extends SFrameEncryptorManager, GenericTransformStream {}
+export const SFrameEncryptorStream: { new (options: SFrameTransformOptions): SFrameEncryptorStream; prototype: SFrameEncryptorStream };
+export interface SFrameDecryptorStream extends SFrameDecryptorManager, GenericTransformStream {}
+export const SFrameDecryptorStream: { new (options: SFrameTransformOptions): SFrameDecryptorStream; prototype: SFrameDecryptorStream };
+type SFrameTransformErrorEventType = 'authentication' | 'keyID' | 'syntax';
+export interface SFrameTransformErrorEvent extends Event {
+  readonly errorType: SFrameTransformErrorEventType;
+  readonly keyID: bigint | null;
+  readonly frame: globalThis.RTCEncodedVideoFrame | globalThis.RTCEncodedAudioFrame;
+}
+export const SFrameTransformErrorEvent: {
+  new (type: string, init: EventInit & { errorType: SFrameTransformErrorEventType; frame: globalThis.RTCEncodedVideoFrame | globalThis.RTCEncodedAudioFrame; keyID?: number | bigint | null }): SFrameTransformErrorEvent;
+  prototype: SFrameTransformErrorEvent;
+};
+
+/** What the library of the DOM does not have of webrtc-identity. */
+declare global {
+  interface RTCPeerConnection {
+    setIdentityProvider(provider: string, options?: { protocol?: string; usernameHint?: string; peerIdentity?: string }): void;
+    getIdentityAssertion(): Promise<string>;
+    readonly peerIdentity: Promise<RTCIdentityAssertion>;
+    readonly idpLoginUrl: string | null;
+    readonly idpErrorInfo: string | null;
+  }
+  interface RTCConfiguration {
+    peerIdentity?: string;
+  }
+  interface MediaStreamTrack {
+    readonly isolated: boolean;
+    onisolationchange: ((this: MediaStreamTrack, event: Event) => unknown) | null;
+  }
+}
+export interface RTCIdentityAssertion {
+  idp: string;
+  name: string;
+}
+export const RTCIdentityAssertion: {
+  new (idp: string, name: string): RTCIdentityAssertion;
+  prototype: RTCIdentityAssertion;
+};
+
 export interface DeviceChangeEvent extends Event {
   readonly devices: readonly globalThis.MediaDeviceInfo[];
   readonly userInsertedDevices: readonly globalThis.MediaDeviceInfo[];
@@ -118,6 +180,18 @@ export namespace nonstandard {
   function getUserMedia(constraints?: { audio?: unknown; video?: unknown }): Promise<globalThis.MediaStream>;
   function writeFrame(sender: globalThis.RTCRtpSender, frame: Frame): void;
   function readFrames(receiver: globalThis.RTCRtpReceiver, sink: (frame: ReceivedFrame) => void): void;
+  /**
+   * Calls `encoder` when the other side, or a transform, wants a key frame of what is written to a sender;
+   * `rid` is null where there is one encoding, or all are meant. `null` takes it away.
+   */
+  function onKeyFrameWanted(sender: globalThis.RTCRtpSender, encoder: ((request: { rid: string | null }) => void) | null): void;
+  /** What a provider of identities does in the place of the script of its site (webrtc-identity §5). */
+  interface IdentityProvider {
+    generateAssertion(contents: string, origin: string, options: { protocol: string; usernameHint?: string; peerIdentity?: string }): Promise<{ idp: { domain: string; protocol?: string }; assertion: string }>;
+    validateAssertion(assertion: string, origin: string): Promise<{ identity: string; contents: string }>;
+  }
+  /** Trusts `provider` to speak for `domain` in all connections of this thread; `null` takes it back. */
+  function registerIdentityProvider(domain: string, provider: IdentityProvider | null, options?: { protocol?: string }): void;
   /** Asks the other side for a key frame. */
   function requestKeyFrame(receiver: globalThis.RTCRtpReceiver): void;
 }

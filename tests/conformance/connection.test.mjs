@@ -423,3 +423,61 @@ test('tones go out as events in the stream of the sender', async (t) => {
     sent = stream?.packetsSent ?? 0;
   }
 });
+
+test('a local description has the candidates of which events have told, and no others', async (t) => {
+  const [own] = peers(t, 1);
+  own.createDataChannel('');
+  const listed = () => [...own.localDescription.sdp.matchAll(/^a=(candidate:.*)\r$/gm)].map(([, text]) => text);
+  const told = [];
+  const complete = new Promise((resolve) => {
+    own.onicecandidate = ({ candidate }) => {
+      if (candidate === null) resolve();
+      else if (candidate.candidate !== '') told.push(candidate.candidate);
+      assert.deepEqual(listed(), told);
+      assert.deepEqual(own.sctp?.transport.iceTransport.getLocalCandidates().map((each) => each.candidate) ?? told, told);
+      assert.equal(own.localDescription.sdp.includes('a=end-of-candidates'), candidate === null || candidate.candidate === '');
+    };
+  });
+  await own.setLocalDescription();
+  assert.deepEqual([listed(), told], [[], []]);
+  await complete;
+  assert.ok(told.length > 0);
+});
+
+test('a restart of ICE replaces the credentials that there are', async (t) => {
+  const [a, b] = peers(t);
+  const fragment = (own) => /a=ice-ufrag:(\S+)/.exec((own.localDescription ?? own).sdp)[1];
+  const wanted = log(a, 'negotiationneeded');
+  // There are none yet.
+  a.restartIce();
+  await settled(new Promise(() => {}));
+  assert.deepEqual(wanted, []);
+  a.addTransceiver('audio');
+  await next(a, 'negotiationneeded');
+  trickle(a, b);
+  // Those of an offer that is on its way count.
+  await a.setLocalDescription();
+  a.restartIce();
+  await b.setRemoteDescription(a.localDescription);
+  await b.setLocalDescription();
+  const first = fragment(a);
+  const again = next(a, 'negotiationneeded');
+  await a.setRemoteDescription(b.localDescription);
+  await again;
+  await negotiate(a, b);
+  const second = fragment(a);
+  assert.notEqual(second, first);
+  await reaches(a, 'connectionState', 'connected');
+  // One offer with new credentials, of which nothing comes.
+  assert.notEqual(fragment(await a.createOffer({ iceRestart: true })), second);
+  assert.equal(fragment(await a.createOffer()), second);
+  await settled(new Promise(() => {}));
+  assert.deepEqual(wanted, ['negotiationneeded', 'negotiationneeded']);
+  // And one of which something comes.
+  await a.setLocalDescription(await a.createOffer({ iceRestart: true }));
+  await b.setRemoteDescription(a.localDescription);
+  await b.setLocalDescription();
+  await a.setRemoteDescription(b.localDescription);
+  assert.notEqual(fragment(a), second);
+  await reaches(a, 'connectionState', 'connected');
+});

@@ -11,11 +11,11 @@ import { test } from './page.mjs';
 
 const require = createRequire(import.meta.url);
 const specs = [
-  'webrtc', 'webrtc-priority', 'webrtc-svc', 'webrtc-stats', 'webrtc-encoded-transform', 'mst-content-hint', 'mediacapture-streams',
+  'webrtc', 'webrtc-priority', 'webrtc-svc', 'webrtc-stats', 'webrtc-encoded-transform', 'webrtc-identity', 'mst-content-hint', 'mediacapture-streams',
 ];
 
-/** Node's own, where it has one, and what the page about the interfaces says is not there. */
-const isAbsent = (name) => name === 'Navigator' || name.includes('SFrame');
+/** Node's own, where it has one. */
+const isAbsent = (name) => name === 'Navigator';
 
 const definitions = specs.flatMap((name) => parse(readFileSync(require.resolve(`@webref/idl/${name}.idl`), 'utf8')));
 const isExposed = (own) => {

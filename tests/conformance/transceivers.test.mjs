@@ -1,7 +1,7 @@
 /** Transceivers, senders and receivers, as webrtc-pc §5 has them. */
 
 import assert from 'node:assert/strict';
-import { capture, connected, log, media, negotiate, next, peers, settled, test, trickle } from './page.mjs';
+import { capture, connected, log, media, negotiate, next, peers, reaches, settled, test, trickle } from './page.mjs';
 
 const turns = () => new Promise((resolve) => { setTimeout(resolve, 0); });
 const named = (name) => ({ name });
@@ -365,4 +365,66 @@ test('rollback of a local offer takes the transport and mid back', async (t) => 
   await a.setLocalDescription({ type: 'rollback' });
   assert.deepEqual([own.mid, own.sender.transport], [null, null]);
   trickle(a, a);
+});
+
+test('streams of the other side stay the same objects through rollbacks and removals', async (t) => {
+  const [a, b] = peers(t);
+  const stream = await capture(t, 'audio', 'video');
+  for (const track of stream.getTracks()) a.addTrack(track, stream);
+  const told = next(b, 'track');
+  const offer = await a.createOffer();
+  await b.setRemoteDescription(offer);
+  const [remote] = (await told).streams;
+  const seen = log(remote, 'addtrack', 'removetrack');
+  const both = (type) => {
+    assert.deepEqual(seen.splice(0), [type, type]);
+    return remote.getTracks().length;
+  };
+  await b.setRemoteDescription({ type: 'rollback' });
+  assert.equal(both('removetrack'), 0);
+  await b.setRemoteDescription(offer);
+  assert.equal(both('addtrack'), 2);
+  await a.setLocalDescription(offer);
+  await b.setLocalDescription();
+  await a.setRemoteDescription(b.localDescription);
+  for (const sender of a.getSenders()) a.removeTrack(sender);
+  await b.setRemoteDescription(await a.createOffer());
+  assert.equal(both('removetrack'), 0);
+  await b.setRemoteDescription({ type: 'rollback' });
+  assert.equal(both('addtrack'), 2);
+});
+
+test('who stops a transceiver after the answer was created connects all the same', async (t) => {
+  const [a, b] = peers(t);
+  const stream = await capture(t, 'audio');
+  for (const own of [a, b]) own.addTrack(stream.getTracks()[0], stream);
+  trickle(a, b);
+  await a.setLocalDescription();
+  await b.setRemoteDescription(a.localDescription);
+  const answer = await b.createAnswer();
+  const [stopped] = b.getTransceivers();
+  stopped.stop();
+  const wanted = next(b, 'negotiationneeded');
+  await a.setRemoteDescription(answer);
+  await b.setLocalDescription(answer);
+  await wanted;
+  await Promise.all([a, b].map((own) => reaches(own, 'connectionState', 'connected')));
+  await negotiate(a, b);
+  assert.deepEqual([a.getTransceivers(), b.getTransceivers()], [[], []]);
+  assert.equal(stopped.currentDirection, 'stopped');
+});
+
+test('a candidate belongs to the credentials of its own section', async (t) => {
+  const [a, b] = peers(t);
+  for (const kind of ['audio', 'video']) a.addTransceiver(kind);
+  const { type, sdp } = await a.createOffer();
+  const at = sdp.indexOf('m=video');
+  const mine = /a=ice-ufrag:(\S+)/.exec(sdp)[1];
+  await b.setRemoteDescription({ type, sdp: sdp.slice(0, at) + sdp.slice(at).replace(/(a=ice-ufrag:)\S+/, '$1another') });
+  const candidate = 'candidate:1 1 udp 2113929471 203.0.113.100 10100 typ host';
+  const add = (sdpMLineIndex, usernameFragment) => b.addIceCandidate({ candidate, sdpMLineIndex, usernameFragment });
+  for (const [index, fragment] of [[0, mine], [1, 'another'], [0, null], [1, null]]) await add(index, fragment);
+  for (const [index, fragment] of [[0, 'another'], [1, mine], [0, 'none']]) {
+    await assert.rejects(add(index, fragment), { name: 'OperationError' });
+  }
 });

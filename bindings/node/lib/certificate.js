@@ -29,6 +29,19 @@ export const nativeCertificate = (value) => slots.of(value).native;
 /** The certificate in DER. */
 export const derOf = (value) => slots.of(value).native.der();
 
+/** What a certificate is serialized as, with its key (§4.9). */
+export function serializeCertificate(value) {
+  const { native } = slots.of(value);
+  return { der: new Uint8Array(native.der()), key: new Uint8Array(native.privateKey()), expires: native.expires };
+}
+
+export function restoreCertificate({ der, key, expires }) {
+  return new RTCCertificate(inside, { native: NativeCertificate.restore(Buffer.from(der), Buffer.from(key), expires) });
+}
+
+/** Whether two objects are the same certificate, as the one that was cloned is. */
+export const isSameCertificate = (one, other) => derOf(one).equals(derOf(other));
+
 /** The other side's certificate, of which there is no key. */
 export function remoteCertificate(der) {
   const { validTo, fingerprint256 } = new X509Certificate(der);

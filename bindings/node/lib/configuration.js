@@ -1,7 +1,7 @@
 /** `RTCConfiguration` (W3C webrtc-pc §4.2, §4.4.1.6). */
 
 import { boolean, dictionary, enumeration, octetEnforced, sequence, string } from './webidl.js';
-import { isCertificate } from './certificate.js';
+import { isCertificate, isSameCertificate } from './certificate.js';
 
 const urls = (value) => (typeof value === 'object' && value !== null && Symbol.iterator in value
   ? sequence(string)(value)
@@ -22,9 +22,12 @@ const toConfiguration = dictionary('RTCConfiguration', {
   alwaysNegotiateDataChannels: { as: boolean, or: false },
   bundlePolicy: { as: enumeration('RTCBundlePolicy', ['balanced', 'max-compat', 'max-bundle']), or: 'balanced' },
   certificates: { as: sequence(certificate), or: () => [] },
+  // What Chromium asks for before `createEncodedStreams` may be called.
+  encodedInsertableStreams: { as: boolean },
   iceCandidatePoolSize: { as: octetEnforced, or: 0 },
   iceServers: { as: sequence(toServer), or: () => [] },
   iceTransportPolicy: { as: enumeration('RTCIceTransportPolicy', ['relay', 'all']), or: 'all' },
+  peerIdentity: { as: string },
   rtcpMuxPolicy: { as: enumeration('RTCRtcpMuxPolicy', ['require']), or: 'require' },
 });
 
@@ -86,11 +89,13 @@ function checkChange(configuration, old, hasCertificates) {
   const changed = (what) => new DOMException(`${what} cannot be changed`, 'InvalidModificationError');
   if (hasCertificates) {
     const same = configuration.certificates.length === old.certificates.length
-      && configuration.certificates.every((own, index) => own === old.certificates[index]);
+      && configuration.certificates.every((own, index) => isSameCertificate(own, old.certificates[index]));
     if (!same) throw changed('certificates');
   } else {
     configuration.certificates = old.certificates;
   }
+  if (configuration.peerIdentity === undefined) configuration.peerIdentity = old.peerIdentity;
+  if (configuration.peerIdentity !== old.peerIdentity) throw changed('peerIdentity');
   if (configuration.bundlePolicy !== old.bundlePolicy) throw changed('bundlePolicy');
   if (configuration.rtcpMuxPolicy !== old.rtcpMuxPolicy) throw changed('rtcpMuxPolicy');
   if (old.hasLocal && configuration.iceCandidatePoolSize !== old.iceCandidatePoolSize) {

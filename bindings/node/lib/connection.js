@@ -7,15 +7,17 @@ import { RTCDataChannelEvent, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionI
 import { queueTask } from './tasks.js';
 import { RTCCertificate, nativeCertificate } from './certificate.js';
 import { plainServers } from './configuration.js';
+import { Identities, withIdentity } from './identity.js';
 import { RTCIceCandidate } from './ice-candidate.js';
 import { RTCSessionDescription } from './session-description.js';
 import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
 import { RTCDtlsTransport, setDtlsState } from './dtls-transport.js';
-import { toDescriptionCandidates } from './sdp-candidates.js';
+import { Announced, toDescriptionCandidates } from './sdp-candidates.js';
 import { setSctpState } from './sctp-transport.js';
 import { announceOpen, newChannel, onChannelEvent, shutChannel } from './data-channel.js';
 import { endTrack } from './media-stream-track.js';
 import { onFrame } from './rtp-receiver.js';
+import { onKeyFrameWanted, senders } from './rtp-sender.js';
 import { stopped } from './rtp-transceiver.js';
 import { feed, stopFeeding } from './synthetic-media.js';
 import { report } from './stats-report.js';
@@ -71,6 +73,7 @@ export class Connection {
     this.feeder = null;
     this.connectedAt = NaN;
     this.certificate = configuration.certificates[0] ?? new RTCCertificate(inside, { native: NativeCertificate.generate() });
+    this.identities = new Identities(this.certificate.getFingerprints(), configuration.peerIdentity);
     // The callback must not keep what it wakes: a connection that nobody knows any more goes.
     const weak = new WeakRef(this);
     const init = {
@@ -81,7 +84,8 @@ export class Connection {
     };
     const wake = () => weak.deref()?.take();
     this.native = native(() => new NativeConnection(init, nativeCertificate(this.certificate), wake));
-    this.ice = new RTCIceTransport(inside, { native: this.native });
+    this.announced = new Announced();
+    this.ice = new RTCIceTransport(inside, { native: this.native, announced: this.announced });
     this.dtlsTransport = new RTCDtlsTransport(inside, { ice: this.ice, native: this.native });
     /** The transport, once a description has a section for it. */
     this.dtls = null;
@@ -156,8 +160,11 @@ export class Connection {
     const known = this.descriptions[slot];
     if (stated === null || stated === undefined) {
       this.descriptions[slot] = null;
-    } else if (known === null || known.sdp !== stated.sdp || known.type !== stated.kind) {
-      this.descriptions[slot] = new RTCSessionDescription({ type: stated.kind, sdp: stated.sdp });
+    } else {
+      const isLocal = slot.endsWith('Local');
+      const sdp = isLocal ? withIdentity(this.announced.filter(stated.sdp), this.identities.sent[slot]) : stated.sdp;
+      const isKnown = known !== null && known.sdp === sdp && known.type === stated.kind;
+      if (!isKnown) this.descriptions[slot] = new RTCSessionDescription({ type: stated.kind, sdp });
     }
     return this.descriptions[slot];
   }
@@ -218,6 +225,11 @@ export class Connection {
     if (event.kind === 'frame' || event.kind === 'frames-end') {
       const own = this.transceivers.find((each) => each.id === event.handle);
       if (own !== undefined) onFrame(own, event);
+      return;
+    }
+    if (event.kind === 'key-frame-wanted') {
+      const own = this.transceivers.find((each) => each.id === event.handle);
+      if (own !== undefined) onKeyFrameWanted(senders.of(own.sender), event.text ?? undefined);
       return;
     }
     if (event.handle !== undefined && event.handle !== null) {
@@ -293,8 +305,11 @@ function unhideGathering(connection) {
   connection.later(() => {
     if (gathering.reported === 'new') return;
     showGathering(connection, 'gathering');
-    for (const candidate of toDescriptionCandidates(connection.object.localDescription?.sdp ?? '')) {
+    const [current, pending] = connection.native.localDescriptions();
+    for (const candidate of toDescriptionCandidates((pending ?? current)?.sdp ?? '')) {
       if (connection.isClosed) return;
+      connection.announced.add(candidate.candidate, candidate.usernameFragment);
+      if (gathering.reported === 'complete') connection.announced.add('', candidate.usernameFragment);
       connection.object.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate }));
     }
     if (gathering.reported === 'complete' && !connection.isClosed) showGathering(connection, 'complete');
@@ -305,6 +320,7 @@ function unhideGathering(connection) {
 const reactions = {
   icecandidate(connection, event) {
     if (connection.gathering.isHidden) return;
+    connection.announced.add(event.text, event.usernameFragment);
     const { sdpMid = null, sdpMLineIndex = null, usernameFragment = null, url = null, relayProtocol = null } = event;
     const init = { candidate: event.text, sdpMid, sdpMLineIndex, usernameFragment, url, relayProtocol };
     // The end of the candidates of a generation names no section where there is none.
@@ -347,7 +363,10 @@ const reactions = {
     const { handle, ...info } = event.channel;
     const channel = newChannel(connection, handle, info, 'open');
     connection.object.dispatchEvent(new RTCDataChannelEvent('datachannel', { channel }));
-    announceOpen(channel);
-    connection.native.readChannel(handle);
+    // A browser lets promises go on between two events of one task; here that takes a task of its own.
+    connection.later(() => {
+      announceOpen(channel);
+      connection.native.readChannel(handle);
+    });
   },
 };

@@ -4,12 +4,13 @@ import { inside } from './webidl.js';
 import { exception } from './errors.js';
 import { RTCTrackEvent, fire } from './events.js';
 import { queueTask } from './tasks.js';
+import { noteSent, splitIdentity } from './identity.js';
 import { addRemote, removeRemote, remoteStream } from './media-stream.js';
 import { setMuted } from './media-stream-track.js';
 import { RTCSctpTransport } from './sctp-transport.js';
 import { readFrames, receivers } from './rtp-receiver.js';
 import { feed } from './synthetic-media.js';
-import { senders, settleCodecs } from './rtp-sender.js';
+import { senders, settleCodecs, watchKeyFrames } from './rtp-sender.js';
 import { newTransceiver, setTransport, stopped } from './rtp-transceiver.js';
 
 const sends = (direction) => direction === 'sendrecv' || direction === 'sendonly';
@@ -19,8 +20,9 @@ const receives = (direction) => direction === 'sendrecv' || direction === 'recvo
 export function setDescription(connection, isLocal, { type, sdp }) {
   return new Promise((resolve, reject) => {
     let state;
+    const { plain, assertion } = isLocal ? splitIdentity(sdp) : { plain: sdp, assertion: null };
     try {
-      if (isLocal) connection.native.setLocalDescription(type, sdp);
+      if (isLocal) connection.native.setLocalDescription(type, plain);
       else connection.native.setRemoteDescription(type, sdp);
       state = connection.native.state();
     } catch (error) {
@@ -31,6 +33,7 @@ export function setDescription(connection, isLocal, { type, sdp }) {
     }
     connection.begin();
     connection.later(() => {
+      noteSent(connection, isLocal, type, assertion);
       show(connection, isLocal, type, state);
       if (!connection.isClosed) resolve(undefined);
     });
@@ -62,8 +65,7 @@ function show(connection, isLocal, type, state) {
   for (const track of changes.muted) setMuted(track, true);
   for (const [stream, track] of changes.removed) removeRemote(stream, track);
   for (const [stream, track] of changes.added) addRemote(stream, track);
-  const used = new Set(connection.transceivers.flatMap((own) => own.remoteStreams));
-  for (const [id, stream] of connection.streams) if (!used.has(stream)) connection.streams.delete(id);
+  for (const [id, stream] of connection.streams) if (stream.deref() === undefined) connection.streams.delete(id);
   feed(connection);
   for (const init of changes.tracks) connection.object.dispatchEvent(new RTCTrackEvent('track', init));
 }
@@ -82,6 +84,7 @@ function showTransceivers(connection, isLocal, type, state, changes) {
     own.mid = stated.mid ?? null;
     if (isAnswer) own.currentDirection = stated.currentDirection ?? null;
     own.hasSent ||= sends(own.currentDirection);
+    if (own.hasSent) watchKeyFrames(senders.of(own.sender));
     if (isAnswer) settleCodecs(senders.of(own.sender));
     if (!isLocal && type !== 'rollback') showRemote(connection, own, stated, changes);
     else if (type === 'rollback') rollBack(connection, own, stated, changes);
@@ -140,10 +143,11 @@ function rollBack(connection, own, stated, changes) {
 function associate(connection, own, ids, changes) {
   const { track } = receivers.of(own.receiver);
   const wanted = [...new Set(ids.filter((id) => id !== '-'))].map((id) => {
-    const known = connection.streams.get(id);
+    // The one that was made for this id before, where anybody still has it.
+    const known = connection.streams.get(id)?.deref();
     if (known !== undefined) return known;
     const made = remoteStream(id);
-    connection.streams.set(id, made);
+    connection.streams.set(id, new WeakRef(made));
     return made;
   });
   for (const stream of own.remoteStreams) if (!wanted.includes(stream)) changes.removed.push([stream, track]);

@@ -39,8 +39,9 @@ export function setDtlsState(transport, state, quiet = false) {
 /** The certificate of the other side, once there is one. */
 function refreshed(transport) {
   const own = dtlsTransports.of(transport);
-  const der = own.remote === null ? own.native.remoteCertificate() : null;
-  if (der !== null && der !== undefined) own.remote = remoteCertificate(der);
+  // It is another one when another peer has taken the place of the one before.
+  const der = own.native.remoteCertificate() ?? null;
+  if (der !== null && (own.remote === null || !derOf(own.remote).equals(der))) own.remote = remoteCertificate(der);
   return own;
 }
 

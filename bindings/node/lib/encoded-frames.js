@@ -1,5 +1,6 @@
 /** `RTCEncodedVideoFrame` and `RTCEncodedAudioFrame` (W3C webrtc-encoded-transform §5). */
 
+import { types } from 'node:util';
 import {
   Slots, dictionary, double, inside, octet, required, sequence, shape, string, unsignedLong, unsignedLongLongEnforced,
   unsignedShort,
@@ -35,13 +36,24 @@ const toAudio = toOptions('RTCEncodedAudioFrame', { audioLevel: { as: double }, 
 function copyOf(kind, original, given) {
   if (!frames.has(original) || frames.of(original).kind !== kind) throw new TypeError(`not an encoded frame of ${kind}`);
   const { data, metadata, type } = frames.of(original);
+  if (isDetached(data)) throw new DOMException('the data of the frame was transferred', 'DataCloneError');
   return { kind, type, data: data.slice(0), metadata: structuredClone({ ...metadata, ...given.metadata }), origin: null };
 }
 
+/** An `ArrayBuffer` of any realm that keeps its size. */
 const isBuffer = (value) => {
-  if (!(value instanceof ArrayBuffer)) throw new TypeError('not an ArrayBuffer');
+  if (!types.isArrayBuffer(value) || value.resizable) throw new TypeError('not an ArrayBuffer of a fixed size');
   return value;
 };
+
+/** Whether a buffer was transferred: no view can be made of it any more. */
+export function isDetached(data) {
+  try {
+    return new Uint8Array(data).length < 0;
+  } catch {
+    return true;
+  }
+}
 
 export class RTCEncodedVideoFrame {
   constructor(originalFrame, options = {}) {

@@ -5,6 +5,9 @@ import { Slots, dictionary, enumeration, nullable, shape, unsignedLong, required
 const details = [
   'data-channel-failure', 'dtls-failure', 'fingerprint-failure', 'sctp-failure', 'sdp-syntax-error',
   'hardware-encoder-not-available', 'hardware-encoder-error',
+  // webrtc-identity §9
+  'idp-bad-script-failure', 'idp-execution-failure', 'idp-load-failure', 'idp-need-login', 'idp-timeout', 'idp-tls-failure',
+  'idp-token-expired', 'idp-token-invalid',
 ];
 const long = (value) => unsignedLong(value) | 0;
 const toInit = dictionary('RTCErrorInit', {

@@ -2,20 +2,23 @@
 
 import { isMainThread } from 'node:worker_threads';
 import * as twocan from './index.js';
-import { RTCRtpScriptTransformer, RTCTransformEvent, listen } from './script-transformer.js';
+import { KeyFrameRequestEvent, RTCRtpScriptTransformer, RTCTransformEvent, listen } from './script-transformer.js';
+import { install } from './serializable.js';
 import { mediaDevices } from './media-devices.js';
 
 const { nonstandard, ...interfaces } = twocan;
 
 // What only a worker has.
 if (!isMainThread) {
-  Object.assign(interfaces, { RTCRtpScriptTransformer, RTCTransformEvent });
+  Object.assign(interfaces, { KeyFrameRequestEvent, RTCRtpScriptTransformer, RTCTransformEvent });
   listen();
 }
 
 for (const [name, value] of Object.entries(interfaces)) {
   Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
 }
+
+install();
 
 const navigator = globalThis.navigator ?? {};
 if (globalThis.navigator === undefined) {

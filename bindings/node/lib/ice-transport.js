@@ -26,8 +26,8 @@ export class RTCIceTransport extends EventTarget {
   constructor() {
     super();
     illegal(arguments[0]);
-    const { native } = arguments[1];
-    iceTransports.set(this, { native, state: 'new', gatheringState: 'new', remotes: [], pair: null, key: '' });
+    const { native, announced } = arguments[1];
+    iceTransports.set(this, { native, announced, state: 'new', gatheringState: 'new', remotes: [], pair: null, key: '' });
   }
   get role() {
     const own = iceTransports.of(this);
@@ -46,7 +46,7 @@ export class RTCIceTransport extends EventTarget {
   getLocalCandidates() {
     const own = iceTransports.of(this);
     const [current, pending] = own.native.localDescriptions();
-    return toDescriptionCandidates((pending ?? current)?.sdp ?? '');
+    return toDescriptionCandidates(own.announced.filter((pending ?? current)?.sdp ?? ''));
   }
   getRemoteCandidates() {
     const own = iceTransports.of(this);

@@ -10,11 +10,15 @@ export { RTCDtlsTransport } from './dtls-transport.js';
 export { RTCIceCandidatePair, RTCIceTransport } from './ice-transport.js';
 export { RTCEncodedAudioFrame, RTCEncodedVideoFrame } from './encoded-frames.js';
 export { RTCRtpScriptTransform } from './script-transform.js';
+export {
+  RTCRtpSFrameDecryptor, RTCRtpSFrameEncryptor, SFrameDecryptorStream, SFrameEncryptorStream, SFrameTransformErrorEvent,
+} from './sframe.js';
 export { RTCRtpTransceiver } from './rtp-transceiver.js';
 export { RTCRtpSender } from './rtp-sender.js';
 export { RTCRtpReceiver } from './rtp-receiver.js';
 export { RTCDTMFSender } from './dtmf-sender.js';
 export { RTCStatsReport } from './stats-report.js';
+export { RTCIdentityAssertion } from './identity-assertion.js';
 export { RTCError } from './errors.js';
 export {
   MediaStreamTrackEvent, RTCDTMFToneChangeEvent, RTCDataChannelEvent, RTCErrorEvent, RTCPeerConnectionIceErrorEvent,

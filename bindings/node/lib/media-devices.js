@@ -129,6 +129,7 @@ export async function getUserMedia(given = {}) {
   const asked = toConstraints(given);
   const kinds = ['audio', 'video'].filter((kind) => asked[kind] !== undefined && asked[kind] !== null && asked[kind] !== false);
   if (kinds.length === 0) throw new TypeError('neither audio nor video is asked for');
+  if (asked.peerIdentity !== undefined) throw new DOMException('media cannot be isolated', 'NotSupportedError');
   await new Promise((resolve) => queueTask(resolve));
   for (const kind of kinds) {
     const name = unmet(kind, asked[kind]);

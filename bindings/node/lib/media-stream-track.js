@@ -56,6 +56,11 @@ export class MediaStreamTrack extends EventTarget {
       // An enumeration attribute ignores what it does not know.
     }
   }
+  get isolated() {
+    // No media is kept from the application that asked for it.
+    tracks.of(this);
+    return false;
+  }
   clone() {
     const own = tracks.of(this);
     const { kind, label, muted, source, constraints } = own;
@@ -83,7 +88,7 @@ export class MediaStreamTrack extends EventTarget {
   }
 }
 shape(MediaStreamTrack, 'MediaStreamTrack');
-handlerAttributes(MediaStreamTrack, tracks, ['mute', 'unmute', 'ended']);
+handlerAttributes(MediaStreamTrack, tracks, ['mute', 'unmute', 'ended', 'isolationchange']);
 register('MediaStreamTrack', MediaStreamTrack);
 
 /** The source of a track went silent or came back (mediacapture-main §4.3.1.1). */

@@ -21,6 +21,7 @@ export function configure(settings = {}) {
 }
 
 export { getUserMedia };
+export { registerIdentityProvider } from './identity.js';
 
 /** A track of ours. It sends nothing until frames are written to the sender that has it. */
 export function createTrack(kind, { label = '' } = {}) {
@@ -46,6 +47,15 @@ export function readFrames(receiver, sink) {
     sink({ codec, timestamp, keyFrame, rid: text ?? null, data: new Uint8Array(data) });
   };
   letFramesCome(own.transceiver);
+}
+
+/**
+ * Calls `encoder` with `{ rid }` when the other side, or a transform, wants a key frame of what the application
+ * writes to a sender; `rid` is null where all encodings are meant, or there is one alone.
+ */
+export function onKeyFrameWanted(sender, encoder) {
+  if (encoder !== null && typeof encoder !== 'function') throw new TypeError('not a function');
+  senders.of(sender).encoder = encoder;
 }
 
 /** Asks the other side for a key frame. */

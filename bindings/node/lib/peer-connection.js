@@ -12,6 +12,7 @@ import { Connection } from './connection.js';
 import { newChannel } from './data-channel.js';
 import { setDescription } from './descriptions.js';
 import { toCandidateInit } from './ice-candidate.js';
+import { assertIdentity, checkPeer, getIdentityAssertion, setIdentityProvider, splitIdentity } from './identity.js';
 import { iceTransports } from './ice-transport.js';
 import { RTCIceCandidate } from './ice-candidate.js';
 import { MediaStream } from './media-stream.js';
@@ -102,6 +103,10 @@ export class RTCPeerConnection extends EventTarget {
     required(1, arguments.length, 'setRemoteDescription');
     const given = toDescription(description);
     const done = own.chain(() => setRemoteDescription(own, given));
+    done.catch(() => {
+      // Whoever is there, it is not who has to be.
+      if (own.identities.isWrongPeer) own.close();
+    });
     return typeof arguments[1] === 'function' ? legacy(done, arguments[1], arguments[2]) : done;
   }
   get remoteDescription() {
@@ -195,6 +200,27 @@ export class RTCPeerConnection extends EventTarget {
     required(1, arguments.length, 'createDataChannel');
     return createDataChannel(own, usvString(label), toChannelInit(dataChannelDict));
   }
+  setIdentityProvider(provider, options = {}) {
+    const own = connections.of(this);
+    required(1, arguments.length, 'setIdentityProvider');
+    setIdentityProvider(own, provider, options);
+  }
+  async getIdentityAssertion() {
+    return getIdentityAssertion(connections.of(this));
+  }
+  get peerIdentity() {
+    try {
+      return connections.of(this).identities.peer.promise;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+  get idpLoginUrl() {
+    return connections.of(this).identities.loginUrl;
+  }
+  get idpErrorInfo() {
+    return connections.of(this).identities.errorInfo;
+  }
   async getStats(selector = null) {
     const own = connections.of(this);
     const track = nullable(isTrack)(selector);
@@ -254,10 +280,10 @@ async function createOffer(own, options) {
     if (!['stable', 'have-local-offer'].includes(own.signalingState)) {
       throw invalidState(`no offer can be made in ${own.signalingState}`);
     }
-    if (iceRestart && own.descriptions.currentLocal !== null) own.native.restartIce();
     return inTask(own, () => {
-      own.lastOffer = native(() => own.native.createOffer());
-      return { type: 'offer', sdp: own.lastOffer };
+      const restarts = iceRestart && own.descriptions.currentLocal !== null;
+      const made = assertIdentity(own, native(() => own.native.createOffer(restarts)));
+      return whenMade(made, (sdp) => ({ type: 'offer', sdp: (own.lastOffer = sdp) }));
     });
   });
 }
@@ -269,11 +295,14 @@ async function createAnswer(own) {
       throw invalidState(`no answer can be made in ${own.signalingState}`);
     }
     return inTask(own, () => {
-      own.lastAnswer = native(() => own.native.createAnswer());
-      return { type: 'answer', sdp: own.lastAnswer };
+      const made = assertIdentity(own, native(() => own.native.createAnswer()));
+      return whenMade(made, (sdp) => ({ type: 'answer', sdp: (own.lastAnswer = sdp) }));
     });
   });
 }
+
+/** What is made at once is there at once; a provider of identities takes its time. */
+const whenMade = (made, then) => (typeof made === 'string' ? then(made) : made.then(then));
 
 async function setLocalDescription(own, given) {
   const isOffering = ['stable', 'have-local-offer', 'have-remote-pranswer'].includes(own.signalingState);
@@ -293,9 +322,11 @@ async function setLocalDescription(own, given) {
     sdp = '';
   }
   if (sdp === '' && type === 'offer') {
-    sdp = own.lastOffer = native(() => own.native.createOffer());
+    const made = assertIdentity(own, native(() => own.native.createOffer()));
+    sdp = own.lastOffer = typeof made === 'string' ? made : await made;
   } else if (sdp === '' && isAnswer) {
-    sdp = own.lastAnswer = native(() => own.native.createAnswer());
+    const made = assertIdentity(own, native(() => own.native.createAnswer()));
+    sdp = own.lastAnswer = typeof made === 'string' ? made : await made;
   }
   return setDescription(own, true, { type, sdp });
 }
@@ -318,6 +349,8 @@ async function setRemoteDescription(own, { type, sdp }) {
   if (type === 'offer' && own.signalingState === 'have-local-offer') {
     await setDescription(own, true, { type: 'rollback', sdp: '' });
   }
+  const isChecked = type !== 'rollback' && (own.identities.target !== undefined || splitIdentity(sdp).assertion !== null);
+  if (isChecked) await checkPeer(own, sdp);
   return setDescription(own, false, { type, sdp: type === 'rollback' ? '' : sdp });
 }
 

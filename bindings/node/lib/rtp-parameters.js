@@ -65,6 +65,12 @@ export function present(object) {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null && value !== undefined));
 }
 
+/** A loudness in -dBov (RFC 6464 §3), of which 127 is silence, between 0 and 1. */
+export function linearLevel(level) {
+  if (level === undefined || level === null) return undefined;
+  return level >= 127 ? 0 : 10 ** (-level / 20);
+}
+
 /** `sendEncodings` as §5.1 checks them; answers what the stack takes. */
 export function checkEncodings(kind, given) {
   const rids = given.map((own) => own.rid);

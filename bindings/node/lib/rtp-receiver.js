@@ -1,11 +1,13 @@
 /** `RTCRtpReceiver` (W3C webrtc-pc §5.3). */
 
 import { Slots, double, illegal, required, shape } from './webidl.js';
-import { native } from './errors.js';
+import { invalidState, native } from './errors.js';
 import { register } from './events.js';
 import { setMuted } from './media-stream-track.js';
-import { present } from './rtp-parameters.js';
-import { attach, offer, toTransform } from './script-transform.js';
+import { createEncodedStreams } from './encoded-streams.js';
+import { HandedCounts, soundOf } from './media-counts.js';
+import { linearLevel, present } from './rtp-parameters.js';
+import { attach, offer, toReceiverTransform } from './transforms.js';
 import { toCapabilities } from './rtp-sender.js';
 
 export const receivers = new Slots('RTCRtpReceiver');
@@ -15,9 +17,10 @@ export class RTCRtpReceiver {
     illegal(arguments[0]);
     receivers.set(this, {
       ...arguments[1], transport: null, streams: [], target: null,
-      // What arrived: sources by number, and whether frames are handed over.
-      sources: new Map(), isRead: false, wanted: 0, readFor: 0, sink: null, transform: null, codec: null, pictures: {},
-      sound: { totalSamplesReceived: 0, totalSamplesDuration: 0 }, last: null,
+      // What arrived: sources and contributors by number, and whether frames are handed over.
+      sources: new Map(), contributors: new Map(), isRead: false, wanted: 0, readFor: 0, sink: null, transform: null, encoded: null, codec: null, pictures: {},
+      sound: { totalSamplesReceived: 0, totalSamplesDuration: 0, concealedSamples: 0, concealmentEvents: 0 }, last: null,
+      handed: new HandedCounts(),
     });
   }
   get track() {
@@ -62,16 +65,20 @@ export class RTCRtpReceiver {
   }
   set transform(value) {
     const own = receivers.of(this);
-    const transform = toTransform(value);
+    const transform = toReceiverTransform(value);
+    if (own.encoded !== null && transform !== null) throw invalidState('the frames go through streams already');
     attach(own.transform, transform, ownerOf(own));
     own.transform = transform;
   }
+  createEncodedStreams() {
+    const own = receivers.of(this);
+    return createEncodedStreams(own, ownerOf(own));
+  }
   getContributingSources() {
-    receivers.of(this);
-    return [];
+    return recent(receivers.of(this).contributors);
   }
   getSynchronizationSources() {
-    return recent(receivers.of(this));
+    return recent(receivers.of(this).sources);
   }
   async getStats() {
     const own = receivers.of(this);
@@ -88,10 +95,10 @@ const SOURCE_MS = 10_000;
 const SOURCES_MAX = 64;
 
 /** What was heard in the last ten seconds, the newest first. */
-function recent(own) {
+function recent(sources) {
   const now = performance.timeOrigin + performance.now();
-  for (const [source, { timestamp }] of own.sources) if (now - timestamp > SOURCE_MS) own.sources.delete(source);
-  return [...own.sources.values()].sort((a, b) => b.timestamp - a.timestamp).map((source) => ({ ...source }));
+  for (const [source, { timestamp }] of sources) if (now - timestamp > SOURCE_MS) sources.delete(source);
+  return [...sources.values()].sort((a, b) => b.timestamp - a.timestamp).map((source) => ({ ...source }));
 }
 
 /** Lets what the other side sends come, until it stops sending. */
@@ -121,8 +128,8 @@ export function onFrame(transceiver, event) {
   else notePicture(own, event);
   noteSource(own, event);
   if (['sendrecv', 'recvonly'].includes(transceiver.remoteDirection)) setMuted(own.track, false);
-  if (own.transform === null) {
-    own.sink?.(event);
+  if (own.transform === null && own.encoded === null) {
+    own.handed.hand(own.sink, event);
     return;
   }
   let described;
@@ -132,17 +139,19 @@ export function onFrame(transceiver, event) {
     // The transceiver was stopped after the frame had come.
     return;
   }
-  offer(own.transform, described, event);
+  if (own.encoded === null) offer(own.transform, described, event);
+  else own.encoded.offer(described, event);
 }
 
 /** What a transform is told of a frame (webrtc-encoded-transform §5.2). */
-function describeFrame(own, { codec, timestamp, keyFrame, text, data, ssrc, capturedAt, waited = 0 }) {
+function describeFrame(own, { codec, timestamp, keyFrame, text, data, ssrc, contributing, capturedAt, audioLevel, sequenceNumber, waited = 0 }) {
   const { codecs } = own.connection.native.parameters(own.transceiver.id);
   const used = codecs.find(({ mimeType }) => mimeType.toLowerCase() === `${own.kind}/${codec}`.toLowerCase());
   const { frameWidth: width, frameHeight: height } = own.pictures;
   const metadata = {
-    synchronizationSource: ssrc, payloadType: used?.payloadType, contributingSources: [], rtpTimestamp: timestamp,
-    mimeType: used?.mimeType, receiveTime: performance.now() - waited, captureTime: capturedAt, width, height,
+    synchronizationSource: ssrc, payloadType: used?.payloadType, contributingSources: contributing ?? [], rtpTimestamp: timestamp,
+    mimeType: used?.mimeType, receiveTime: performance.now() - waited, captureTime: capturedAt,
+    ...(own.kind === 'video' ? { width, height } : { audioLevel: linearLevel(audioLevel), sequenceNumber }),
   };
   return { kind: own.kind, type: own.kind === 'video' && keyFrame ? 'key' : 'delta', rid: text ?? undefined, data, metadata: present(metadata) };
 }
@@ -159,27 +168,39 @@ function ownerOf(own) {
         // The receiver has stopped in the meantime.
       }
     },
-    forward: (event, data) => own.sink?.({ ...event, data: Buffer.from(data) }),
+    forward: (event, data) => own.handed.hand(own.sink, { ...event, data: Buffer.from(data) }),
   };
 }
 
-function noteSource(own, { ssrc, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
+function noteSource(own, { ssrc, contributing, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
   if (ssrc === undefined || ssrc === null) return;
   const timestamp = performance.timeOrigin + performance.now() - waited;
-  const source = { timestamp, source: ssrc, rtpTimestamp };
-  // In -dBov, where 127 is silence.
-  if (audioLevel !== undefined && audioLevel !== null) source.audioLevel = audioLevel >= 127 ? 0 : 10 ** (-audioLevel / 20);
-  if (capturedAt !== undefined && capturedAt !== null) source.captureTimestamp = capturedAt;
-  own.sources.delete(ssrc);
-  own.sources.set(ssrc, source);
-  if (own.sources.size > SOURCES_MAX) own.sources.delete(own.sources.keys().next().value);
+  const captured = capturedAt === undefined || capturedAt === null ? {} : { captureTimestamp: capturedAt };
+  const level = linearLevel(audioLevel);
+  const loudness = level === undefined ? {} : { audioLevel: level };
+  remember(own.sources, { timestamp, source: ssrc, rtpTimestamp, ...loudness, ...captured });
+  // How loud each contributor is (RFC 6465) is not negotiated; the level is that of the mix.
+  for (const source of contributing ?? []) remember(own.contributors, { timestamp, source, rtpTimestamp, ...captured });
+}
+
+function remember(sources, entry) {
+  sources.delete(entry.source);
+  sources.set(entry.source, entry);
+  if (sources.size > SOURCES_MAX) sources.delete(sources.keys().next().value);
 }
 
 /** Sound is counted by its timestamps: what was lost in between counts as well, as in a jitter buffer. */
-function noteSound(own, { timestamp, clockRate, audioLevel }) {
-  const ticks = own.last === null ? 0 : (timestamp - own.last) >>> 0;
-  own.last = timestamp;
+function noteSound(own, { codec, data, timestamp, clockRate, audioLevel }) {
+  const ticks = own.last === null ? 0 : (timestamp - own.last.timestamp) >>> 0;
+  const before = own.last?.duration;
+  own.last = { timestamp, duration: soundOf(codec, data) };
   if (ticks >= 2 ** 31) return;
+  // What is not there between two packets is silence, unless the application conceals it.
+  const missing = before === undefined ? 0 : ticks - (before * (clockRate ?? 48000)) / 1000;
+  if (missing > 0) {
+    own.sound.concealedSamples += missing;
+    own.sound.concealmentEvents += 1;
+  }
   const seconds = ticks / (clockRate ?? 48000);
   const stated = audioLevel !== undefined && audioLevel !== null;
   own.sound.totalSamplesReceived += ticks;
@@ -193,6 +214,7 @@ function noteSound(own, { timestamp, clockRate, audioLevel }) {
 
 /** Of VP8 the size of the picture is in the clear (RFC 6386 §9.1). */
 function notePicture(own, { codec, keyFrame, data }) {
+  own.handed.notePicture({ codec, data });
   if (codec.toUpperCase() !== 'VP8' || !keyFrame || data.length < 10) return;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   own.pictures = { frameWidth: view.getUint16(6, true) & 0x3fff, frameHeight: view.getUint16(8, true) & 0x3fff };

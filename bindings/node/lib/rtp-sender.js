@@ -10,9 +10,11 @@ import { queueTask } from './tasks.js';
 import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
 import { RTCDTMFSender } from './dtmf-sender.js';
-import { feed } from './synthetic-media.js';
-import { attach, offer, toTransform } from './script-transform.js';
-import { checkCodecs, checkEncodings, present, sameCodec, toSendParameters } from './rtp-parameters.js';
+import { feed, wantKeyFrame } from './synthetic-media.js';
+import { createEncodedStreams } from './encoded-streams.js';
+import { askForKeyFrame, attach, offer, toSenderTransform } from './transforms.js';
+import { SentCounts } from './media-counts.js';
+import { checkCodecs, checkEncodings, linearLevel, present, sameCodec, toSendParameters } from './rtp-parameters.js';
 
 export const senders = new Slots('RTCRtpSender');
 const isTrack = nullable(interfaceOf(MediaStreamTrack, 'MediaStreamTrack'));
@@ -26,7 +28,7 @@ export class RTCRtpSender {
       connection, transceiver, kind, track, streams, transport: null, returned: null, dtmf: null,
       // What parameters say that only this package looks after: the codec of each encoding by its place.
       codecs, priorities: [], degradation: undefined,
-      fed: null, isWritten: false, codec: null, fedSeconds: 0, transform: null, ssrcs: new Map(), newest: null,
+      fed: null, isWritten: false, codec: null, fedSeconds: 0, transform: null, encoded: null, ssrcs: new Map(), newest: null, isWatched: false, encoder: null, counts: new Map(),
     });
     if (kind === 'audio') own.dtmf = new RTCDTMFSender(inside, tonesOf(own));
   }
@@ -63,9 +65,14 @@ export class RTCRtpSender {
   }
   set transform(value) {
     const own = senders.of(this);
-    const transform = toTransform(value);
+    const transform = toSenderTransform(value);
+    if (own.encoded !== null && transform !== null) throw invalidState('the frames go through streams already');
     attach(own.transform, transform, ownerOf(own));
     own.transform = transform;
+  }
+  createEncodedStreams() {
+    const own = senders.of(this);
+    return createEncodedStreams(own, ownerOf(own));
   }
   setStreams(...streams) {
     const own = senders.of(this);
@@ -98,26 +105,52 @@ export function toCapabilities(kind) {
 /** Sends a frame that is encoded, through the transform where there is one. Without one errors are thrown. */
 export function sendFrame(own, frame) {
   own.newest = { timestamp: frame.timestamp, at: performance.now() };
-  if (own.transform === null) {
-    forward(own, frame);
-    return;
-  }
-  offer(own.transform, describeFrame(own, frame), frame);
+  if (own.encoded !== null) own.encoded.offer(describeFrame(own, frame), frame);
+  else if (own.transform === null) forward(own, frame);
+  else offer(own.transform, describeFrame(own, frame), frame);
 }
 
-function forward(own, { codec, timestamp, data, rid, audioLevel }) {
+/** Lets requests for key frames come, once the sender has something to send. */
+export function watchKeyFrames(own) {
+  if (own.isWatched || own.kind !== 'video') return;
+  own.isWatched = true;
+  native(() => own.connection.native.watchKeyFrames(own.transceiver.id));
+}
+
+/** The other side wants a key frame: a transform is asked first (webrtc-encoded-transform §4.5). */
+export function onKeyFrameWanted(own, rid) {
+  if (own.transform === null) generateKeyFrame(own, rid);
+  else askForKeyFrame(own.transform, rid);
+}
+
+/** Lets whatever encodes make a key frame: what is synthetic here, or the application. */
+function generateKeyFrame(own, rid) {
+  if (own.isWritten) own.encoder?.({ rid: rid ?? null });
+  else wantKeyFrame(own, rid);
+}
+
+function forward(own, frame) {
+  const { codec, timestamp, data, rid, audioLevel } = frame;
   native(() => own.connection.native.sendFrame(own.transceiver.id, codec, timestamp, data, rid, audioLevel));
+  if (!own.counts.has(rid)) own.counts.set(rid, new SentCounts());
+  own.counts.get(rid).note(own.kind, frame);
 }
 
 /** What a transform is told of a frame (webrtc-encoded-transform §5.2). */
-function describeFrame(own, { codec, timestamp, data, rid, size, isKey }) {
+function describeFrame(own, { codec, timestamp, data, rid, size, isKey, place, audioLevel }) {
   const { codecs } = own.connection.native.parameters(own.transceiver.id);
   const used = codecs.find(({ mimeType }) => mimeType.toLowerCase() === `${own.kind}/${codec}`.toLowerCase());
   const metadata = {
     synchronizationSource: sourceOf(own, rid), payloadType: used?.payloadType, contributingSources: [], rtpTimestamp: timestamp,
-    mimeType: used?.mimeType, ...(own.kind === 'video' ? size : {}),
+    mimeType: used?.mimeType, ...(own.kind === 'video' ? { ...size, ...place } : { audioLevel: linearLevel(audioLevel) }),
   };
-  return { kind: own.kind, type: own.kind === 'video' && isKey !== false ? 'key' : 'delta', rid, data, metadata: present(metadata) };
+  const type = own.kind === 'video' && (isKey ?? isKeyPicture(codec, data)) ? 'key' : 'delta';
+  return { kind: own.kind, type, rid, data, metadata: present(metadata) };
+}
+
+/** Whether a picture of the application begins anew; what only a parser of its codec would find is taken to be so. */
+function isKeyPicture(codec, data) {
+  return codec.toUpperCase() !== 'VP8' || data.length === 0 || (data[0] & 1) === 0;
 }
 
 function sourceOf(own, rid) {
@@ -135,6 +168,7 @@ function ownerOf(own) {
     side: 'sender',
     kind: own.kind,
     rids: () => own.connection.native.parameters(own.transceiver.id).encodings.map(({ rid }) => rid).filter(Boolean),
+    generateKeyFrame: (rid) => generateKeyFrame(own, rid),
     forward(frame, data) {
       try {
         forward(own, { ...frame, data: Buffer.from(data) });

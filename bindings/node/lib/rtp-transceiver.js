@@ -6,7 +6,7 @@ import { register } from './events.js';
 import { MediaStreamTrack, endTrack } from './media-stream-track.js';
 import { RTCRtpReceiver, receivers } from './rtp-receiver.js';
 import { RTCRtpSender, repairs, senders, toCapabilities } from './rtp-sender.js';
-import { end } from './script-transform.js';
+import { end } from './transforms.js';
 import { isDirection, sameCodec, toCodecs, toExtensions } from './rtp-parameters.js';
 
 export const transceivers = new Slots('RTCRtpTransceiver');
@@ -146,6 +146,8 @@ export function stopped(own) {
   stopSending(own);
   end(senders.of(own.sender).transform);
   end(receivers.of(own.receiver).transform);
+  senders.of(own.sender).encoded?.close();
+  receivers.of(own.receiver).encoded?.close();
   own.isStopped = true;
   own.currentDirection = null;
 }

@@ -3,19 +3,14 @@
  * worker. Each has a port to it, over which frames travel there and back.
  */
 
-import { Slots, interfaceOf, nullable, required, sequence, shape } from './webidl.js';
+import { Slots, required, sequence, shape } from './webidl.js';
+import { FRAMES_MAX } from './encoded-streams.js';
 import { invalidState } from './errors.js';
 
 export const transforms = new Slots('RTCRtpScriptTransform');
 
 /** What the message to a worker is known by. */
 export const greeting = 'twocan:rtctransform';
-
-/**
- * Frames on their way to a worker that has not looked at them, and frames that it took and has not handed
- * back: of the first further ones are left out, of the others the oldest is taken to be dropped.
- */
-export const FRAMES_MAX = 64;
 
 const toTransfer = sequence((value) => {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) throw new TypeError('not an object');
@@ -44,10 +39,9 @@ export class RTCRtpScriptTransform {
 }
 shape(RTCRtpScriptTransform, 'RTCRtpScriptTransform');
 Object.defineProperty(RTCRtpScriptTransform, 'length', { value: 1, configurable: true });
-export const toTransform = nullable(interfaceOf(RTCRtpScriptTransform, 'RTCRtpScriptTransform'));
 
 /** A worker handed a frame back, or wants something. */
-function onAnswer(own, { type, origin, data }) {
+function onAnswer(own, { type, origin, data, rid }) {
   const { attached } = own;
   if (type === 'seen') {
     own.unseen -= 1;
@@ -55,6 +49,10 @@ function onAnswer(own, { type, origin, data }) {
   }
   if (type === 'key-frame-request') {
     attached?.requestKeyFrame?.();
+    return;
+  }
+  if (type === 'generate-key-frame') {
+    attached?.generateKeyFrame?.(rid);
     return;
   }
   const waiting = own.waiting.get(origin);
@@ -85,9 +83,16 @@ export function attach(before, transform, owner) {
   own.port.postMessage({ type: 'attach', side: owner.side, kind: owner.kind, rids: owner.rids?.() ?? [] });
 }
 
+/** The other side wants a key frame: the worker may refuse it. */
+export function askForKeyFrame(transform, rid) {
+  transforms.of(transform).port.postMessage({ type: 'key-frame-wanted', rid });
+}
+
 /** Hands a frame to the worker; `context` comes back to `forward`. */
 export function offer(transform, frame, context) {
   const own = transforms.of(transform);
+  // Further frames than these are left out before the worker looks at them; of those that it took and has not
+  // handed back the oldest is taken to be dropped.
   if (own.unseen >= FRAMES_MAX) return;
   own.unseen += 1;
   // A worker drops a frame by not handing it back.

@@ -4,10 +4,11 @@
  */
 
 import { parentPort } from 'node:worker_threads';
-import { Slots, illegal, inside, shape, string } from './webidl.js';
+import { Slots, handlerAttributes, illegal, inside, required, shape, string } from './webidl.js';
 import { frames, newFrame } from './encoded-frames.js';
+import { newReadable } from './encoded-streams.js';
 import { invalidState } from './errors.js';
-import { FRAMES_MAX, greeting } from './script-transform.js';
+import { greeting } from './script-transform.js';
 
 const transformers = new Slots('RTCRtpScriptTransformer');
 
@@ -34,7 +35,7 @@ export class RTCRtpScriptTransformer extends EventTarget {
       if (!/^[A-Za-z0-9]{1,16}$/.test(rid)) throw new DOMException(`'${rid}' is no rid`, 'NotAllowedError');
       if (!own.rids.includes(rid)) throw new DOMException(`no encoding is called ${rid}`, 'NotFoundError');
     }
-    return new Promise((resolve) => own.wanted.push({ rid, resolve }));
+    return generate(own, rid);
   }
   async sendKeyFrameRequest() {
     const own = transformers.of(this);
@@ -43,6 +44,37 @@ export class RTCRtpScriptTransformer extends EventTarget {
   }
 }
 shape(RTCRtpScriptTransformer, 'RTCRtpScriptTransformer');
+handlerAttributes(RTCRtpScriptTransformer, transformers, ['keyframerequest']);
+
+/** The next key frame of an encoding settles it, once the encoder was told. */
+function generate(own, rid) {
+  return new Promise((resolve) => {
+    own.wanted.push({ rid, resolve });
+    own.port.postMessage({ type: 'generate-key-frame', rid });
+  });
+}
+
+const requests = new Slots('KeyFrameRequestEvent');
+
+export class KeyFrameRequestEvent extends Event {
+  constructor(type, rid) {
+    required(1, arguments.length, 'KeyFrameRequestEvent');
+    const own = { rid: rid === undefined ? null : string(rid) };
+    super(string(type), arguments[2] === inside ? { cancelable: true } : undefined);
+    requests.set(this, own);
+  }
+  get rid() {
+    return requests.of(this).rid;
+  }
+}
+shape(KeyFrameRequestEvent, 'KeyFrameRequestEvent');
+Object.defineProperty(KeyFrameRequestEvent, 'length', { value: 1, configurable: true });
+
+/** The other side wants a key frame: the encoder is told, unless a listener prevents it (§4.5). */
+function onKeyFrameRequest(transformer, own, rid) {
+  const event = new KeyFrameRequestEvent('keyframerequest', rid, inside);
+  if (transformer.dispatchEvent(event)) own.port.postMessage({ type: 'generate-key-frame', rid });
+}
 
 const events = new Slots('RTCTransformEvent');
 
@@ -60,11 +92,8 @@ shape(RTCTransformEvent, 'RTCTransformEvent');
 
 function newTransformer({ port, options }) {
   const own = { port, options, side: null, kind: null, rids: [], wanted: [] };
-  own.readable = new ReadableStream({
-    start(controller) {
-      own.controller = controller;
-    },
-  }, new CountQueuingStrategy({ highWaterMark: FRAMES_MAX }));
+  const { readable, put, close } = newReadable();
+  own.readable = readable;
   own.writable = new WritableStream({
     write(frame) {
       if (!frames.has(frame)) throw new TypeError('not an encoded frame');
@@ -72,33 +101,30 @@ function newTransformer({ port, options }) {
       // A copy, or one that went out before, came from no stream of this transform.
       if (origin === null || origin.port !== port) return;
       frames.of(frame).origin = null;
-      port.postMessage({ type: 'frame', origin: origin.number, data });
+      port.postMessage({ type: 'frame', origin: origin.number, data }, [data]);
     },
   });
+  const transformer = new RTCRtpScriptTransformer(inside, own);
   port.onmessage = ({ data: message }) => {
     if (message.type === 'attach') {
       Object.assign(own, { side: message.side, kind: message.kind, rids: message.rids });
       return;
     }
+    if (message.type === 'key-frame-wanted') {
+      onKeyFrameRequest(transformer, own, message.rid);
+      return;
+    }
     const { frame, origin } = message;
     port.postMessage({ type: 'seen' });
-    // Who reads none of them is not waited for.
-    if (own.controller.desiredSize <= 0) return;
+    if (!put(newFrame(frame, { port, number: origin }))) return;
     if (frame.type === 'key') {
       const served = own.wanted.filter(({ rid }) => rid === undefined || rid === frame.rid);
       own.wanted = own.wanted.filter((each) => !served.includes(each));
       for (const { resolve } of served) resolve(frame.metadata.rtpTimestamp);
     }
-    own.controller.enqueue(newFrame(frame, { port, number: origin }));
   };
-  port.on('close', () => {
-    try {
-      own.controller.close();
-    } catch {
-      // Its reader has left.
-    }
-  });
-  return new RTCRtpScriptTransformer(inside, own);
+  port.on('close', close);
+  return transformer;
 }
 
 /** Where an object has its attribute from. */

@@ -2,6 +2,25 @@
 
 import { RTCIceCandidate } from './ice-candidate.js';
 
+/** The candidates that events told of: no description shows one before (W3C webrtc-pc §4.4.1.3). */
+export class Announced {
+  #all = new Set();
+  /** A candidate as its line has it, empty for the end of them, of the credentials with that fragment. */
+  add(text, fragment) {
+    this.#all.add(`${fragment} ${text}`);
+  }
+  /** A description of ours with no others. */
+  filter(sdp) {
+    let fragment = null;
+    const lines = sdp.split('\r\n').filter((line) => {
+      if (line.startsWith('a=ice-ufrag:')) fragment = line.slice(12);
+      if (line === 'a=end-of-candidates') return this.#all.has(`${fragment} `);
+      return !line.startsWith('a=candidate:') || this.#all.has(`${fragment} ${line.slice(2)}`);
+    });
+    return lines.join('\r\n');
+  }
+}
+
 export function toDescriptionCandidates(sdp) {
   const all = [];
   let index = -1;

@@ -70,14 +70,21 @@ function transportStats(connection, stats, pairs) {
   const local = certificateStats('CFl', connection.certificate);
   const [theirs] = remoteCertificates(connection.dtlsTransport);
   const remote = theirs === undefined ? [] : [certificateStats('CFr', theirs)];
-  const nominated = pairs.find((pair) => pair.nominated);
+  // What is in use before one is nominated is the selected pair as well (RFC 8445 §8.1.1).
+  const route = stats.transport.selectedRoute;
+  const at = (end) => (own) => end !== null && own.address === end.address && own.port === end.port;
+  const used = stats.pairs.findIndex((own) => at(route?.local ?? null)(own.local) && at(route?.remote ?? null)(own.remote));
+  const selected = pairs.find((pair) => pair.nominated) ?? pairs[used];
+  // What the system had no room for was meant for this pair.
+  if (selected !== undefined) selected.packetsDiscardedOnSend = stats.transport.packetsDiscardedOnSend;
+  const { lastPacketSentTimestamp, lastPacketReceivedTimestamp, ...traffic } = stats.transport.traffic;
   return [local, ...remote, {
     id: transportId, type: 'transport', dtlsState: dtlsTransports.of(connection.dtlsTransport).state,
     iceState: iceTransports.of(connection.ice).state, iceRole: connection.ice.role,
     iceLocalUsernameFragment: connection.native.localIceParameters()?.usernameFragment,
-    selectedCandidatePairId: nominated?.id, dtlsRole: dtlsRole(connection),
+    selectedCandidatePairId: selected?.id, dtlsRole: dtlsRole(connection),
     localCertificateId: local.id, remoteCertificateId: remote[0]?.id,
-    tlsVersion: stats.transport.tlsVersion, srtpCipher: stats.transport.srtpCipher, ...stats.transport.traffic,
+    tlsVersion: stats.transport.tlsVersion, srtpCipher: stats.transport.srtpCipher, ...traffic,
     ccfbMessagesSent: stats.transport.ccfbMessagesSent, ccfbMessagesReceived: stats.transport.ccfbMessagesReceived,
     selectedCandidatePairChanges: pairChanges(connection.ice),
   }];
@@ -154,11 +161,19 @@ function outboundStats(connection, stats, codecs, byMid) {
   return all;
 }
 
-function picturesSent(connection, own, { framesSent }) {
+function picturesSent(connection, own, { framesSent, rid }) {
   const since = (performance.now() - connection.connectedAt) / 1000;
-  const size = own.fed?.choice && !own.isWritten ? { frameWidth: picture.width, frameHeight: picture.height, framesPerSecond: picture.frameRate } : {};
+  const isFed = own.fed?.choice && !own.isWritten;
+  const counts = own.counts.get(rid ?? undefined);
+  // Nothing is encoded anew for each picture: what there is was made once, and is one layer.
+  const size = isFed ? {
+    frameWidth: picture.width, frameHeight: picture.height, framesPerSecond: picture.frameRate,
+    encoderImplementation: 'twocan still picture', powerEfficientEncoder: true, scalabilityMode: 'L1T1',
+    totalEncodeTime: counts?.encodeSeconds,
+  } : {};
   return {
-    framesEncoded: framesSent, ...size,
+    framesEncoded: framesSent, ...size, hugeFramesSent: counts?.huge ?? 0,
+    qpSum: counts?.isComplete ? counts.quantizers : undefined,
     // Nothing here makes pictures smaller or fewer than they came.
     qualityLimitationReason: 'none', qualityLimitationResolutionChanges: 0,
     qualityLimitationDurations: { none: Number.isFinite(since) ? since : 0, cpu: 0, bandwidth: 0, other: 0 },
@@ -175,13 +190,20 @@ function inboundStats(connection, stats, codecs, byMid) {
     const { kind } = own;
     const base = { kind, mediaType: kind, transportId, ssrc: rest.ssrc, codecId: codecs.id(transceiver, own.codec ?? '') };
     const [id, remoteId] = [`I${transportId}${rest.ssrc}`, `RO${rest.ssrc}`];
+    const { handed, sound } = own;
+    const assembled = totalAssemblyTime ?? 0;
+    // Of what the application decodes is known when it was handed over and how long that took.
+    const processing = { totalProcessingDelay: assembled + handed.waitedSeconds + handed.sinkSeconds };
     const video = {
       framesReceived, framesDropped, framesPerSecond, freezeCount, totalFreezesDuration, framesAssembledFromMultiplePackets,
       totalAssemblyTime, framesDecoded: framesReceived - framesDropped, keyFramesDecoded: keyFramesReceived, ...own.pictures,
+      totalDecodeTime: handed.sinkSeconds, totalInterFrameDelay: handed.interFrameDelay, ...processing,
+      totalSquaredInterFrameDelay: handed.squaredInterFrameDelay, pauseCount: handed.pauses,
+      totalPausesDuration: handed.pausedSeconds, qpSum: handed.isComplete ? handed.quantizers : undefined,
     };
     all.push({
       id, type: 'inbound-rtp', owner: transceiver, ...base, ...rest, trackIdentifier: own.track.id, remoteId: remote ? remoteId : undefined,
-      ...(kind === 'video' ? { ...video, rtxSsrc: rtx.get(rest.ssrc) } : own.sound),
+      ...(kind === 'video' ? { ...video, rtxSsrc: rtx.get(rest.ssrc) } : { ...sound, ...processing, ...unplayed(sound) }),
     });
     if (remote) {
       all.push({
@@ -191,6 +213,11 @@ function inboundStats(connection, stats, codecs, byMid) {
   }
   return all;
 }
+
+/** Nothing is played here: no sample is made, stretched or left out to keep pace. */
+const unplayed = ({ concealedSamples }) => ({
+  silentConcealedSamples: concealedSamples, insertedSamplesForDeceleration: 0, removedSamplesForAcceleration: 0,
+});
 
 /** Everything that there is to tell. */
 export function describeAll(connection) {

@@ -1,6 +1,7 @@
 /**
  * Media that needs no device: a still grey picture and silence, sent by the senders whose tracks come from
- * `getUserMedia`. The pictures were encoded once; each is a key frame and stands alone.
+ * `getUserMedia`. The pictures were encoded once: a key frame, and where the codec lets it be sent again and
+ * again one that says that nothing has changed.
  */
 
 import { inflateRawSync } from 'node:zlib';
@@ -16,21 +17,40 @@ const SOUND_MS = 20;
 /** Silence in -dBov (RFC 6464 §3). */
 const SILENCE_LEVEL = 127;
 
+/** Pictures from one key frame to the next, where nobody asks for one earlier: ten seconds. */
+const KEY_EVERY = 100;
+
 /** What one turn sends at most after the event loop was held up. */
 const BURST_MAX = 5;
 
 const packed = {
-  VP8: 'K3BimMuo1cD0gJHBnaO1taO1pYOJiYFNjE22ujjlOf8oGrkogOFfBgMA',
-  VP9: 'a/JsdmJQ/yD7jcFCRUZinwCDRsIv/QsMDAwMotlmB7kVO85+Y01njf3Gms5mPvF4HANWQQA=',
-  AV1: 'AUQAu/8SAAoLAAAAJMT/3z/+YBAyMxAAgAAAAEp99//+DXFzF7qraLrM1AefLI5bHWn5oyHzJ1uact3aQil06F90yoWoazjI0A==',
-  H264: 'Y2BgYEx3OiB2k2GB7QZBBgZmBkYQIcIvpufBwMDAmHG6+bQCAwNjakcL76ekBsaflkQBq9frdo2iUTSKaIn2AAA=',
+  VP8: {
+    key: 'E3BmmMuo1cD0gNFSnYFPRoVHR8fljIrDDAYGg7PbT6Ss2amir++9y1k19aRiZVXsJUltPU/u05feTTgZWeQRFze9pM3r' +
+      '9CSnT192LzEKi5kkPn3pXcVJm55M2LNX7yXP1OkqrU9flnuMGjKEDYk5wAAA',
+    delta: '28jC8OTEDfP/6wX8/Tdy6T8xbpA/kLj/gkH8CwkJ/S88jDcUmjgUmtgZGAA=',
+  },
+  VP9: {
+    key: 'a/ZsdmJQ/yD7QeHBhILEAgeGA84v9n94wAAERgXsvf96ll1XPc9VFjPtuam5ppZV2/k4U5bduud35UVdmSq75MArzrKY' +
+      '+VOebF2pZVU2ZakK6ToA',
+    delta: 'a2dk8vJkZ2lu1mFiYC84pX/xMAMIsEY4/HlQByYA',
+  },
+  AV1: {
+    key: 'AUQAu/8SAAoLAAAAJMT/3z/+YBAyMxAAgAAAAEp99//+DXFzF7qraLrM1AefLI5bHWn5oyHzJ1uact3aQil06F90yoWo' +
+      'azjI0A==',
+  },
+  H264: {
+    key: 'Y2BgYEx3OiB2k2GB7QZBBgZmBkYQIcIvpufBwMDAmHG6+bQCAwNjakcL76ekBsaflkQBq9frdo2iUTSKaIn2AAA=',
+  },
 };
 const pictures = new Map();
 
-/** A picture in a codec; null where there is none. */
-function pictureIn(codec) {
+/** The pictures of a codec: `key`, and `delta` where there is one; null for a codec that there are none in. */
+function picturesIn(codec) {
   if (packed[codec] === undefined) return null;
-  if (!pictures.has(codec)) pictures.set(codec, inflateRawSync(Buffer.from(packed[codec], 'base64')));
+  if (!pictures.has(codec)) {
+    const unpack = (text) => (text === undefined ? undefined : inflateRawSync(Buffer.from(text, 'base64')));
+    pictures.set(codec, { key: unpack(packed[codec].key), delta: unpack(packed[codec].delta) });
+  }
   return pictures.get(codec);
 }
 
@@ -41,12 +61,12 @@ const silence = {
   PCMA: Buffer.alloc(160, 0xd5),
 };
 
-/** The first of the codecs that there is something in: its name as agreed, and a frame. */
+/** The first of the codecs that there is something in: its name as agreed, and its frames. */
 function choose(kind, codecs) {
   for (const { mimeType, clockRate } of codecs) {
     const name = mimeType.slice(mimeType.indexOf('/') + 1);
-    const data = kind === 'video' ? pictureIn(name.toUpperCase()) : silence[name.toUpperCase()];
-    if (data) return { codec: name, clockRate, data };
+    const media = kind === 'video' ? picturesIn(name.toUpperCase()) : silence[name.toUpperCase()];
+    if (media) return { codec: name, clockRate, media };
   }
   return null;
 }
@@ -88,7 +108,7 @@ function turn(connection) {
 /** Sends what is due on one sender since it was last looked at. */
 function sendDue(connection, own, now) {
   const interval = own.kind === 'audio' ? SOUND_MS : 1000 / picture.frameRate;
-  own.fed ??= { next: now, choice: null, codecs: null };
+  own.fed ??= { next: now, choice: null, streams: new Map() };
   if (now < own.fed.next) return;
   let choices;
   try {
@@ -122,12 +142,33 @@ function choicesOf(connection, own) {
   return choices.filter((choice) => choice !== null);
 }
 
-function sendOne(own, { codec, timestamp, data, rid }) {
-  const isVideo = own.kind === 'video';
-  const more = isVideo ? { size: { width: picture.width, height: picture.height } } : { audioLevel: SILENCE_LEVEL };
+function sendOne(own, choice) {
+  const begin = performance.now();
+  const frame = own.kind === 'video' ? nextPicture(own.fed.streams, choice) : { data: choice.media, audioLevel: SILENCE_LEVEL };
+  const { codec, timestamp, rid } = choice;
   try {
-    sendFrame(own, { codec, timestamp, data, rid, isKey: isVideo, ...more });
+    sendFrame(own, { codec, timestamp, rid, encodeSeconds: (performance.now() - begin) / 1000, ...frame });
   } catch {
-    // What cannot be sent at the moment is left out, as a camera's picture would be.
+    // What cannot be sent at the moment is left out, as a camera's picture would be; what came after it would need it.
+    own.fed.streams.get(rid)?.requests.add('lost');
   }
+}
+
+/** The next picture of an encoding: each one but a key frame needs the one before it. */
+function nextPicture(streams, { codec, rid, media: { key, delta } }) {
+  let own = streams.get(rid);
+  if (own === undefined) streams.set(rid, (own = { codec, frameId: 0, since: 0, requests: new Set() }));
+  const isKey = delta === undefined || own.frameId === 0 || own.codec !== codec || own.requests.size > 0 || own.since >= KEY_EVERY;
+  own.requests.clear();
+  own.codec = codec;
+  own.since = isKey ? 1 : own.since + 1;
+  own.frameId += 1;
+  const place = { frameId: own.frameId, dependencies: isKey ? [] : [own.frameId - 1], spatialIndex: 0, temporalIndex: 0 };
+  return { data: isKey ? key : delta, isKey, size: { width: picture.width, height: picture.height }, place };
+}
+
+/** Lets the next picture be a key frame: of one encoding, or of all. Whatever the application writes is its own. */
+export function wantKeyFrame(own, rid) {
+  if (own.fed === null) return;
+  for (const [each, stream] of own.fed.streams) if (rid === undefined || rid === each) stream.requests.add('wanted');
 }

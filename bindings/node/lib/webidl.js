@@ -36,7 +36,7 @@ export function illegal(token) {
 export function shape(Interface, name) {
   for (const target of [Interface.prototype, Interface]) {
     for (const key of Object.getOwnPropertyNames(target)) {
-      if (['constructor', 'prototype', 'name', 'length'].includes(key)) continue;
+      if (target === Interface ? ['prototype', 'name', 'length'].includes(key) : key === 'constructor') continue;
       const property = Object.getOwnPropertyDescriptor(target, key);
       if (property?.configurable) Object.defineProperty(target, key, { ...property, enumerable: true });
     }

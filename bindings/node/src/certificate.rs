@@ -30,6 +30,20 @@ impl NativeCertificate {
         Ok(Self { inner })
     }
 
+    /// A certificate that was serialized: itself, its key, and its end in milliseconds since 1970.
+    #[napi(factory)]
+    pub fn restore(der: Buffer, private_key: Buffer, expires: f64) -> Self {
+        let expires = Duration::try_from_secs_f64(expires / 1000.0).unwrap_or_default();
+        let inner = twocan::Certificate::from_der(der.to_vec(), private_key.to_vec(), expires);
+        Self { inner }
+    }
+
+    /// The private key in PKCS #8, in DER.
+    #[napi]
+    pub fn private_key(&self) -> Buffer {
+        self.inner.private_key().to_vec().into()
+    }
+
     /// `expires`, in milliseconds since 1970.
     #[napi(getter)]
     pub fn expires(&self) -> f64 {

@@ -82,8 +82,11 @@ impl NativeConnection {
 
     /// `createOffer`.
     #[napi]
-    pub fn create_offer(&self) -> Result<String> {
-        let made = self.peer.create_offer();
+    pub fn create_offer(&self, ice_restart: Option<bool>) -> Result<String> {
+        let made = match ice_restart {
+            Some(true) => self.peer.create_restarting_offer(),
+            Some(false) | None => self.peer.create_offer(),
+        };
         Ok(made.map_err(|error| refused(&error))?.sdp)
     }
 

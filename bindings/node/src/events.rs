@@ -56,12 +56,16 @@ pub struct NativeEvent {
     pub codec: Option<String>,
     /// The RTP timestamp of a frame.
     pub timestamp: Option<u32>,
+    /// The sequence number of the last packet of a frame.
+    pub sequence_number: Option<u16>,
     /// Whether a frame is a key frame.
     pub key_frame: Option<bool>,
     /// Ticks a second of the timestamp of a frame.
     pub clock_rate: Option<u32>,
     /// The source of a frame.
     pub ssrc: Option<u32>,
+    /// The sources of which a mixer made a frame, where there are any.
+    pub contributing: Option<Vec<u32>>,
     /// The loudness of a frame in -dBov, where stated.
     pub audio_level: Option<u8>,
     /// When a frame was captured, in milliseconds since 1970 on its sender's clock.

@@ -209,10 +209,12 @@ impl NativeConnection {
                     handle: Some(id),
                     codec: Some(frame.codec),
                     timestamp: Some(frame.timestamp),
+                    sequence_number: Some(frame.sequence_number),
                     key_frame: Some(frame.key_frame),
                     text: frame.rid,
                     ssrc: Some(frame.ssrc),
                     clock_rate: Some(frame.clock_rate),
+                    contributing: Some(frame.contributing).filter(|own| !own.is_empty()),
                     audio_level: frame.audio_level.map(|own| own.level),
                     captured_at: frame.captured_at.map(|own| own.as_secs_f64() * 1000.0),
                     waited: Some(frame.received_at.elapsed().as_secs_f64() * 1000.0),
@@ -229,6 +231,27 @@ impl NativeConnection {
                 ..NativeEvent::default()
             };
             outbox.put(end).await;
+        });
+        Ok(())
+    }
+
+    /// Lets wishes of the other side for key frames come as events, until the connection ends.
+    #[napi]
+    pub fn watch_key_frames(&self, id: u32) -> Result<()> {
+        let sender = self.transceiver(id)?.sender();
+        let outbox = self.outbox.clone();
+        runtime()?.spawn(async move {
+            while let Some(wanted) = sender.next_key_frame_request().await {
+                let event = NativeEvent {
+                    kind: "key-frame-wanted".to_owned(),
+                    handle: Some(id),
+                    text: wanted.rid,
+                    ..NativeEvent::default()
+                };
+                if !outbox.put(event).await {
+                    return;
+                }
+            }
         });
         Ok(())
     }

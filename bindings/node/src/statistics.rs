@@ -44,6 +44,8 @@ fn traffic(own: RouteStats) -> Value {
         "bytesSent": own.bytes_sent,
         "packetsReceived": own.packets_received,
         "bytesReceived": own.bytes_received,
+        "lastPacketSentTimestamp": own.last_packet_sent_timestamp.map(milliseconds),
+        "lastPacketReceivedTimestamp": own.last_packet_received_timestamp.map(milliseconds),
     })
 }
 
@@ -60,6 +62,7 @@ fn transport(report: &StatsReport) -> Value {
             "remote": address(remote),
         })),
         "traffic": traffic(report.transport.traffic),
+        "packetsDiscardedOnSend": report.transport.packets_discarded_on_send,
         "ccfbMessagesSent": report.transport.ccfb_messages_sent,
         "ccfbMessagesReceived": report.transport.ccfb_messages_received,
     })
@@ -84,6 +87,7 @@ fn pairs(report: &StatsReport) -> Vec<Value> {
                 "nominated": pair.selected,
                 "traffic": traffic(pair.traffic),
                 "requestsSent": pair.checks.requests_sent,
+                "consentRequestsSent": pair.checks.consent_requests_sent,
                 "requestsReceived": pair.checks.requests_received,
                 "responsesSent": pair.checks.responses_sent,
                 "responsesReceived": pair.checks.responses_received,
@@ -130,12 +134,15 @@ fn outbound(report: &StatsReport) -> Vec<Value> {
                 "headerBytesSent": own.header_bytes_sent,
                 "retransmittedPacketsSent": own.retransmitted_packets_sent,
                 "retransmittedBytesSent": own.retransmitted_bytes_sent,
+                "targetBitrate": own.target_bitrate.map(|own| own.as_bps()),
+                "totalPacketSendDelay": seconds(own.total_packet_send_delay),
                 "framesSent": own.frames_sent,
                 "keyFramesEncoded": own.key_frames_sent,
                 "nackCount": own.nack_count,
                 "pliCount": own.pli_count,
                 "firCount": own.fir_count,
                 "remote": own.remote.as_ref().map(|remote| json!({
+                    "packetsReceived": remote.packets_received,
                     "packetsLost": remote.packets_lost,
                     "fractionLost": remote.fraction_lost,
                     "jitter": seconds(remote.jitter),
@@ -161,7 +168,10 @@ fn inbound(report: &StatsReport) -> Vec<Value> {
                 "headerBytesReceived": own.header_bytes_received,
                 "packetsLost": own.packets_lost,
                 "packetsDiscarded": own.packets_discarded,
+                "packetsReceivedWithEct1": own.packets_received_with_ect1,
+                "packetsReceivedWithCe": own.packets_received_with_ce,
                 "retransmittedPacketsReceived": own.retransmitted_packets_received,
+                "retransmittedBytesReceived": own.retransmitted_bytes_received,
                 "fecPacketsReceived": own.fec_packets_received,
                 "jitter": seconds(own.jitter),
                 "framesReceived": own.frames_received,

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   MediaStream, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, nonstandard,
 } from '../lib/index.js';
+import { onFrame, receivers } from '../lib/rtp-receiver.js';
 import { negotiate, once, pair, record, trickle } from './pair.mjs';
 
 const audio = () => nonstandard.createTrack('audio');
@@ -141,4 +142,24 @@ test('encoded frames go through', async (t) => {
   const inbound = [...report.values()].find(({ type }) => type === 'inbound-rtp');
   assert.ok(inbound.packetsReceived > 0 && inbound.kind === 'audio');
   assert.equal(report.get(inbound.transportId).type, 'transport');
+});
+
+test('those who contributed to what a mixer sent are remembered beside it', (t) => {
+  const peer = new RTCPeerConnection();
+  t.after(() => peer.close());
+  const { receiver } = peer.addTransceiver('audio');
+  const { transceiver } = receivers.of(receiver);
+  const arrives = (timestamp, contributing) => {
+    onFrame(transceiver, { kind: 'frame', codec: 'opus', timestamp, keyFrame: true, ssrc: 9, contributing, audioLevel: 20, clockRate: 48000, data: Buffer.from([0xf8]) });
+  };
+  arrives(960, undefined);
+  assert.deepEqual(receiver.getContributingSources(), []);
+  arrives(1920, [7, 8]);
+  arrives(2880, [8]);
+  const heard = receiver.getContributingSources().map(({ source, rtpTimestamp }) => [source, rtpTimestamp]);
+  assert.deepEqual(heard, [[8, 2880], [7, 1920]]);
+  assert.deepEqual(receiver.getSynchronizationSources().map(({ source, rtpTimestamp }) => [source, rtpTimestamp]), [[9, 2880]]);
+  // No more than any receiver remembers of sources.
+  for (let source = 100; source < 300; source += 1) arrives(3840, [source]);
+  assert.equal(receiver.getContributingSources().length, 64);
 });

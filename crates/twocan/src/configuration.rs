@@ -108,6 +108,21 @@ impl Certificate {
             .map_err(|_| Error::Operation("no certificate could be made"))
     }
 
+    /// A certificate that was kept: itself and its PKCS #8 private key, both in DER, ECDSA on P-256, and
+    /// when it ends, as time since 1970. A key that is not the certificate's shows when DTLS begins.
+    pub fn from_der(der: Vec<u8>, private_key: Vec<u8>, expires: Duration) -> Self {
+        Self(Arc::new(dtls::Certificate::from_der(
+            der,
+            private_key,
+            expires,
+        )))
+    }
+
+    /// The private key in PKCS #8, in DER, to keep the certificate: whoever has it can be taken for us.
+    pub fn private_key(&self) -> &[u8] {
+        self.0.private_key()
+    }
+
     /// `expires`: when it ends, as time since 1970.
     pub fn expires(&self) -> Duration {
         self.0.expires()

@@ -306,6 +306,18 @@ impl PeerConnection {
         })
     }
 
+    /// `createOffer` with `iceRestart`: with new ICE credentials, which take effect if it is set.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or in another signaling state.
+    pub fn create_restarting_offer(&self) -> Result<SessionDescription, Error> {
+        let sdp = self.act(|state| state.peer.create_restarting_offer())?;
+        Ok(SessionDescription {
+            kind: SdpType::Offer,
+            sdp,
+        })
+    }
+
     /// `createAnswer`.
     ///
     /// # Errors

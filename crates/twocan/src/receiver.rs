@@ -28,8 +28,13 @@ pub struct Frame {
     pub rid: Option<String>,
     /// The source.
     pub ssrc: u32,
+    /// `getContributingSources`: the sources of which a mixer made it (RFC 3550 §5.1), at most 15; none
+    /// where nobody mixes.
+    pub contributing: Vec<u32>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
+    /// The sequence number of its last packet; it wraps.
+    pub sequence_number: u16,
     /// The sampling instant in ticks; it wraps.
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.
@@ -295,7 +300,9 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         clock_rate: codec.clock_rate,
         rid: frame.rid.map(|rid| rid.to_string()),
         ssrc: frame.ssrc.0,
+        contributing: frame.contributing.iter().map(|own| own.0).collect(),
         audio_level: frame.audio_level,
+        sequence_number: (frame.number & 0xffff) as u16,
         timestamp: frame.timestamp,
         key_frame: frame.key_frame,
         decodable: true,

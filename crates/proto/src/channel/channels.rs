@@ -45,6 +45,8 @@ pub(super) struct Channel {
 #[derive(Debug)]
 pub struct Channels {
     pub(super) association: Association,
+    config: sctp::Config,
+    random: Random,
     pub(super) role: Option<Role>,
     /// Whether INIT was asked for.
     is_started: bool,
@@ -61,9 +63,11 @@ pub struct Channels {
 
 impl Channels {
     /// No channels, over an association that has sent nothing.
-    pub fn new(config: sctp::Config, random: Random) -> Self {
+    pub fn new(config: sctp::Config, mut random: Random) -> Self {
         Self {
-            association: Association::new(config, random),
+            association: Association::new(config.clone(), random.fork()),
+            config,
+            random,
             role: None,
             is_started: false,
             is_up: false,
@@ -211,6 +215,33 @@ impl Channels {
     pub fn shutdown(&mut self, now: Instant) {
         self.now = Some(now);
         self.association.shutdown(now);
+    }
+
+    /// Lets a new association take the place of this one, with another peer: channels that were told
+    /// are closed, the others wait for it, and [`Self::set_ports`] and [`Self::start`] are due again.
+    pub fn begin_again(&mut self) {
+        let waits = |own: &Channel| own.state == ReadyState::Connecting;
+        let told: Vec<ChannelId> = self
+            .channels
+            .iter()
+            .filter_map(|(id, own)| (!waits(own)).then_some(*id))
+            .collect();
+        for id in told {
+            self.remove(id, CloseCause::Restarted);
+        }
+        for channel in self.channels.values_mut() {
+            if !channel.info.negotiated {
+                channel.info.id = None;
+            }
+        }
+        self.by_stream.retain(|_, id| {
+            let channel = self.channels.get(id);
+            channel.is_some_and(|own| own.info.id.is_some())
+        });
+        self.association = Association::new(self.config.clone(), self.random.fork());
+        self.role = None;
+        self.is_started = false;
+        self.is_up = false;
     }
 
     /// Ends the association at once.

@@ -87,6 +87,11 @@ impl Certificate {
         self.expires
     }
 
+    /// Its private key in PKCS #8, in DER: whoever has it can be taken for us.
+    pub fn private_key(&self) -> &[u8] {
+        &self.private_key
+    }
+
     pub(super) fn to_engine(&self) -> dimpl::DtlsCertificate {
         dimpl::DtlsCertificate {
             certificate: self.der.clone(),

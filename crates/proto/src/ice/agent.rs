@@ -419,6 +419,13 @@ impl Agent {
         self.route
     }
 
+    /// Whether there is a route, and it is not one from before a restart.
+    pub fn has_fresh_route(&self) -> bool {
+        let pair = self.route.and_then(|route| self.pair_on(route));
+        pair.and_then(|id| self.pair(id))
+            .is_some_and(Pair::is_valid)
+    }
+
     /// Whether the peer has proved, by a STUN message with valid MESSAGE-INTEGRITY, that it is
     /// at `route.remote`. Nothing else is to be accepted from there before.
     #[inline]

@@ -151,6 +151,7 @@ impl Agent {
         builder.finish_with_integrity(|parts| key.sign(parts));
         if let Some(pair) = self.pair_mut(id) {
             pair.stats.requests_sent += 1;
+            pair.stats.consent_requests_sent += u64::from(purpose == Purpose::Consent);
         }
         let request = Transaction::new(Some(id), purpose, route, self.role, bytes);
         self.begin(now, transaction, request);

@@ -68,6 +68,8 @@ pub(super) enum Rank {
 pub struct PairStats {
     /// Checks sent, retransmissions and consent included.
     pub requests_sent: u64,
+    /// Those of them that ask for consent (RFC 7675).
+    pub consent_requests_sent: u64,
     /// Checks received.
     pub requests_received: u64,
     /// Answers sent.

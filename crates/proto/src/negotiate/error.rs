@@ -92,6 +92,9 @@ pub enum AccessReason {
     /// The setup role contradicts the DTLS connection that is up.
     #[error("section {0} wants another setup role than the connection has")]
     SetupChanged(usize),
+    /// Another certificate needs new ICE credentials as well (RFC 9429 §5.11).
+    #[error("section {0} has another fingerprint, without an ICE restart")]
+    FingerprintChanged(usize),
     /// RTP and RTCP must share a transport.
     #[error("section {0} was accepted without rtcp-mux")]
     NoRtcpMux(usize),

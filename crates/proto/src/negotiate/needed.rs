@@ -16,7 +16,7 @@ impl Negotiator {
             return false;
         }
         let has_data = |slot: &Slot| slot.kind == SectionKind::Data && !slot.rejected;
-        self.restart_requested
+        !self.to_replace.is_empty()
             || (self.wants_data && !self.agreed.slots.iter().any(has_data))
             || self.transceivers.iter().any(|own| self.needs_offer(own))
     }

@@ -124,7 +124,11 @@ pub struct Negotiator {
     pub(super) transceivers: Vec<Transceiver>,
     next_transceiver: u32,
     pub(super) wants_data: bool,
-    pub(super) restart_requested: bool,
+    /// While an offer takes the place of a pending one of the other side: the transceivers that had
+    /// sections in that one.
+    pub(super) replaced: BTreeMap<Mid, Transceiver>,
+    /// Name fragments of credentials of ours that are to be replaced.
+    pub(super) to_replace: Vec<String>,
     pub(super) agreed: Agreed,
     /// What a rollback returns to; `Some` outside of [`SignalingState::Stable`].
     pub(super) stable: Option<Box<Agreed>>,
@@ -227,7 +231,8 @@ impl Negotiator {
             transceivers: Vec::new(),
             next_transceiver: 0,
             wants_data: false,
-            restart_requested: false,
+            replaced: BTreeMap::new(),
+            to_replace: Vec::new(),
             agreed: Agreed::default(),
             stable: None,
             created: None,
@@ -423,16 +428,30 @@ impl Negotiator {
         self.wants_data = true;
     }
 
-    /// `restartIce`: [`Self::wants_ice_restart`] holds until an offer with new credentials is set.
+    /// `restartIce`: [`Self::wants_ice_restart`] holds until other credentials than those that our
+    /// descriptions have now are agreed. Before the first description there are none to replace.
     pub fn restart_ice(&mut self) {
-        self.restart_requested = true;
+        let stable = self.stable_agreed();
+        let ours = [
+            &stable.current_local,
+            &self.agreed.current_local,
+            &self.agreed.pending_local,
+        ];
+        let sections = ours.into_iter().flatten();
+        let sections = sections.flat_map(|applied| &applied.terms.sections);
+        let mut fragments: Vec<String> = sections
+            .filter_map(|own| Some(own.ice.as_ref()?.username_fragment.clone()))
+            .collect();
+        fragments.sort();
+        fragments.dedup();
+        self.to_replace = fragments;
     }
 
     /// Whether the next description of ours must come with new ICE credentials: the application
     /// asked for a restart, or the pending remote offer is one.
     pub fn wants_ice_restart(&self) -> bool {
         match self.signaling_state {
-            SignalingState::Stable | SignalingState::HaveLocalOffer => self.restart_requested,
+            SignalingState::Stable | SignalingState::HaveLocalOffer => !self.to_replace.is_empty(),
             SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPranswer => {
                 self.remote_restarts()
             }

@@ -146,7 +146,6 @@ impl Negotiator {
                 rid: line.rid.clone(),
                 direction: RidDirection::Recv,
                 restrictions: line.restrictions.clone(),
-                paused: false,
             })
             .collect()
     }

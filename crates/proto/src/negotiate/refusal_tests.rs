@@ -200,6 +200,7 @@ fn remote_candidates_are_checked_against_the_description() {
         (text, None, None, "TypeError"),
         (text, Some("9"), None, "OperationError"),
         (text, Some("0"), Some("else"), "OperationError"),
+        (text, Some("1"), Some("else"), "OperationError"),
         ("candidate:1", Some("0"), None, "OperationError"),
     ] {
         let error = ours.remote_candidate(text, mid, None, ufrag).unwrap_err();

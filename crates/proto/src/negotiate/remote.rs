@@ -1,6 +1,6 @@
 //! Setting a remote description, and taking candidates that come after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use twocan_wire::candidate::Candidate;
@@ -11,9 +11,9 @@ use super::answer::transport_index;
 use super::negotiator::{Applied, Negotiator, Received, Slot};
 use super::offer::free_mid;
 use super::plan::{IceRole, Plan};
-use super::settle::check_transport;
+use super::settle::{check_certificate, check_transport};
 use super::terms::{Section, SectionKind, Terms};
-use super::transceiver::{Kind, Maker, TransceiverId};
+use super::transceiver::{Kind, Maker, Transceiver, TransceiverId};
 use super::{
     AccessReason, NegotiateError, OperationReason, SdpType, SignalingState, StateReason, TypeReason,
 };
@@ -86,8 +86,13 @@ impl Negotiator {
                 self.roll_back();
                 return Ok(self.plan_now(&before));
             }
-            // An offer that replaces a pending one of either side starts from what was agreed.
-            (SdpType::Offer, S::HaveLocalOffer | S::HaveRemoteOffer) => self.roll_back(),
+            // An offer that replaces a pending one of either side starts from what was agreed; the
+            // transceivers of sections that both of the other side's offers have stay theirs.
+            (SdpType::Offer, S::HaveLocalOffer) => self.roll_back(),
+            (SdpType::Offer, S::HaveRemoteOffer) => {
+                self.replaced = self.seated();
+                self.roll_back();
+            }
             (SdpType::Offer, S::Stable)
             | (SdpType::Pranswer | SdpType::Answer, S::HaveLocalOffer | S::HaveRemotePranswer) => {}
             (_, state) => {
@@ -110,6 +115,7 @@ impl Negotiator {
             SdpType::Offer => {
                 self.stable = Some(Box::new(self.agreed.clone()));
                 self.take_offer(&applied)?;
+                self.replaced.clear();
                 self.agreed.pending_remote = Some(applied);
                 self.agreed.ice_role.get_or_insert(IceRole::Controlled);
                 self.signaling_state = S::HaveRemoteOffer;
@@ -167,6 +173,8 @@ impl Negotiator {
         let accepted = self.acceptable(terms);
         if let Some(index) = transport_index(terms, &accepted) {
             check_transport(terms, index)?;
+            let before = self.stable_agreed().current_remote.as_deref();
+            check_certificate(before, terms, index)?;
             self.answer_setup(terms, index)?;
         }
         for (index, section) in terms.sections.iter().enumerate() {
@@ -188,6 +196,15 @@ impl Negotiator {
         if let Some(id) = self.agreed.slots[index].transceiver {
             return id;
         }
+        let before = self.replaced.remove(&self.agreed.slots[index].mid);
+        if let Some(before) = before.filter(|own| own.kind == kind && !own.stopping) {
+            let id = before.id;
+            if !self.transceivers.iter().any(|own| own.id == id) {
+                self.transceivers.push(before);
+            }
+            self.agreed.slots[index].transceiver = Some(id);
+            return id;
+        }
         let waiting = self.transceivers.iter().find(|transceiver| {
             transceiver.kind == kind
                 && transceiver.maker == Maker::Track
@@ -201,6 +218,16 @@ impl Negotiator {
         };
         self.agreed.slots[index].transceiver = Some(id);
         id
+    }
+
+    /// The transceivers that have sections, by the mids of these.
+    fn seated(&self) -> BTreeMap<Mid, Transceiver> {
+        let slots = self.agreed.slots.iter();
+        let seated = slots.filter_map(|slot| {
+            let own = self.transceiver(slot.transceiver?)?;
+            Some((slot.mid.clone(), own.clone()))
+        });
+        seated.collect()
     }
 
     /// Remembers what the remote side sends on a transceiver.
@@ -260,7 +287,7 @@ impl Negotiator {
         };
         let ufrag = username_fragment.or_else(|| parsed.as_ref()?.username_fragment());
         if let Some(ufrag) = ufrag.filter(|ufrag| !ufrag.is_empty())
-            && !self.knows_remote_ufrag(ufrag)
+            && !self.knows_remote_ufrag(ufrag, named)
         {
             return Err(operation(OperationReason::UnknownGeneration));
         }
@@ -279,13 +306,21 @@ impl Negotiator {
         })
     }
 
-    fn knows_remote_ufrag(&self, ufrag: &str) -> bool {
+    /// Whether the section that is named, or any where none is, has that fragment (W3C webrtc-pc
+    /// §4.4.2). One without credentials of its own has those of its bundle.
+    fn knows_remote_ufrag(&self, ufrag: &str, named: Option<usize>) -> bool {
         let agreed = &self.agreed;
         let descriptions = [&agreed.pending_remote, &agreed.current_remote];
-        let mut sections = descriptions
-            .into_iter()
-            .flatten()
-            .flat_map(|applied| &applied.terms.sections);
+        let applied = || descriptions.into_iter().flatten();
+        let own = named.map(|index| {
+            let sections = applied().filter_map(|applied| applied.terms.sections.get(index));
+            sections.filter_map(|own| own.ice.as_ref()).collect()
+        });
+        let own: Vec<_> = own.unwrap_or_default();
+        if !own.is_empty() {
+            return own.iter().any(|ice| ice.username_fragment == ufrag);
+        }
+        let mut sections = applied().flat_map(|applied| &applied.terms.sections);
         sections.any(|section| {
             let ice = section.ice.as_ref();
             ice.is_some_and(|ice| ice.username_fragment == ufrag)

@@ -43,11 +43,15 @@ impl Negotiator {
             check_answer(&pair.answer.terms, &accepted)?;
             if let Some(index) = transport {
                 check_transport(&pair.answer.terms, index)?;
+                let before = self.stable_agreed().current_remote.as_deref();
+                check_certificate(before, &pair.answer.terms, index)?;
             }
         }
         if let Some(index) = transport {
             let role = pair.dtls_role(index)?;
-            match self.agreed.dtls_role {
+            let before = self.stable_agreed().current_remote.as_deref();
+            let is_handed_over = has_other_certificate(before, &remote.terms, index);
+            match self.agreed.dtls_role.filter(|_| !is_handed_over) {
                 // Firefox answers every later offer with `active` and keeps the connection as it
                 // is; so do we, whatever a remote answer says.
                 Some(own) if own != role && !pair.answer_is_remote() => {
@@ -62,8 +66,8 @@ impl Negotiator {
         let stopped = self.settle_sections(&pair, &accepted, kind);
         self.learn_numbers(&pair, &accepted);
         if kind == SdpType::Answer {
-            if self.restart_requested && self.was_restarted(&local) {
-                self.restart_requested = false;
+            if !self.has_what_is_replaced(&local) {
+                self.to_replace.clear();
             }
             self.agreed.current_local = self.agreed.pending_local.take();
             self.agreed.current_remote = self.agreed.pending_remote.take();
@@ -72,7 +76,7 @@ impl Negotiator {
         } else {
             self.signaling_state = provisional;
         }
-        let mut plan = self.plan(before, stopped, previous.as_ref());
+        let mut plan = self.plan(before, stopped, previous.as_ref(), transport);
         plan.dtls = self.dtls_plan(&remote.terms, transport);
         plan.sctp = pair.sctp_plan(&accepted, self.config.sctp_port);
         plan.media = Some(self.media_plans(&pair, &accepted));
@@ -157,14 +161,13 @@ impl Negotiator {
         }
     }
 
-    /// Whether `local` has other credentials than our description agreed before.
-    fn was_restarted(&self, local: &Applied) -> bool {
-        let ice = |applied: &Applied| {
-            let mut sections = applied.terms.sections.iter();
-            sections.find_map(|section| section.ice.clone())
-        };
-        let before = self.stable_agreed().current_local.as_deref().and_then(ice);
-        before.is_none() || before != ice(local)
+    /// Whether `local` has credentials that are to be replaced (W3C webrtc-pc §4.4.1.5).
+    fn has_what_is_replaced(&self, local: &Applied) -> bool {
+        let mut sections = local.terms.sections.iter();
+        sections.any(|section| {
+            let ice = section.ice.as_ref();
+            ice.is_some_and(|own| self.to_replace.contains(&own.username_fragment))
+        })
     }
 
     /// The part of the plan that every description has.
@@ -173,6 +176,7 @@ impl Negotiator {
         before: &BTreeMap<TransceiverId, Received>,
         stopped: Vec<TransceiverId>,
         previous: Option<&Arc<Applied>>,
+        transport: Option<usize>,
     ) -> Plan {
         let mut events = Vec::new();
         let now = &self.agreed.receiving;
@@ -196,7 +200,7 @@ impl Negotiator {
         );
         Plan {
             signaling_state: self.signaling_state,
-            ice: self.ice_plan(previous),
+            ice: self.ice_plan(previous, transport),
             dtls: None,
             sctp: None,
             media: None,
@@ -207,14 +211,19 @@ impl Negotiator {
     /// The plan after a description that settles nothing.
     pub(super) fn plan_now(&self, before: &BTreeMap<TransceiverId, Received>) -> Plan {
         let previous = self.stable_agreed().current_remote.as_ref();
-        self.plan(before, Vec::new(), previous)
+        self.plan(before, Vec::new(), previous, None)
     }
 
-    fn ice_plan(&self, previous: Option<&Arc<Applied>>) -> IcePlan {
+    /// `transport` is the section that an answer has agreed on.
+    fn ice_plan(&self, previous: Option<&Arc<Applied>>, transport: Option<usize>) -> IcePlan {
         let remote = self.agreed.remote().and_then(|remote| {
-            // The accepted sections of an answer, of an offer those that we would accept.
+            // The accepted sections of an answer, of an offer those that we would accept; what an answer
+            // of ours has accepted stays, though it be stopped from the next negotiation on.
             let section = match remote.kind {
-                SdpType::Offer => self.transport_section(&remote.terms)?,
+                SdpType::Offer => {
+                    let settled = || remote.terms.sections.get(transport?);
+                    self.transport_section(&remote.terms).or_else(settled)?
+                }
                 SdpType::Pranswer | SdpType::Answer | SdpType::Rollback => {
                     let sections = remote.terms.sections.iter();
                     let accepted: Vec<bool> = sections.map(|own| !own.rejected).collect();
@@ -446,6 +455,30 @@ pub(super) fn check_transport(terms: &Terms, index: usize) -> Result<(), Negotia
         return Ok(());
     };
     Err(NegotiateError::InvalidAccess(reason))
+}
+
+/// Whether a remote section changes the certificate of the transport only together with the ICE
+/// credentials (RFC 9429 §5.11): one without the other is somebody else's.
+pub(super) fn check_certificate(
+    before: Option<&Applied>,
+    terms: &Terms,
+    index: usize,
+) -> Result<(), NegotiateError> {
+    let ice = terms.sections[index].ice.as_ref();
+    let mut known = before.iter().flat_map(|before| &before.terms.sections);
+    if known.any(|own| own.ice.as_ref() == ice) && has_other_certificate(before, terms, index) {
+        let reason = AccessReason::FingerprintChanged(index);
+        return Err(NegotiateError::InvalidAccess(reason));
+    }
+    Ok(())
+}
+
+/// Whether no fingerprint of a remote section is one of those agreed on before.
+fn has_other_certificate(before: Option<&Applied>, terms: &Terms, index: usize) -> bool {
+    let sections = before.iter().flat_map(|before| &before.terms.sections);
+    let known: Vec<&Fingerprint> = sections.flat_map(usable_fingerprints).collect();
+    let mut stated = usable_fingerprints(&terms.sections[index]);
+    !known.is_empty() && !stated.any(|own| known.contains(&own))
 }
 
 /// Hashes by functions that still hold (RFC 8122 §5 forbids MD5 and MD2, SHA-1 is broken).

@@ -5,6 +5,9 @@
 //! - Our answer accepts the streams that a peer offers to send, where the settings want them, and
 //!   sends those that a peer asks for. An encoding without a RID becomes the first of them.
 //! - Of alternatives the first that both know is taken.
+//! - What rests (`active`) is no matter of descriptions, as it changes without negotiation (W3C webrtc-pc
+//!   §5.4.1): nothing is paused (`~`) by us, and what the other side pauses is sent unless the
+//!   application rests it.
 //! - A stream that cannot be told apart is not negotiated: without the extension for RIDs there is
 //!   no simulcast.
 
@@ -27,7 +30,6 @@ pub(super) struct Stream {
     pub(super) rid: Rid,
     pub(super) direction: RidDirection,
     pub(super) restrictions: Option<String>,
-    pub(super) paused: bool,
 }
 
 impl Stream {
@@ -36,7 +38,6 @@ impl Stream {
             rid: encoding.rid.clone()?,
             direction: RidDirection::Send,
             restrictions: None,
-            paused: !encoding.active,
         })
     }
 }
@@ -85,7 +86,6 @@ pub(super) fn answered(answer: &Answered<'_>) -> Vec<Stream> {
             rid: line.rid.clone(),
             direction: RidDirection::Recv,
             restrictions: line.restrictions.clone(),
-            paused: false,
         }));
     }
     if direction.sends() {
@@ -99,7 +99,6 @@ pub(super) fn answered(answer: &Answered<'_>) -> Vec<Stream> {
                     rid: own.rid.clone(),
                     direction: RidDirection::Send,
                     restrictions: line.restrictions.clone(),
-                    paused: own.paused || ours.is_some_and(|encoding| !encoding.active),
                 })
             })
         });
@@ -147,7 +146,7 @@ pub(super) fn write(media: &mut Media, streams: &[Stream], simulcast: bool) {
         };
         list.push(vec![SimulcastRid {
             rid: stream.rid.clone(),
-            paused: stream.paused,
+            paused: false,
         }]);
     }
     if simulcast || streams.len() > 1 {
@@ -165,7 +164,7 @@ pub(super) struct Agreement<'a> {
 
 impl Agreement<'_> {
     /// The streams of ours that the answer kept, in our order.
-    fn kept(&self) -> Vec<(Rid, bool, RidRestrictions)> {
+    fn kept(&self) -> Vec<(Rid, RidRestrictions)> {
         let Some(simulcast) = &self.answer.simulcast else {
             return Vec::new();
         };
@@ -178,20 +177,20 @@ impl Agreement<'_> {
         };
         let listed = |rid: &Rid| list.iter().flatten().any(|own| own.rid == *rid);
         let asked = self.remote.simulcast.iter().flat_map(|own| &own.recv);
-        let asked: Vec<&SimulcastRid> = asked.flatten().collect();
+        let asked: Vec<&Rid> = asked.flatten().map(|own| &own.rid).collect();
         let sent = self.local.rids.iter();
         let sent = sent.filter(|line| line.direction == RidDirection::Send);
         sent.filter_map(|line| {
-            let paused = asked.iter().find(|own| own.rid == line.rid)?.paused;
             let mut lines = self.remote.rids.iter();
             let theirs =
                 lines.find(|own| own.rid == line.rid && own.direction == RidDirection::Recv)?;
-            if !listed(&line.rid) || !is_usable(theirs, &self.answer.codecs) {
+            let is_asked = asked.contains(&&line.rid);
+            if !is_asked || !listed(&line.rid) || !is_usable(theirs, &self.answer.codecs) {
                 return None;
             }
             let text = theirs.restrictions.as_deref().unwrap_or("");
             let restrictions = RidRestrictions::parse(text).unwrap_or_default();
-            Some((line.rid.clone(), paused, restrictions))
+            Some((line.rid.clone(), restrictions))
         })
         .collect()
     }
@@ -199,8 +198,7 @@ impl Agreement<'_> {
 
 impl Negotiator {
     /// Fits the encodings of a transceiver to what was agreed (W3C webrtc-pc §4.4.1.5): those that
-    /// were refused go, and what the other side paused rests. Only the streams of an answer of ours
-    /// can be new.
+    /// were refused go. Only the streams of an answer of ours can be new.
     pub(super) fn settle_encodings(&mut self, id: TransceiverId, agreement: &Agreement<'_>) {
         let kept = agreement.kept();
         let Some(index) = self.transceivers.iter().position(|own| own.id == id) else {
@@ -213,7 +211,7 @@ impl Negotiator {
             return;
         }
         let mut encodings = Vec::new();
-        for (rid, paused, restrictions) in kept {
+        for (rid, restrictions) in kept {
             let same = old.iter().position(|own| own.rid.as_ref() == Some(&rid));
             // The encoding without a name becomes the first, and keeps its source.
             let found = same.or_else(|| old.iter().position(|own| own.rid.is_none()));
@@ -228,13 +226,6 @@ impl Negotiator {
                     SendEncoding::new(None, ssrc, rtx)
                 }
             };
-            // What the application rests goes on resting, whatever the other side says.
-            if paused {
-                encoding.active = false;
-            } else if encoding.paused {
-                encoding.active = true;
-            }
-            encoding.paused = paused;
             encoding.rid = Some(rid);
             encoding.restrictions = restrictions;
             encodings.push(encoding);
@@ -242,14 +233,12 @@ impl Negotiator {
         self.transceivers[index].encodings = encodings;
     }
 
-    /// Says which encodings of a transceiver are active: the others are offered as paused (`~`).
-    /// More or fewer than there are is ignored.
+    /// Says which encodings of a transceiver are active. More or fewer than there are is ignored.
     pub fn set_active(&mut self, id: TransceiverId, active: &[bool]) {
         let transceiver = self.transceivers.iter_mut().find(|own| own.id == id);
         let encodings = transceiver.into_iter().flat_map(|own| &mut own.encodings);
         for (encoding, active) in encodings.zip(active) {
             encoding.active = *active;
-            encoding.paused &= !active;
         }
     }
 

@@ -106,8 +106,6 @@ pub struct SendEncoding {
     pub rtx: Ssrc,
     /// Whether it is to be sent.
     pub active: bool,
-    /// Whether it rests because the other side's description pauses it (RFC 8853 §5.2).
-    pub paused: bool,
     /// What the other side's `a=rid` restricts it to.
     pub restrictions: RidRestrictions,
 }
@@ -119,7 +117,6 @@ impl SendEncoding {
             ssrc,
             rtx,
             active: true,
-            paused: false,
             restrictions: RidRestrictions::default(),
         }
     }

@@ -183,3 +183,112 @@ fn pending_and_current_descriptions_are_apart() {
     assert_eq!(a.local_ice(), Some(ice("a")));
     assert_eq!(a.remote_ice(), Some(ice("b")));
 }
+
+/// RFC 9429 §5.11.
+#[test]
+fn another_certificate_comes_with_an_ice_restart_only() {
+    let (mut ours, mut first, mut second) = (negotiator(1), negotiator(2), negotiator(3));
+    ours.want_data();
+    round(&mut ours, &mut first);
+    let changed = |text: &str| text.replace(&"02:".repeat(31), &"03:".repeat(31));
+    let refused = NegotiateError::InvalidAccess(AccessReason::FingerprintChanged(0));
+
+    let offer = first.create_offer(&ice("b")).unwrap();
+    let result = ours.set_remote_description(SdpType::Offer, &changed(&offer));
+    assert_eq!(result.unwrap_err(), refused);
+    let offer = ours.create_offer(&ice("a")).unwrap();
+    ours.set_local_description(SdpType::Offer, &offer).unwrap();
+    let (_, text) = answer(&mut first, &offer);
+    let result = ours.set_remote_description(SdpType::Answer, &changed(&text.to_string()));
+    assert_eq!(result.unwrap_err(), refused);
+    ours.set_remote_description(SdpType::Rollback, "")
+        .unwrap_err();
+    ours.set_local_description(SdpType::Rollback, "").unwrap();
+
+    // Somebody else with credentials of their own takes the place of the first, in a role of their own.
+    let offer = ours.create_offer(&ice("a2")).unwrap();
+    ours.set_local_description(SdpType::Offer, &offer).unwrap();
+    second
+        .set_remote_description(SdpType::Offer, &offer)
+        .unwrap();
+    let text = second.create_answer(&ice("c")).unwrap();
+    let plan = ours.set_remote_description(SdpType::Answer, &text).unwrap();
+    let dtls = plan.dtls.unwrap();
+    assert_eq!(dtls.fingerprints[0].bytes, [3; 32]);
+    assert!(plan.ice.remote.unwrap().restarted);
+}
+
+/// W3C webrtc-pc §4.4.1.5: nothing is rolled back between two offers of the same side.
+#[test]
+fn what_is_stopped_after_the_answer_was_created_connects_until_the_next_negotiation() {
+    let (mut ours, mut theirs) = (negotiator(1), negotiator(2));
+    ours.add_track(Kind::Audio, &[]).unwrap();
+    let id = theirs.add_track(Kind::Audio, &[]).unwrap();
+    let offer = ours.create_offer(&ice("a")).unwrap();
+    ours.set_local_description(SdpType::Offer, &offer).unwrap();
+    theirs
+        .set_remote_description(SdpType::Offer, &offer)
+        .unwrap();
+    let answer = theirs.create_answer(&ice("b")).unwrap();
+    theirs.stop(id).unwrap();
+    let plan = theirs
+        .set_local_description(SdpType::Answer, &answer)
+        .unwrap();
+    assert!(plan.dtls.is_some());
+    assert!(plan.ice.remote.is_some());
+    assert!(theirs.is_negotiation_needed());
+}
+
+#[test]
+fn a_restart_is_wanted_until_other_credentials_are_agreed() {
+    let (mut ours, mut theirs) = (negotiator(1), negotiator(2));
+    ours.restart_ice();
+    assert!(!ours.is_negotiation_needed() && !ours.wants_ice_restart());
+    ours.add_track(Kind::Audio, &[]).unwrap();
+    let mut round = |ours: &mut Negotiator, fragment: &str, meanwhile: fn(&mut Negotiator)| {
+        let offer = ours.create_offer(&ice(fragment)).unwrap();
+        ours.set_local_description(SdpType::Offer, &offer).unwrap();
+        meanwhile(ours);
+        let (_, answer) = answer(&mut theirs, &offer);
+        ours.set_remote_description(SdpType::Answer, &answer.to_string())
+            .unwrap();
+    };
+    round(&mut ours, "a", Negotiator::restart_ice);
+    assert!(ours.is_negotiation_needed() && ours.wants_ice_restart());
+    // The same ones again do not do.
+    round(&mut ours, "a", |_| {});
+    assert!(ours.is_negotiation_needed() && ours.wants_ice_restart());
+    round(&mut ours, "b", |_| {});
+    assert!(!ours.is_negotiation_needed() && !ours.wants_ice_restart());
+}
+
+#[test]
+fn an_offer_in_the_place_of_a_pending_one_keeps_the_transceivers_of_its_sections() {
+    let (mut theirs, mut ours) = (negotiator(1), negotiator(2));
+    theirs.add_track(Kind::Audio, &["a"]).unwrap();
+    let video = theirs.add_track(Kind::Video, &["a"]).unwrap();
+    let offer = theirs.create_offer(&ice("a")).unwrap();
+    ours.set_remote_description(SdpType::Offer, &offer).unwrap();
+    let ids = |own: &Negotiator| -> Vec<TransceiverId> {
+        own.transceivers().iter().map(Transceiver::id).collect()
+    };
+    let before = ids(&ours);
+    ours.set_direction(before[0], Direction::Inactive).unwrap();
+
+    // The same again, and one with a section more.
+    ours.set_remote_description(SdpType::Offer, &offer).unwrap();
+    theirs.add_track(Kind::Audio, &["b"]).unwrap();
+    let more = theirs.create_offer(&ice("a")).unwrap();
+    ours.set_remote_description(SdpType::Offer, &more).unwrap();
+    let after = ids(&ours);
+    assert_eq!((&after[..2], after.len()), (&before[..], 3));
+    let kept = ours.transceiver(before[0]).unwrap();
+    assert_eq!(kept.direction(), Direction::Inactive);
+
+    // What the newest offer does not have goes, and all of it with a rollback.
+    ours.set_remote_description(SdpType::Offer, &offer).unwrap();
+    assert_eq!(ids(&ours), before);
+    theirs.stop(video).unwrap();
+    ours.set_remote_description(SdpType::Rollback, "").unwrap();
+    assert!(ids(&ours).is_empty());
+}

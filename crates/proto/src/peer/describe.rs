@@ -122,6 +122,17 @@ impl Peer {
         self.negotiator.create_offer(&ice)
     }
 
+    /// `createOffer` with `iceRestart`: an offer with new ICE credentials, whatever comes of it. The
+    /// offers after it have them only if it is set.
+    ///
+    /// # Errors
+    /// `InvalidStateError` when closed or in another signaling state.
+    pub fn create_restarting_offer(&mut self) -> Result<String, NegotiateError> {
+        self.open()?;
+        let ice = stated(self.fresh_credentials());
+        self.negotiator.create_offer(&ice)
+    }
+
     /// `createAnswer`.
     ///
     /// # Errors
@@ -339,17 +350,16 @@ impl Peer {
     /// The credentials to state in the next description.
     fn ice_parameters(&mut self) -> IceParameters {
         let wanted = self.negotiator.wants_ice_restart();
-        let credentials = if wanted {
-            let random = &mut self.random;
-            self.fresh
-                .get_or_insert_with(|| Credentials::random(random))
-        } else {
-            self.transport.ice.local_credentials()
-        };
-        IceParameters {
-            username_fragment: credentials.username_fragment.clone(),
-            password: credentials.password.clone(),
+        if wanted {
+            return stated(self.fresh_credentials());
         }
+        stated(self.transport.ice.local_credentials())
+    }
+
+    fn fresh_credentials(&mut self) -> &Credentials {
+        let random = &mut self.random;
+        self.fresh
+            .get_or_insert_with(|| Credentials::random(random))
     }
 
     pub(super) fn open(&self) -> Result<(), NegotiateError> {
@@ -420,4 +430,11 @@ pub(super) fn from_wire(candidate: &Candidate, ip: IpAddr) -> Option<ice::Candid
         foundation: candidate.foundation.clone(),
         server: None,
     })
+}
+
+fn stated(credentials: &Credentials) -> IceParameters {
+    IceParameters {
+        username_fragment: credentials.username_fragment.clone(),
+        password: credentials.password.clone(),
+    }
 }

@@ -110,8 +110,12 @@ impl Peer {
             let encodings = transceiver.map(|id| self.encodings(id)).unwrap_or_default();
             let rid = stats.rid.as_ref().map(Rid::as_str);
             let encoding = encodings.iter().find(|own| own.rid.as_deref() == rid);
+            let targets = transceiver.and_then(|id| self.encoding_targets(id));
+            let mut targets = targets.into_iter().flatten();
+            let target = targets.find(|own| own.rid.as_deref() == rid);
             OutboundStats {
                 active: encoding.is_some_and(|own| own.active),
+                target_bitrate: target.map(|own| own.bitrate),
                 scalability_mode: encoding.and_then(|own| own.scalability_mode),
                 ..stats.clone()
             }

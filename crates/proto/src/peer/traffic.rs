@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use twocan_wire::rtcp;
 
@@ -26,15 +27,21 @@ pub struct RouteStats {
     pub packets_received: u64,
     /// `bytesReceived`.
     pub bytes_received: u64,
+    /// `lastPacketSentTimestamp`: time since 1970 on our clock.
+    pub last_packet_sent_timestamp: Option<Duration>,
+    /// `lastPacketReceivedTimestamp`: time since 1970 on our clock.
+    pub last_packet_received_timestamp: Option<Duration>,
 }
 
 impl RouteStats {
-    fn sent(&mut self, packets: u64, bytes: u64) {
+    fn sent(&mut self, now: Now, packets: u64, bytes: u64) {
+        self.last_packet_sent_timestamp = Some(now.wallclock);
         self.packets_sent += packets;
         self.bytes_sent += bytes;
     }
 
-    fn received(&mut self, len: u64) {
+    fn received(&mut self, now: Now, len: u64) {
+        self.last_packet_received_timestamp = Some(now.wallclock);
         self.packets_received += 1;
         self.bytes_received += len;
     }
@@ -58,24 +65,24 @@ impl Traffic {
 
 impl Transport {
     /// Datagrams were written for the route in use.
-    pub(super) fn note_sent(&mut self, packets: u64, bytes: u64) {
+    pub(super) fn note_sent(&mut self, now: Now, packets: u64, bytes: u64) {
         if packets == 0 {
             return;
         }
-        self.traffic.all.sent(packets, bytes);
+        self.traffic.all.sent(now, packets, bytes);
         if let Some(route) = self.ice.route()
             && let Some(counts) = self.traffic.route(route)
         {
-            counts.sent(packets, bytes);
+            counts.sent(now, packets, bytes);
         }
     }
 
     /// A datagram came on a route that has proved itself.
-    pub(super) fn note_received(&mut self, route: Route, len: usize) {
+    pub(super) fn note_received(&mut self, now: Now, route: Route, len: usize) {
         let len = len as u64;
-        self.traffic.all.received(len);
+        self.traffic.all.received(now, len);
         if let Some(counts) = self.traffic.route(route) {
-            counts.received(len);
+            counts.received(now, len);
         }
     }
 

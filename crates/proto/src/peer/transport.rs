@@ -57,7 +57,11 @@ pub(super) struct Transport {
     pub(super) relay_only: bool,
     /// A check that waits for the permission it needs to be on its way.
     delayed: Option<ice::Transmit>,
+    settings: Settings,
+    certificate: Certificate,
     dtls: Connection,
+    /// Which certificates the other side may have.
+    expected: Vec<Fingerprint>,
     pub(super) security: Security,
     role: dtls::Role,
     pub(super) events: VecDeque<Event>,
@@ -105,7 +109,10 @@ impl Transport {
             ice: Agent::new(ice, ice::Role::Controlled, random.fork()),
             relay_only: false,
             delayed: None,
+            settings: settings.clone(),
+            certificate: certificate.clone(),
             dtls: Connection::new(settings, certificate, now),
+            expected: Vec::new(),
             security: Security::Waiting,
             role: dtls::Role::Server,
             events: VecDeque::new(),
@@ -206,7 +213,7 @@ impl Transport {
         if !self.ice.is_proven(Route { path, remote }) {
             return self.drop("peer.unproven_address");
         }
-        self.note_received(Route { path, remote }, bytes.len());
+        self.note_received(now, Route { path, remote }, bytes.len());
         match protocol {
             Protocol::Stun => false,
             Protocol::TurnChannel => self.drop("peer.unexpected_channel_data"),
@@ -246,7 +253,8 @@ impl Transport {
         }
     }
 
-    /// Fixes the roles: a server reads what has arrived, a client waits for a route.
+    /// Fixes the roles: a server reads what has arrived, a client waits for a route. Where the other
+    /// side has another certificate than before, everything on top of ICE begins again with it.
     pub(super) fn start_dtls(
         &mut self,
         now: Instant,
@@ -254,10 +262,26 @@ impl Transport {
         fingerprints: Vec<Fingerprint>,
     ) {
         if self.security != Security::Waiting {
-            return;
+            if fingerprints.iter().any(|own| self.expected.contains(own)) {
+                return;
+            }
+            self.begin_again(now);
         }
+        self.expected.clone_from(&fingerprints);
         self.dtls.expect(now, fingerprints);
         self.security = Security::Ready(role);
+    }
+
+    /// Gives up the association with the other side, because somebody else takes its place (RFC 8842
+    /// §5.5, RFC 9429 §5.11). What is in both directions on its way is lost.
+    fn begin_again(&mut self, now: Instant) {
+        self.dtls = Connection::new(&self.settings, &self.certificate, now);
+        self.security = Security::Waiting;
+        self.early.clear();
+        self.srtp = None;
+        self.srtp_profile = None;
+        self.channels.begin_again();
+        self.data_accepted = false;
     }
 
     /// Both sides want data channels.
@@ -282,7 +306,7 @@ impl Transport {
     pub(super) fn settle(&mut self, now: Now) {
         let at = now.monotonic;
         if let Security::Ready(role) = self.security
-            && (role == dtls::Role::Server || self.ice.route().is_some())
+            && (role == dtls::Role::Server || self.ice.has_fresh_route())
         {
             self.security = Security::Handshake;
             self.role = role;
@@ -358,7 +382,7 @@ impl Transport {
                 break;
             }
         }
-        self.note_sent(packets, bytes);
+        self.note_sent(now, packets, bytes);
         !batch.is_empty()
     }
 

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use twocan_wire::ids::PayloadType;
+use twocan_wire::ids::{PayloadType, Ssrc};
 use twocan_wire::payload::Inspection;
 use twocan_wire::rtp::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoLayersAllocation};
 
@@ -38,6 +38,7 @@ pub(super) struct Piece {
     pub(super) payload_type: PayloadType,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
+    pub(super) contributing: Vec<Ssrc>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) dependency_descriptor: Option<Vec<u8>>,
@@ -51,6 +52,8 @@ pub(super) struct Piece {
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) payload_type: PayloadType,
+    /// The number of the last packet.
+    pub(super) number: u64,
     pub(super) timestamp: u32,
     pub(super) key_frame: bool,
     pub(super) marker: bool,
@@ -58,6 +61,7 @@ pub(super) struct Assembled {
     pub(super) packets: usize,
     pub(super) first_received_at: Instant,
     pub(super) received_at: Instant,
+    pub(super) contributing: Vec<Ssrc>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) data: Vec<u8>,
@@ -331,7 +335,9 @@ impl Assembler {
             return;
         }
         let lost_before = std::mem::take(&mut self.lost);
-        match put_together(pieces.into_values().map(|kept| kept.piece), lost_before) {
+        let number = end.wrapping_sub(1);
+        let pieces = pieces.into_values().map(|kept| kept.piece);
+        match put_together(pieces, number, lost_before) {
             Some(frame) => {
                 self.tracker.take(&mut marks, follows);
                 out.push_back(frame);
@@ -528,7 +534,11 @@ impl Assembler {
 }
 
 /// Makes a frame of its packets, in order; `None` when their payloads do not fit together.
-fn put_together(pieces: impl Iterator<Item = Piece>, lost_before: u32) -> Option<Assembled> {
+fn put_together(
+    pieces: impl Iterator<Item = Piece>,
+    number: u64,
+    lost_before: u32,
+) -> Option<Assembled> {
     let mut pieces: Vec<Piece> = pieces.collect();
     let times = pieces.iter().map(|piece| piece.arrived_at);
     let (first_received_at, received_at) = (times.clone().min()?, times.max()?);
@@ -536,6 +546,7 @@ fn put_together(pieces: impl Iterator<Item = Piece>, lost_before: u32) -> Option
     let last = pieces.last()?;
     let mut frame = Assembled {
         payload_type: last.payload_type,
+        number,
         timestamp: last.timestamp,
         key_frame: true,
         marker: last.marker,
@@ -543,6 +554,7 @@ fn put_together(pieces: impl Iterator<Item = Piece>, lost_before: u32) -> Option
         packets: pieces.len(),
         first_received_at,
         received_at,
+        contributing: last.contributing.clone(),
         audio_level: last.audio_level,
         capture_time,
         data: Vec::new(),

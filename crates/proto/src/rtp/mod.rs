@@ -390,6 +390,9 @@ pub struct Frame {
     pub ssrc: Ssrc,
     /// Which codec: one of [`Codec::payload_type`].
     pub payload_type: PayloadType,
+    /// The number of its last packet, of which the lower 16 bits are the sequence number: a count that
+    /// never wraps.
+    pub number: u64,
     /// The sampling instant in units of the clock rate.
     pub timestamp: u32,
     /// Whether it can be decoded without those before it; always so for sound.
@@ -403,6 +406,9 @@ pub struct Frame {
     /// When it was captured, on its sender's clock since 1970: by its own word, or by sender
     /// reports once one came.
     pub captured_at: Option<Duration>,
+    /// The sources of which a mixer made it, by the header of its last packet (RFC 3550 §5.1): at most
+    /// 15, and none where nobody mixes.
+    pub contributing: Vec<Ssrc>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
     /// Between which delays the sender wants it to be played, by its newest word; `None` where it

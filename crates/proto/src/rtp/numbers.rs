@@ -65,8 +65,8 @@ impl Numbers {
     }
 }
 
-/// One round up, so that numbers just below the first are no negative ones.
-fn start(first: SeqNo16) -> u64 {
+/// The first number of a stream. One round up, so that numbers just below the first are no negative ones.
+pub(super) fn start(first: SeqNo16) -> u64 {
     0x1_0000 + u64::from(first.0)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use twocan_wire::rtcp::{self, Nack, NackEntry, Packet};
+use twocan_wire::rtcp::{self, Ecn, Nack, NackEntry, Packet};
 use twocan_wire::rtp::Header;
 use twocan_wire::seq::SeqNo16;
 
@@ -141,6 +141,69 @@ fn sources_are_found_by_mid_by_announcement_and_by_payload_type() {
         1,
         "two sections have type 111"
     );
+}
+
+#[test]
+fn frames_of_a_mixer_name_those_who_contributed() {
+    let now = Call::new(1, &[]).now;
+    let mut session = Session::new(Random::new([1; 32]));
+    session.configure(vec![media("a", Format::Whole, 10)]);
+    for (number, sources) in [(1, vec![]), (2, vec![7, 8]), (3, (1..=15).collect())] {
+        let mut packet = raw(111, number, 55, &[]);
+        packet[0] |= sources.len() as u8;
+        packet.extend(sources.iter().copied().flat_map(u32::to_be_bytes));
+        packet.push(9);
+        session.handle_rtp(now, &packet);
+        let frame = std::iter::from_fn(|| session.poll_event()).find_map(|event| match event {
+            Event::Frame(frame) => Some(frame),
+            _ => None,
+        });
+        let frame = frame.unwrap();
+        let named: Vec<u32> = frame.contributing.iter().map(|own| own.0).collect();
+        assert_eq!((named, frame.data), (sources, vec![9]));
+    }
+}
+
+#[test]
+fn marks_of_the_path_and_the_time_in_the_queue_are_counted() {
+    let now = Call::new(1, &[]).now;
+    let mut session = Session::new(Random::new([1; 32]));
+    session.configure(vec![media("a", Format::Whole, 10)]);
+    let marks = [
+        Ecn::NotCapable,
+        Ecn::Ect1,
+        Ecn::Ect1,
+        Ecn::CongestionExperienced,
+    ];
+    for (number, mark) in (1..).zip(marks) {
+        session.handle_marked_rtp(now, &raw(111, number, 55, &[1]), mark);
+    }
+    let stats = session.inbound_stats().next().unwrap();
+    let marked = (
+        stats.packets_received_with_ect1,
+        stats.packets_received_with_ce,
+    );
+    assert_eq!(marked, (2, 1));
+    let frame = OutgoingFrame {
+        rid: None,
+        payload_type: PayloadType(111),
+        timestamp: 1,
+        marker: false,
+        data: &[1],
+        audio_level: None,
+        layer: None,
+        resolution: None,
+    };
+    session.send_frame(now, &Mid::from("a"), &frame).unwrap();
+    session.send_frame(now, &Mid::from("a"), &frame).unwrap();
+    for waited in [30, 70] {
+        packet(
+            &mut session,
+            now.at(now.monotonic + Duration::from_millis(waited)),
+        );
+    }
+    let stats = session.outbound_stats().next().unwrap();
+    assert_eq!(stats.total_packet_send_delay, Duration::from_millis(100));
 }
 
 #[test]

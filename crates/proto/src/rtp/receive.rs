@@ -193,6 +193,7 @@ impl ReceiveStream {
             }
             Origin::Retransmission => {
                 self.stats.retransmitted_packets_received += 1;
+                self.stats.retransmitted_bytes_received += arrival.piece.payload.len() as u64;
                 self.unwrapper.peek(arrival.sequence_number)
             }
             // RFC 3550 reports what the path lost, made good or not.
@@ -382,12 +383,14 @@ impl ReceiveStream {
             rid: self.rid.clone(),
             ssrc: self.ssrc,
             payload_type: frame.payload_type,
+            number: frame.number,
             timestamp: frame.timestamp,
             key_frame: frame.key_frame,
             marker: frame.marker,
             lost_before: frame.lost_before,
             received_at: frame.received_at,
             captured_at,
+            contributing: frame.contributing,
             audio_level: frame.audio_level,
             playout_delay: self.playout_delay.map(|(_, own)| own),
             data: frame.data,

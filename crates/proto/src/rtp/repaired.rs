@@ -6,6 +6,7 @@
 
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::red::Red;
+use twocan_wire::rtcp::Ecn;
 use twocan_wire::rtp::{ExtensionValues, Header, VideoLayersAllocation};
 use twocan_wire::seq::SeqNo16;
 
@@ -29,6 +30,8 @@ pub(super) struct Received<'a> {
     /// Its number there.
     pub(super) sequence_number: SeqNo16,
     pub(super) origin: Origin,
+    /// How it was marked on its way.
+    pub(super) ecn: Ecn,
 }
 
 impl Session {
@@ -75,6 +78,7 @@ impl Session {
                 payload_type: codec.payload_type,
                 timestamp: received.timestamp,
                 marker: received.marker,
+                contributing: contributing(received.packet),
                 audio_level: values.audio_level,
                 capture_time: values.abs_capture_time,
                 dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
@@ -84,6 +88,9 @@ impl Session {
                 arrived_at: moment.now.monotonic,
             },
         };
+        if received.origin == Origin::Network {
+            stream.stats.note_mark(received.ecn);
+        }
         let number = stream.handle_packet(moment, arrival, &mut self.arrived);
         if codec.format == Format::Whole {
             stream.red.note(number, received.timestamp);
@@ -276,6 +283,7 @@ impl Session {
             ssrc,
             sequence_number: header.sequence_number,
             origin: Origin::Recovered,
+            ecn: Ecn::NotCapable,
         };
         self.insert(moment, &received, codec, payload).map(|_| ())
     }
@@ -284,6 +292,11 @@ impl Session {
         let stream = self.receive.get(&ssrc)?;
         self.media.iter().find(|media| media.mid == stream.mid)
     }
+}
+
+/// The sources of which a mixer made the packet (RFC 3550 §5.1), at most 15.
+fn contributing(packet: &[u8]) -> Vec<Ssrc> {
+    Header::parse(packet).map_or_else(|_| Vec::new(), |header| header.csrcs().collect())
 }
 
 fn codec_of(media: &Media, payload_type: PayloadType) -> Option<Codec> {

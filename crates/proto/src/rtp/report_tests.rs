@@ -27,6 +27,7 @@ fn reports_tell_loss_and_round_trip_time() {
         remote.packets_lost, 39,
         "the very first was before the beginning"
     );
+    assert_eq!(remote.packets_received, 361);
     let rtt = remote.round_trip_time.unwrap();
     assert!(
         rtt.abs_diff(Duration::from_millis(100)) < Duration::from_millis(2),

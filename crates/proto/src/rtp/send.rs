@@ -14,7 +14,7 @@ use super::layers::Layers;
 use super::loss::ExpectedLoss;
 use super::name::{Name, Role};
 use super::ntp::{ntp_time, round_trip_time, ticks};
-use super::numbers::Numbers;
+use super::numbers::{Numbers, start};
 use super::outbox::{Cover, Outbox, Sent, Stored};
 use super::protection::Protection;
 use super::redundant::RedSender;
@@ -181,7 +181,10 @@ impl SendStream {
         out: &mut Vec<u8>,
     ) -> Option<Departure> {
         let packet = loop {
+            let since = self.outbox.waiting_since();
             let packet = self.outbox.pop()?;
+            let waited = since.map(|at| now.monotonic.saturating_duration_since(at));
+            self.stats.total_packet_send_delay += waited.unwrap_or_default();
             let Cover::Parity { scheme, count } = packet.cover else {
                 break packet;
             };
@@ -426,7 +429,9 @@ impl SendStream {
         let before = self.stats.remote;
         let total = before.map(|own| own.total_round_trip_time);
         let measurements = before.map(|own| own.round_trip_time_measurements);
+        let sent = (highest.extend(newest) + 1).saturating_sub(start(self.first_sequence));
         self.stats.remote = Some(RemoteInboundStats {
+            packets_received: sent.saturating_add_signed(-i64::from(report.cumulative_lost)),
             packets_lost: report.cumulative_lost,
             fraction_lost: f64::from(report.fraction_lost) / 256.0,
             jitter: ticks(report.jitter, clock_rate),

@@ -373,6 +373,7 @@ impl Session {
             ssrc,
             sequence_number,
             origin,
+            ecn,
         };
         match content {
             Content::Media(codec) => self.handle_media(moment, &received, codec, payload),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
+use twocan_wire::rtcp::Ecn;
+use twocan_wire::units::Bitrate;
 
 use super::layers::ScalabilityMode;
 use super::playout::PlayoutStats;
@@ -35,6 +37,11 @@ pub struct OutboundStats {
     /// Payload bytes of FEC packets, and of frames that went along once more (RED), of those in
     /// `bytes_sent`; not in the standard.
     pub fec_bytes_sent: u64,
+    /// `targetBitrate`: what it is to be encoded at; `None` while the other side says nothing about the
+    /// path.
+    pub target_bitrate: Option<Bitrate>,
+    /// `totalPacketSendDelay`: how long packets waited for their turn, all together.
+    pub total_packet_send_delay: Duration,
     /// `framesSent`.
     pub frames_sent: u64,
     /// `keyFramesEncoded` counts at the encoder; these are those sent. None of sound.
@@ -52,6 +59,8 @@ pub struct OutboundStats {
 /// `RTCRemoteInboundRtpStreamStats`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RemoteInboundStats {
+    /// `packetsReceived`: those that were sent until its report, less those lost.
+    pub packets_received: u64,
     /// `packetsLost`; duplicates can make it negative.
     pub packets_lost: i32,
     /// `fractionLost`, 0 to 1.
@@ -102,8 +111,14 @@ pub struct InboundStats {
     pub packets_discarded: u64,
     /// `lastPacketReceivedTimestamp`: time since 1970 on our clock.
     pub last_packet_received_timestamp: Option<Duration>,
+    /// `packetsReceivedWithEct1`: with the mark ECT(1) of RFC 9331.
+    pub packets_received_with_ect1: u64,
+    /// `packetsReceivedWithCe`: with the mark that the path is congested (RFC 3168).
+    pub packets_received_with_ce: u64,
     /// `retransmittedPacketsReceived`.
     pub retransmitted_packets_received: u64,
+    /// `retransmittedBytesReceived`: without headers, and without the original sequence number.
+    pub retransmitted_bytes_received: u64,
     /// `fecPacketsReceived`: FEC packets, and older frames beside the newest (RED).
     pub fec_packets_received: u64,
     /// `fecBytesReceived`: payloads of these.
@@ -176,6 +191,8 @@ impl OutboundStats {
             retransmitted_bytes_sent: 0,
             fec_packets_sent: 0,
             fec_bytes_sent: 0,
+            target_bitrate: None,
+            total_packet_send_delay: Duration::ZERO,
             frames_sent: 0,
             key_frames_sent: 0,
             nack_count: 0,
@@ -198,7 +215,10 @@ impl InboundStats {
             packets_lost: 0,
             packets_discarded: 0,
             last_packet_received_timestamp: None,
+            packets_received_with_ect1: 0,
+            packets_received_with_ce: 0,
             retransmitted_packets_received: 0,
+            retransmitted_bytes_received: 0,
             fec_packets_received: 0,
             fec_bytes_received: 0,
             fec_packets_discarded: 0,
@@ -224,6 +244,12 @@ impl InboundStats {
             pli_count: 0,
             fir_count: 0,
         }
+    }
+
+    /// A packet came with that mark.
+    pub(super) fn note_mark(&mut self, ecn: Ecn) {
+        self.packets_received_with_ect1 += u64::from(ecn == Ecn::Ect1);
+        self.packets_received_with_ce += u64::from(ecn == Ecn::CongestionExperienced);
     }
 }
 

@@ -169,6 +169,7 @@ fn piece(format: Format, frame: &Sent, number: usize, part: usize, at: Instant) 
         payload_type: PayloadType(96),
         timestamp: number as u32 * 3000,
         marker: part + 1 == frame.pieces.len(),
+        contributing: Vec::new(),
         audio_level: None,
         capture_time: None,
         dependency_descriptor,
