@@ -70,6 +70,7 @@ export class Links {
       if (topology === "sfu" && peer instanceof Peer) {
         const moved = new ForwardedPeer(peer.info, this.connectToServer(), peer);
         // The room may have turned round on its way.
+        peer.former?.close();
         peer.former = null;
         this.#tend(moved);
         this.#peers.set(id, moved);

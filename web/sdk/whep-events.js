@@ -29,6 +29,7 @@ export class WhepEvents extends Emitter {
   /** @type {EventSource | null} */ #source = null;
   /** @type {number | undefined} */ #timer;
   #attempts = 0;
+  #isStopped = false;
 
   /** @param {import("./http-session.js").HttpSession} session that is connected */
   constructor(session) {
@@ -47,7 +48,7 @@ export class WhepEvents extends Emitter {
     try {
       const response = await this.#session.post(url, WANTED);
       const location = response.headers.get("Location");
-      if (this.#session.extensions.get(EVENTS) !== url) return; // the session is another one by now
+      if (this.#isStopped || this.#session.extensions.get(EVENTS) !== url) return; // the session is another one by now
       if (response.ok && location) return this.#listen(new URL(location, url).href);
       if (response.status < 500 && response.status !== 429) return;
     } catch {
@@ -57,6 +58,7 @@ export class WhepEvents extends Emitter {
   }
 
   stop() {
+    this.#isStopped = true;
     clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = null;
@@ -99,6 +101,7 @@ export class WhepEvents extends Emitter {
   }
 
   #again() {
+    if (this.#isStopped) return;
     this.#attempts += 1;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.start(), backoff(this.#attempts));

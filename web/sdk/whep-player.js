@@ -44,6 +44,7 @@ export class WhepPlayer extends Emitter {
     this.#session = new HttpSession({ url, token, prepare: (connection) => this.#prepare(connection) });
     this.#session.on("state", (state) => {
       if (state === "connected") this.#connected();
+      else if (!this.connection) this.#forget();
       if (state === "refused" || state === "closed" || state === "absent") this.isLive = false;
       this.emit("change", null);
     });

@@ -171,7 +171,7 @@ fn a_client_of_coturns_relays_tcp_actively_and_passively() {
     if !installed() {
         return;
     }
-    let user = ["--turn-user", "u:p"];
+    let user = ["--turn-user", "u:p", "--turn-tcp-relay"];
     let tls = ["--tls-self-signed", "--turn-tls", "127.0.0.1:0"];
     let server = serve(&[&LOOPBACK[..], &user, &tls].concat());
     let over_tls = server.turns.unwrap().port();
@@ -245,7 +245,13 @@ fn a_peer_that_sends_more_than_is_read_is_slowed_down_and_nothing_is_lost() {
     use twocan_proto::wire::stun::{Attribute, Message, Method};
     const LEN: usize = 64 << 20;
     const BACK: usize = 1 << 20;
-    let users = ["--turn-user", "u:p", "--turn-bandwidth", "0"];
+    let users = [
+        "--turn-user",
+        "u:p",
+        "--turn-bandwidth",
+        "0",
+        "--turn-tcp-relay",
+    ];
     let more = [
         "--turn-bandwidth-per-user",
         "0",

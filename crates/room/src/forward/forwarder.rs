@@ -369,7 +369,7 @@ impl Forwarder {
             self.offer_anew(now, id);
             self.share_out(now, id);
         }
-        self.tell_layers(now);
+        self.tell_layers(now, |_| true);
         self.tell_speakers(now);
     }
 

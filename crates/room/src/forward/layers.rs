@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use twocan_proto::endpoint::PeerId;
 use twocan_proto::negotiate::Kind;
 use twocan_proto::time::Now;
 
@@ -51,14 +52,14 @@ impl Layers {
 }
 
 impl Forwarder {
-    /// Tells publishers which qualities somebody has a use for, as far as they do not know.
-    pub(super) fn tell_layers(&mut self, now: Now) {
+    /// Tells those publishers which qualities somebody has a use for, as far as they do not know.
+    pub(super) fn tell_layers(&mut self, now: Now, of: impl Fn(PeerId) -> bool) {
         let mut news = Vec::new();
         for (id, track) in &mut self.tracks {
             let owner = self.participants.get(&track.owner);
             // Who came by HTTP cannot be told.
             let is_told = owner.is_some_and(|own| !own.negotiation.is_single);
-            if track.kind != Kind::Video || !is_told {
+            if track.kind != Kind::Video || !is_told || !of(track.owner) {
                 continue;
             }
             let order = track.order(now.monotonic);

@@ -1,5 +1,6 @@
 //! Who gets what: tracks are put on slots, and what a viewer's way carries is shared among them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -39,7 +40,8 @@ impl Forwarder {
             }
         }
         if !members.is_empty() {
-            self.tell_layers(now);
+            let present: BTreeSet<PeerId> = members.iter().flatten().copied().collect();
+            self.tell_layers(now, |owner| present.contains(&owner));
         }
         !members.is_empty()
     }

@@ -108,6 +108,9 @@ pub enum ActError {
     /// There is no place in the room.
     #[error("the room has as many participants as it may")]
     RoomIsFull,
+    /// The media of the room goes through the server, or its permissions have it go there.
+    #[error("the room needs a client that speaks twocan.v1")]
+    NeedsTwocan,
 }
 
 /// `data` of `moderate`.

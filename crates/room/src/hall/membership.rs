@@ -156,7 +156,7 @@ impl Hall {
             self.counters.count("hall.lobby_is_full");
             return Some("lobby_is_full");
         }
-        if protocol == Protocol::Base && !self.takes_base(room) {
+        if protocol == Protocol::Base && !self.takes_base(room, &admission.permissions) {
             self.counters.count("hall.base_client_refused");
             return Some("room_needs_twocan_v1");
         }

@@ -297,7 +297,16 @@ impl Hall {
             self.tell_lobby(participant);
         }
         self.settle_media(participant);
+        if self.is_base(participant) && !self.may_be_base(participant) {
+            return self.kick(now, participant, "room_needs_twocan_v1");
+        }
         self.settle_shape(now, &room, None);
+    }
+
+    /// Whether somebody who speaks the base protocol can be held to its permissions where it is.
+    fn may_be_base(&self, participant: &str) -> bool {
+        let session = self.peers.get(participant);
+        session.is_none_or(|own| self.takes_base(&own.room, own.permissions()))
     }
 
     /// Tells whoever forwards media what of a participant's it may pass on, where that is news.
@@ -320,13 +329,20 @@ impl Hall {
     /// Lets in who waits.
     fn let_in(&mut self, now: Now, room: &str, participant: &str) -> Result<(), ActError> {
         let is_full = self.present(room).len() >= self.peers_max(room);
-        let own = self.rooms.get_mut(room).ok_or(ActError::NoRoom)?;
+        let own = self.rooms.get(room).ok_or(ActError::NoRoom)?;
         if !own.waiting.iter().any(|id| id == participant) {
             return Err(ActError::NotWaiting);
         }
         if is_full {
             return Err(ActError::RoomIsFull);
         }
+        // The room may have come to need the server while it waited.
+        let session = self.peers.get(participant);
+        let base = session.filter(|session| session.protocol == Protocol::Base);
+        if base.is_some_and(|session| !self.takes_base(room, session.permissions())) {
+            return Err(ActError::NeedsTwocan);
+        }
+        let own = self.rooms.get_mut(room).ok_or(ActError::NoRoom)?;
         own.waiting.retain(|id| id != participant);
         if let Some(session) = self.peers.get_mut(participant) {
             session.is_waiting = false;

@@ -14,7 +14,7 @@ use twocan_proto::time::Now;
 
 use super::{Event, Hall, MediaEvent, Protocol, SERVER_ID, Topology};
 use crate::frame::{self, Incoming};
-use crate::permissions::{MediaPermissions, Source};
+use crate::permissions::{MediaPermissions, Permissions, Source};
 use crate::session::Session;
 
 /// How long the old connections are kept for those who have no new ones yet.
@@ -98,10 +98,13 @@ impl Hall {
         self.policy(room) != Topology::Mesh && !self.has_base(room)
     }
 
-    /// Whether a base client can come into a room.
-    pub(super) fn takes_base(&self, room: &str) -> bool {
+    /// Whether a base client with these permissions can come into a room: it would keep the room a
+    /// mesh, in which nobody holds it to them.
+    pub(super) fn takes_base(&self, room: &str, permissions: &Permissions) -> bool {
         let own = self.rooms.get(room);
-        !self.is_forwarded(room) && !own.is_some_and(|own| own.shape.takes_server())
+        let forwards = self.is_forwarded(room) || own.is_some_and(|own| own.shape.takes_server());
+        let is_held_to = self.policy(room) != Topology::Mesh && is_restricted(permissions);
+        !forwards && !is_held_to
     }
 
     pub(super) fn has_base(&self, room: &str) -> bool {
@@ -141,9 +144,13 @@ impl Hall {
             return;
         };
         let shape = &mut own.shape;
+        // Who comes finds the new shape, and has no other one to let go of.
+        if let (Some(moving), Some(newcomer)) = (&mut shape.moving, newcomer) {
+            moving.settled.insert(newcomer.to_owned());
+        }
         if needs_server == shape.is_forwarded {
             shape.mesh_at = None;
-            return self.settle_move(now, room);
+            return self.settle_move(now, room, newcomer);
         }
         if needs_server {
             return self.begin_move(now, room, true, newcomer);
@@ -156,7 +163,7 @@ impl Hall {
         if let Some(own) = self.rooms.get_mut(room) {
             own.shape.mesh_at.get_or_insert(now.monotonic + waits);
         }
-        self.settle_move(now, room);
+        self.settle_move(now, room, newcomer);
     }
 
     fn begin_move(&mut self, now: Now, room: &str, forwards: bool, newcomer: Option<&str>) {
@@ -187,7 +194,7 @@ impl Hall {
             let data = frame::raw(&data);
             self.tell_own(member, "topology", data.as_deref());
         }
-        self.settle_move(now, room);
+        self.settle_move(now, room, newcomer);
     }
 
     /// Somebody says that it has the connections of a shape.
@@ -203,13 +210,14 @@ impl Hall {
         let own = own.filter(|own| own.shape.name() == topology);
         if let Some(moving) = own.and_then(|own| own.shape.moving.as_mut()) {
             moving.settled.insert(peer.to_owned());
-            self.settle_move(now, &room);
+            self.settle_move(now, &room, None);
         }
         self.reply(peer, incoming);
     }
 
-    /// Ends a move once all have the new connections, or had time enough.
-    fn settle_move(&mut self, now: Now, room: &str) {
+    /// Ends a move once all have the new connections, or had time enough. Who may not get everything is
+    /// not waited for, lest it gets it for as long as it says nothing.
+    fn settle_move(&mut self, now: Now, room: &str, newcomer: Option<&str>) {
         let Some(own) = self.rooms.get(room) else {
             return;
         };
@@ -218,7 +226,8 @@ impl Hall {
         };
         let mut left = own.members.iter().filter(|member| {
             let session = self.peers.get(*member);
-            session.is_some_and(|session| !session.is_guest) && !moving.settled.contains(*member)
+            session.is_some_and(|session| !needs_server(session))
+                && !moving.settled.contains(*member)
         });
         if left.next().is_some() && now.monotonic < moving.ends_at {
             return;
@@ -230,6 +239,9 @@ impl Hall {
         for member in &members {
             if !is_forwarded {
                 self.take_out(member);
+            }
+            if Some(member.as_str()) == newcomer {
+                continue;
             }
             let data = frame::raw(&self.change_for(room, member, true));
             self.tell_own(member, "topology", data.as_deref());
@@ -258,7 +270,7 @@ impl Hall {
             .map(|(name, _)| name.clone())
             .collect();
         for room in rooms {
-            self.settle_move(now, &room);
+            self.settle_move(now, &room, None);
             let own = self.rooms.get(&room);
             if own.is_some_and(|own| due(own.shape.mesh_at)) {
                 match self.needs_server(&room) {
@@ -310,7 +322,11 @@ impl Hall {
 /// Whether somebody can take part by way of the server alone: it came by HTTP, nobody is told of
 /// it, or it may not send or get everything, which the others would have to keep to.
 fn needs_server(session: &Session) -> bool {
-    let own = session.permissions();
+    session.is_guest || is_restricted(session.permissions())
+}
+
+/// Whether somebody may not send or get everything, or is hidden.
+fn is_restricted(own: &Permissions) -> bool {
     let is_free = own.subscribe && Source::ALL.iter().all(|source| own.may_publish(*source));
-    session.is_guest || own.hidden || !is_free
+    own.hidden || !is_free
 }

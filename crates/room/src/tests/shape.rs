@@ -1,7 +1,7 @@
 //! Rooms that move between shapes.
 
 use super::*;
-use crate::{MediaEvent, PermissionChange, RoomSettings, Topology};
+use crate::{Act, ActError, MediaEvent, PermissionChange, RoomSettings, Topology};
 
 const SFU: &str = r#"{"event":"settled","data":{"topology":"sfu"}}"#;
 const MESH: &str = r#"{"event":"settled","data":{"topology":"mesh"}}"#;
@@ -276,4 +276,101 @@ fn an_operator_decides_the_shape_of_a_room() {
         stage.hall.room("den").unwrap().max_participants,
         Limits::default().peers_per_forwarded_room
     );
+}
+
+fn may_not_look() -> Admission {
+    let mut admission = Admission::default();
+    admission.permissions.subscribe = false;
+    admission
+}
+
+#[test]
+fn who_is_restricted_does_not_escape_by_the_base_protocol() {
+    let mut stage = stage();
+    stage.connect_as(1, Protocol::Base, may_not_look());
+    let refused = stage.heard(1);
+    assert_eq!(refused[0]["data"]["details"], "room_needs_twocan_v1");
+    assert_eq!(stage.hall.peer_count(), 0);
+    // One who becomes so goes.
+    stage.connect(2, Protocol::Base);
+    let id = stage.heard(2)[0]["data"]["peer_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let change = PermissionChange {
+        subscribe: Some(false),
+        ..PermissionChange::default()
+    };
+    let permit = Act::Permit {
+        participant: id,
+        change,
+    };
+    assert_eq!(stage.act(&permit), Ok(()));
+    assert_eq!(stage.hall.peer_count(), 0);
+}
+
+#[test]
+fn who_waits_with_the_base_protocol_is_not_let_into_a_room_that_the_server_forwards() {
+    let mut stage = stage();
+    stage.hall.config.lobby = true;
+    let mut moderator = Admission::default();
+    moderator.permissions.moderate = true;
+    stage.join_as(1, "Ada", moderator.clone());
+    stage.connect(2, Protocol::Base);
+    let lobby = stage.heard(1);
+    let waiting = lobby.last().unwrap()["data"]["waiting"][0]["peer_id"].clone();
+    let waiting = waiting.as_str().unwrap().to_owned();
+    for one in [3, 4] {
+        stage.join_as(one, "", moderator.clone());
+    }
+    assert_eq!(stage.shape(), "sfu");
+    let participant = waiting;
+    let refused = stage.act(&Act::Admit { participant });
+    assert_eq!(refused, Err(ActError::NeedsTwocan));
+    stage.pass(Duration::from_secs(60));
+    assert_eq!(stage.shape(), "sfu");
+}
+
+#[test]
+fn who_may_not_get_everything_any_more_is_not_waited_for() {
+    let mut stage = stage();
+    let ids = [1, 2].map(|one| {
+        let data = stage.join(one, "");
+        data["peer_id"].as_str().unwrap().to_owned()
+    });
+    stage.moves(1);
+    let change = PermissionChange {
+        subscribe: Some(false),
+        ..PermissionChange::default()
+    };
+    let permit = Act::Permit {
+        participant: ids[1].clone(),
+        change,
+    };
+    assert_eq!(stage.act(&permit), Ok(()));
+    assert_eq!(stage.moves(1), [told("sfu", false)]);
+    stage.say(1, SFU);
+    assert_eq!(stage.moves(1), [told("sfu", true)]);
+}
+
+#[test]
+fn who_comes_during_a_move_does_not_prolong_it() {
+    let mut stage = stage();
+    for one in [1, 2, 3, 4] {
+        stage.join(one, "");
+    }
+    stage.moves(1);
+    stage.say(1, SFU);
+    stage.say(2, SFU);
+    assert_eq!(stage.moves(1), [told("sfu", true)]);
+    assert_eq!(stage.moves(4), [told("sfu", true)]);
+}
+
+#[test]
+fn a_newcomer_is_welcomed_before_it_hears_of_shapes() {
+    let mut stage = stage();
+    let first = stage.join_as(1, "", may_not_look());
+    assert_eq!(first["event"], "authenticated");
+    assert_eq!(first["data"]["topology"], "sfu");
+    assert!(stage.heard(1).is_empty());
 }

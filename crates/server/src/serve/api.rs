@@ -61,9 +61,10 @@ impl IntoResponse for Failure {
             Self::Act(error) => {
                 let status = match error {
                     ActError::NoRoom | ActError::NoParticipant => StatusCode::NOT_FOUND,
-                    ActError::NotWaiting | ActError::NoTrack | ActError::RoomIsFull => {
-                        StatusCode::CONFLICT
-                    }
+                    ActError::NotWaiting
+                    | ActError::NoTrack
+                    | ActError::RoomIsFull
+                    | ActError::NeedsTwocan => StatusCode::CONFLICT,
                 };
                 (status, error.to_string())
             }

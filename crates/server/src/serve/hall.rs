@@ -231,7 +231,10 @@ impl Task {
                 if let (Ok(id), Some(media)) = (&admitted, &mut self.media) {
                     media.offer(id.clone(), offer, answer);
                 }
-                let _ = id.send(admitted);
+                // Who has hung up meanwhile does not stay.
+                if let Err(Ok(id)) = id.send(admitted) {
+                    self.dismiss(&id);
+                }
             }
             Command::Welcome {
                 id,

@@ -81,6 +81,7 @@ impl Settings {
             turn_allow: fresh.turn_allow.clone(),
             turn_peer_relay: fresh.turn_peer_relay,
             no_turn_mobility: fresh.no_turn_mobility,
+            turn_tcp_relay: fresh.turn_tcp_relay,
             turn_per_user: fresh.turn_per_user,
             turn_per_address: fresh.turn_per_address,
             turn_total: fresh.turn_total,

@@ -207,6 +207,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_realm: Option<String>,
 
+    /// Relay TCP as well (RFC 6062), to any port of the addresses that are relayed to.
+    #[arg(long, env = "TWOCAN_TURN_TCP_RELAY", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_tcp_relay: Option<bool>,
+
     /// Refuse to move allocations with clients whose address changes (RFC 8016).
     #[arg(long, env = "TWOCAN_NO_TURN_MOBILITY", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]

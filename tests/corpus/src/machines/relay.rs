@@ -126,6 +126,7 @@ fn config() -> Config {
             bytes_per_second: 100_000,
             ..Quotas::default()
         },
+        tcp_relay: true,
         ..Config::default()
     }
 }

@@ -121,7 +121,13 @@ impl Server {
             return self.allocate_again(asked, id);
         }
         let wanted = Wanted::of(asked);
-        let transport = match wanted.check(asked.client.key) {
+        let relays = |transport| match transport {
+            Transport::Tcp if !self.config.tcp_relay => {
+                Err(ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL)
+            }
+            Transport::Tcp | Transport::Udp => Ok(transport),
+        };
+        let transport = match wanted.check(asked.client.key).and_then(relays) {
             Ok(transport) => transport,
             Err(error) => return self.refuse(asked, error),
         };

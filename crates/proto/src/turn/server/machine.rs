@@ -434,7 +434,7 @@ impl Server {
     }
 
     /// Takes what may change while the server runs from `config`: users, secrets, what is relayed
-    /// to ([`AddressPolicy::allow`], [`AddressPolicy::allowed_only`]), quotas, mobility. The rest
+    /// to ([`AddressPolicy::allow`], [`AddressPolicy::allowed_only`]), quotas, mobility, relaying of TCP. The rest
     /// stays as it was.
     ///
     /// No allocation ends by it. One beyond a new quota goes on, one of a user who is no longer known
@@ -447,6 +447,7 @@ impl Server {
         self.config.policy.allowed_only = config.policy.allowed_only;
         self.config.quotas.clone_from(&config.quotas);
         self.config.mobility = config.mobility;
+        self.config.tcp_relay = config.tcp_relay;
         self.forget_refused();
     }
 

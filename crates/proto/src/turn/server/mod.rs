@@ -208,6 +208,9 @@ pub struct Config {
     /// Whether allocations go with their clients to other addresses, where these ask for it
     /// (RFC 8016); if not, they get 405. Default `true`.
     pub mobility: bool,
+    /// Whether TCP is relayed as well (RFC 6062); if not, who asks for it gets 442. Default `false`: it
+    /// lets everybody with a credential reach any TCP port of the peers that are allowed.
+    pub tcp_relay: bool,
     /// The addresses of behaviour discovery (RFC 5780). Where there are any, the listeners for
     /// datagrams are four, whose [`SocketId`]s are the places of [`Origin::ALL`]; the first is the
     /// one that also relays.
@@ -225,6 +228,7 @@ impl Default for Config {
             policy: AddressPolicy::default(),
             quotas: Quotas::default(),
             mobility: true,
+            tcp_relay: false,
             discovery: None,
         }
     }

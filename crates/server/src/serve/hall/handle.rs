@@ -144,19 +144,16 @@ impl HallHandle {
             .await?
     }
 
-    /// What somebody who came by HTTP wants on a line at most.
-    ///
-    /// # Errors
-    /// [`ChoiceRefused`], also where nobody answers.
+    /// What somebody who came by HTTP wants on a line at most; `None` where nobody answers.
     pub(crate) async fn choose(
         &self,
         id: &str,
         mid: String,
         choice: Choice,
-    ) -> Result<(), ChoiceRefused> {
+    ) -> Option<Result<(), ChoiceRefused>> {
         let id = id.to_owned();
-        let chosen = self.forward(|media, answer| media.choose(id, mid, choice, answer));
-        chosen.await.unwrap_or(Err(ChoiceRefused::Gone))
+        self.forward(|media, answer| media.choose(id, mid, choice, answer))
+            .await
     }
 
     /// Asks a media thread something; `None` where nobody answers.

@@ -111,6 +111,24 @@ fn who_is_revoked_while_its_session_is_made_has_none() {
 }
 
 #[test]
+fn who_hangs_up_while_it_is_let_in_does_not_stay() {
+    let (mut task, _sender, _shown) = task();
+    let (id, named) = oneshot::channel();
+    let (answer, _answered) = oneshot::channel();
+    drop(named);
+    task.act(Command::Exchange {
+        room: "den".into(),
+        admission: somebody(),
+        publishes: false,
+        offer: String::new(),
+        id,
+        answer,
+    });
+    task.settle();
+    assert_eq!(task.hall.room_count(), 0);
+}
+
+#[test]
 fn tokens_that_nobody_can_look_at_yet_are_refused() {
     let (mut task, _sender, mut shown) = task();
     let (to, mut outgoing) = mpsc::channel(16);

@@ -106,6 +106,7 @@ pub(crate) fn plan(
         },
         quotas,
         mobility: !settings.no_turn_mobility.unwrap_or(false),
+        tcp_relay: settings.turn_tcp_relay.unwrap_or(false),
         ..Config::default()
     };
     let relays = !settings.no_turn.unwrap_or(false);

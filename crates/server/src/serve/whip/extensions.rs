@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -22,8 +22,8 @@ use twocan_room::forward::{Choice, ChoiceRefused, Playing};
 
 use super::sessions::Reading;
 use super::{
-    Shared, admission, allowed_origin, bad_request, is_of_type, no_session, not_allowed, options,
-    set, too_many, unprocessable,
+    Shared, admission, allowed_origin, bad_request, busy, is_of_type, no_session, not_allowed,
+    options, set, too_many, unprocessable,
 };
 
 /// Between two looks at what has changed.
@@ -31,6 +31,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Rates of layers alone are told no more often, in looks.
 const RATES_EVERY: u32 = 5;
+
+/// Longest name of a simulcast stream, in bytes.
+const RID_LEN_MAX: usize = 32;
+
+/// What a player asks for is short.
+const BODY_LEN_MAX: usize = 4 * 1024;
 
 const JSON: &str = "application/json";
 
@@ -101,6 +107,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/whep/{room}/{id}/layer", any(layer))
         .route("/whep/{room}/{id}/sse", any(streams))
         .route("/whep/{room}/{id}/sse/{stream}", any(stream_of_events))
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
 }
 
 /// The links to the extensions of a session.
@@ -165,6 +172,13 @@ async fn chosen(
     let Some((_, mid)) = line else {
         return Err(unprocessable(&ChoiceRefused::NoSuchLine.to_string()));
     };
+    if asked
+        .rid
+        .as_ref()
+        .is_some_and(|rid| rid.len() > RID_LEN_MAX)
+    {
+        return Err(unprocessable(&ChoiceRefused::NoSuchStream.to_string()));
+    }
     let temporal = [asked.temporal_layer_id, asked.max_temporal_layer_id];
     let choice = Choice {
         rid: asked.rid,
@@ -173,6 +187,7 @@ async fn chosen(
         height_max: asked.max_height,
     };
     let chosen = shared.hall.choose(&participant, mid, choice).await;
+    let chosen = chosen.ok_or_else(|| busy("the server is busy"))?;
     chosen.map_err(|refused| match refused {
         ChoiceRefused::Gone => no_session(),
         ChoiceRefused::NoSuchLine | ChoiceRefused::NoSuchStream => {

@@ -76,6 +76,8 @@ struct All {
     viewers: BTreeMap<String, usize>,
     /// Those that are being made.
     coming: usize,
+    /// Those of them that are to play, by their rooms.
+    coming_viewers: BTreeMap<String, usize>,
     /// Whose connection is over, and that nobody has deleted.
     ended: VecDeque<(String, Session)>,
 }
@@ -92,13 +94,8 @@ impl All {
     fn remove(&mut self, id: &str) -> Option<Session> {
         let session = self.open.remove(id)?;
         self.names.remove(&session.participant);
-        if session.role == Role::Play
-            && let Some(count) = self.viewers.get_mut(&session.room)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.viewers.remove(&session.room);
-            }
+        if session.role == Role::Play {
+            one_less(&mut self.viewers, &session.room);
         }
         Some(session)
     }
@@ -110,11 +107,21 @@ impl All {
 }
 
 /// A place for a session that is being made.
-pub(super) struct Seat(Sessions);
+pub(super) struct Seat {
+    sessions: Sessions,
+    /// Where it is to play.
+    room: Option<String>,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.with(|all| all.coming -= 1);
+        let Self { sessions, room } = self;
+        sessions.with(|all| {
+            all.coming -= 1;
+            if let Some(room) = room {
+                one_less(&mut all.coming_viewers, room);
+            }
+        });
     }
 }
 
@@ -158,12 +165,20 @@ impl Sessions {
     pub(super) fn reserve(&self, role: Role, room: &str, viewers_max: usize) -> Option<Seat> {
         self.with(|all| {
             let viewers = all.viewers.get(room).copied().unwrap_or(0);
-            let is_full = role == Role::Play && viewers + all.coming >= viewers_max;
+            let coming = all.coming_viewers.get(room).copied().unwrap_or(0);
+            let is_full = role == Role::Play && viewers + coming >= viewers_max;
             if is_full || all.open.len() + all.coming >= SESSIONS_MAX {
                 return None;
             }
             all.coming += 1;
-            Some(Seat(self.clone()))
+            let room = (role == Role::Play).then(|| room.to_owned());
+            if let Some(room) = &room {
+                *all.coming_viewers.entry(room.clone()).or_default() += 1;
+            }
+            Some(Seat {
+                sessions: self.clone(),
+                room,
+            })
         })
     }
 
@@ -258,6 +273,15 @@ impl Sessions {
             let is_meant = own.role == role && own.room == room;
             is_meant.then(|| (own.participant.clone(), tag(id, own.generation)))
         })
+    }
+}
+
+fn one_less(counts: &mut BTreeMap<String, usize>, room: &str) {
+    if let Some(count) = counts.get_mut(room) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(room);
+        }
     }
 }
 

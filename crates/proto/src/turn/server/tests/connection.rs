@@ -603,3 +603,27 @@ fn ports_are_looked_at_as_they_are_to_be_used() {
     let mut bob = Client::bob("192.0.2.2:6000");
     assert_eq!(bob.code(&mut lab, Method::ALLOCATE, &[UDP]), Some(508));
 }
+
+#[test]
+fn tcp_is_relayed_where_the_operator_says_so_alone() {
+    let mut lab = Lab::new(Config {
+        tcp_relay: false,
+        ..config()
+    });
+    let client = Client::ann("192.0.2.1:5000");
+    lab.open(CONTROL, client.at);
+    let mut ann = Streaming {
+        client,
+        control: CONTROL,
+        relayed: address("0.0.0.0:0"),
+    };
+    let answer = ann.ask(&mut lab, CONTROL, Method::ALLOCATE, &[TCP]);
+    assert_eq!(Message::parse(&answer).unwrap().error_code(), Some(442));
+    let with = Config {
+        tcp_relay: true,
+        ..config()
+    };
+    lab.server.reconfigure(&with);
+    let answer = ann.ask(&mut lab, CONTROL, Method::ALLOCATE, &[TCP]);
+    assert_eq!(Message::parse(&answer).unwrap().error_code(), None);
+}

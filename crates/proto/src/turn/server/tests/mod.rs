@@ -48,6 +48,7 @@ fn config() -> Config {
         ],
         relays: vec![relay("198.51.100.1"), relay("2001:db8::1")],
         policy: AddressPolicy::default(),
+        tcp_relay: true,
         ..Config::default()
     }
 }
