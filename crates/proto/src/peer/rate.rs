@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use super::parameters::{EncodingParameters, Priority};
 use super::transport::Transport;
 use crate::congestion::{Claim, Layer, PacketKey, Turn, Waiting, share, stack};
-use crate::contract::Batch;
+use crate::contract::{Batch, Ecn};
 use crate::negotiate::{Kind, TransceiverId};
 use crate::rtp::{Backlog, Class, Departure, EncodingRate, Feedback, OutboundStats};
 use crate::time::{Deadline, Now};
@@ -307,6 +307,18 @@ impl Transport {
             .get_or_insert_with(|| waiting(rtp.backlog()));
         self.congestion.turn(now.monotonic, waiting) != Turn::Nobody
             || (!self.polled.no_reports && self.rtcp_is_due(now))
+    }
+
+    /// What the next datagram says of marks, where it is one of media. Reports and all else say
+    /// nothing: nobody tells how they were marked (RFC 6679 §7.3.1).
+    pub(super) fn mark(&mut self, now: Now) -> Option<Ecn> {
+        let ecn = self.marking.ecn()?;
+        let is_media = self.rtp.has_mark_feedback()
+            && self.farewell.is_empty()
+            && !self.dtls.has_transmit()
+            && !self.rtcp_is_due(now)
+            && self.media_is_due(now);
+        is_media.then_some(ecn)
     }
 
     /// Writes the next packet of reports or media; answers `false` when it went to the spill

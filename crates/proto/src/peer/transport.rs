@@ -59,7 +59,7 @@ pub(super) struct Transport {
     delayed: Option<ice::Transmit>,
     settings: Settings,
     certificate: Certificate,
-    dtls: Connection,
+    pub(super) dtls: Connection,
     /// Which certificates the other side may have.
     expected: Vec<Fingerprint>,
     pub(super) security: Security,
@@ -85,7 +85,7 @@ pub(super) struct Transport {
     /// An SCTP packet on its way into a record.
     scratch: Vec<u8>,
     /// What is still to be sent after the end.
-    farewell: VecDeque<Vec<u8>>,
+    pub(super) farewell: VecDeque<Vec<u8>>,
     /// A datagram that did not fit the batch it was written for.
     pub(super) spill: Vec<u8>,
     spill_for: Option<Destination>,
@@ -384,18 +384,6 @@ impl Transport {
         }
         self.note_sent(now, packets, bytes);
         !batch.is_empty()
-    }
-
-    /// What the next datagram says of marks, where it is one of media. Reports and all else say
-    /// nothing: nobody tells how they were marked (RFC 6679 §7.3.1).
-    fn mark(&mut self, now: Now) -> Option<Ecn> {
-        let ecn = self.marking.ecn()?;
-        let is_media = self.rtp.has_mark_feedback()
-            && self.farewell.is_empty()
-            && !self.dtls.has_transmit()
-            && !self.rtcp_is_due(now)
-            && self.media_is_due(now);
-        is_media.then_some(ecn)
     }
 
     /// Ends the association and DTLS; what tells the peer is sent by the next polls.

@@ -73,25 +73,6 @@ pub(crate) fn plan(
         let stun = listen;
         return Err(SettingsError::StunOther { other, stun });
     }
-    let defaults = Quotas::default();
-    let bytes = |bits: u64| bits.div_ceil(8);
-    let quotas = Quotas {
-        per_user: settings.turn_per_user.unwrap_or(defaults.per_user),
-        per_address: settings.turn_per_address.unwrap_or(defaults.per_address),
-        total: settings.turn_total.unwrap_or(defaults.total),
-        bytes_per_second: settings
-            .turn_bandwidth
-            .map_or(defaults.bytes_per_second, bytes),
-        bytes_per_second_of_user: settings
-            .turn_bandwidth_per_user
-            .map_or(defaults.bytes_per_second_of_user, bytes),
-        bytes_per_second_in_all: match (settings.turn_bandwidth_total, settings.is_closed()) {
-            (Some(bits), _) => bytes(bits),
-            (None, true) => defaults.bytes_per_second_in_all,
-            (None, false) => OPEN_BYTES_PER_SECOND,
-        },
-        ..defaults
-    };
     let config = Config {
         realm,
         users,
@@ -104,7 +85,7 @@ pub(crate) fn plan(
             own: Vec::new(),
             allowed_only: !settings.turn_peer_relay.unwrap_or(true),
         },
-        quotas,
+        quotas: quotas(settings),
         mobility: !settings.no_turn_mobility.unwrap_or(false),
         tcp_relay: settings.turn_tcp_relay.unwrap_or(false),
         ..Config::default()
@@ -125,6 +106,29 @@ pub(crate) fn plan(
         external_ips: external_ips.clone(),
         config,
     }))
+}
+
+/// The bounds of allocations.
+fn quotas(settings: &Settings) -> Quotas {
+    let defaults = Quotas::default();
+    let bytes = |bits: u64| bits.div_ceil(8);
+    Quotas {
+        per_user: settings.turn_per_user.unwrap_or(defaults.per_user),
+        per_address: settings.turn_per_address.unwrap_or(defaults.per_address),
+        total: settings.turn_total.unwrap_or(defaults.total),
+        bytes_per_second: settings
+            .turn_bandwidth
+            .map_or(defaults.bytes_per_second, bytes),
+        bytes_per_second_of_user: settings
+            .turn_bandwidth_per_user
+            .map_or(defaults.bytes_per_second_of_user, bytes),
+        bytes_per_second_in_all: match (settings.turn_bandwidth_total, settings.is_closed()) {
+            (Some(bits), _) => bytes(bits),
+            (None, true) => defaults.bytes_per_second_in_all,
+            (None, false) => OPEN_BYTES_PER_SECOND,
+        },
+        ..defaults
+    }
 }
 
 /// Whether the two make four addresses. A port of 0 becomes one of the system's.
