@@ -17,6 +17,9 @@ const CACHE_LEN_MAX: usize = 160 * 1024;
 /// Packets kept for retransmission, for streams of small ones.
 const CACHE_PACKETS_MAX: usize = 1024;
 
+/// Places for packets that wait, which are kept when none does: for a usual picture.
+const WAITING_KEPT: usize = 32;
+
 /// What FEC has to do with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cover {
@@ -132,6 +135,10 @@ impl Outbox {
             .is_some_and(|(last, _)| *last == packet.number)
         {
             self.queued.pop_front();
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > WAITING_KEPT {
+            self.waiting.shrink_to(WAITING_KEPT / 2);
+            self.queued.shrink_to(WAITING_KEPT / 2);
         }
         Some(packet)
     }

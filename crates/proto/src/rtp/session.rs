@@ -40,7 +40,8 @@ const RTT_DEFAULT: Duration = Duration::from_millis(100);
 pub struct Session {
     pub(super) random: Random,
     pub(super) media: Vec<Media>,
-    pub(super) send: BTreeMap<Ssrc, SendStream>,
+    /// Each in a place of its own: a node of the tree has room for eleven, and most have one or two.
+    pub(super) send: BTreeMap<Ssrc, Box<SendStream>>,
     pub(super) receive: BTreeMap<Ssrc, ReceiveStream>,
     /// Sources of retransmissions, with the source that they repair.
     pub(super) repairs: BTreeMap<Ssrc, Ssrc>,
@@ -57,7 +58,7 @@ pub struct Session {
     pub(super) ended: Vec<Ssrc>,
     /// Streams of ours that ended: SRTP has used their numbers under this key, so that a section that
     /// sends again goes on from there (RFC 3711 §9.1). None of them is forgotten.
-    resting: BTreeMap<Ssrc, SendStream>,
+    resting: BTreeMap<Ssrc, Box<SendStream>>,
     pub(super) rtt: Duration,
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.
@@ -176,7 +177,7 @@ impl Session {
                         stream.resume(&section.mid, encoding.rid.clone());
                         stream
                     }
-                    None => SendStream::new(&section.mid, encoding, &mut self.random),
+                    None => Box::new(SendStream::new(&section.mid, encoding, &mut self.random)),
                 };
                 self.send.insert(encoding.ssrc, stream);
             }
