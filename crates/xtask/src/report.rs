@@ -21,6 +21,9 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 /// What marks a line that says what was wrong, in what the programs here write.
 const MARKS: [&str; 6] = ["FAIL", "panicked", "not ok", "✖", "error", "assert"];
 
+/// What marks a line about a test that passed when it was run once more.
+const UNSTEADY: &str = "# UNSTEADY ";
+
 /// What a line begins with that names a test which began or passed: names speak of errors as well.
 const NAMES: [&str; 2] = ["ok ", "# Subtest"];
 
@@ -29,6 +32,8 @@ const NAMES: [&str; 2] = ["ok ", "# Subtest"];
 pub(crate) enum Outcome {
     /// Green.
     Passed,
+    /// Green where something was run once more: what.
+    Unsteady(String),
     /// Red.
     Failed(String),
     /// Something it needs is not here; counted, never passed over.
@@ -49,7 +54,9 @@ impl Report {
         let outcome = run();
         let took = started.elapsed();
         match &outcome {
-            Outcome::Passed => println!("--- {name}: passed in {:.0} s", took.as_secs_f64()),
+            Outcome::Passed | Outcome::Unsteady(_) => {
+                println!("--- {name}: passed in {:.0} s", took.as_secs_f64())
+            }
             Outcome::Failed(why) => {
                 println!(
                     "--- {name}: FAILED: {}",
@@ -67,6 +74,7 @@ impl Report {
         for (name, outcome, took) in &self.steps {
             let (word, why) = match outcome {
                 Outcome::Passed => ("passed", ""),
+                Outcome::Unsteady(what) => ("passed", what.as_str()),
                 Outcome::Failed(why) => ("FAILED", why.as_str()),
                 Outcome::NotRun(why) => ("NOT RUN", why.as_str()),
             };
@@ -82,7 +90,7 @@ impl Report {
                 .filter(|(_, outcome, _)| wanted(outcome))
                 .count()
         };
-        let passed = count(|outcome| *outcome == Outcome::Passed);
+        let passed = count(|outcome| matches!(outcome, Outcome::Passed | Outcome::Unsteady(_)));
         let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
         let skipped = count(|outcome| matches!(outcome, Outcome::NotRun(_)));
         println!("\n{passed} passed, {failed} failed, {skipped} skipped");
@@ -134,7 +142,10 @@ pub(crate) fn run_with<S: AsRef<OsStr>>(
         .is_ok()
     {}
     match status {
-        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) if status.success() => match last.lock().map(|last| last.unsteady()) {
+            Ok(what) if !what.is_empty() => Outcome::Unsteady(what),
+            _ => Outcome::Passed,
+        },
         Ok(status) => {
             let told = last.lock().map(|last| last.told()).unwrap_or_default();
             Outcome::Failed(format!("{program} ended with {status}{told}"))
@@ -150,6 +161,7 @@ type Stream = Box<dyn Read + Send>;
 struct Last {
     marked: VecDeque<String>,
     any: VecDeque<String>,
+    unsteady: VecDeque<String>,
 }
 
 impl Last {
@@ -164,12 +176,21 @@ impl Last {
         if !is_name && MARKS.iter().any(|mark| line.contains(mark)) {
             lists.push(&mut self.marked);
         }
+        if line.starts_with(UNSTEADY) {
+            lists.push(&mut self.unsteady);
+        }
         for list in lists {
             if list.len() == TOLD_MAX {
                 list.pop_front();
             }
             list.push_back(line.to_owned());
         }
+    }
+
+    /// What passed when it was run once more, a line each.
+    fn unsteady(&self) -> String {
+        let lines = self.unsteady.iter();
+        lines.map(|line| format!("\n{line}")).collect()
     }
 
     /// The lines that say what was wrong, or the last ones where none does.
@@ -207,12 +228,12 @@ mod tests {
 
     #[test]
     fn a_failure_repeats_the_lines_that_say_so() {
-        let script = "for line in $(seq 40); do echo $line; done; echo 'ok 6 - error'; echo 'not ok 7 - seven'; exit 3";
+        let script = "for line in $(seq 40); do echo $line; done; echo 'ok 6 - error'; echo '✖ seven'; exit 3";
         let Outcome::Failed(why) = ends(script) else {
             panic!("it passed");
         };
         assert_eq!(
-            why, "sh ended with exit status: 3\nnot ok 7 - seven",
+            why, "sh ended with exit status: 3\n✖ seven",
             "lines without a mark are not repeated"
         );
     }
@@ -224,6 +245,14 @@ mod tests {
         };
         assert_eq!(why.lines().count(), 1 + TOLD_MAX);
         assert!(why.ends_with("\n40"), "{why}");
+    }
+
+    #[test]
+    fn what_passed_when_it_was_run_once_more_is_named() {
+        assert_eq!(
+            ends("echo '# UNSTEADY a.test.mjs: joins'; echo '✖ joins'"),
+            Outcome::Unsteady("\n# UNSTEADY a.test.mjs: joins".into())
+        );
     }
 
     #[test]

@@ -127,18 +127,18 @@ impl Agent {
         );
         let path = self.stream_to(base, candidate.address);
         let path = path.unwrap_or(own.path);
+        // What is sent from here to a loopback address comes from another one, as a rule.
+        let near = path.local.ip().is_loopback() == candidate.address.ip().is_loopback();
         // A lite agent has the pairs that the peer checks (RFC 8445 §6.1.2).
-        (agree && !self.config.lite && !self.is_kept_from(base, remote))
+        (agree && near && !self.config.lite && !self.is_kept_from(base, remote))
             .then(|| self.add_pair_on(base, path, remote))?
     }
 
     /// The same on a path that leads from the base to the candidate and nowhere else, or on the
-    /// base's own.
+    /// base's own: one that is known to lead there where the peer has checked it.
     pub(super) fn add_pair_on(&mut self, base: usize, path: Path, remote: usize) -> Option<PairId> {
         let address = self.remotes[remote].address;
-        let reachable = self.bases[base].is_there
-            && path.local.is_ipv4() == address.is_ipv4()
-            && path.local.ip().is_loopback() == address.ip().is_loopback();
+        let reachable = self.bases[base].is_there && path.local.is_ipv4() == address.is_ipv4();
         let route = Route {
             path,
             remote: address,

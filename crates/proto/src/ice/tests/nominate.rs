@@ -77,9 +77,47 @@ fn a_lite_agent_follows_a_peer_that_nominates_with_each_check() {
     }
 }
 
+/// A check of the first agent's that nominates, with a number unless that is 0.
+fn nomination(net: &Net, id: u8, number: u32) -> Vec<u8> {
+    use twocan_wire::stun::{Attribute, Builder, Class, Method, TransactionId};
+    let (theirs, ours) = (&net.agents[0].local, &net.agents[1].local);
+    let username = format!("{}:{}", ours.username_fragment, theirs.username_fragment);
+    let mut bytes = Vec::new();
+    let id = TransactionId([id; 12]);
+    let mut builder = Builder::new(&mut bytes, Class::Request, Method::BINDING, id);
+    builder.attribute(Attribute::Username(&username));
+    builder.attribute(Attribute::Priority(1));
+    builder.attribute(Attribute::IceControlling(7));
+    builder.attribute(Attribute::UseCandidate);
+    if number > 0 {
+        builder.attribute(Attribute::Nomination(number));
+    }
+    builder.finish_with_integrity(|parts| ours.key.sign(parts));
+    bytes
+}
+
+#[test]
+fn a_peer_of_this_host_that_checks_from_the_loopback_address_is_followed() {
+    let configs = [Config::default(), lite()];
+    let roles = [Role::Controlling, Role::Controlled];
+    let mut net = with_two_addresses(1, configs, roles);
+    let bytes = nomination(&net, 0, 0);
+    let from = "127.0.0.1:5000".parse().unwrap();
+    net.agents[1].handle_stun(net.now, path(1, 0), from, &bytes);
+    let route = net.agents[1].route().unwrap();
+    assert_eq!((route.path, route.remote), (path(1, 0), from));
+    // Nobody checks such an address unasked.
+    let mut full = with_two_addresses(1, [Config::default(), Config::default()], roles);
+    let mut candidate = full.agents[0].local_candidates()[0].clone();
+    candidate.address = from;
+    full.agents[1].add_remote_candidate(full.now, candidate);
+    let pairs = full.agents[1].pairs.iter();
+    assert!(pairs.clone().count() > 0);
+    assert_eq!(pairs.filter(|pair| pair.route.remote == from).count(), 0);
+}
+
 #[test]
 fn the_last_of_numbered_nominations_counts_and_without_numbers_the_highest_priority() {
-    use twocan_wire::stun::{Attribute, Builder, Class, Method, TransactionId};
     for (numbers, expected) in [
         ([2, 1], 0),
         ([1, 2], 1),
@@ -92,21 +130,8 @@ fn the_last_of_numbered_nominations_counts_and_without_numbers_the_highest_prior
         let mut net = with_two_addresses(1, configs, roles);
         // Nothing of the first agent's own nomination.
         net.agents[0].role = Role::Controlled;
-        let (theirs, ours) = (&net.agents[0].local, &net.agents[1].local);
-        let username = format!("{}:{}", ours.username_fragment, theirs.username_fragment);
-        let key = ours.key.clone();
         for (socket, number) in numbers.into_iter().enumerate() {
-            let mut bytes = Vec::new();
-            let id = TransactionId([socket as u8; 12]);
-            let mut builder = Builder::new(&mut bytes, Class::Request, Method::BINDING, id);
-            builder.attribute(Attribute::Username(&username));
-            builder.attribute(Attribute::Priority(1));
-            builder.attribute(Attribute::IceControlling(7));
-            builder.attribute(Attribute::UseCandidate);
-            if number > 0 {
-                builder.attribute(Attribute::Nomination(number));
-            }
-            builder.finish_with_integrity(|parts| key.sign(parts));
+            let bytes = nomination(&net, socket as u8, number);
             let at = path(1, socket as u32);
             net.agents[1].handle_stun(net.now, at, path(0, socket as u32).local, &bytes);
         }
