@@ -172,7 +172,8 @@ impl Relay {
                 Output::Event(Event::Connect { connection, .. }) => {
                     self.server.handle_connected(now, connection, None);
                 }
-                Output::Event(Event::Abandon { .. } | Event::Read { .. }) | Output::Request(_) => {}
+                Output::Event(Event::Abandon { .. } | Event::Hold { .. } | Event::Read { .. })
+                | Output::Request(_) => {}
                 Output::Event(Event::Close { socket }) => {
                     self.sockets.remove(&socket);
                 }

@@ -23,6 +23,7 @@ mod control;
 mod decision;
 mod loss;
 mod marks;
+mod numbered;
 mod observed;
 mod pacer;
 mod probe;

@@ -7,6 +7,7 @@ use twocan_wire::ids::Ssrc;
 use twocan_wire::rtcp::{CongestionFeedback, Ecn, TransportFeedback};
 use twocan_wire::seq::SeqNo16;
 
+use super::numbered::Numbered;
 use crate::tight;
 
 /// Packets remembered; the oldest is forgotten for one more, and a late report on it is ignored.
@@ -114,8 +115,8 @@ pub struct SentPackets {
     epoch: Option<Instant>,
     /// The number of the first record.
     first: u64,
-    /// Unwrapped transport-wide numbers, ascending, each with its packet.
-    transport: VecDeque<(u64, u64)>,
+    /// Unwrapped transport-wide numbers, each with its packet.
+    transport: Numbered,
     rtp: BTreeMap<(u32, u16), u64>,
     /// The newest reference time, unwrapped.
     reference: Option<i64>,
@@ -137,14 +138,14 @@ impl SentPackets {
         let number = self.first + self.records.len() as u64;
         match key {
             PacketKey::Transport(sequence) => {
-                let newest = self.transport.back().map(|(own, _)| *own);
+                let newest = self.transport.newest();
                 let own = newest.map_or(u64::from(sequence.0) + 0x1_0000, |newest| {
                     sequence.extend(newest)
                 });
                 if newest.is_some_and(|newest| own <= newest) {
                     return;
                 }
-                tight::push_back(&mut self.transport, (own, number));
+                self.transport.push(own, number);
             }
             PacketKey::Rtp(ssrc, sequence) => {
                 if self.find(key).is_some_and(|own| own.0 + 0x8000 > number) {
@@ -189,7 +190,7 @@ impl SentPackets {
         };
         match record.key {
             PacketKey::Transport(_) => {
-                self.transport.pop_front();
+                self.transport.pop();
             }
             PacketKey::Rtp(ssrc, sequence) => {
                 let name = (ssrc.0, sequence.0);
@@ -204,10 +205,8 @@ impl SentPackets {
     fn find(&mut self, key: PacketKey) -> Option<(u64, &mut Record)> {
         let number = match key {
             PacketKey::Transport(sequence) => {
-                let (newest, _) = self.transport.back()?;
-                let own = sequence.extend(*newest);
-                let index = self.transport.binary_search_by_key(&own, |(own, _)| *own);
-                self.transport.get(index.ok()?)?.1
+                let newest = self.transport.newest()?;
+                self.transport.packet(sequence.extend(newest))?
             }
             PacketKey::Rtp(ssrc, sequence) => *self.rtp.get(&(ssrc.0, sequence.0))?,
         };
@@ -496,7 +495,7 @@ mod tests {
             sent.insert(instant(), key, 1, None);
         }
         assert_eq!(sent.records.len(), HISTORY_MAX);
-        assert_eq!(sent.transport.len() + sent.rtp.len(), HISTORY_MAX);
+        assert_eq!(sent.transport.len() as usize + sent.rtp.len(), HISTORY_MAX);
         let gone = [(PacketKey::Transport(SeqNo16(1)), Some(RemoteTime(0)))];
         assert_eq!(sent.resolve(gone.into_iter()), (Vec::new(), 1));
     }

@@ -509,6 +509,11 @@ impl World {
                 Output::Event(Event::Abandon { connection }) => {
                     self.opening.retain(|own| *own != connection);
                 }
+                Output::Event(Event::Hold { stream }) => {
+                    if let Some(carried) = self.streams.get_mut(&stream) {
+                        carried.carries = true;
+                    }
+                }
                 Output::Event(Event::Read { stream }) => {
                     let carried = self.streams.get_mut(&stream).expect("reads what is gone");
                     assert!(!carried.is_read, "read twice");

@@ -371,8 +371,12 @@ impl Server {
         };
         self.counters.count("turn.connection_bound");
         self.answer(asked, Class::Success, |_| {});
-        if let Some((far, of_far, other)) = there {
-            self.join(now, (stream, id, allocation), (far, of_far, other));
+        match there {
+            Some((far, of_far, other)) => {
+                self.join(now, (stream, id, allocation), (far, of_far, other));
+            }
+            // What the client sends from here on stays with it until somebody takes it.
+            None => self.events.push_back(Event::Hold { stream }),
         }
     }
 

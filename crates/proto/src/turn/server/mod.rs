@@ -279,10 +279,15 @@ pub enum Event {
         /// Its name.
         connection: ConnectionId,
     },
+    /// From here on, as from the first [`Event::Read`] on, read a stream only when it is asked for, drop
+    /// nothing of what is sent on it, and report by [`Server::handle_stream_written`] what has been
+    /// written: it carries a connection whose other end is not there yet.
+    Hold {
+        /// The stream of a client.
+        stream: StreamId,
+    },
     /// Read once on a stream that carries a connection with a peer: up to [`CHUNK_LEN`] bytes, for
-    /// [`Server::handle_stream_bytes`]. From the first of these on, a stream is read only when it
-    /// is asked for, what is sent on it must not be dropped, and what has been written is reported
-    /// by [`Server::handle_stream_written`].
+    /// [`Server::handle_stream_bytes`].
     Read {
         /// The stream: a client's, or a peer's.
         stream: StreamId,

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use twocan_proto::turn::server::{CHUNK_LEN, StreamId};
 
 use super::driver::Input;
-use super::streams::WRITE_PATIENCE;
+use super::streams::{Ask, WRITE_PATIENCE};
 
 /// How long a stream that has ended on our side stays for the other end to take what it was sent.
 const LINGER: Duration = Duration::from_secs(5);
@@ -27,18 +27,18 @@ static LINGERING: AtomicUsize = AtomicUsize::new(0);
 pub(super) struct Link {
     /// What is to be written.
     pub(super) messages: mpsc::Receiver<Vec<u8>>,
-    /// That something is to be read.
-    pub(super) reads: mpsc::Receiver<()>,
+    /// When something is to be read.
+    pub(super) reads: mpsc::Receiver<Ask>,
     /// Bytes that are not written yet.
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
-/// Carries until either side has had enough; `reads_now` says that it has been asked to read once.
+/// Carries until either side has had enough; `first` is what it was asked already.
 pub(super) async fn carry(
     stream: impl AsyncRead + AsyncWrite,
     id: StreamId,
     link: Link,
-    reads_now: bool,
+    first: Ask,
     to: mpsc::Sender<Input>,
 ) {
     let Link {
@@ -47,7 +47,7 @@ pub(super) async fn carry(
         waiting,
     } = link;
     let (reader, mut writer) = tokio::io::split(stream);
-    let reading = read(reader, id, reads, reads_now, &to);
+    let reading = read(reader, id, reads, first, &to);
     let writing = async {
         let mut has_written = false;
         while let Some(mut message) = messages.recv().await {
@@ -104,12 +104,19 @@ pub(super) async fn carry(
 async fn read<R: AsyncRead + Unpin>(
     mut reader: R,
     id: StreamId,
-    mut reads: mpsc::Receiver<()>,
-    mut reads_now: bool,
+    mut reads: mpsc::Receiver<Ask>,
+    first: Ask,
     to: &mpsc::Sender<Input>,
 ) -> (R, bool) {
-    while reads_now || reads.recv().await.is_some() {
-        reads_now = false;
+    let mut asked = first;
+    loop {
+        while asked == Ask::Hold {
+            match reads.recv().await {
+                Some(next) => asked = next,
+                None => return (reader, false),
+            }
+        }
+        asked = Ask::Hold;
         let mut bytes = Vec::with_capacity(CHUNK_LEN);
         let read = loop {
             tokio::select! {
@@ -123,10 +130,9 @@ async fn read<R: AsyncRead + Unpin>(
             return (reader, true);
         }
         if to.send(Input::Bytes(id, bytes)).await.is_err() {
-            break;
+            return (reader, false);
         }
     }
-    (reader, false)
 }
 
 #[cfg(test)]
@@ -142,7 +148,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(100);
         let (outgoing, link) = Outgoing::new();
         let (to, mut inputs) = mpsc::channel(8);
-        let carried = tokio::spawn(carry(near, ID, link, false, to));
+        let carried = tokio::spawn(carry(near, ID, link, Ask::Hold, to));
         drop(outgoing);
         tokio::time::timeout(LINGER / 2, carried)
             .await
@@ -156,11 +162,11 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(100);
         let (mut outgoing, link) = Outgoing::new();
         let (to, mut inputs) = mpsc::channel(8);
-        tokio::spawn(carry(near, ID, link, false, to));
+        tokio::spawn(carry(near, ID, link, Ask::Hold, to));
         assert!(outgoing.send(vec![7; 1000]));
         // It is stuck with that, and reads when it is asked to, and no more than once.
         far.write_all(b"one").await.unwrap();
-        outgoing.read();
+        outgoing.ask(Ask::Read);
         assert!(matches!(inputs.recv().await, Some(Input::Bytes(ID, bytes)) if bytes == b"one"));
         far.write_all(b"two").await.unwrap();
         let mut sent = vec![0; 1000];
@@ -169,7 +175,7 @@ mod tests {
             inputs.recv().await,
             Some(Input::Written(ID, 1000))
         ));
-        outgoing.read();
+        outgoing.ask(Ask::Read);
         assert!(matches!(inputs.recv().await, Some(Input::Bytes(ID, bytes)) if bytes == b"two"));
         // What is still to be written goes out before the end.
         assert!(outgoing.send(b"last".to_vec()));

@@ -22,7 +22,7 @@ use twocan_proto::wire::stun::Icmp;
 
 use super::ready::{Ready, SocketWaker};
 use super::settings::own_addresses;
-use super::streams::Outgoing;
+use super::streams::{Ask, Outgoing};
 use super::{Sockets, peers, streams};
 
 /// Receptions of one socket before the next one has its turn.
@@ -328,9 +328,14 @@ impl Driver {
                     task.abort();
                 }
             }
+            Event::Hold { stream } => {
+                if let Some(to) = self.streams.get_mut(&stream) {
+                    to.ask(Ask::Hold);
+                }
+            }
             Event::Read { stream } => {
                 if let Some(to) = self.streams.get_mut(&stream) {
-                    to.read();
+                    to.ask(Ask::Read);
                 }
             }
             Event::Close { socket } => {

@@ -12,7 +12,7 @@ use twocan_proto::turn::server::ConnectionId;
 
 use super::data;
 use super::driver::Input;
-use super::streams::{Outgoing, next_stream};
+use super::streams::{Ask, Outgoing, next_stream};
 
 /// Peers that the system holds until they are accepted.
 const BACKLOG: u32 = 64;
@@ -64,7 +64,7 @@ pub(super) fn listen(
                 return;
             }
             let _ = stream.set_nodelay(true);
-            tokio::spawn(data::carry(stream, id, link, false, to.clone()));
+            tokio::spawn(data::carry(stream, id, link, Ask::Hold, to.clone()));
         }
     });
     Ok(task.abort_handle())
@@ -90,7 +90,7 @@ pub(super) fn open(
         let (outgoing, link) = Outgoing::new();
         let opened = Input::Opened(connection, Some((id, outgoing)));
         if to.send(opened).await.is_ok() {
-            data::carry(stream, id, link, false, to).await;
+            data::carry(stream, id, link, Ask::Hold, to).await;
         }
     });
     task.abort_handle()

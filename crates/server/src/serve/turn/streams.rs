@@ -43,6 +43,9 @@ const READ_LEN: usize = 8 * 1024;
 /// After an error of the listener, such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// What a stream can be asked before it has done it: to hold, and to read once.
+const ASKED_MAX: usize = 2;
+
 static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
 /// A name for a stream that no other has had.
@@ -50,12 +53,21 @@ pub(super) fn next_stream() -> StreamId {
     StreamId(NEXT_STREAM.fetch_add(1, Ordering::Relaxed))
 }
 
+/// When a stream that carries a connection is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// No more until it is asked to.
+    Hold,
+    /// Once.
+    Read,
+}
+
 /// The way to a stream's client, or to a peer.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     messages: mpsc::Sender<Vec<u8>>,
-    /// Has the stream read once; from the first time on only then.
-    reads: mpsc::Sender<()>,
+    /// When the stream is to be read; from the first time on only then.
+    reads: mpsc::Sender<Ask>,
     /// Whether it carries a connection with a peer, of which nothing may be dropped.
     carries: bool,
     /// Bytes that are not written yet.
@@ -65,7 +77,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new() -> (Self, Link) {
         let (messages, received) = mpsc::channel(OUTGOING_MAX);
-        let (reads, asked) = mpsc::channel(1);
+        let (reads, asked) = mpsc::channel(ASKED_MAX);
         let waiting: Arc<AtomicUsize> = Arc::default();
         let link = Link {
             messages: received,
@@ -81,11 +93,11 @@ impl Outgoing {
         (new, link)
     }
 
-    /// Has the stream read once.
-    pub(super) fn read(&mut self) {
+    /// Has the stream read once, or not until that.
+    pub(super) fn ask(&mut self, what: Ask) {
         self.carries = true;
-        // One that is still to be done is enough.
-        let _ = self.reads.try_send(());
+        // The machine asks for one piece at a time.
+        let _ = self.reads.try_send(what);
     }
 
     /// Whether nothing may be dropped of what is sent.
@@ -238,6 +250,10 @@ async fn carry(
     }
     let mut bytes = Vec::new();
     loop {
+        // Before anything else is read: what comes may be more than anybody waits for.
+        if let Ok(ask) = link.reads.try_recv() {
+            return data::carry(stream, id, link, ask, to).await;
+        }
         bytes.reserve(READ_LEN);
         tokio::select! {
             read = stream.read_buf(&mut bytes) => {
@@ -249,9 +265,9 @@ async fn carry(
                     return;
                 }
             }
-            read = link.reads.recv() => {
-                if read.is_some() {
-                    return data::carry(stream, id, link, true, to).await;
+            ask = link.reads.recv() => {
+                if let Some(ask) = ask {
+                    return data::carry(stream, id, link, ask, to).await;
                 }
             }
             message = link.messages.recv() => {
@@ -299,6 +315,33 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(outgoing.send(message));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_holds_is_read_when_it_is_asked_to_be() {
+        let (near, mut far) = tokio::io::duplex(1000);
+        let (to, mut inputs) = mpsc::channel(8);
+        let at: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        tokio::spawn(carry(near, Ok(at), at, to));
+        let Some(Input::Connected { to: mut own, .. }) = inputs.recv().await else {
+            panic!("a stream begins by saying so");
+        };
+        far.write_all(b"bind").await.unwrap();
+        assert!(matches!(inputs.recv().await, Some(Input::Bytes(_, read)) if read == b"bind"));
+        own.ask(Ask::Hold);
+        assert!(own.send(b"answer".to_vec()));
+        let mut answer = [0; 6];
+        far.read_exact(&mut answer).await.unwrap();
+        far.write_all(&[7; 1000]).await.unwrap();
+        // The runtime has one thread: the stream's task has its turns.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        while let Ok(input) = inputs.try_recv() {
+            assert!(matches!(input, Input::Written(_, 6)), "it was read");
+        }
+        own.ask(Ask::Read);
+        assert!(matches!(inputs.recv().await, Some(Input::Bytes(_, read)) if read == [7; 1000]));
     }
 
     #[test]

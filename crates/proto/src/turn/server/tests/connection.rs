@@ -232,6 +232,7 @@ fn bytes_pass_both_ways_at_the_pace_of_who_reads_them() {
     joined(&mut lab);
     // Both are read once, behind the answer.
     assert_eq!((lab.reads(DATA), lab.reads(OF_PEER)), (1, 1));
+    assert!(!lab.events.contains(&Event::Hold { stream: DATA }));
     assert_eq!(lab.say(DATA, b"hello"), b"");
     assert_eq!(lab.sent_on(OF_PEER), b"hello");
     assert_eq!(lab.reads(DATA), 0, "before it is written");
@@ -385,6 +386,8 @@ fn two_clients_meet_without_a_socket() {
     assert_eq!(ann.bind(&mut lab, StreamId(20), there), Some(400));
     assert_eq!(ann.bind(&mut lab, StreamId(21), here), None);
     assert_eq!(lab.reads(StreamId(21)), 0, "nobody to read it for");
+    let stream = StreamId(21);
+    assert!(lab.events.contains(&Event::Hold { stream }));
     // What comes early waits.
     assert_eq!(lab.say(StreamId(21), b"early "), b"");
     assert_eq!(bob.bind(&mut lab, StreamId(22), there), None);
