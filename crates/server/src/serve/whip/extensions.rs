@@ -139,14 +139,20 @@ async fn layer(
     }
     let accepts = HeaderName::from_static("accept-post");
     let response = match method {
-        Method::OPTIONS => options("POST, OPTIONS", accepts, JSON),
-        Method::POST => match chosen(&shared, &room, &id, &headers, &body).await {
-            Ok(()) => StatusCode::OK.into_response(),
-            Err(response) => response,
-        },
-        _ => not_allowed("POST, OPTIONS"),
+        Method::OPTIONS => options("POST, DELETE, OPTIONS", accepts, JSON),
+        Method::POST => done(chosen(&shared, &room, &id, &headers, &body).await),
+        // The draft has no word for taking a choice back; clients use this one.
+        Method::DELETE => done(chosen(&shared, &room, &id, &headers, &Bytes::new()).await),
+        _ => not_allowed("POST, DELETE, OPTIONS"),
     };
     cross.applied(response)
+}
+
+fn done(chosen: Result<(), Response>) -> Response {
+    match chosen {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(response) => response,
+    }
 }
 
 async fn chosen(
