@@ -66,10 +66,18 @@ pub(crate) fn test(root: &Path, all: bool) -> bool {
 /// Ours beside its peers.
 pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
     // Servers and their clients are processes of their own.
-    if let Some((_, rest)) = names.split_first().filter(|(first, _)| *first == "sfu") {
-        let mut arguments = vec!["bench/sfu/run.mjs"];
-        arguments.extend(rest.iter().map(String::as_str));
-        return run(root, "node", &arguments) == Outcome::Passed;
+    match names
+        .split_first()
+        .map(|(name, rest)| (name.as_str(), rest))
+    {
+        Some(("sfu", rest)) => return bench_script(root, "bench/sfu/run.mjs", rest),
+        Some(("join", rest)) => {
+            let server = ["build", "--release", "--locked", "-p", "twocan-server"];
+            return run(root, "cargo", &server) == Outcome::Passed
+                && tools::node_packages(root, "tests/browser").is_ok()
+                && bench_script(root, "bench/join/run.mjs", rest);
+        }
+        _ => {}
     }
     let mut arguments = vec![
         "run",
@@ -81,6 +89,12 @@ pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
     ];
     arguments.extend(names.iter().map(String::as_str));
     run(root, "cargo", &arguments) == Outcome::Passed
+}
+
+fn bench_script(root: &Path, script: &str, rest: &[String]) -> bool {
+    let rest = rest.iter().map(String::as_str);
+    let arguments: Vec<&str> = std::iter::once(script).chain(rest).collect();
+    run(root, "node", &arguments) == Outcome::Passed
 }
 
 /// Writes the page about media.
