@@ -46,7 +46,28 @@ pub(super) struct AcknowledgedRate {
     sum: usize,
     window: f64,
     last: Option<RemoteTime>,
-    recent: VecDeque<(RemoteTime, Instant, usize)>,
+    recent: VecDeque<Arrival>,
+    /// When the first packet of all was sent.
+    epoch: Option<Instant>,
+}
+
+/// One of the newest packets, in little space: a server keeps very many of them.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    received: RemoteTime,
+    /// When it was sent, in µs since the first, less when it was received, which varies little: the low
+    /// 32 bits.
+    sent_offset: i32,
+    len: u32,
+}
+
+impl Arrival {
+    /// Milliseconds from when `earlier` was sent to when this was.
+    fn sent_ms_since(&self, earlier: &Self) -> f64 {
+        let offsets = i64::from(self.sent_offset.wrapping_sub(earlier.sent_offset));
+        let between = self.received.0.saturating_sub(earlier.received.0);
+        between.saturating_add(offsets) as f64 / 1000.0
+    }
 }
 
 impl Default for AcknowledgedRate {
@@ -58,6 +79,7 @@ impl Default for AcknowledgedRate {
             window: 0.0,
             last: None,
             recent: VecDeque::new(),
+            epoch: None,
         }
     }
 }
@@ -77,19 +99,18 @@ impl AcknowledgedRate {
     /// a sudden change within a second only, which is too late to spare a queue.
     pub(super) fn full_rate(&mut self) -> Option<f64> {
         let last = self.recent.back()?;
-        let is_recent =
-            |packet: &&(RemoteTime, Instant, usize)| last.0.ms_since(packet.0) <= RECENT;
+        let is_recent = |packet: &&Arrival| last.received.ms_since(packet.received) <= RECENT;
         let recent = self.recent.iter().rev().take_while(is_recent);
         let (mut count, mut len, mut first) = (0, 0, last);
         for packet in recent {
-            (count, len, first) = (count + 1, len + packet.2, packet);
+            (count, len, first) = (count + 1, len + u64::from(packet.len), packet);
         }
-        let received_for = last.0.ms_since(first.0);
-        let sent_for = ms_between(first.1, last.1);
+        let received_for = last.received.ms_since(first.received);
+        let sent_for = last.sent_ms_since(first);
         if count < RECENT_PACKETS_MIN || received_for < RECENT_MIN {
             return None;
         }
-        let rate = (len - first.2) as f64 * 8000.0 / received_for;
+        let rate = (len - u64::from(first.len)) as f64 * 8000.0 / received_for;
         if sent_for > FULL * received_for {
             return None;
         }
@@ -103,31 +124,31 @@ impl AcknowledgedRate {
     /// that the link slowed down: no other tells what the link carries.
     pub(super) fn slowed_burst(&self) -> Option<(f64, f64)> {
         let mut fastest: Option<(f64, f64)> = None;
-        let mut len = 0;
+        let mut len = 0_u64;
         let mut from = 0;
         for (to, last) in self.recent.iter().enumerate() {
-            len += last.2;
+            len += u64::from(last.len);
             // The first packet of a window only says when it began.
             while let Some(first) = self.recent.get(from) {
                 let next = self.recent.get(from + 1);
-                let is_enough = |next: &(RemoteTime, Instant, usize)| {
-                    to - from > RECENT_PACKETS_MIN && last.0.ms_since(next.0) >= BURST
+                let is_enough = |next: &Arrival| {
+                    to - from > RECENT_PACKETS_MIN && last.received.ms_since(next.received) >= BURST
                 };
                 if !next.is_some_and(is_enough) {
                     break;
                 }
-                len -= first.2;
+                len -= u64::from(first.len);
                 from += 1;
             }
             let Some(first) = self.recent.get(from) else {
                 break;
             };
-            let received_for = last.0.ms_since(first.0);
+            let received_for = last.received.ms_since(first.received);
             if to - from < RECENT_PACKETS_MIN || received_for < BURST {
                 continue;
             }
-            let bits = (len - first.2) as f64 * 8000.0;
-            let sent_for = ms_between(first.1, last.1).max(1.0);
+            let bits = (len - u64::from(first.len)) as f64 * 8000.0;
+            let sent_for = last.sent_ms_since(first).max(1.0);
             let rates = (bits / sent_for, bits / received_for);
             let is_slowed = rates.1 < FULL * rates.0;
             if is_slowed && fastest.is_none_or(|fastest| rates.0 >= fastest.0) {
@@ -178,9 +199,16 @@ impl AcknowledgedRate {
     }
 
     fn push_recent(&mut self, received: RemoteTime, sent: Instant, len: usize) {
-        tight::push_back(&mut self.recent, (received, sent, len));
-        while let Some((at, ..)) = self.recent.front() {
-            let is_recent = received.ms_since(*at) <= REMEMBERED;
+        let epoch = *self.epoch.get_or_insert(sent);
+        let sent = ms_between(epoch, sent) * 1000.0;
+        let packet = Arrival {
+            received,
+            sent_offset: (sent as i64).saturating_sub(received.0) as i32,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+        };
+        tight::push_back(&mut self.recent, packet);
+        while let Some(first) = self.recent.front() {
+            let is_recent = received.ms_since(first.received) <= REMEMBERED;
             if is_recent && self.recent.len() <= RECENT_PACKETS_MAX {
                 break;
             }
@@ -298,6 +326,21 @@ mod tests {
         assert!((received - 2e6).abs() < 1e5, "{received}");
         run(&mut rate, origin, 1200, 10);
         assert_eq!(rate.slowed_burst(), None, "remembered for too long");
+    }
+
+    #[test]
+    fn clocks_are_as_far_apart_as_they_like() {
+        // The offset passes the end of its range.
+        let origin = instant();
+        let mut rate = AcknowledgedRate::default();
+        for number in 0..30_u32 {
+            let sent = origin + Duration::from_millis(2 * u64::from(number));
+            let received = i64::from(i32::MIN) - 40_000 + 5_000 * i64::from(number);
+            rate.push(RemoteTime(received), sent, 1250, false);
+        }
+        let (sent, received) = rate.slowed_burst().unwrap();
+        assert!((sent - 5e6).abs() < 1e5, "{sent}");
+        assert!((received - 2e6).abs() < 1e5, "{received}");
     }
 
     #[test]

@@ -15,9 +15,12 @@ use crate::tight;
 const HISTORY_MAX: usize = 8192;
 
 /// How long a packet is remembered that nothing was heard of, and one that a report has named: reports
-/// may tell twice, and a packet that is late corrects what was said of it.
+/// by stream tell twice, and a packet that is late corrects what was said of it.
 const HISTORY_FOR: Duration = Duration::from_secs(10);
 const SETTLED_FOR: Duration = Duration::from_secs(1);
+
+/// The same of one that has arrived where reports tell once.
+const ARRIVED_FOR: Duration = Duration::from_millis(250);
 
 /// The unit of arrival times in transport-wide feedback, in µs.
 const DELTA_US: i64 = 250;
@@ -166,9 +169,10 @@ impl SentPackets {
         tight::push_back(&mut self.records, record);
         while let Some(first) = self.records.front() {
             let age = Duration::from_nanos(sent_at.saturating_sub(first.sent_at));
-            let is_over = match first.fate {
-                Fate::Received | Fate::Lost => age > SETTLED_FOR,
-                Fate::Unknown => age > HISTORY_FOR,
+            let is_over = match (first.fate, first.key) {
+                (Fate::Received, PacketKey::Transport(_)) => age > ARRIVED_FOR,
+                (Fate::Received | Fate::Lost, _) => age > SETTLED_FOR,
+                (Fate::Unknown, _) => age > HISTORY_FOR,
             };
             if !is_over && self.records.len() <= HISTORY_MAX {
                 break;
@@ -398,8 +402,8 @@ mod tests {
         }
         sent.resolve(report(0..19));
         sent.insert(at(20), transport(20), 100, None);
-        assert_eq!(sent.records.len(), 11, "those of the last second");
-        assert_eq!(sent.resolve(report(9..11)).1, 1, "one is forgotten");
+        assert_eq!(sent.records.len(), 3, "those of the last 250 ms");
+        assert_eq!(sent.resolve(report(17..19)).1, 1, "one is forgotten");
         for number in 21..110 {
             sent.insert(at(number), transport(number), 100, None);
         }
