@@ -50,6 +50,8 @@ pub(super) struct Data {
     held: BTreeMap<PeerId, Held>,
     /// Whose channels are to be looked at.
     ready: BTreeSet<PeerId>,
+    /// Who waits for a fence to come back, and its number.
+    fences: BTreeMap<PeerId, u32>,
     figures: DataFigures,
 }
 
@@ -58,6 +60,7 @@ impl Data {
     pub(super) fn forget(&mut self, id: PeerId) {
         self.held.remove(&id);
         self.ready.remove(&id);
+        self.fences.remove(&id);
     }
 }
 
@@ -156,10 +159,8 @@ impl Forwarder {
         let place = match info.map(|info| info.protocol.as_str()) {
             Some(room_data::RELIABLE) => &mut own.reader.reliable,
             Some(room_data::LOSSY) => &mut own.reader.lossy,
-            _ => {
-                self.counters.count("forward.data_unknown_channel");
-                return peer.close_data_channel(channel);
-            }
+            // What comes on it is dropped; native clients have one for chat with whomever they meet.
+            _ => return,
         };
         if let Some(before) = place.replace(channel) {
             peer.close_data_channel(before);
@@ -188,9 +189,7 @@ impl Forwarder {
         let message = match RoomData::parse(&bytes) {
             Ok(RoomData::Message(message)) => message,
             Ok(RoomData::Fence(number)) => {
-                if let Some(own) = self.participants.get_mut(&id) {
-                    own.reader.fence = Some(number);
-                }
+                self.data.fences.insert(id, number);
                 return self.answer_fences(now);
             }
             Ok(RoomData::Gap(_)) | Err(_) => return self.counters.count("forward.data_malformed"),
@@ -326,10 +325,7 @@ impl Forwarder {
 
     /// Sends fences back to those of whose messages nothing is on its way any more.
     fn answer_fences(&mut self, now: Now) {
-        let fenced = self.participants.iter();
-        let fenced = fenced.filter_map(|(id, own)| Some((*id, own.reader.fence?)));
-        let fenced: Vec<(PeerId, u32)> = fenced.collect();
-        for (id, number) in fenced {
+        for (id, number) in self.data.fences.clone() {
             if self.data.held.contains_key(&id) {
                 continue;
             }
@@ -337,11 +333,9 @@ impl Forwarder {
             if others.iter().any(|reader| self.is_on_its_way(*reader)) {
                 continue;
             }
-            let Some(own) = self.participants.get_mut(&id) else {
-                continue;
-            };
-            own.reader.fence = None;
-            if let Some(channel) = own.reader.reliable {
+            self.data.fences.remove(&id);
+            let own = self.participants.get(&id);
+            if let Some(channel) = own.and_then(|own| own.reader.reliable) {
                 let mut fence = Vec::new();
                 RoomData::Fence(number).write(&mut fence);
                 self.tell_data(now, id, channel, fence);

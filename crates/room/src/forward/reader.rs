@@ -50,8 +50,6 @@ pub(super) struct Reader {
     full_since: Option<Instant>,
     /// How many messages it missed; while there are some, it misses all others as well.
     missed: u32,
-    /// The number of a fence that it waits to get back.
-    pub(super) fence: Option<u32>,
 }
 
 impl Reader {
@@ -65,7 +63,6 @@ impl Reader {
             early_until: now + EARLY,
             full_since: None,
             missed: 0,
-            fence: None,
         }
     }
 
