@@ -1,3 +1,4 @@
+export { DataError } from "./data-messages.js";
 export { FileReceiver } from "./file-receiver.js";
 export { FileSender } from "./file-sender.js";
 export { canPickPlace, pickedSink, privateSink, sweepPrivateFiles } from "./file-sink.js";

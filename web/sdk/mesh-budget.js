@@ -22,3 +22,22 @@ const SMALLEST = { maxBitrate: 150_000, maxHeight: 180 };
 export function meshBudget(others) {
   return STEPS.find(([most]) => others <= most)?.[1] ?? SMALLEST;
 }
+
+/**
+ * Limits the picture that a sender sends.
+ *
+ * @param {RTCRtpSender | null} sender
+ * @param {Budget | null} budget
+ */
+export async function fit(sender, budget) {
+  if (!sender || !budget) return;
+  const parameters = sender.getParameters();
+  const height = sender.track?.getSettings().height ?? 0;
+  const scale = Math.max(1, height / budget.maxHeight);
+  const [encoding] = parameters.encodings ?? [];
+  if (!encoding || (encoding.maxBitrate === budget.maxBitrate && encoding.scaleResolutionDownBy === scale)) return;
+  encoding.maxBitrate = budget.maxBitrate;
+  encoding.scaleResolutionDownBy = scale;
+  // A limit that could not be set costs bandwidth, not the call.
+  await sender.setParameters(parameters).catch((error) => console.warn("bitrate not limited", error));
+}

@@ -1,10 +1,13 @@
 import { ChatChannel } from "./chat-channel.js";
+import { DataChannels } from "./data-channels.js";
+import { DATA_LABEL } from "./data-messages.js";
 import { DescribedPeer } from "./described-peer.js";
 import { withRoleKept } from "./dtls-role.js";
 import { FILE_LABEL } from "./file-messages.js";
 import { flowing } from "./flowing.js";
 import { IdleChannels } from "./idle-channels.js";
 import { bare, isReceiving, received } from "./incoming.js";
+import { fit } from "./mesh-budget.js";
 import { Resting } from "./resting.js";
 import { fingerprints, isOtherConnection, sessions, withListedFormats } from "./sdp-session.js";
 import { isBase, kindOf, qualities } from "./sources.js";
@@ -64,6 +67,7 @@ export class Peer extends DescribedPeer {
    */
   connection;
   /** @type {ChatChannel} */ chat;
+  /** What is said over its channels `data`. @type {DataChannels} */ data;
 
   /** @type {PeerState} */
   #ownState = "waiting";
@@ -121,7 +125,7 @@ export class Peer extends DescribedPeer {
    * @param {LocalMedia} options.local what this side sends
    * @param {import("./frame-encryption.js").FrameEncryption | null} [options.encryption]
    * @param {boolean} [options.forwarded] whether the other side is a server that forwards: it is sent each picture in
-   *   several qualities, and has no data channels
+   *   several qualities, and has no data channels but `data`
    * @param {boolean} [options.carriesMedia] `false` for data channels alone; it is closed when none is left
    * @param {(event: "offer" | "answer" | "candidate", data: any) => void} options.send
    */
@@ -139,6 +143,7 @@ export class Peer extends DescribedPeer {
     this.chat = new ChatChannel(this.connection);
     this.chat.on("message", (text) => this.emit("message", text));
     this.chat.on("open", () => this.emit("change", null));
+    this.data = new DataChannels(this.connection, (channel) => this.#channels.add(channel));
 
     if (offers) this.#begin();
     else this.#offerTimer = setTimeout(() => this.#begin(), OFFER_WITHIN_MS);
@@ -296,6 +301,7 @@ export class Peer extends DescribedPeer {
     clearTimeout(this.#timer);
     this.#channels.stop();
     this.#disconnect();
+    this.data.close();
     this.#state("closed");
   }
 
@@ -346,6 +352,7 @@ export class Peer extends DescribedPeer {
     // A certificate that it was given would go on with it.
     this.connection = this.#connect({ ...configuration, certificates: undefined });
     this.chat.move(this.connection);
+    this.data.move(this.connection);
     if (offers) this.#begin();
     this.emit("change", null);
     this.#watch();
@@ -357,7 +364,9 @@ export class Peer extends DescribedPeer {
     this.#negotiated = true;
     if (!this.#forwarded && this.#carriesMedia) this.chat.create();
     for (const source of this.#sources()) this.#addLine(source);
-    if (this.#forwarded) this.#addReceivingLines();
+    if (!this.#forwarded) return;
+    this.data.open();
+    this.#addReceivingLines();
   }
 
   /** Lines on which a server can send at once; where they do not suffice, it offers more. */
@@ -373,18 +382,7 @@ export class Peer extends DescribedPeer {
 
   /** Applies the limit; before the connection is up, some browsers have no parameters to change. */
   async #fit() {
-    const sender = this.sender("camera");
-    const budget = this.#budget;
-    if (!sender || !budget || this.connection.connectionState !== "connected") return;
-    const parameters = sender.getParameters();
-    const height = sender.track?.getSettings().height ?? 0;
-    const scale = Math.max(1, height / budget.maxHeight);
-    const [encoding] = parameters.encodings ?? [];
-    if (!encoding || (encoding.maxBitrate === budget.maxBitrate && encoding.scaleResolutionDownBy === scale)) return;
-    encoding.maxBitrate = budget.maxBitrate;
-    encoding.scaleResolutionDownBy = scale;
-    // A limit that could not be set costs bandwidth, not the call.
-    await sender.setParameters(parameters).catch((error) => console.warn("bitrate not limited", error));
+    if (this.connection.connectionState === "connected") await fit(this.sender("camera"), this.#budget);
   }
 
   /** @param {Source} source */
@@ -524,6 +522,7 @@ export class Peer extends DescribedPeer {
   /** @param {RTCDataChannel} channel */
   #opened(channel) {
     if (channel.label === this.chat.label) this.chat.adopt(channel);
+    else if (channel.label === DATA_LABEL) this.data.adopt(channel);
     else {
       this.#channels.add(channel);
       this.emit(channel.label === FILE_LABEL ? "file" : "channel", channel);
@@ -552,7 +551,7 @@ export class Peer extends DescribedPeer {
       this.#restarts = 0;
       this.#state("connected");
       this.#fit();
-      if (this.#hasFailed && this.chat.isLost && this.#renegotiates) this.#renew(true);
+      if (this.#hasFailed && (this.chat.isLost || this.data.isLost) && this.#renegotiates) this.#renew(true);
       return;
     }
     if (this.#ownState === "closed" || connectionState === "closed") return;

@@ -1,4 +1,5 @@
 import { makeChat, readChat } from "./chat-messages.js";
+import { DataError } from "./data-messages.js";
 import { Emitter } from "./emitter.js";
 import { FILE_LABEL } from "./file-messages.js";
 import { FileReceiver } from "./file-receiver.js";
@@ -10,6 +11,7 @@ import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
 import { Order } from "./order.js";
 import { Peer } from "./peer.js";
+import { RoomData } from "./room-data.js";
 import { sessionUrl } from "./session-url.js";
 import { whenSettled } from "./settling.js";
 import { Signaling } from "./signaling.js";
@@ -41,6 +43,8 @@ import { Signaling } from "./signaling.js";
  * - `order`: what this participant may do has changed, or who waits, or whether the room is locked;
  * - `peer-joined`, `peer-left`, `peer-change`: someone came, went, or what their tile shows changed;
  * - `chat`: a text from someone (`own`: from here);
+ * - `data`: a message from someone (`send`), as a text or as bytes;
+ * - `data-gap`: so many reliable messages did not reach this participant, which took too little;
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
  * - `speakers`: who is heard, the loudest first, where a server forwards media;
@@ -49,7 +53,7 @@ import { Signaling } from "./signaling.js";
  * - `left`: the room is over, with the reason unless it was left on purpose.
  *
  * @extends {Emitter<{state: RoomState, order: Order, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
- *   chat: ChatMessage & {peer: Participant | null, own: boolean}, file: FileReceiver,
+ *   chat: ChatMessage & {peer: Participant | null, own: boolean}, data: import("./room-data.js").RoomMessage, "data-gap": {missed: number}, file: FileReceiver,
  *   channel: {peer: Peer, channel: RTCDataChannel}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: {kind: string, text: string}, left: JoinError | null}>}
  */
 export class Room extends Emitter {
@@ -94,6 +98,7 @@ export class Room extends Emitter {
     connect: (info, options) => this.#connect(info, options),
     tend: (peer) => this.#tend(peer),
   });
+  #data = new RoomData(this.#links, this.peers);
   /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
   #stopLooking = null;
   #onPageHide = () => this.leave();
@@ -109,6 +114,8 @@ export class Room extends Emitter {
     if (this.state !== "new") throw new DOMException("a Room joins once", "InvalidStateError");
     this.#encryption = encryption;
     this.#setState("joining");
+    this.#data.on("data", (message) => this.emit("data", message));
+    this.#data.on("data-gap", (gap) => this.emit("data-gap", gap));
     const address = sessionUrl(url, { token });
     this.name = decodeURIComponent(address.pathname.split("/").pop() ?? "");
     const signaling = new Signaling(address, { name, metadata });
@@ -221,6 +228,20 @@ export class Room extends Emitter {
   }
 
   /**
+   * Sends a text or bytes to everyone, or to some: directly in a mesh, by way of the server where that forwards. Reliable
+   * messages arrive in the order in which they were sent; what is lossy arrives at once, or never.
+   *
+   * @param {string | ArrayBuffer | ArrayBufferView} data 65,536 bytes at most; lossy, 1,100 with the topic
+   * @param {{to?: import("./room-data.js").DataReceivers, topic?: string, lossy?: boolean}} [options] `to`: ids; default `"all"`
+   * @returns {Promise<void>} settles when there is room for another; rejects with `DataError`
+   */
+  async send(data, options = {}) {
+    if (this.id === "" || this.state === "left") throw new DataError("not_joined");
+    if (!this.order.mayTalk) throw new DataError("not_permitted");
+    await this.#data.send(data, options);
+  }
+
+  /**
    * Offers a file to some, or to everyone.
    *
    * @param {File} file
@@ -267,6 +288,7 @@ export class Room extends Emitter {
     this.order.joined(data);
     this.#useIceServers(data.ice_servers ?? []);
     this.#hush();
+    this.#data.begin(this.topology);
     for (const publication of this.local.publications()) this.#announce("publish", publication);
     if (this.topology === "sfu") this.#links.connectToServer();
     for (const info of data.peers ?? []) this.#meet(info, false);
@@ -365,13 +387,14 @@ export class Room extends Emitter {
   #move({ topology, peers = [] }) {
     this.topology = topology;
     this.#links.move(topology);
+    this.#data.move(topology);
     for (const info of peers) this.#meet(info, this.id > info.id);
     this.#wanted = "";
     this.#share();
     this.#stopLooking?.();
     this.#stopLooking = whenSettled(
       () => this.#links.look(topology),
-      () => this.#signaling?.send("settled", { topology }),
+      () => this.#data.settle(topology).then(() => this.#signaling?.send("settled", { topology })),
     );
     this.emit("topology", topology);
   }
@@ -380,6 +403,7 @@ export class Room extends Emitter {
   #letGo() {
     this.#stopLooking?.();
     this.#stopLooking = null;
+    this.#data.letGo(this.topology);
     this.#links.letGo(this.topology);
     for (const peer of this.peers.values()) this.emit("peer-change", peer);
   }
@@ -428,7 +452,7 @@ export class Room extends Emitter {
    * @param {{offers?: boolean, carriesMedia?: boolean}} options
    */
   #connect(info, { offers = this.id > info.id, carriesMedia = true }) {
-    return new Peer({
+    const link = new Peer({
       info,
       polite: info.id === SERVER_ID || this.id < info.id,
       offers,
@@ -439,6 +463,8 @@ export class Room extends Emitter {
       carriesMedia,
       send: (event, data) => this.#signaling?.send(event, data, [info.id]),
     });
+    this.#data.tend(link, info.id === SERVER_ID);
+    return link;
   }
 
   #forgetAll() {

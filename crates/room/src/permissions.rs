@@ -252,7 +252,7 @@ pub struct Admission {
     pub expires_at: Option<Duration>,
 }
 
-/// What of a participant's media is passed on.
+/// What of a participant's media, and of what it says over data channels, is passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaPermissions {
     /// Whether it gets what others send.
@@ -261,6 +261,10 @@ pub struct MediaPermissions {
     pub audio: Allowed,
     /// Its pictures.
     pub video: Allowed,
+    /// What it says over data channels.
+    pub data: bool,
+    /// Whether nobody is told that it is there: it gets what is said to all, and cannot be named.
+    pub hidden: bool,
 }
 
 impl Default for MediaPermissions {
@@ -269,6 +273,8 @@ impl Default for MediaPermissions {
             subscribe: true,
             audio: Allowed::All,
             video: Allowed::All,
+            data: true,
+            hidden: false,
         }
     }
 }

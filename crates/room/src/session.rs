@@ -197,6 +197,8 @@ impl Session {
             subscribe: self.permissions().subscribe,
             audio: self.allowed(false),
             video: self.allowed(true),
+            data: self.permissions().may_talk(),
+            hidden: self.permissions().hidden,
         }
     }
 

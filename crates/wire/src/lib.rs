@@ -34,6 +34,7 @@ pub mod framing;
 pub mod ids;
 pub mod payload;
 pub mod reader;
+pub mod room_data;
 pub mod rtcp;
 pub mod rtp;
 pub mod scope;

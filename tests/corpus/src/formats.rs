@@ -5,6 +5,7 @@ use twocan_wire::dcep::Message as Dcep;
 use twocan_wire::demux::{Protocol, classify};
 use twocan_wire::framing;
 use twocan_wire::ids::{PayloadType, Ssrc};
+use twocan_wire::room_data::RoomData;
 use twocan_wire::rtcp::{Packet as Rtcp, packets};
 use twocan_wire::rtp::{
     DependencyDescriptor, DependencyStructure, ExtensionKind, ExtensionMap, ExtensionValues,
@@ -295,6 +296,16 @@ pub fn dcep(data: &[u8]) {
     let mut out = Vec::new();
     message.write(&mut out);
     assert_eq!(Dcep::parse(&out), Ok(message));
+}
+
+/// What participants say over data channels; what is read survives being written.
+pub fn room_data(data: &[u8]) {
+    let Ok(read) = RoomData::parse(data) else {
+        return;
+    };
+    let mut out = Vec::new();
+    read.write(&mut out);
+    assert_eq!(RoomData::parse(&out), Ok(read));
 }
 
 /// What is told apart by the first byte.

@@ -46,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("negotiate_offer", machines::negotiate_offer),
     ("peer", machines::peer),
     ("red", payloads::red),
+    ("room_data", formats::room_data),
     ("room_hall", machines::room_hall),
     ("rtcp", formats::rtcp),
     ("rtp_extensions", formats::rtp_extensions),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use serde_json::value::RawValue;
+use twocan_proto::channel::{self, ChannelId, ChannelInit, Reliability};
 use twocan_proto::contract::{Batch, Datagram, Output, SocketId, StreamEvent};
 use twocan_proto::negotiate::{Kind, SdpType, SignalingState, TransceiverId};
 use twocan_proto::peer::{
@@ -18,6 +19,7 @@ use twocan_proto::time::Now;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
 use twocan_sim::{HostId, LinkConfig, NatConfig, Node, SiteId, World, certificate, settings};
+use twocan_wire::room_data::{LABEL, LOSSY, RELIABLE};
 use twocan_wire::sdp::Direction;
 use twocan_wire::units::Bitrate;
 
@@ -134,6 +136,8 @@ pub struct Attendee {
     blind: Option<Vec<[u32; 2]>>,
     /// Descriptions to it are lost.
     pub is_deaf: bool,
+    /// Its data channels: the reliable one, and the other.
+    pub channels: Option<[ChannelId; 2]>,
 }
 
 /// A room on a server, and those in it.
@@ -210,6 +214,7 @@ impl Conference {
             forbidden: [Vec::new(), Vec::new()],
             blind: None,
             is_deaf: false,
+            channels: None,
         });
         self.server(|server, now| server.join(now, "room", &name));
         let interfaces = Interfaces {
@@ -250,6 +255,49 @@ impl Conference {
         });
         self.attendees[index].sound = sound;
         self.attendees[index].picture = picture;
+    }
+
+    /// Somebody opens its data channels.
+    pub fn open_data(&mut self, index: usize) {
+        let init = |protocol: &str| ChannelInit {
+            label: LABEL.to_owned(),
+            protocol: protocol.to_owned(),
+            ..ChannelInit::default()
+        };
+        let lossy = ChannelInit {
+            ordered: false,
+            reliability: Reliability::MaxRetransmits(0),
+            ..init(LOSSY)
+        };
+        let channels = self.peer_mut(index, |peer, _| {
+            let open = |init| peer.create_data_channel(init);
+            [init(RELIABLE), lossy].map(open)
+        });
+        let [Ok(reliable), Ok(lossy)] = channels else {
+            unreachable!("{channels:?}")
+        };
+        self.attendees[index].channels = Some([reliable, lossy]);
+        self.offer(index);
+    }
+
+    /// Somebody sends bytes over a channel of its own; answers whether it took them.
+    pub fn send_data(&mut self, index: usize, channel: ChannelId, bytes: Vec<u8>) -> bool {
+        self.peer_mut(index, |peer, now| {
+            peer.send_binary(now, channel, bytes).is_ok()
+        })
+    }
+
+    /// Somebody takes what came over its data channels.
+    pub fn take_data(&mut self, index: usize) -> Vec<(ChannelId, Vec<u8>)> {
+        let mut taken = Vec::new();
+        self.peer_mut(index, |peer, _| {
+            while let Some(event) = peer.poll_channel_event() {
+                if let channel::Event::Message(id, channel::Message::Binary(bytes)) = event {
+                    taken.push((id, bytes));
+                }
+            }
+        });
+        taken
     }
 
     /// Somebody begins a new connection, as a page does whose ICE restarts did not help.

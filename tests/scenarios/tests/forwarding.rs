@@ -636,6 +636,7 @@ fn what_is_not_permitted_goes_nowhere() {
                 subscribe: dice >> 50 & 3 != 0,
                 audio: of(0, "sound"),
                 video: of(2, "picture"),
+                ..MediaPermissions::default()
             };
             room.permit(who, &change);
             room.run_for(MS(100 + (dice >> 55)));

@@ -65,6 +65,8 @@ pub struct Endpoint {
     deadlines: BTreeSet<(Instant, PeerId)>,
     /// Peers that may have something to say.
     ready: VecDeque<PeerId>,
+    /// Peers for whose channels something came.
+    channel_news: BTreeSet<PeerId>,
     requests: VecDeque<Request>,
     counters: Counters,
 }
@@ -236,6 +238,9 @@ impl Endpoint {
                 bytes,
             },
         );
+        if entry.peer.take_channel_news() && !entry.leaves {
+            self.channel_news.insert(id);
+        }
         if named.is_some() {
             let route = Route {
                 path: path_of_peer,
@@ -296,6 +301,12 @@ impl Endpoint {
         Output::Wait(next.map(|(at, _)| Deadline::new(*at, "endpoint.peer")))
     }
 
+    /// A peer for whose data channels something came: its events are to be taken, with
+    /// [`Peer::poll_channel_event`], and more may be sent to it.
+    pub fn poll_channel_news(&mut self) -> Option<PeerId> {
+        self.channel_news.pop_first()
+    }
+
     /// What was dropped, by reason; without what peers dropped.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -341,6 +352,7 @@ impl Endpoint {
     }
 
     fn forget(&mut self, id: PeerId) {
+        self.channel_news.remove(&id);
         let Some(entry) = self.peers.remove(&id) else {
             return;
         };

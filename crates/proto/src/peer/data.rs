@@ -61,6 +61,12 @@ impl Peer {
         self.transport.channels.poll_event()
     }
 
+    /// Whether something has come for the channels since this was asked last: events may wait, and
+    /// there may be room to send again.
+    pub fn take_channel_news(&mut self) -> bool {
+        std::mem::take(&mut self.transport.has_channel_news)
+    }
+
     /// What a channel is; `None` once it is closed.
     pub fn channel_info(&self, id: ChannelId) -> Option<&Info> {
         self.transport.channels.info(id)

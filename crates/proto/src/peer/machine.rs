@@ -19,7 +19,7 @@ use crate::crypto::Hash;
 use crate::negotiate::{Negotiator, TransceiverId};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
-use crate::{ice, negotiate};
+use crate::{ice, negotiate, sctp};
 
 /// Sockets of one peer; interfaces beyond are ignored and counted.
 const SOCKETS_MAX: usize = 16;
@@ -116,12 +116,17 @@ impl Peer {
         terms.max_message_size = config.max_message_size;
         terms.receive_simulcast = config.receive_simulcast;
         let is_lite = config.ice.lite;
+        let data = sctp::Config {
+            local_max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+            receive_window: config.receive_window,
+            ..sctp::Config::default()
+        };
         let mut transport = Transport::new(
             now.monotonic,
             config.ice,
             &config.dtls,
             &config.certificate,
-            usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+            data,
             &config.congestion,
             random.fork(),
         );

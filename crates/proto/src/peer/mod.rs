@@ -88,6 +88,9 @@ pub struct Config {
     pub congestion: congestion::Config,
     /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
     pub max_message_size: u64,
+    /// Bytes of data channels that may wait to be taken ([`crate::sctp::Config::receive_window`]). Default
+    /// 4 MiB.
+    pub receive_window: usize,
     /// Whether a simulcast that the other side offers is accepted, each of its streams then arriving
     /// on its own, as a forwarder wants it. Default no: the other side then sends one stream.
     pub receive_simulcast: bool,
@@ -113,6 +116,7 @@ impl Config {
             offer_congestion_feedback: false,
             congestion: congestion::Config::default(),
             max_message_size: 262_144,
+            receive_window: 4 << 20,
             receive_simulcast: false,
             event_log: false,
         }

@@ -80,6 +80,8 @@ pub(super) struct Transport {
     /// Answers to checks of the route in use, as far as they were looked at.
     answers: u64,
     pub(super) channels: Channels,
+    /// Whether something came for them that nobody has asked about.
+    pub(super) has_channel_news: bool,
     /// Whether both sides want data channels.
     pub(super) data_accepted: bool,
     /// An SCTP packet on its way into a record.
@@ -100,7 +102,7 @@ impl Transport {
         ice: ice::Config,
         settings: &Settings,
         certificate: &Certificate,
-        max_message_size: usize,
+        data: sctp::Config,
         congestion: &congestion::Config,
         mut random: Random,
     ) -> Self {
@@ -126,13 +128,8 @@ impl Transport {
             retransmissions: RetransmissionRate::default(),
             media_route: None,
             answers: 0,
-            channels: Channels::new(
-                sctp::Config {
-                    local_max_message_size: max_message_size,
-                    ..sctp::Config::default()
-                },
-                random.fork(),
-            ),
+            channels: Channels::new(data, random.fork()),
+            has_channel_news: false,
             relays: Relays::new(random.fork()),
             tcp: Streams::default(),
             data_accepted: false,
@@ -559,10 +556,11 @@ impl Transport {
             return false;
         }
         let (channels, counters) = (&mut self.channels, &mut self.counters);
-        let accepted = self.data_accepted;
+        let (accepted, news) = (self.data_accepted, &mut self.has_channel_news);
         self.dtls.handle_datagram(now, bytes, &mut |packet| {
             if accepted {
                 channels.handle_packet(now, packet);
+                *news = true;
             } else {
                 counters.count("peer.data_not_negotiated");
             }

@@ -13,11 +13,14 @@ use twocan_proto::random::Random;
 use twocan_proto::rtp;
 use twocan_proto::time::{Deadline, Now};
 use twocan_proto::wire::ids::Mid;
+use twocan_proto::wire::room_data::MESSAGE_LEN_MAX;
 use twocan_proto::{ice, wire::units::Bitrate};
 
 use super::clock::SenderClock;
+use super::data::Data;
 use super::negotiation::Negotiation;
 use super::passing::{Lots, Passing};
+use super::reader::Reader;
 use super::slot::Slot;
 use super::speakers::Speakers;
 use super::track::{Track, TrackId};
@@ -26,6 +29,9 @@ use crate::permissions::MediaPermissions;
 
 /// Between two looks at what changes by itself: rates, speakers, key frames that do not come.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Bytes of one participant's messages that wait to be passed on: SCTP's window on its connection.
+const DATA_WINDOW: usize = 512 << 10;
 
 /// Tracks of one participant; further ones are not passed on.
 pub(super) const TRACKS_MAX: usize = 16;
@@ -48,6 +54,8 @@ pub(super) struct Participant {
     pub(super) wishes: BTreeMap<String, Wish>,
     /// What of its media may be passed on, from it and to it.
     pub(super) permissions: MediaPermissions,
+    /// Of what others say over data channels.
+    pub(super) reader: Reader,
 }
 
 /// What a viewer wants of a track.
@@ -104,6 +112,8 @@ pub struct Forwarder {
     /// Packets that arrived and are passed on together.
     pub(super) passing: Vec<Passing>,
     pub(super) lots: Lots,
+    /// What participants say to each other.
+    pub(super) data: Data,
     /// A payload whose counters are written anew.
     pub(super) scratch: Vec<u8>,
     pub(super) counters: Counters,
@@ -126,6 +136,7 @@ impl Forwarder {
             events: VecDeque::new(),
             passing: Vec::new(),
             lots: Lots::default(),
+            data: Data::default(),
             scratch: Vec::new(),
             counters: Counters::default(),
         }
@@ -153,6 +164,7 @@ impl Forwarder {
             shared_at: None,
             wishes: BTreeMap::new(),
             permissions: MediaPermissions::default(),
+            reader: Reader::new(now.monotonic),
         };
         self.participants.insert(id, entry);
         let room = self.rooms.entry(room.to_owned()).or_default();
@@ -167,6 +179,7 @@ impl Forwarder {
             return;
         };
         self.endpoint.remove(now, id);
+        self.data.forget(id);
         let Some(gone) = self.participants.remove(&id) else {
             return;
         };
@@ -236,7 +249,7 @@ impl Forwarder {
                 Output::Wait(deadline) => {
                     // Whoever is passed something sends it before the next one is: what is kept of
                     // it is then still at hand.
-                    if self.pass_next(now) || self.assign_stale(now) {
+                    if self.pass_next(now) || self.assign_stale(now) || self.pass_data(now) {
                         continue;
                     }
                     let tick = self.tick_at.map(|at| Deadline::new(at, "forward.tick"));
@@ -295,6 +308,8 @@ impl Forwarder {
             video_codecs: own.video_codecs.clone(),
             congestion: own.congestion(),
             receive_simulcast: true,
+            max_message_size: MESSAGE_LEN_MAX as u64,
+            receive_window: DATA_WINDOW,
             ..peer::Config::new(own.certificate.clone(), own.dtls.clone())
         };
         Peer::new(now, config, self.random.fork())
@@ -369,6 +384,7 @@ impl Forwarder {
             self.offer_anew(now, id);
             self.share_out(now, id);
         }
+        self.data_tick(now);
         self.tell_layers(now, |_| true);
         self.tell_speakers(now);
     }

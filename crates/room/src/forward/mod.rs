@@ -10,10 +10,12 @@
 //!    for, and leaves no gap in numbers and times.
 //! 4. What nobody has a use for, its publisher is told to rest ([`layers`]).
 //! 5. What is on which slot is told by the event `forward`; it changes without a negotiation.
+//! 6. What participants say over data channels goes to all, or to those whom they name ([`data`]).
 
 mod allocate;
 mod choice;
 mod clock;
+mod data;
 mod exchange;
 mod forwarder;
 mod layers;
@@ -21,6 +23,7 @@ mod meter;
 mod negotiation;
 mod passing;
 mod permit;
+mod reader;
 mod renumber;
 mod sharing;
 mod slot;
@@ -38,6 +41,7 @@ use twocan_proto::negotiate::{self, Codec};
 use twocan_proto::wire::units::Bitrate;
 
 pub use choice::{Choice, ChoiceRefused, Layer, Line, Playing};
+pub use data::DataFigures;
 pub use exchange::Fragment;
 pub use forwarder::Forwarder;
 

@@ -327,6 +327,8 @@ fn nothing() -> MediaPermissions {
         subscribe: false,
         audio: Allowed::Streams([].into()),
         video: Allowed::Streams([].into()),
+        data: false,
+        hidden: false,
     }
 }
 

@@ -161,6 +161,8 @@ fn sources_without_permission_are_neither_announced_nor_passed_on() {
         subscribe: true,
         audio: streams(&[]),
         video: streams(&[]),
+        data: true,
+        hidden: false,
     };
     assert_eq!(stage.media(&id(&ada)), Some(none.clone()));
     assert_eq!(
@@ -202,6 +204,21 @@ fn who_may_say_nothing_negotiates_and_no_more() {
 }
 
 #[test]
+fn who_may_say_nothing_is_not_passed_on_over_data_channels_either() {
+    let mut stage = sfu();
+    let ada = id(&stage.join_as(1, "Ada", with(r#"{"data":false}"#)));
+    let says = |stage: &Stage, who: &str| stage.media(who).map(|own| own.data);
+    assert_eq!(says(&stage, &ada), Some(false));
+    let bob = id(&stage.join_as(2, "Bob", with(r#"{"moderate":true}"#)));
+    assert_eq!(stage.media(&bob), None, "nothing is forbidden");
+    let change = |data: bool| json!({"action": "permissions", "peer_id": ada, "permissions": {"data": data}});
+    stage.moderate(2, &change(true));
+    assert_eq!(says(&stage, &ada), Some(true));
+    stage.moderate(2, &change(false));
+    assert_eq!(says(&stage, &ada), Some(false));
+}
+
+#[test]
 fn who_is_hidden_is_told_of_all_and_nobody_of_it() {
     let mut stage = sfu();
     stage.join_as(1, "Ada", Admission::default());
@@ -232,6 +249,8 @@ fn who_is_hidden_is_told_of_all_and_nobody_of_it() {
         subscribe: true,
         audio: streams(&[]),
         video: streams(&[]),
+        data: false,
+        hidden: true,
     };
     assert_eq!(stage.media(&id(&ghost)), Some(nothing));
 }
@@ -477,6 +496,8 @@ fn what_is_muted_is_passed_on_once_its_owner_says_so() {
         subscribe: true,
         audio: streams(&[]),
         video: Allowed::All,
+        data: true,
+        hidden: false,
     };
     assert_eq!(stage.media(&who), Some(quiet));
     let missing = json!({"action": "mute", "peer_id": who, "track": "b"});
@@ -660,6 +681,8 @@ fn who_comes_by_http_needs_permission_as_anybody() {
         subscribe: false,
         audio: streams(&[]),
         video: streams(&[]),
+        data: false,
+        hidden: false,
     };
     assert_eq!(stage.media(&who), Some(nothing), "before it is welcome");
     let lines = [line("0", false), line("1", true)];

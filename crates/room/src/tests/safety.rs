@@ -102,6 +102,8 @@ fn who_announces_nothing_is_muted_all_the_same() {
         subscribe: true,
         audio: streams(&[]),
         video: streams(&[]),
+        data: true,
+        hidden: false,
     };
     assert_eq!(stage.media(&ada), Some(nothing));
     stage.act(&order(false, Tracks::All)).unwrap();

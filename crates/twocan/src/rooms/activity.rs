@@ -111,6 +111,12 @@ fn write_event(f: &mut fmt::Formatter<'_>, event: &RoomEvent) -> fmt::Result {
         RoomEvent::DataChannel { peer, channel } => {
             write!(f, "{}: data channel {:?}", who(peer), channel.label())
         }
+        RoomEvent::Data(heard) => {
+            let (id, len) = (&heard.from, heard.message.len());
+            let id: String = id.chars().take(8).collect();
+            write!(f, "{id}: says {len} bytes about {:?}", heard.topic)
+        }
+        RoomEvent::DataGap(missed) => write!(f, "{missed} messages missed"),
         RoomEvent::Reconnecting => f.write_str("connection to the server lost, reconnecting"),
         RoomEvent::Resumed => f.write_str("connection to the server resumed"),
         RoomEvent::JoinedAnew => f.write_str("joined anew"),

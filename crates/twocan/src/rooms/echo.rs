@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use twocan_proto::wire::sdp::Direction;
 
 use super::activity::Activity;
+use super::data::DataOptions;
 use super::messages::Source;
 use super::peer::RoomPeer;
 use super::room::{Room, RoomEvent};
@@ -52,7 +53,7 @@ impl Echo {
             tokio::select! {
                 event = self.room.next_event() => {
                     let event = event?;
-                    self.take(&event);
+                    self.take(&event).await;
                     return Some(Activity::Room(event));
                 }
                 Some(activity) = self.told.recv() => return Some(activity),
@@ -66,8 +67,18 @@ impl Echo {
         self.room.leave().await;
     }
 
-    fn take(&mut self, event: &RoomEvent) {
+    async fn take(&mut self, event: &RoomEvent) {
         match event {
+            RoomEvent::Data(heard) => {
+                let options = DataOptions {
+                    to: Some(vec![heard.from.clone()]),
+                    topic: heard.topic.clone(),
+                    lossy: heard.lossy,
+                };
+                if let Err(error) = self.room.send(heard.message.clone(), options).await {
+                    tracing::debug!(%error, "not sent back");
+                }
+            }
             RoomEvent::DataChannel { channel, .. } => {
                 self.work.spawn(echo_messages(channel.clone()));
             }

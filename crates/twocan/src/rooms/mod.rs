@@ -27,6 +27,7 @@ mod address;
 mod backoff;
 mod certificates;
 mod chat;
+mod data;
 mod echo;
 mod encryption;
 mod error;
@@ -47,6 +48,7 @@ mod watch;
 
 pub use activity::Activity;
 pub use chat::ChatMessage;
+pub use data::{DataError, DataOptions, RoomMessage};
 pub use echo::Echo;
 pub use encryption::{RoomSecret, SECRET_LEN};
 pub use error::{CloseReason, JoinError};

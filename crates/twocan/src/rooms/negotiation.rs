@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use twocan_proto::negotiate::{SdpType, SignalingState};
 use twocan_proto::wire::sdp::Direction;
 
-use super::messages::{CandidateJson, DescriptionJson, Source};
+use super::data;
+use super::messages::{CandidateJson, DescriptionJson, SERVER_ID, Source};
 use super::peer::{PeerState, RoomPeer};
 use super::room::RoomEvent;
 use super::task::{Command, Lines};
@@ -181,6 +182,9 @@ impl Running {
             PeerConnectionEvent::IceCandidateError(error) => {
                 let (code, text) = (error.error_code, error.error_text);
                 tracing::info!(peer = peer.id(), url = error.url, code, text, "ICE server");
+            }
+            PeerConnectionEvent::DataChannel(channel) if data::is_data(&channel) => {
+                data::listen(&peer, channel, peer.id() == SERVER_ID, &self.of.events);
             }
             PeerConnectionEvent::DataChannel(channel) => {
                 self.tell(RoomEvent::DataChannel { peer, channel }).await;

@@ -6,6 +6,7 @@ use twocan_io::clock;
 use twocan_proto::random::Random;
 
 use super::address::Address;
+use super::data::{self, DataError, DataOptions, RoomMessage};
 use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{Source, TrackChange};
@@ -14,7 +15,7 @@ use super::session::Session;
 use super::socket;
 use super::task::{self, Command, Task};
 use crate::configuration::Configuration;
-use crate::data_channel::DataChannel;
+use crate::data_channel::{DataChannel, Message};
 use crate::transceiver::TrackEvent;
 
 /// Events that wait for the application; then the room itself waits.
@@ -76,6 +77,11 @@ pub enum RoomEvent {
         /// The channel.
         channel: DataChannel,
     },
+    /// Someone says something ([`Room::send`]).
+    Data(RoomMessage),
+    /// So many reliable messages did not reach this participant, which took too little for the others
+    /// to wait.
+    DataGap(u32),
     /// Someone is gone; the connection is closed.
     PeerLeft(RoomPeer),
     /// The WebSocket broke and is made again; connections go on meanwhile.
@@ -147,6 +153,18 @@ impl Room {
     /// negotiation, and others are told.
     pub async fn publish(&self, sources: &[Source]) {
         let _ = self.commands.send(Command::Publish(sources.to_vec())).await;
+    }
+
+    /// Says something to everybody, or to some: directly in a mesh, by way of the server where that
+    /// forwards media. Returns when what is reliable is on its way; whoever waits for that sends no
+    /// faster than its receivers take. What is said while the room moves from one to the other may
+    /// overtake what was said before, and what the connections of before have not sent when they are
+    /// let go of is lost.
+    ///
+    /// # Errors
+    /// [`DataError`].
+    pub async fn send(&self, message: Message, options: DataOptions) -> Result<(), DataError> {
+        data::say(&self.commands, &message, options).await
     }
 
     /// Leaves: the server and everyone's connection are told, and it is waited for that.

@@ -16,6 +16,7 @@ use self::shape::SFU;
 use super::address::Address;
 use super::backoff::backoff;
 use super::certificates::names_other_certificate;
+use super::data::{self, OUTGOING_MAX, Outgoing, Spoken, Way};
 use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{
@@ -64,6 +65,11 @@ pub(super) enum Command {
         to: String,
     },
     Publish(Vec<Source>),
+    /// By which connections something is to go.
+    Ways {
+        to: Option<Vec<String>>,
+        answer: oneshot::Sender<Vec<Way>>,
+    },
     /// The connection with somebody is up.
     Up(RoomPeer),
     Leave(oneshot::Sender<()>),
@@ -74,6 +80,7 @@ struct Entry {
     /// Whether its connection was up.
     is_up: bool,
     signals: mpsc::Sender<Signal>,
+    outgoing: mpsc::Sender<Outgoing>,
 }
 
 pub(super) struct Task {
@@ -437,6 +444,15 @@ impl Task {
         let id = info.id.clone();
         let peer = RoomPeer::new(info, connection, self.secret.clone());
         let (signals, signals_in) = mpsc::channel(SIGNALS_MAX);
+        let (outgoing, outgoing_in) = mpsc::channel(OUTGOING_MAX);
+        // Those with a server are in the first offer: it is by them that others are heard.
+        let spoken = (id == SERVER_ID).then(|| Spoken::open(&peer, true, &self.events));
+        let spoken = spoken.transpose().unwrap_or_else(|error| {
+            tracing::warn!(%error, "no data channels");
+            None
+        });
+        let events = self.events.clone();
+        tokio::spawn(data::speak(peer.clone(), spoken, outgoing_in, events));
         let negotiation = Negotiation {
             peer: peer.clone(),
             is_polite: id == SERVER_ID || self.own_id < id,
@@ -452,6 +468,7 @@ impl Task {
             peer,
             is_up,
             signals,
+            outgoing,
         };
         self.peers.insert(id, entry);
     }
@@ -492,6 +509,8 @@ impl Task {
             }
             Command::Publish(sources) => self.publish(&sources).await,
             Command::Up(peer) => self.up(&peer).await,
+            // Who asked may have been dropped.
+            Command::Ways { to, answer } => drop(answer.send(self.ways(to))),
             Command::Leave(_) => {}
         }
     }

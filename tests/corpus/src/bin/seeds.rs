@@ -98,11 +98,8 @@ fn allocate(transaction: TransactionId) -> Vec<u8> {
 
 impl Seeds {
     fn add(&mut self, target: &str, name: &str, bytes: &[u8]) {
-        assert!(
-            twocan_corpus::TARGETS
-                .iter()
-                .any(|(known, _)| *known == target)
-        );
+        let mut known = twocan_corpus::TARGETS.iter();
+        assert!(known.any(|(known, _)| *known == target));
         let folder = self.root.join(target);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(name), bytes).unwrap();
@@ -622,11 +619,8 @@ impl Seeds {
                     let chunk = [&[raw.kind, raw.flags, len[0], len[1]], raw.body].concat();
                     let script = [&[3], piece(&chunk).as_slice(), &[0]].concat();
                     self.add("channels", &name, &script);
-                    self.add(
-                        "sctp_association",
-                        &name,
-                        &[&[0], script.as_slice()].concat(),
-                    );
+                    let script = [&[0], script.as_slice()].concat();
+                    self.add("sctp_association", &name, &script);
                 }
             }
             if is_new && packet.len() < 600 {
@@ -656,6 +650,10 @@ impl Seeds {
             message.write(&mut out);
             self.add("dcep", name, &out);
         }
+        self.add("room_data", "all", b"\x01\x01\0\x05boardhello");
+        self.add("room_data", "some", b"\x01\0\x02\x03ada\x05grace\0hello");
+        self.add("room_data", "gap", b"\x02\0\0\0\x03");
+        self.add("room_data", "fence", b"\x03\0\0\0\x01");
     }
 
     fn dtls(&mut self) {

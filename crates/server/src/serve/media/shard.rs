@@ -429,6 +429,12 @@ impl Shard {
         count("twocan_media_datagrams_not_sent_total", self.lost);
         count("twocan_media_bytes_sent_total", self.sent_len);
         count("twocan_media_bytes_received_total", self.received_len);
+        let data = self.forwarder.data_figures();
+        count("twocan_data_messages_received_total", data.messages);
+        count("twocan_data_messages_sent_total", data.messages_sent);
+        count("twocan_data_bytes_sent_total", data.bytes_sent);
+        count("twocan_data_lossy_dropped_total", data.lossy_dropped);
+        count("twocan_data_messages_missed_total", data.missed);
         self.measure_dropped(&self.forwarder.counters());
     }
 

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::Task;
+use super::{Entry, Task};
+use crate::rooms::data::Way;
 use crate::rooms::messages::{PeerInfo, SERVER_ID, TopologyChange};
 use crate::rooms::peer::RoomPeer;
 
@@ -58,5 +59,20 @@ impl Task {
             entry.is_up = true;
             self.settle().await;
         }
+    }
+
+    /// By which connections something goes that is for these, or for all.
+    pub(super) fn ways(&self, to: Option<Vec<String>>) -> Vec<Way> {
+        if self.is_forwarded {
+            let server = self.peers.get(SERVER_ID).into_iter();
+            let way = |own: &Entry| (own.outgoing.clone(), to.clone().unwrap_or_default());
+            return server.map(way).collect();
+        }
+        let others = self.peers.iter().filter(|(id, _)| {
+            let is_meant = to.as_ref().is_none_or(|to| to.contains(id));
+            is_meant && id.as_str() != SERVER_ID
+        });
+        let ways = others.map(|(_, own)| (own.outgoing.clone(), Vec::new()));
+        ways.collect()
     }
 }

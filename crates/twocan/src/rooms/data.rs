@@ -1,0 +1,325 @@
+//! What participants say to each other over data channels (`docs/data.md`).
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use twocan_proto::wire::room_data::{
+    LABEL, LOSSY, LOSSY_LEN_MAX, Message as Wire, NAMES_MAX, PAYLOAD_LEN_MAX, RELIABLE, RoomData,
+    TEXT_LEN_MAX,
+};
+
+use super::peer::RoomPeer;
+use super::room::RoomEvent;
+use super::task::Command;
+use crate::data_channel::{DataChannel, DataChannelInit, DataChannelState, Message};
+use crate::error::Error;
+
+/// Messages on their way to one connection; whoever sends more waits.
+pub(super) const OUTGOING_MAX: usize = 64;
+
+/// Bytes that are buffered on the reliable channel before more is given to it.
+const BUFFERED_MAX: usize = 1 << 20;
+
+/// Bytes that are buffered on the other channel; what comes while so much is, is dropped.
+const LOSSY_BUFFERED_MAX: usize = 64 << 10;
+
+/// To whom something is said, and how. The default: to all, reliably, without a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DataOptions {
+    /// Ids of those whom it is for, at most 255; `None` for everybody. Who is not there is left out.
+    pub to: Option<Vec<String>>,
+    /// For the application; at most 255 bytes.
+    pub topic: String,
+    /// Whether it arrives at once or never, in any order. Default no: everything arrives, and of each
+    /// sender in its order while the room keeps its shape.
+    pub lossy: bool,
+}
+
+/// What somebody said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomMessage {
+    /// The id of who said it: by way of a server its word, in a mesh whose connection it came by.
+    pub from: String,
+    /// What.
+    pub message: Message,
+    /// The sender's topic.
+    pub topic: String,
+    /// Whether it might have been lost.
+    pub lossy: bool,
+}
+
+/// Why nothing was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// It is longer than 65,536 bytes; lossy, than 1,100 with the topic.
+    #[error("{len} bytes, {max} at most")]
+    TooLarge {
+        /// Its length.
+        len: usize,
+        /// The longest there may be.
+        max: usize,
+    },
+    /// The topic is longer than 255 bytes.
+    #[error("the topic has more than 255 bytes")]
+    TopicTooLong,
+    /// It is for more than 255 participants.
+    #[error("for more than 255 participants")]
+    TooManyReceivers,
+    /// The room is over.
+    #[error("the room is over")]
+    Closed,
+}
+
+/// Bytes on their way to a connection.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    lossy: bool,
+}
+
+/// A connection by which something goes, and the names that it is told.
+pub(super) type Way = (mpsc::Sender<Outgoing>, Vec<String>);
+
+/// Says something, once the room's task has told by which connections.
+pub(super) async fn say(
+    commands: &mpsc::Sender<Command>,
+    message: &Message,
+    options: DataOptions,
+) -> Result<(), DataError> {
+    let DataOptions { to, topic, lossy } = options;
+    let (payload, is_text) = match message {
+        Message::Text(text) => (text.as_bytes(), true),
+        Message::Binary(bytes) => (&bytes[..], false),
+    };
+    let (len, max) = match lossy {
+        true => (payload.len() + topic.len(), LOSSY_LEN_MAX),
+        false => (payload.len(), PAYLOAD_LEN_MAX),
+    };
+    if topic.len() > TEXT_LEN_MAX {
+        return Err(DataError::TopicTooLong);
+    }
+    if len > max {
+        return Err(DataError::TooLarge { len, max });
+    }
+    match &to {
+        Some(to) if to.len() > NAMES_MAX => return Err(DataError::TooManyReceivers),
+        Some(to) if to.is_empty() => return Ok(()),
+        _ => {}
+    }
+    let (answer, answered) = oneshot::channel();
+    let asked = commands.send(Command::Ways { to, answer }).await;
+    asked.map_err(|_| DataError::Closed)?;
+    let ways = answered.await.map_err(|_| DataError::Closed)?;
+    for (way, names) in ways {
+        let mut bytes = Vec::new();
+        RoomData::Message(Wire {
+            is_text,
+            names: names.iter().map(String::as_str).collect(),
+            topic: &topic,
+            payload,
+        })
+        .write(&mut bytes);
+        let outgoing = Outgoing { bytes, lossy };
+        // A connection that is gone has nobody at its end.
+        match lossy {
+            true => drop(way.try_send(outgoing)),
+            false => drop(way.send(outgoing).await),
+        }
+    }
+    Ok(())
+}
+
+/// The channels by which this side speaks: the reliable one, and the other.
+#[derive(Debug)]
+pub(super) struct Spoken([DataChannel; 2]);
+
+impl Spoken {
+    /// Makes both, and listens to what comes back on them.
+    pub(super) fn open(
+        peer: &RoomPeer,
+        is_server: bool,
+        events: &mpsc::Sender<RoomEvent>,
+    ) -> Result<Self, Error> {
+        let init = |protocol: &str| DataChannelInit {
+            protocol: protocol.to_owned(),
+            ..DataChannelInit::default()
+        };
+        let lossy = DataChannelInit {
+            ordered: false,
+            max_retransmits: Some(0),
+            ..init(LOSSY)
+        };
+        let open = |init| peer.connection().create_data_channel(LABEL, init);
+        let channels = [open(init(RELIABLE))?, open(lossy)?];
+        for channel in &channels {
+            listen(peer, channel.clone(), is_server, events);
+        }
+        Ok(Self(channels))
+    }
+
+    async fn send(&self, Outgoing { bytes, lossy }: Outgoing) -> Result<(), Error> {
+        let [reliable, unreliable] = &self.0;
+        if lossy {
+            let is_open = unreliable.ready_state() == DataChannelState::Open;
+            let has_room = unreliable.buffered_amount() + bytes.len() <= LOSSY_BUFFERED_MAX;
+            return match is_open && has_room {
+                true => unreliable.send(bytes),
+                false => Ok(()),
+            };
+        }
+        reliable.opened().await?;
+        reliable.drained(BUFFERED_MAX).await;
+        reliable.send(bytes)
+    }
+}
+
+/// Whether a channel that the other side made is one of these.
+pub(super) fn is_data(channel: &DataChannel) -> bool {
+    channel.label() == LABEL && [RELIABLE, LOSSY].contains(&channel.protocol().as_str())
+}
+
+/// Sends what goes by a connection, by channels that are there, or are made when something does.
+pub(super) async fn speak(
+    peer: RoomPeer,
+    mut spoken: Option<Spoken>,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    events: mpsc::Sender<RoomEvent>,
+) {
+    while let Some(next) = outgoing.recv().await {
+        if spoken.is_none() {
+            match Spoken::open(&peer, false, &events) {
+                Ok(opened) => spoken = Some(opened),
+                Err(error) => return tracing::debug!(%error, peer = peer.id(), "no data channels"),
+            }
+        }
+        if let Some(spoken) = &spoken
+            && let Err(error) = spoken.send(next).await
+        {
+            return tracing::debug!(%error, peer = peer.id(), "nothing more is sent");
+        }
+    }
+}
+
+/// Reads what somebody says on a channel, for as long as there is one. While the application does not
+/// take it, the other side is slowed.
+pub(super) fn listen(
+    peer: &RoomPeer,
+    channel: DataChannel,
+    is_server: bool,
+    events: &mpsc::Sender<RoomEvent>,
+) {
+    let (id, events) = (peer.id().to_owned(), events.clone());
+    let lossy = channel.protocol() == LOSSY;
+    tokio::spawn(async move {
+        while let Some(message) = channel.next_message().await {
+            let Message::Binary(bytes) = message else {
+                continue;
+            };
+            let Some(event) = heard(&bytes, lossy, (!is_server).then_some(&id)) else {
+                tracing::debug!(peer = id, "not a message of a participant");
+                continue;
+            };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// What was said, directly by somebody or by way of a server.
+fn heard(bytes: &[u8], lossy: bool, direct: Option<&String>) -> Option<RoomEvent> {
+    let message = match RoomData::parse(bytes) {
+        Ok(RoomData::Message(message)) => message,
+        Ok(RoomData::Gap(missed)) if direct.is_none() => return Some(RoomEvent::DataGap(missed)),
+        _ => return None,
+    };
+    let from = match direct {
+        Some(id) => id.clone(),
+        None => (*message.names.first()?).to_owned(),
+    };
+    let payload = match message.is_text {
+        true => Message::Text(String::from_utf8_lossy(message.payload).into_owned()),
+        false => Message::Binary(message.payload.to_vec()),
+    };
+    Some(RoomEvent::Data(RoomMessage {
+        from,
+        message: payload,
+        topic: message.topic.to_owned(),
+        lossy,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_says_of_whom_it_is_and_directly_it_is_who_sent_it() {
+        let wire = |data: RoomData<'_>| {
+            let mut bytes = Vec::new();
+            data.write(&mut bytes);
+            bytes
+        };
+        let message = |names| {
+            wire(RoomData::Message(Wire {
+                is_text: true,
+                names,
+                topic: "t",
+                payload: b"hi",
+            }))
+        };
+        let bob = "bob".to_owned();
+        let from = |bytes: &[u8], direct| match heard(bytes, false, direct) {
+            Some(RoomEvent::Data(heard)) => Some((heard.from, heard.message, heard.topic)),
+            _ => None,
+        };
+        let said = |from: &str| (from.to_owned(), Message::Text("hi".into()), "t".to_owned());
+        assert_eq!(from(&message(vec!["ada"]), None), Some(said("ada")));
+        assert_eq!(from(&message(vec!["ada"]), Some(&bob)), Some(said("bob")));
+        assert_eq!(from(&message(vec![]), None), None);
+        assert!(matches!(
+            heard(&wire(RoomData::Gap(3)), false, None),
+            Some(RoomEvent::DataGap(3))
+        ));
+        assert!(heard(&wire(RoomData::Gap(3)), false, Some(&bob)).is_none());
+        assert!(heard(b"\x07", false, None).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_refused_before_anybody_is_asked() {
+        let (commands, commands_in) = mpsc::channel(1);
+        drop(commands_in);
+        let refused = async |len, options| {
+            let message = Message::Binary(vec![0; len]);
+            say(&commands, &message, options).await.unwrap_err()
+        };
+        let lossy = DataOptions {
+            lossy: true,
+            topic: "board".into(),
+            ..DataOptions::default()
+        };
+        let many = DataOptions {
+            to: Some(vec![String::new(); 256]),
+            ..DataOptions::default()
+        };
+        let topic = DataOptions {
+            topic: "é".repeat(128),
+            ..DataOptions::default()
+        };
+        let too_large = |len, max| DataError::TooLarge { len, max };
+        assert_eq!(
+            refused(65_537, DataOptions::default()).await,
+            too_large(65_537, 65_536)
+        );
+        assert_eq!(refused(1_096, lossy.clone()).await, too_large(1_101, 1_100));
+        assert_eq!(refused(1_095, lossy).await, DataError::Closed);
+        assert_eq!(refused(0, many).await, DataError::TooManyReceivers);
+        assert_eq!(refused(0, topic).await, DataError::TopicTooLong);
+        let nobody = DataOptions {
+            to: Some(Vec::new()),
+            ..DataOptions::default()
+        };
+        let empty = Message::Text(String::new());
+        assert_eq!(say(&commands, &empty, nobody).await, Ok(()));
+    }
+}

@@ -1,0 +1,156 @@
+import { DataError, writeData } from "./data-messages.js";
+import { Emitter } from "./emitter.js";
+import { Peer } from "./peer.js";
+
+/**
+ * @typedef {import("./links.js").Links} Links
+ * @typedef {import("./links.js").Participant} Participant
+ * @typedef {import("./messages.js").Topology} Topology
+ * @typedef {import("./data-channels.js").DataChannels} DataChannels
+ * @typedef {import("./data-messages.js").DataMessage} DataMessage
+ */
+
+/** Whom something is for: everyone, or those with these ids. @typedef {"all" | Iterable<string>} DataReceivers */
+/** @typedef {{from: string, peer: Participant | null, data: string | Uint8Array<ArrayBuffer>, topic: string, lossy: boolean}} RoomMessage */
+/** @typedef {{data: string | ArrayBuffer | ArrayBufferView, names: string[] | null, topic: string}} Waiting */
+
+/** Messages that wait while a room moves, at most. */
+const WAITING_MAX = 1_000;
+
+/**
+ * What participants say to each other over data channels: directly in a mesh, by way of a server that forwards. While the
+ * room moves from one to the other, reliable messages wait until those before them have arrived, so that they keep their
+ * order.
+ *
+ * @extends {Emitter<{data: RoomMessage, "data-gap": {missed: number}}>}
+ */
+export class RoomData extends Emitter {
+  #links;
+  #peers;
+  /** Whether messages go by the server. */
+  #isForwarded = false;
+  /** Runs while what was said before the room moved is on its way. @type {Promise<void> | null} */
+  #turning = null;
+  /** @type {Waiting[]} */
+  #waiting = [];
+
+  /** @param {Links} links @param {Map<string, Participant>} peers */
+  constructor(links, peers) {
+    super();
+    this.#links = links;
+    this.#peers = peers;
+  }
+
+  /** The room begins. @param {Topology} topology */
+  begin(topology) {
+    this.#isForwarded = topology === "sfu";
+    this.#turning = null;
+    this.#waiting = [];
+  }
+
+  /** Hands on what comes by a connection. @param {Peer} link @param {boolean} isServer */
+  tend({ id, data }, isServer) {
+    data.on("message", ({ names, topic, data, lossy }) => {
+      const from = isServer ? names[0] : id;
+      if (from !== undefined) this.emit("data", { from, peer: this.#peers.get(from) ?? null, data, topic, lossy });
+    });
+    data.on("gap", (missed) => this.emit("data-gap", { missed }));
+  }
+
+  /**
+   * @param {string | ArrayBuffer | ArrayBufferView} data
+   * @param {{to?: DataReceivers, topic?: string, lossy?: boolean}} options
+   */
+  async send(data, { to = "all", topic = "", lossy = false }) {
+    const names = to === "all" ? null : [...new Set(to)];
+    if (names?.length === 0) return;
+    // Whoever is told first what is wrong with it can mend it.
+    writeData(data, { names: names ?? [], topic, lossy });
+    if (lossy) return this.#sendLossy({ data, names, topic });
+    if (this.#turning) {
+      if (this.#waiting.length >= WAITING_MAX) throw new DataError("queue_full");
+      // The caller may go on to use what it sent.
+      this.#waiting.push({ data: typeof data === "string" ? data : copied(data), names, topic });
+      return this.#turning;
+    }
+    const ways = this.#ways(names);
+    if (ways.some(({ channels }) => channels.isFull)) throw new DataError("queue_full");
+    this.#go(ways, data, topic);
+    await Promise.all(ways.map(({ channels }) => channels.room()));
+  }
+
+  /** The room has another shape. @param {Topology} topology */
+  move(topology) {
+    if (topology !== "sfu" || this.#isForwarded) return;
+    this.#isForwarded = true;
+    const directs = [...this.#peers.values()].map((peer) => (peer instanceof Peer ? peer : peer.former));
+    this.#turn(Promise.all(directs.map((peer) => peer instanceof Peer && peer.data.finish())));
+  }
+
+  /** The connections of a shape are up. @param {Topology} topology @returns {Promise<void>} settles when messages go by them */
+  async settle(topology) {
+    if (topology === "mesh" && this.#isForwarded) {
+      this.#turn(this.#links.server?.data.fence());
+      this.#isForwarded = false;
+    }
+    await this.#turning;
+  }
+
+  /** Those of the other shape are let go of. @param {Topology} topology */
+  letGo(topology) {
+    this.#isForwarded = topology === "sfu";
+  }
+
+  /** Waits for what is on its way, then sends what was said meanwhile. @param {Promise<unknown> | undefined} arrived */
+  #turn(arrived) {
+    const before = this.#turning;
+    const turning = Promise.all([before, arrived]).then(() => {
+      if (this.#turning !== turning) return;
+      this.#turning = null;
+      for (const { data, names, topic } of this.#waiting.splice(0)) this.#go(this.#ways(names), data, topic);
+    });
+    this.#turning = turning;
+  }
+
+  /** @param {Waiting} message */
+  #sendLossy({ data, names, topic }) {
+    for (const { channels, names: named } of this.#ways(names, true)) channels.sendLossy(writeData(data, { names: named, topic, lossy: true }));
+  }
+
+  /** @param {{channels: DataChannels, names: string[]}[]} ways @param {Waiting["data"]} data @param {string} topic */
+  #go(ways, data, topic) {
+    for (const { channels, names } of ways) channels.send(writeData(data, { names, topic }));
+  }
+
+  /**
+   * The channels that lead to those who are named, and the names that each is to be told. What may be lost goes by those
+   * that are open.
+   *
+   * @param {string[] | null} names
+   * @param {boolean} [lossy]
+   */
+  #ways(names, lossy = false) {
+    const meant = [...this.#peers.values()].filter(({ id }) => names === null || names.includes(id));
+    const { server } = this.#links;
+    /** @type {{channels: DataChannels, names: string[]}[]} */
+    const ways = [];
+    /** @type {string[]} */
+    const forwarded = [];
+    for (const peer of meant) {
+      const former = peer.former instanceof Peer ? peer.former : null;
+      if (lossy && former?.data.canSendLossy && !server?.data.canSendLossy) ways.push({ channels: former.data, names: [] });
+      // Who came while the room leaves the server is not there.
+      else if (this.#isForwarded && server && (!(peer instanceof Peer) || peer.former)) forwarded.push(peer.id);
+      else if (peer instanceof Peer) ways.push({ channels: peer.data, names: [] });
+    }
+    // To all is to those as well of whom nothing is known here, such as who is hidden.
+    const toAll = names === null && ways.length === 0;
+    if (server && this.#isForwarded && (forwarded.length > 0 || toAll)) ways.push({ channels: server.data, names: toAll ? [] : forwarded });
+    return ways;
+  }
+}
+
+/** @param {ArrayBuffer | ArrayBufferView} data */
+function copied(data) {
+  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() : data.slice(0);
+}
