@@ -24,6 +24,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod byte_stream;
 mod configuration;
 mod data_channel;
 mod driver;
@@ -45,6 +46,7 @@ mod transceiver;
 pub mod transform;
 mod w3c;
 
+pub use byte_stream::{ByteStream, DetachError};
 pub use configuration::{Certificate, Configuration};
 pub use data_channel::{
     DataChannel, DataChannelEvent, DataChannelInit, DataChannelState, Message, Priority,
