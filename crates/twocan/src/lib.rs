@@ -33,6 +33,7 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod ice_server;
+pub mod interceptor;
 mod nat;
 mod peer_connection;
 pub mod playout;
