@@ -43,6 +43,7 @@ pub mod rooms;
 mod sender;
 mod state;
 mod stats;
+pub mod text;
 mod transceiver;
 pub mod transform;
 mod w3c;
