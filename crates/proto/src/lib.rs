@@ -23,6 +23,7 @@ pub mod sctp;
 pub mod sframe;
 pub mod srtp;
 pub mod stun_server;
+pub mod t140;
 mod tight;
 pub mod time;
 pub mod turn;

@@ -13,6 +13,7 @@ use twocan_proto::peer::{IceTransportPolicy, IceTransports};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ice_server::IceServer;
+use crate::interceptor::InterceptorFactory;
 
 /// Settings of a connection (W3C webrtc-pc §4.2.1).
 #[derive(Debug, Clone, Default)]
@@ -85,6 +86,9 @@ pub struct Configuration {
     /// [`PeerConnection::next_log_entry`](crate::PeerConnection::next_log_entry). Default no. Not in
     /// the standard.
     pub event_log: bool,
+    /// What sees the packets of media in the clear, and may change, drop and add some. Default nothing.
+    /// Not in the standard.
+    pub interceptor: Option<InterceptorFactory>,
     /// What is shared with other connections. Default: with all of the process.
     pub environment: Option<Environment>,
 }

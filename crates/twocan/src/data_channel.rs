@@ -147,8 +147,8 @@ pub enum DataChannelState {
 /// other side down and loses nothing.
 #[derive(Debug, Clone)]
 pub struct DataChannel {
-    owner: Arc<Owner>,
-    id: ChannelId,
+    pub(crate) owner: Arc<Owner>,
+    pub(crate) id: ChannelId,
 }
 
 impl DataChannel {
@@ -156,12 +156,17 @@ impl DataChannel {
         Self { owner, id }
     }
 
-    /// The next thing that happens; `None` after [`DataChannelEvent::Closed`].
+    /// The next thing that happens; `None` after [`DataChannelEvent::Closed`], and once
+    /// [detached](Self::detach).
     pub async fn next_event(&self) -> Option<DataChannelEvent> {
         let shared = &self.owner.shared;
 
         shared
             .until(|state| {
+                let entry = state.channels.get(&self.id);
+                if entry.is_some_and(|entry| entry.detached) {
+                    return Some(None);
+                }
                 let was_full = state.is_full();
                 if let Some(event) = state.next_channel_event(self.id) {
                     if was_full && !state.is_full() {

@@ -150,6 +150,7 @@ impl Driver {
                         if state.take_channel_events(&self.shared) {
                             continue;
                         }
+                        state.wake_writers();
                         if state.peer.has_log() {
                             self.shared.notify();
                         }

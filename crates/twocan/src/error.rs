@@ -4,6 +4,8 @@ use thiserror::Error as ThisError;
 use twocan_proto::negotiate::NegotiateError;
 use twocan_proto::peer::ParametersError;
 
+use crate::byte_stream::DetachError;
+
 /// Why a call was refused. [`Error::name`] is the name of the exception that a browser throws.
 #[derive(Debug, Clone, PartialEq, ThisError)]
 pub enum Error {
@@ -21,6 +23,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Channels that are to be streams of bytes.
+    #[error("{name}: {0}", name = .0.name())]
+    Detach(#[from] DetachError),
     /// A text that should be a URL or the like is not.
     #[error("SyntaxError: {0}")]
     Syntax(String),
@@ -42,6 +47,7 @@ impl Error {
             Self::Negotiation(error) => error.name(),
             Self::Parameters(error) => error.name(),
             Self::Channel { name, .. } => name,
+            Self::Detach(error) => error.name(),
             Self::Syntax(_) => "SyntaxError",
             Self::InvalidAccess(_) => "InvalidAccessError",
             Self::Operation(_) => "OperationError",

@@ -24,6 +24,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod byte_stream;
 mod configuration;
 mod data_channel;
 mod driver;
@@ -32,6 +33,7 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod ice_server;
+pub mod interceptor;
 mod nat;
 mod peer_connection;
 pub mod playout;
@@ -41,10 +43,12 @@ pub mod rooms;
 mod sender;
 mod state;
 mod stats;
+pub mod text;
 mod transceiver;
 pub mod transform;
 mod w3c;
 
+pub use byte_stream::{ByteStream, DetachError};
 pub use configuration::{Certificate, Configuration};
 pub use data_channel::{
     DataChannel, DataChannelEvent, DataChannelInit, DataChannelState, Message, Priority,

@@ -143,6 +143,7 @@ impl PeerConnection {
         }
         config.receive_simulcast = configuration.receive_simulcast;
         config.event_log = configuration.event_log;
+        config.interceptor = configuration.interceptor;
         let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
         let shared = Shared::new(machine);
         let filter = Filter {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use tokio::sync::Notify;
-use twocan_proto::channel::{self, ChannelId, Info};
+use twocan_proto::channel::{self, ChannelId, CloseCause, Info, ReadyState};
 use twocan_proto::negotiate::{NegotiationEvent, TransceiverId};
 use twocan_proto::peer::{Event, Peer};
 use twocan_proto::rtp;
@@ -49,6 +50,46 @@ pub(crate) struct ChannelEntry {
     /// As it was when it was last open: a closed channel still has a label.
     pub(crate) info: Option<Info>,
     pub(crate) closed: bool,
+    /// Why; `None` where our own connection was closed.
+    pub(crate) cause: Option<CloseCause>,
+    /// A stream of bytes reads the events, and no other handle.
+    pub(crate) detached: bool,
+    /// The stream is gone: what arrives is forgotten.
+    pub(crate) forgets: bool,
+    /// Who waits for an event of a detached channel.
+    pub(crate) reader: Option<Waker>,
+    /// Who waits for its end.
+    pub(crate) closer: Option<Waker>,
+}
+
+impl ChannelEntry {
+    /// Something was added to the events.
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        if self.closed
+            && let Some(closer) = self.closer.take()
+        {
+            closer.wake();
+        }
+    }
+}
+
+/// Who waits for room on a detached channel.
+#[derive(Debug)]
+pub(crate) struct WaitingWriter {
+    id: ChannelId,
+    /// Until no more bytes than this wait to be sent on it.
+    low: usize,
+    waker: Waker,
+}
+
+impl WaitingWriter {
+    pub(crate) fn new(id: ChannelId, low: usize, waker: &Waker) -> Self {
+        let waker = waker.clone();
+        Self { id, low, waker }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +127,8 @@ pub(crate) struct State {
     events_dropped: u64,
     pub(crate) channels: BTreeMap<ChannelId, ChannelEntry>,
     messages_len: usize,
+    /// One for each detached channel at most; mostly none.
+    writers: Vec<WaitingWriter>,
     pub(crate) tracks: BTreeMap<TransceiverId, TrackEntry>,
     /// What frames go through before they are sent.
     pub(crate) transforms: BTreeMap<TransceiverId, Box<dyn FrameTransform>>,
@@ -114,6 +157,7 @@ impl Shared {
             events_dropped: 0,
             channels: BTreeMap::new(),
             messages_len: 0,
+            writers: Vec::new(),
             tracks: BTreeMap::new(),
             transforms: BTreeMap::new(),
             key_frames_wanted: Vec::new(),
@@ -159,7 +203,9 @@ impl Shared {
         for entry in state.channels.values_mut().filter(|entry| !entry.closed) {
             entry.closed = true;
             entry.events.push_back(DataChannelEvent::Closed);
+            entry.wake();
         }
+        state.wake_writers();
         for entry in state.tracks.values_mut() {
             entry.ended = true;
         }
@@ -246,6 +292,35 @@ impl State {
         Some(event)
     }
 
+    /// Keeps a writer until there is room; the one before it of the same channel has no turn any more.
+    pub(crate) fn wait_to_write(&mut self, writer: WaitingWriter) {
+        self.writers.retain(|own| own.id != writer.id);
+        self.writers.push(writer);
+    }
+
+    /// Wakes the writers that have room now, or that never will.
+    pub(crate) fn wake_writers(&mut self) {
+        let Self { peer, writers, .. } = self;
+        let finished = self.finished;
+        let waits = |own: &WaitingWriter| match peer.channel_state(own.id) {
+            Some(ReadyState::Connecting) => true,
+            Some(ReadyState::Open) => peer.buffered_amount(own.id) > own.low,
+            Some(ReadyState::Closing) | None => false,
+        };
+        for ready in writers.extract_if(.., |own| finished || !waits(own)) {
+            ready.waker.wake();
+        }
+    }
+
+    /// Nobody reads a channel any more: what arrived makes room, what arrives is forgotten.
+    pub(crate) fn forget_messages(&mut self, id: ChannelId) {
+        while self.next_channel_event(id).is_some() {}
+        if let Some(entry) = self.channels.get_mut(&id) {
+            entry.forgets = true;
+        }
+        self.writers.retain(|own| own.id != id);
+    }
+
     /// Whether messages wait in the machine for room here.
     pub(crate) fn is_full(&self) -> bool {
         self.messages_len >= MESSAGES_LEN_MAX
@@ -277,7 +352,12 @@ impl State {
             }
             channel::Event::BufferedAmountLow(id) => (id, DataChannelEvent::BufferedAmountLow),
             channel::Event::Closing(id) => (id, DataChannelEvent::Closing),
-            channel::Event::Closed(id, _) => (id, DataChannelEvent::Closed),
+            channel::Event::Closed(id, cause) => {
+                if let Some(entry) = self.channels.get_mut(&id) {
+                    entry.cause = Some(cause);
+                }
+                (id, DataChannelEvent::Closed)
+            }
             channel::Event::Connected | channel::Event::Ended(_) => {
                 if let Some(sctp) = self.peer.sctp_transport() {
                     self.push(Pending::Event(E::SctpTransportStateChange(sctp.state)));
@@ -295,7 +375,12 @@ impl State {
             return;
         };
         entry.closed = event == DataChannelEvent::Closed;
+        if entry.forgets {
+            self.messages_len = self.messages_len.saturating_sub(cost);
+            return;
+        }
         entry.events.push_back(event);
+        entry.wake();
     }
 
     fn take_rtp_event(&mut self, event: rtp::Event) {

@@ -89,6 +89,11 @@ impl Peer {
             .set_buffered_amount_low_threshold(id, threshold);
     }
 
+    /// The longest message that the other side takes, in bytes; `None` for any.
+    pub fn max_message_size(&self) -> Option<usize> {
+        self.transport.channels.max_message_size()
+    }
+
     /// Figures of the association below all channels.
     pub fn sctp_stats(&self) -> sctp::Stats {
         self.transport.channels.stats()

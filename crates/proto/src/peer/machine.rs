@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::intercept::Interception;
 use super::journal::Journal;
 use super::names::Names;
 use super::parameters::Sender;
@@ -133,6 +134,8 @@ impl Peer {
         if config.event_log {
             transport.congestion.keep_decisions();
         }
+        let interceptor = config.interceptor.as_ref();
+        transport.interception = interceptor.map(|make| Box::new(Interception::new(make)));
         transport.relay_only = config.ice_transport_policy == IceTransportPolicy::Relay;
         Self {
             negotiator: Negotiator::new(terms, random.fork()),

@@ -11,6 +11,7 @@
 
 mod data;
 mod describe;
+mod intercept;
 mod journal;
 mod machine;
 mod media;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use twocan_wire::units::Bitrate;
 
+pub use intercept::{Added, INTERCEPTED_LEN_MAX, Interceptor, InterceptorFactory, Verdict};
 pub use journal::{Inbound, KeyFrame, LogEntry, LogEvent, Sample};
 pub use machine::Peer;
 pub use media::{NegotiatedMedia, SendFrameError};
@@ -96,6 +98,8 @@ pub struct Config {
     pub receive_simulcast: bool,
     /// Whether decisions and states are written down, for [`Peer::poll_log`]. Default no.
     pub event_log: bool,
+    /// What sees packets of media in the clear, and may change them. Default nothing.
+    pub interceptor: Option<InterceptorFactory>,
 }
 
 impl Config {
@@ -119,6 +123,7 @@ impl Config {
             receive_window: 4 << 20,
             receive_simulcast: false,
             event_log: false,
+            interceptor: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use twocan_wire::ids::Mid;
 use twocan_wire::units::Bitrate;
 
+use super::intercept::PacketKind;
 use super::machine::Peer;
 use super::outlet::Outlet;
 use super::parameters::{EncodingParameters, Priority};
@@ -307,6 +308,7 @@ impl Transport {
             .get_or_insert_with(|| waiting(rtp.backlog()));
         self.congestion.turn(now.monotonic, waiting) != Turn::Nobody
             || (!self.polled.no_reports && self.rtcp_is_due(now))
+            || self.adds_packets()
     }
 
     /// What the next datagram says of marks, where it is one of media. Reports and all else say
@@ -317,6 +319,7 @@ impl Transport {
             && self.farewell.is_empty()
             && !self.dtls.has_transmit()
             && !self.rtcp_is_due(now)
+            && !self.adds_packets()
             && self.media_is_due(now);
         is_media.then_some(ecn)
     }
@@ -330,10 +333,34 @@ impl Transport {
         let (rtp, congestion) = (&mut self.rtp, &mut self.congestion);
         let counters = &mut self.counters;
         let polled = &mut self.polled;
+        let mut interception = self.interception.as_deref_mut();
         outlet.push(batch, &mut self.spill, |out| {
             let start = out.len();
+            while let Some(own) = &mut interception
+                && let Some(kind) = own.poll_outgoing(out, |ssrc| rtp.is_own_source(ssrc))
+            {
+                let protected = match kind {
+                    PacketKind::Rtp => sender.protect_new_rtp(out, start),
+                    PacketKind::Rtcp => sender.protect_rtcp(out, start),
+                };
+                if let Err(rejected) = protected {
+                    counters.count(rejected.reason());
+                    out.truncate(start);
+                    continue;
+                }
+                if kind == PacketKind::Rtp {
+                    // It waits for nobody, as sound.
+                    let (len, left) = (out.len() - start, waiting(rtp.backlog()));
+                    congestion.handle_sent(now.monotonic, Turn::Audio, None, len, &left);
+                }
+                return;
+            }
             if !polled.no_reports && rtp.poll_rtcp(now, out) {
-                if let Err(rejected) = sender.protect_rtcp(out, start) {
+                if let Some(own) = &mut interception
+                    && !own.outgoing_rtcp(now, out, start)
+                {
+                    out.truncate(start);
+                } else if let Err(rejected) = sender.protect_rtcp(out, start) {
                     counters.count(rejected.reason());
                     out.truncate(start);
                 }
@@ -360,6 +387,16 @@ impl Transport {
                         Class::Audio | Class::Video | Class::Padding => return,
                     }
                 };
+                if let Some(own) = &mut interception
+                    && !own.outgoing_rtp(now, &departure, out, start)
+                {
+                    // It takes its turn all the same, or padding would never be enough.
+                    let (len, left) = (out.len() - start, waiting(rtp.backlog()));
+                    out.truncate(start);
+                    congestion.handle_sent(now.monotonic, turn, None, len, &left);
+                    polled.waiting = Some(left);
+                    continue;
+                }
                 if let Err(rejected) = sender.protect_rtp(out, start) {
                     counters.count(rejected.reason());
                     out.truncate(start);

@@ -106,7 +106,14 @@ impl Transport {
                     Ecn::Ce => rtcp::Ecn::CongestionExperienced,
                 };
                 let packet = bytes.get(..len).unwrap_or_default();
-                self.rtp.handle_marked_rtp(now, packet, ecn);
+                let Some(interception) = &mut self.interception else {
+                    self.rtp.handle_marked_rtp(now, packet, ecn);
+                    return false;
+                };
+                if let Some(packet) = interception.incoming_rtp(now, packet) {
+                    self.rtp.handle_marked_rtp(now, packet, ecn);
+                }
+                self.take_added(now);
                 false
             }
             Err(rejected) => self.drop(rejected.reason()),
@@ -120,8 +127,15 @@ impl Transport {
         match receiver.unprotect_rtcp(bytes) {
             Ok(len) => {
                 self.ice.note_received(now.monotonic, route);
-                self.rtp
-                    .handle_rtcp(now, bytes.get(..len).unwrap_or_default());
+                let packet = bytes.get(..len).unwrap_or_default();
+                let packet = match &mut self.interception {
+                    None => Some(packet),
+                    Some(interception) => interception.incoming_rtcp(now, packet),
+                };
+                if let Some(packet) = packet {
+                    self.rtp.handle_rtcp(now, packet);
+                }
+                self.take_added(now);
                 self.take_feedback(now);
                 false
             }

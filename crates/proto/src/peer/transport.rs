@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::demux::{Protocol, classify};
 
+use super::intercept::Interception;
 use super::outlet::Outlet;
 use super::rate::{Polled, RetransmissionRate};
 use super::relay::Relays;
@@ -70,6 +71,8 @@ pub(super) struct Transport {
     srtp_profile: Option<SrtpProfile>,
     pub(super) srtp: Option<(srtp::Sender, srtp::Receiver)>,
     pub(super) rtp: rtp::Session,
+    /// Mostly none.
+    pub(super) interception: Option<Box<Interception>>,
     pub(super) congestion: CongestionControl,
     pub(super) polled: Polled,
     pub(super) retransmissions: RetransmissionRate,
@@ -122,6 +125,7 @@ impl Transport {
             srtp_profile: None,
             srtp: None,
             rtp: rtp::Session::new(random.fork()),
+            interception: None,
             congestion: CongestionControl::new(congestion),
             polled: Polled::default(),
             marking: congestion.marking,
@@ -244,6 +248,7 @@ impl Transport {
         self.ice.handle_timeout(now.monotonic);
         self.dtls.handle_timeout(now.monotonic);
         self.rtp.handle_timeout(now);
+        self.interception_timeout(now);
         self.congestion.handle_timeout(now.monotonic);
         if self.ice.route().is_some() {
             self.channels.handle_timeout(now.monotonic);
@@ -448,6 +453,7 @@ impl Transport {
             None => self.rtp.poll_gap_timeout(),
         };
         let media = Deadline::earlier(streams, self.pacing_deadline());
+        let media = Deadline::earlier(media, self.interception_deadline());
         let media = media.filter(|_| self.has_keys());
         let transport = Deadline::earlier(self.ice.poll_timeout(), self.dtls.poll_timeout());
         let transport = Deadline::earlier(transport, self.relays.deadline());
@@ -465,6 +471,9 @@ impl Transport {
         all.merge(self.dtls.counters());
         all.merge(self.rtp.counters());
         all.merge(self.congestion.counters());
+        if let Some(interception) = &self.interception {
+            all.merge(&interception.counters);
+        }
         all.merge(&self.channels.counters());
     }
 }

@@ -1,10 +1,22 @@
 //! The names that packets leave under, for feedback.
 
+use twocan_wire::ids::Ssrc;
 use twocan_wire::rtp::{ExtensionKind, HeaderFields};
 use twocan_wire::seq::SeqNo16;
 
 use super::outbox::Sent;
-use super::{Departure, Media};
+use super::{Departure, Media, Session};
+
+impl Session {
+    /// Whether packets of this source are ours to number: media, retransmissions, FEC, also of streams
+    /// that rest.
+    pub fn is_own_source(&self, ssrc: Ssrc) -> bool {
+        let mut streams = self.send.values().chain(self.resting.values());
+        let fec = |media: &Media| media.repair.flexfec_source.map(|(_, fec)| fec);
+        streams.any(|own| own.ssrc == ssrc || own.rtx_ssrc == ssrc)
+            || self.media.iter().any(|media| fec(media) == Some(ssrc))
+    }
+}
 
 impl Departure {
     pub(super) fn new(header: &HeaderFields, media: &Media, sent: Sent) -> Self {

@@ -58,7 +58,7 @@ pub struct Session {
     pub(super) ended: Vec<Ssrc>,
     /// Streams of ours that ended: SRTP has used their numbers under this key, so that a section that
     /// sends again goes on from there (RFC 3711 §9.1). None of them is forgotten.
-    resting: BTreeMap<Ssrc, Box<SendStream>>,
+    pub(super) resting: BTreeMap<Ssrc, Box<SendStream>>,
     pub(super) rtt: Duration,
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.

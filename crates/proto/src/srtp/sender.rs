@@ -60,6 +60,20 @@ impl Sender {
             .map_err(|_| Rejected::BadTag)
     }
 
+    /// The same for packets whose numbers are not our own to give: none may be at or before the highest
+    /// so far of its source, so that nothing is encrypted twice under one number (RFC 3711 §9.1).
+    ///
+    /// # Errors
+    /// As [`Self::protect_rtp`], and [`Rejected::Replayed`].
+    pub fn protect_new_rtp(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), Rejected> {
+        let fields = rtp_fields(buffer.get(start..).ok_or(Rejected::TooShort)?)?;
+        let highest = stream(&mut self.streams, fields.ssrc)?.highest;
+        if highest.is_some_and(|highest| estimate_index(Some(highest), fields.seq) <= highest) {
+            return Err(Rejected::Replayed);
+        }
+        self.protect_rtp(buffer, start)
+    }
+
     /// Protects the RTCP compound packet from `start` to the end of `buffer`; grows it by index
     /// and tag.
     ///

@@ -231,3 +231,16 @@ fn forged_streams_leave_no_state_and_real_ones_are_bounded() {
         }
     }
 }
+
+#[test]
+fn numbers_that_others_give_never_come_twice() {
+    let (mut sender, _) = ends(SrtpProfile::AeadAes128Gcm);
+    let mut protect = |seq| sender.protect_new_rtp(&mut rtp(seq, b"payload"), 0);
+    for seq in [65_000, 65_535, 3] {
+        assert_eq!(protect(seq), Ok(()), "{seq}");
+    }
+    for seq in [3, 2, 65_535, 60_000] {
+        assert_eq!(protect(seq), Err(Rejected::Replayed), "{seq}");
+    }
+    assert_eq!(protect(4), Ok(()));
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use twocan::{DataChannel, Message};
+use twocan::{ByteStream, DataChannel, Message};
 
 use super::result::{Outcome, milliseconds};
 
@@ -50,23 +50,26 @@ pub(super) async fn echo(
 ) -> Result<(), String> {
     channel.opened().await.map_err(|error| error.to_string())?;
     outcome.opened();
+    let mut stream = channel.detach().map_err(|error| error.to_string())?;
     for number in 0..count {
-        let Some(message) = channel.next_message().await else {
+        if !echo_one(&mut stream).await? {
             return Err(format!("the channel closed after {number} messages"));
-        };
-        send(channel, message)?;
+        }
         outcome.set("n", number + 1);
     }
     // The other side may send more than we were told.
-    let channel = channel.clone();
-    tokio::spawn(async move {
-        while let Some(message) = channel.next_message().await {
-            if send(&channel, message).is_err() {
-                break;
-            }
-        }
-    });
+    tokio::spawn(async move { while let Ok(true) = echo_one(&mut stream).await {} });
     Ok(())
+}
+
+/// Sends a message back, once there is room; answers whether there was one.
+async fn echo_one(stream: &mut ByteStream) -> Result<bool, String> {
+    let message = stream.read_message().await;
+    let Some(message) = message.map_err(|error| error.to_string())? else {
+        return Ok(false);
+    };
+    let sent = stream.write_message(&message).await;
+    sent.map(|()| true).map_err(|error| error.to_string())
 }
 
 /// Sends in bulk and waits until all of it is on its way.
