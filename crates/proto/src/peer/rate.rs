@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 use twocan_wire::ids::Mid;
 use twocan_wire::units::Bitrate;
 
-use super::intercept::PacketKind;
+use super::intercept::{Interception, PacketKind};
 use super::machine::Peer;
 use super::outlet::Outlet;
 use super::parameters::{EncodingParameters, Priority};
 use super::transport::Transport;
-use crate::congestion::{Claim, Layer, PacketKey, Turn, Waiting, share, stack};
+use crate::congestion::{Claim, CongestionControl, Layer, PacketKey, Turn, Waiting, share, stack};
 use crate::contract::{Batch, Ecn};
+use crate::counters::Counters;
 use crate::negotiate::{Kind, TransceiverId};
-use crate::rtp::{Backlog, Class, Departure, EncodingRate, Feedback, OutboundStats};
+use crate::rtp::{Backlog, Class, Departure, EncodingRate, Feedback, OutboundStats, Session};
+use crate::srtp;
 use crate::time::{Deadline, Now};
 
 /// Sound is content with this, where the application states nothing else.
@@ -336,23 +338,9 @@ impl Transport {
         let mut interception = self.interception.as_deref_mut();
         outlet.push(batch, &mut self.spill, |out| {
             let start = out.len();
-            while let Some(own) = &mut interception
-                && let Some(kind) = own.poll_outgoing(out, |ssrc| rtp.is_own_source(ssrc))
+            if let Some(own) = &mut interception
+                && added(own, sender, rtp, congestion, counters, now, out)
             {
-                let protected = match kind {
-                    PacketKind::Rtp => sender.protect_new_rtp(out, start),
-                    PacketKind::Rtcp => sender.protect_rtcp(out, start),
-                };
-                if let Err(rejected) = protected {
-                    counters.count(rejected.reason());
-                    out.truncate(start);
-                    continue;
-                }
-                if kind == PacketKind::Rtp {
-                    // It waits for nobody, as sound.
-                    let (len, left) = (out.len() - start, waiting(rtp.backlog()));
-                    congestion.handle_sent(now.monotonic, Turn::Audio, None, len, &left);
-                }
                 return;
             }
             if !polled.no_reports && rtp.poll_rtcp(now, out) {
@@ -439,6 +427,40 @@ impl Transport {
         self.ice.route()?;
         self.congestion.poll_timeout(&waiting(self.rtp.backlog()))
     }
+}
+
+/// Writes a packet that the interceptor has added; answers whether there was one. Hardly anybody has
+/// an interceptor.
+#[cold]
+#[inline(never)]
+fn added(
+    own: &mut Interception,
+    sender: &mut srtp::Sender,
+    rtp: &Session,
+    congestion: &mut CongestionControl,
+    counters: &mut Counters,
+    now: Now,
+    out: &mut Vec<u8>,
+) -> bool {
+    let start = out.len();
+    while let Some(kind) = own.poll_outgoing(out, |ssrc| rtp.is_own_source(ssrc)) {
+        let protected = match kind {
+            PacketKind::Rtp => sender.protect_new_rtp(out, start),
+            PacketKind::Rtcp => sender.protect_rtcp(out, start),
+        };
+        if let Err(rejected) = protected {
+            counters.count(rejected.reason());
+            out.truncate(start);
+            continue;
+        }
+        if kind == PacketKind::Rtp {
+            // It waits for nobody, as sound.
+            let (len, left) = (out.len() - start, waiting(rtp.backlog()));
+            congestion.handle_sent(now.monotonic, Turn::Audio, None, len, &left);
+        }
+        return true;
+    }
+    false
 }
 
 fn waiting(backlog: Backlog) -> Waiting {

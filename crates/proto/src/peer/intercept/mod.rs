@@ -203,6 +203,7 @@ impl Interception {
     }
 
     /// Asks about the packet from `start` to the end of `out`; answers whether it goes on.
+    #[cold]
     pub(super) fn outgoing_rtp(
         &mut self,
         now: Now,
@@ -255,6 +256,7 @@ impl Interception {
     }
 
     /// The same of RTCP.
+    #[cold]
     pub(super) fn outgoing_rtcp(&mut self, now: Now, out: &mut Vec<u8>, start: usize) -> bool {
         let before = out.get(start..).unwrap_or_default();
         let len_max = INTERCEPTED_LEN_MAX.max(before.len());
