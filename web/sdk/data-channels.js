@@ -8,7 +8,7 @@ const LOW_BYTES = 256 * 1024;
 /** Bytes in a buffer from which on whoever sends is to wait. */
 const HIGH_BYTES = 1024 * 1024;
 /** Bytes in a buffer at most; Chromium ends a channel whose buffer passes 16 MiB. */
-const FULL_BYTES = 8 * 1024 * 1024;
+export const FULL_BYTES = 8 * 1024 * 1024;
 /** What was sent is waited for no longer than this. */
 const PATIENCE_MS = 5_000;
 
@@ -66,6 +66,7 @@ export class DataChannels extends Emitter {
     this.#connection = connection;
     this.#reliable = this.#lossy = null;
     this.close();
+    if (this.#waiting.length > 0) this.open();
   }
 
   /** The connection is over: nobody waits any longer. */
@@ -154,8 +155,8 @@ export class DataChannels extends Emitter {
     channel.onmessage = ({ data }) => this.#heard(readData(data), lossy);
     if (lossy) return;
     channel.addEventListener("open", () => {
-      for (const bytes of this.#waiting.splice(0)) channel.send(bytes);
       this.#waitingBytes = 0;
+      for (const bytes of this.#waiting.splice(0)) channel.send(bytes);
     });
   }
 

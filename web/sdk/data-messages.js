@@ -5,6 +5,9 @@ export const RELIABLE = "twocan.data.reliable";
 /** Protocol of the channel on which what is lost stays lost. */
 export const LOSSY = "twocan.data.lossy";
 
+/** Whether a channel that the other side made is one of these. @param {RTCDataChannel} channel */
+export const isDataChannel = ({ label, protocol }) => label === DATA_LABEL && (protocol === RELIABLE || protocol === LOSSY);
+
 /** Bytes of a payload at most. */
 export const PAYLOAD_MAX = 65_536;
 /** Bytes of topic and payload at most, of a message that may be lost: it fits one packet. */

@@ -1,6 +1,6 @@
 import { ChatChannel } from "./chat-channel.js";
 import { DataChannels } from "./data-channels.js";
-import { DATA_LABEL } from "./data-messages.js";
+import { isDataChannel } from "./data-messages.js";
 import { DescribedPeer } from "./described-peer.js";
 import { withRoleKept } from "./dtls-role.js";
 import { FILE_LABEL } from "./file-messages.js";
@@ -522,7 +522,7 @@ export class Peer extends DescribedPeer {
   /** @param {RTCDataChannel} channel */
   #opened(channel) {
     if (channel.label === this.chat.label) this.chat.adopt(channel);
-    else if (channel.label === DATA_LABEL) this.data.adopt(channel);
+    else if (isDataChannel(channel)) this.data.adopt(channel);
     else {
       this.#channels.add(channel);
       this.emit(channel.label === FILE_LABEL ? "file" : "channel", channel);

@@ -1,3 +1,4 @@
+import { FULL_BYTES } from "./data-channels.js";
 import { DataError, writeData } from "./data-messages.js";
 import { Emitter } from "./emitter.js";
 import { Peer } from "./peer.js";
@@ -33,6 +34,7 @@ export class RoomData extends Emitter {
   #turning = null;
   /** @type {Waiting[]} */
   #waiting = [];
+  #waitingBytes = 0;
 
   /** @param {Links} links @param {Map<string, Participant>} peers */
   constructor(links, peers) {
@@ -46,6 +48,7 @@ export class RoomData extends Emitter {
     this.#isForwarded = topology === "sfu";
     this.#turning = null;
     this.#waiting = [];
+    this.#waitingBytes = 0;
   }
 
   /** Hands on what comes by a connection. @param {Peer} link @param {boolean} isServer */
@@ -54,7 +57,7 @@ export class RoomData extends Emitter {
       const from = isServer ? names[0] : id;
       if (from !== undefined) this.emit("data", { from, peer: this.#peers.get(from) ?? null, data, topic, lossy });
     });
-    data.on("gap", (missed) => this.emit("data-gap", { missed }));
+    if (isServer) data.on("gap", (missed) => this.emit("data-gap", { missed }));
   }
 
   /**
@@ -65,10 +68,11 @@ export class RoomData extends Emitter {
     const names = to === "all" ? null : [...new Set(to)];
     if (names?.length === 0) return;
     // Whoever is told first what is wrong with it can mend it.
-    writeData(data, { names: names ?? [], topic, lossy });
+    const { length } = writeData(data, { names: names ?? [], topic, lossy });
     if (lossy) return this.#sendLossy({ data, names, topic });
     if (this.#turning) {
-      if (this.#waiting.length >= WAITING_MAX) throw new DataError("queue_full");
+      if (this.#waiting.length >= WAITING_MAX || this.#waitingBytes + length > FULL_BYTES) throw new DataError("queue_full");
+      this.#waitingBytes += length;
       // The caller may go on to use what it sent.
       this.#waiting.push({ data: typeof data === "string" ? data : copied(data), names, topic });
       return this.#turning;
@@ -107,6 +111,7 @@ export class RoomData extends Emitter {
     const turning = Promise.all([before, arrived]).then(() => {
       if (this.#turning !== turning) return;
       this.#turning = null;
+      this.#waitingBytes = 0;
       for (const { data, names, topic } of this.#waiting.splice(0)) this.#go(this.#ways(names), data, topic);
     });
     this.#turning = turning;

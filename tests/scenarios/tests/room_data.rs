@@ -424,6 +424,32 @@ fn two_who_wait_for_each_other_go_on() {
 }
 
 #[test]
+fn those_who_wait_for_a_slow_reader_have_their_turns() {
+    for seed in few_seeds() {
+        let mut room = Room::new(seed, 5);
+        // One of them takes 2 Mbit/s, of which three want more each.
+        room.conference.limit(4, |link| {
+            link.rate = Some(Bitrate::kbps(2_000));
+        });
+        for number in 0..200 {
+            for sender in 0..3 {
+                room.say(sender, false, &[], &numbered(number, 65_536));
+            }
+        }
+        let end = room.conference.elapsed() + S(12);
+        room.run_until(end, |_| false);
+        let of = |name: &str| {
+            let messages = room.messages(3).iter();
+            messages.filter(|(from, ..)| from == name).count()
+        };
+        let counts = ["p0", "p1", "p2"].map(of);
+        let least = counts.iter().min().copied().unwrap_or(0);
+        let most = counts.iter().max().copied().unwrap_or(0);
+        assert!(least > 10 && most < 2 * least, "seed {seed}: {counts:?}");
+    }
+}
+
+#[test]
 fn a_fence_comes_back_when_everything_before_it_has_arrived() {
     for seed in few_seeds() {
         let mut room = Room::new(seed, 3);

@@ -102,6 +102,8 @@ pub struct Stats {
     pub receiver_window: usize,
     /// Bytes in flight, chunk headers included.
     pub in_flight: usize,
+    /// Chunks that the peer has not acknowledged, those that are taken for lost among them.
+    pub unconfirmed: usize,
     /// Smoothed round-trip time, once measured.
     pub smoothed_rtt: Option<Duration>,
 }

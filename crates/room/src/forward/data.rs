@@ -9,6 +9,7 @@
 //!    how much that was. What may be lost is dropped where a reader has no room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use twocan_proto::channel::{ChannelId, Event, Message as Received};
@@ -37,11 +38,25 @@ pub struct DataFigures {
     pub missed: u64,
 }
 
+/// How long a fence is waited for; who sent it does not wait any longer either.
+const FENCE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A message that some have not got yet; meanwhile nothing is taken from who sent it.
 #[derive(Debug)]
 struct Held {
     message: Bytes,
     left: Vec<PeerId>,
+    /// Since when.
+    since: Instant,
+    /// Its place among those that are held: who has waited for longest is served first.
+    turn: u64,
+}
+
+/// What somebody wants back when everything before it has arrived.
+#[derive(Debug, Clone, Copy)]
+struct Fence {
+    number: u32,
+    until: Instant,
 }
 
 /// What is on its way between participants.
@@ -50,8 +65,10 @@ pub(super) struct Data {
     held: BTreeMap<PeerId, Held>,
     /// Whose channels are to be looked at.
     ready: BTreeSet<PeerId>,
-    /// Who waits for a fence to come back, and its number.
-    fences: BTreeMap<PeerId, u32>,
+    /// Messages that were held so far.
+    turns: u64,
+    /// Who waits for a fence to come back.
+    fences: BTreeMap<PeerId, Fence>,
     figures: DataFigures,
 }
 
@@ -85,9 +102,6 @@ impl Forwarder {
         for id in &news {
             self.take_channel_events(now, *id);
         }
-        if !news.is_empty() {
-            self.answer_fences(now);
-        }
         !news.is_empty()
     }
 
@@ -108,8 +122,9 @@ impl Forwarder {
     fn pass_held(&mut self, now: Now, is_meant: impl Fn(&[PeerId]) -> bool) {
         let held = self.data.held.iter();
         let meant = held.filter(|(_, held)| is_meant(&held.left));
-        let meant: Vec<PeerId> = meant.map(|(id, _)| *id).collect();
-        for sender in meant {
+        let mut meant: Vec<(u64, PeerId)> = meant.map(|(id, held)| (held.turn, *id)).collect();
+        meant.sort_unstable();
+        for (_, sender) in meant {
             if let Some(held) = self.data.held.remove(&sender) {
                 self.pass_reliable(now, sender, held);
                 if !self.data.held.contains_key(&sender) {
@@ -186,17 +201,23 @@ impl Forwarder {
             Received::Binary(bytes) => bytes,
             Received::Text(_) => return self.counters.count("forward.data_malformed"),
         };
-        let message = match RoomData::parse(&bytes) {
-            Ok(RoomData::Message(message)) => message,
-            Ok(RoomData::Fence(number)) => {
-                self.data.fences.insert(id, number);
-                return self.answer_fences(now);
-            }
-            Ok(RoomData::Gap(_)) | Err(_) => return self.counters.count("forward.data_malformed"),
+        let data = match RoomData::parse(&bytes) {
+            Ok(data) => data,
+            Err(_) => return self.counters.count("forward.data_malformed"),
         };
         if !own.permissions.data {
             return self.counters.count("forward.data_not_permitted");
         }
+        let message = match data {
+            RoomData::Message(message) => message,
+            RoomData::Fence(number) => {
+                // Answered with the next tick: how much somebody asks costs nobody anything.
+                let until = now.monotonic + FENCE_PATIENCE;
+                self.data.fences.insert(id, Fence { number, until });
+                return;
+            }
+            RoomData::Gap(_) => return self.counters.count("forward.data_malformed"),
+        };
         if is_lossy && message.topic.len() + message.payload.len() > LOSSY_LEN_MAX {
             return self.counters.count("forward.data_too_long");
         }
@@ -217,9 +238,12 @@ impl Forwarder {
                 }
             }
             false => {
+                self.data.turns += 1;
                 let held = Held {
                     message,
                     left: readers,
+                    since: now.monotonic,
+                    turn: self.data.turns,
                 };
                 self.pass_reliable(now, id, held);
             }
@@ -254,7 +278,11 @@ impl Forwarder {
             let channel = own.reader.reliable;
             let peer = self.endpoint.get(*reader).zip(channel);
             let buffered = peer.map_or(0, |(peer, channel)| peer.buffered_amount(channel));
-            match own.reader.judge(now.monotonic, buffered, message.len()) {
+            let waited = now.monotonic.saturating_duration_since(held.since);
+            let verdict = own
+                .reader
+                .judge(now.monotonic, buffered, message.len(), waited);
+            match verdict {
                 Verdict::Wait => return true,
                 Verdict::Keep => own.reader.keep(message.clone()),
                 Verdict::Miss => {
@@ -325,14 +353,22 @@ impl Forwarder {
 
     /// Sends fences back to those of whose messages nothing is on its way any more.
     fn answer_fences(&mut self, now: Now) {
-        for (id, number) in self.data.fences.clone() {
-            if self.data.held.contains_key(&id) {
+        self.data.fences.retain(|_, own| own.until > now.monotonic);
+        let mut on_their_way: BTreeMap<&str, Vec<PeerId>> = BTreeMap::new();
+        let mut arrived = Vec::new();
+        for (id, fence) in &self.data.fences {
+            let Some(own) = self.participants.get(id) else {
                 continue;
+            };
+            let busy = on_their_way
+                .entry(&own.room)
+                .or_insert_with(|| self.on_their_way(&own.room));
+            let others = busy.iter().any(|busy| busy != id);
+            if !others && !self.data.held.contains_key(id) {
+                arrived.push((*id, fence.number));
             }
-            let others = self.readers(id, &[]);
-            if others.iter().any(|reader| self.is_on_its_way(*reader)) {
-                continue;
-            }
+        }
+        for (id, number) in arrived {
             self.data.fences.remove(&id);
             let own = self.participants.get(&id);
             if let Some(channel) = own.and_then(|own| own.reader.reliable) {
@@ -343,16 +379,21 @@ impl Forwarder {
         }
     }
 
-    /// Whether a reader has not confirmed everything that was sent to it.
-    fn is_on_its_way(&self, reader: PeerId) -> bool {
-        let own = self.participants.get(&reader);
-        let channel = own.and_then(|own| own.reader.reliable);
-        self.endpoint
-            .get(reader)
-            .zip(channel)
-            .is_some_and(|(peer, channel)| {
-                peer.buffered_amount(channel) > 0 || peer.sctp_stats().in_flight > 0
-            })
+    /// Those in a room who have not confirmed everything that was sent to them, or kept for them.
+    fn on_their_way(&self, room: &str) -> Vec<PeerId> {
+        let members = self.rooms.get(room).into_iter();
+        let members = members.flat_map(|room| &room.members);
+        let is_busy = |id: &&PeerId| {
+            let Some(own) = self.participants.get(id) else {
+                return false;
+            };
+            let peer = self.endpoint.get(**id).zip(own.reader.reliable);
+            own.reader.has_early()
+                || peer.is_some_and(|(peer, channel)| {
+                    peer.buffered_amount(channel) > 0 || peer.sctp_stats().unconfirmed > 0
+                })
+        };
+        members.filter(is_busy).copied().collect()
     }
 
     fn tell_data(&mut self, now: Now, id: PeerId, channel: ChannelId, bytes: Vec<u8>) {

@@ -46,8 +46,8 @@ pub(super) struct Reader {
     early: VecDeque<Bytes>,
     early_len: usize,
     early_until: Instant,
-    /// Since when those who send to it wait.
-    full_since: Option<Instant>,
+    /// Whether those who send to it wait.
+    is_full: bool,
     /// How many messages it missed; while there are some, it misses all others as well.
     missed: u32,
 }
@@ -61,16 +61,24 @@ impl Reader {
             early: VecDeque::new(),
             early_len: 0,
             early_until: now + EARLY,
-            full_since: None,
+            is_full: false,
             missed: 0,
         }
     }
 
-    /// What is done with a message of `len` bytes while `buffered` wait.
-    pub(super) fn judge(&mut self, now: Instant, buffered: usize, len: usize) -> Verdict {
+    /// What is done with a message of `len` bytes, which has waited for so long, while `buffered` wait.
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        buffered: usize,
+        len: usize,
+        waited: Duration,
+    ) -> Verdict {
         if self.reliable.is_none() {
+            let has_room = self.missed == 0 && self.early_len + len <= FULL;
             return match now < self.early_until {
-                true if self.missed == 0 && self.early_len + len <= FULL => Verdict::Keep,
+                true if has_room => Verdict::Keep,
+                true if self.missed == 0 && waited < PATIENCE => Verdict::Wait,
                 true => self.miss(),
                 false => Verdict::Drop,
             };
@@ -78,19 +86,17 @@ impl Reader {
         if self.missed > 0 {
             return self.miss();
         }
-        let is_full = match self.full_since {
-            Some(_) => buffered > LOW,
-            None => buffered >= FULL,
+        self.is_full = match self.is_full {
+            true => buffered > LOW,
+            false => buffered >= FULL,
         };
-        if !is_full {
-            self.full_since = None;
+        if !self.is_full {
             return Verdict::Send;
         }
-        let since = *self.full_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < PATIENCE {
+        if waited < PATIENCE {
             return Verdict::Wait;
         }
-        self.full_since = None;
+        self.is_full = false;
         self.miss()
     }
 
@@ -123,6 +129,11 @@ impl Reader {
     pub(super) fn take_missed(&mut self, buffered: usize) -> Option<u32> {
         let has_caught_up = self.missed > 0 && self.reliable.is_some() && buffered == 0;
         has_caught_up.then(|| std::mem::take(&mut self.missed))
+    }
+
+    /// Whether something is kept until it has a channel.
+    pub(super) fn has_early(&self) -> bool {
+        !self.early.is_empty()
     }
 
     /// Whether it misses what is said to it.

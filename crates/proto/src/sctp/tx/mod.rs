@@ -238,6 +238,7 @@ impl Sender {
             congestion_window: self.congestion.window(),
             receiver_window: self.peer_window,
             in_flight: self.flight,
+            unconfirmed: self.outstanding.len(),
             smoothed_rtt: self.rto.smoothed(),
             ..self.stats
         }
