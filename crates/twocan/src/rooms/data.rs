@@ -1,7 +1,11 @@
 //! What participants say to each other over data channels (`docs/data.md`).
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use twocan_proto::wire::room_data::{
     LABEL, LOSSY, LOSSY_LEN_MAX, Message as Wire, NAMES_MAX, PAYLOAD_LEN_MAX, RELIABLE, RoomData,
     TEXT_LEN_MAX,
@@ -10,11 +14,15 @@ use twocan_proto::wire::room_data::{
 use super::peer::RoomPeer;
 use super::room::RoomEvent;
 use super::task::Command;
+use super::ways::Ways;
 use crate::data_channel::{DataChannel, DataChannelInit, DataChannelState, Message};
 use crate::error::Error;
 
 /// Messages on their way to one connection; whoever sends more waits.
 pub(super) const OUTGOING_MAX: usize = 64;
+
+/// How long whoever says something waits for a connection that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes that are buffered on the reliable channel before more is given to it.
 const BUFFERED_MAX: usize = 1 << 20;
@@ -77,12 +85,11 @@ pub(super) struct Outgoing {
     lossy: bool,
 }
 
-/// A connection by which something goes, and the names that it is told.
-pub(super) type Way = (mpsc::Sender<Outgoing>, Vec<String>);
-
-/// Says something, once the room's task has told by which connections.
+/// Says something. A connection that takes nothing for [`PATIENCE`] goes without it, as the others
+/// are not to wait for one.
 pub(super) async fn say(
     commands: &mpsc::Sender<Command>,
+    ways: &Ways,
     message: &Message,
     options: DataOptions,
 ) -> Result<(), DataError> {
@@ -106,11 +113,11 @@ pub(super) async fn say(
         Some(to) if to.is_empty() => return Ok(()),
         _ => {}
     }
-    let (answer, answered) = oneshot::channel();
-    let asked = commands.send(Command::Ways { to, answer }).await;
-    asked.map_err(|_| DataError::Closed)?;
-    let ways = answered.await.map_err(|_| DataError::Closed)?;
-    for (way, names) in ways {
+    if commands.is_closed() {
+        return Err(DataError::Closed);
+    }
+    let mut sending = Vec::new();
+    for (way, names) in ways.to(to.as_deref()) {
         let mut bytes = Vec::new();
         RoomData::Message(Wire {
             is_text,
@@ -123,9 +130,15 @@ pub(super) async fn say(
         // A connection that is gone has nobody at its end.
         match lossy {
             true => drop(way.try_send(outgoing)),
-            false => drop(way.send(outgoing).await),
+            false => sending.push(async move {
+                let sent = timeout(PATIENCE, way.send(outgoing)).await;
+                if sent.is_err() {
+                    tracing::debug!("a connection takes nothing");
+                }
+            }),
         }
     }
+    join_all(sending).await;
     Ok(())
 }
 
@@ -291,7 +304,8 @@ mod tests {
         drop(commands_in);
         let refused = async |len, options| {
             let message = Message::Binary(vec![0; len]);
-            say(&commands, &message, options).await.unwrap_err()
+            let ways = Ways::default();
+            say(&commands, &ways, &message, options).await.unwrap_err()
         };
         let lossy = DataOptions {
             lossy: true,
@@ -320,6 +334,9 @@ mod tests {
             ..DataOptions::default()
         };
         let empty = Message::Text(String::new());
-        assert_eq!(say(&commands, &empty, nobody).await, Ok(()));
+        assert_eq!(
+            say(&commands, &Ways::default(), &empty, nobody).await,
+            Ok(())
+        );
     }
 }

@@ -45,6 +45,7 @@ mod task;
 #[cfg(feature = "files")]
 mod timeline;
 mod watch;
+mod ways;
 
 pub use activity::Activity;
 pub use chat::ChatMessage;

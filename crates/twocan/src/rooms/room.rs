@@ -14,6 +14,7 @@ use super::peer::{PeerState, RoomPeer};
 use super::session::Session;
 use super::socket;
 use super::task::{self, Command, Task};
+use super::ways::Ways;
 use crate::configuration::Configuration;
 use crate::data_channel::{DataChannel, Message};
 use crate::transceiver::TrackEvent;
@@ -101,6 +102,7 @@ pub enum RoomEvent {
 pub struct Room {
     id: String,
     commands: mpsc::Sender<Command>,
+    ways: Ways,
     events: mpsc::Receiver<RoomEvent>,
 }
 
@@ -129,11 +131,13 @@ impl Room {
             (commands.clone(), commands_in),
             events_out,
         );
+        let ways = task.ways();
         let (id, task) = Box::pin(task.join()).await?;
         tokio::spawn(task.run());
         Ok(Self {
             id,
             commands,
+            ways,
             events,
         })
     }
@@ -157,14 +161,15 @@ impl Room {
 
     /// Says something to everybody, or to some: directly in a mesh, by way of the server where that
     /// forwards media. Returns when what is reliable is on its way; whoever waits for that sends no
-    /// faster than its receivers take. What is said while the room moves from one to the other may
+    /// faster than its receivers take. A connection that takes nothing for two seconds goes without it.
+    /// It may be awaited between two events: it waits for no event to be taken. What is said while the room moves from one to the other may
     /// overtake what was said before, and what the connections of before have not sent when they are
     /// let go of is lost.
     ///
     /// # Errors
     /// [`DataError`].
     pub async fn send(&self, message: Message, options: DataOptions) -> Result<(), DataError> {
-        data::say(&self.commands, &message, options).await
+        data::say(&self.commands, &self.ways, &message, options).await
     }
 
     /// Leaves: the server and everyone's connection are told, and it is waited for that.

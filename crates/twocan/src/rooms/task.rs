@@ -16,7 +16,7 @@ use self::shape::SFU;
 use super::address::Address;
 use super::backoff::backoff;
 use super::certificates::names_other_certificate;
-use super::data::{self, OUTGOING_MAX, Outgoing, Spoken, Way};
+use super::data::{self, OUTGOING_MAX, Spoken};
 use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{
@@ -28,6 +28,7 @@ use super::peer::RoomPeer;
 use super::room::RoomEvent;
 use super::session::{Read, Session, not_admitted};
 use super::socket::{self, CONNECT_WITHIN, Socket};
+use super::ways::Ways;
 use crate::configuration::Configuration;
 use crate::ice_server::Servers;
 use crate::peer_connection::PeerConnection;
@@ -65,11 +66,6 @@ pub(super) enum Command {
         to: String,
     },
     Publish(Vec<Source>),
-    /// By which connections something is to go.
-    Ways {
-        to: Option<Vec<String>>,
-        answer: oneshot::Sender<Vec<Way>>,
-    },
     /// The connection with somebody is up.
     Up(RoomPeer),
     Leave(oneshot::Sender<()>),
@@ -80,7 +76,6 @@ struct Entry {
     /// Whether its connection was up.
     is_up: bool,
     signals: mpsc::Sender<Signal>,
-    outgoing: mpsc::Sender<Outgoing>,
 }
 
 pub(super) struct Task {
@@ -100,6 +95,7 @@ pub(super) struct Task {
     settles: bool,
     ice_servers: Vec<ServerInfo>,
     peers: BTreeMap<String, Entry>,
+    ways: Ways,
     socket: Option<Socket>,
     attempt: u32,
     ping_at: Option<Instant>,
@@ -153,11 +149,17 @@ impl Task {
             settles: false,
             ice_servers: Vec::new(),
             peers: BTreeMap::new(),
+            ways: Ways::default(),
             socket: None,
             attempt: 0,
             ping_at: None,
             pong_by: None,
         }
+    }
+
+    /// By which connections something goes, also while this task waits.
+    pub(super) fn ways(&self) -> Ways {
+        self.ways.clone()
     }
 
     /// The first connection, up to `authenticated`.
@@ -341,6 +343,7 @@ impl Task {
         }
         self.settles = false;
         self.is_forwarded = data.topology == SFU;
+        self.ways.set_forwarded(self.is_forwarded);
         if self.is_forwarded {
             return self.meet(PeerInfo::server(), true).await;
         }
@@ -453,6 +456,7 @@ impl Task {
         });
         let events = self.events.clone();
         tokio::spawn(data::speak(peer.clone(), spoken, outgoing_in, events));
+        self.ways.add(id.clone(), outgoing);
         let negotiation = Negotiation {
             peer: peer.clone(),
             is_polite: id == SERVER_ID || self.own_id < id,
@@ -463,12 +467,10 @@ impl Task {
         };
         self.tell(RoomEvent::PeerJoined(peer.clone())).await;
         tokio::spawn(negotiation.run(signals_in));
-        let is_up = false;
         let entry = Entry {
             peer,
-            is_up,
+            is_up: false,
             signals,
-            outgoing,
         };
         self.peers.insert(id, entry);
     }
@@ -494,6 +496,7 @@ impl Task {
 
     async fn forget(&mut self, id: &str) {
         if let Some(entry) = self.peers.remove(id) {
+            self.ways.remove(id);
             entry.peer.connection().close();
             self.tell(RoomEvent::PeerLeft(entry.peer)).await;
         }
@@ -509,8 +512,6 @@ impl Task {
             }
             Command::Publish(sources) => self.publish(&sources).await,
             Command::Up(peer) => self.up(&peer).await,
-            // Who asked may have been dropped.
-            Command::Ways { to, answer } => drop(answer.send(self.ways(to))),
             Command::Leave(_) => {}
         }
     }

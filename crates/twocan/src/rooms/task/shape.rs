@@ -3,8 +3,7 @@
 
 use serde_json::json;
 
-use super::{Entry, Task};
-use crate::rooms::data::Way;
+use super::Task;
 use crate::rooms::messages::{PeerInfo, SERVER_ID, TopologyChange};
 use crate::rooms::peer::RoomPeer;
 
@@ -16,6 +15,7 @@ impl Task {
     /// of once everybody has the new ones.
     pub(super) async fn reshape(&mut self, change: TopologyChange) {
         self.is_forwarded = change.topology == SFU;
+        self.ways.set_forwarded(self.is_forwarded);
         self.settles = !change.settled;
         if change.settled {
             let forwards = self.is_forwarded;
@@ -59,20 +59,5 @@ impl Task {
             entry.is_up = true;
             self.settle().await;
         }
-    }
-
-    /// By which connections something goes that is for these, or for all.
-    pub(super) fn ways(&self, to: Option<Vec<String>>) -> Vec<Way> {
-        if self.is_forwarded {
-            let server = self.peers.get(SERVER_ID).into_iter();
-            let way = |own: &Entry| (own.outgoing.clone(), to.clone().unwrap_or_default());
-            return server.map(way).collect();
-        }
-        let others = self.peers.iter().filter(|(id, _)| {
-            let is_meant = to.as_ref().is_none_or(|to| to.contains(id));
-            is_meant && id.as_str() != SERVER_ID
-        });
-        let ways = others.map(|(_, own)| (own.outgoing.clone(), Vec::new()));
-        ways.collect()
     }
 }
