@@ -54,6 +54,9 @@ export class RoomData extends Emitter {
   /** Hands on what comes by a connection. @param {Peer} link @param {boolean} isServer */
   tend({ id, data }, isServer) {
     data.on("message", ({ names, topic, data, lossy }) => {
+      // Where a server forwards, it decides who is heard; connections for files alone are not for this.
+      const direct = this.#peers.get(id);
+      if (!isServer && !(direct instanceof Peer) && !direct?.former) return;
       const from = isServer ? names[0] : id;
       if (from !== undefined) this.emit("data", { from, peer: this.#peers.get(from) ?? null, data, topic, lossy });
     });

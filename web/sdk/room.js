@@ -101,6 +101,8 @@ export class Room extends Emitter {
   #data = new RoomData(this.#links, this.peers);
   /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
   #stopLooking = null;
+  /** Moves so far. */
+  #moves = 0;
   #onPageHide = () => this.leave();
 
   /**
@@ -385,6 +387,7 @@ export class Room extends Emitter {
    * @param {import("./messages.js").TopologyChange} change
    */
   #move({ topology, peers = [] }) {
+    const move = ++this.#moves;
     this.topology = topology;
     this.#links.move(topology);
     this.#data.move(topology);
@@ -394,7 +397,11 @@ export class Room extends Emitter {
     this.#stopLooking?.();
     this.#stopLooking = whenSettled(
       () => this.#links.look(topology),
-      () => this.#data.settle(topology).then(() => this.#signaling?.send("settled", { topology })),
+      async () => {
+        await this.#data.settle(topology);
+        // Another move may have begun meanwhile, to the same shape as well.
+        if (move === this.#moves) this.#signaling?.send("settled", { topology });
+      },
     );
     this.emit("topology", topology);
   }

@@ -38,6 +38,7 @@ pub(crate) fn test(root: &Path, all: bool) -> bool {
             "--workspace",
             "--locked",
             "--quiet",
+            "--no-fail-fast",
             "--exclude",
             "twocan-scenarios",
         ];
