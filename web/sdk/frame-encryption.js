@@ -56,10 +56,14 @@ export class FrameEncryption {
 
   /** Leaves the codecs whose frames can be encrypted. @param {RTCRtpTransceiver} transceiver */
   limitCodecs(transceiver) {
-    if (transceiver.receiver.track.kind !== "video") return;
+    if (transceiver.receiver.track.kind === "video") transceiver.setCodecPreferences(this.codecs());
+  }
+
+  /** The codecs for pictures whose frames can be encrypted. */
+  codecs() {
     const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
     const names = [...ENCRYPTED_VIDEO_CODECS, "rtx", "red", "ulpfec", "flexfec-03"].map((name) => `video/${name}`.toLowerCase());
-    transceiver.setCodecPreferences(all.filter(({ mimeType }) => names.includes(mimeType.toLowerCase())));
+    return all.filter(({ mimeType }) => names.includes(mimeType.toLowerCase()));
   }
 
   close() {

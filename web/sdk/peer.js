@@ -10,7 +10,8 @@ import { bare, isReceiving, received } from "./incoming.js";
 import { fit } from "./mesh-budget.js";
 import { Resting } from "./resting.js";
 import { fingerprints, isOtherConnection, sessions, withListedFormats } from "./sdp-session.js";
-import { isBase, kindOf, qualities } from "./sources.js";
+import { isBase, kindOf } from "./sources.js";
+import { prefer, qualities } from "./video-codec.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
@@ -80,6 +81,7 @@ export class Peer extends DescribedPeer {
   #send;
   #local;
   #encryption;
+  #videoCodec;
   #makingOffer = false;
   #ignoreOffer = false;
   #settingAnswer = false;
@@ -124,12 +126,13 @@ export class Peer extends DescribedPeer {
    * @param {RTCIceServer[]} options.iceServers
    * @param {LocalMedia} options.local what this side sends
    * @param {import("./frame-encryption.js").FrameEncryption | null} [options.encryption]
+   * @param {import("./video-codec.js").VideoCodec | null} [options.videoCodec] the codec for pictures that is offered first
    * @param {boolean} [options.forwarded] whether the other side is a server that forwards: it is sent each picture in
    *   several qualities, and has no data channels but `data`
    * @param {boolean} [options.carriesMedia] `false` for data channels alone; it is closed when none is left
    * @param {(event: "offer" | "answer" | "candidate", data: any) => void} options.send
    */
-  constructor({ info, polite, offers, iceServers, local, encryption = null, forwarded = false, carriesMedia = true, send }) {
+  constructor({ info, polite, offers, iceServers, local, encryption = null, videoCodec = null, forwarded = false, carriesMedia = true, send }) {
     super(info);
     this.#carriesMedia = carriesMedia;
     this.#polite = polite;
@@ -138,6 +141,7 @@ export class Peer extends DescribedPeer {
     this.#send = send;
     this.#local = local;
     this.#encryption = encryption;
+    this.#videoCodec = videoCodec;
 
     this.connection = this.#connect({ iceServers, bundlePolicy: "max-bundle" });
     this.chat = new ChatChannel(this.connection);
@@ -392,9 +396,10 @@ export class Peer extends DescribedPeer {
     const transceiver = this.connection.addTransceiver(media?.track ?? kindOf(source), {
       direction: this.#direction(source),
       streams: [stream],
-      ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source) } : {}),
+      ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source, this.#videoCodec) } : {}),
     });
     this.#encryption?.limitCodecs(transceiver);
+    if (this.#videoCodec) prefer(transceiver, this.#videoCodec, this.#encryption?.codecs());
     this.#encryption?.encrypt(transceiver);
     this.#encryption?.decrypt(transceiver);
     this.#sending.set(source, transceiver);

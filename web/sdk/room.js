@@ -15,6 +15,7 @@ import { RoomData } from "./room-data.js";
 import { sessionUrl } from "./session-url.js";
 import { whenSettled } from "./settling.js";
 import { Signaling } from "./signaling.js";
+import { VIDEO_CODECS } from "./video-codec.js";
 
 /**
  * @typedef {import("./messages.js").PeerInfo} PeerInfo
@@ -91,6 +92,8 @@ export class Room extends Emitter {
   #iceServers = [];
   /** @type {FrameEncryption | null} */
   #encryption = null;
+  /** @type {import("./video-codec.js").VideoCodec | null} */
+  #videoCodec = null;
   /** What was asked for last. */
   #wanted = "";
   #links = new Links({
@@ -107,14 +110,17 @@ export class Room extends Emitter {
 
   /**
    * @param {string | URL} url what a person would open, or the WebSocket's own address
-   * @param {{name?: string, metadata?: Record<string, unknown>, token?: string, encryption?: FrameEncryption | null}} [options]
-   *   `encryption`: of sound and pictures, end to end; default what the link asks for (`#key=…`)
+   * @param {{name?: string, metadata?: Record<string, unknown>, token?: string, encryption?: FrameEncryption | null, videoCodec?: import("./video-codec.js").VideoCodec | null}} [options]
+   *   `encryption`: of sound and pictures, end to end; default what the link asks for (`#key=…`).
+   *   `videoCodec`: what cameras and screens are sent in, where both ends can; default what the browser likes best
    * @returns {Promise<void>} rejects with `JoinError`; with a `RangeError` or `NotSupportedError` where the link asks for
    *   an encryption that there cannot be
    */
-  async join(url, { name = "", metadata = {}, token, encryption = FrameEncryption.ofLink(url) } = {}) {
+  async join(url, { name = "", metadata = {}, token, encryption = FrameEncryption.ofLink(url), videoCodec = null } = {}) {
     if (this.state !== "new") throw new DOMException("a Room joins once", "InvalidStateError");
+    if (videoCodec !== null && !VIDEO_CODECS.includes(videoCodec)) throw new RangeError(`videoCodec ${videoCodec}: one of ${VIDEO_CODECS.join(", ")}`);
     this.#encryption = encryption;
+    this.#videoCodec = videoCodec;
     this.#setState("joining");
     this.#data.on("data", (message) => this.emit("data", message));
     this.#data.on("data-gap", (gap) => this.emit("data-gap", gap));
@@ -466,6 +472,7 @@ export class Room extends Emitter {
       iceServers: this.#iceServers,
       local: this.local,
       encryption: this.#encryption,
+      videoCodec: this.#videoCodec,
       forwarded: info.id === SERVER_ID,
       carriesMedia,
       send: (event, data) => this.#signaling?.send(event, data, [info.id]),

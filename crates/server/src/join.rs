@@ -14,6 +14,9 @@ use twocan::rooms::{
 use crate::event_log::{CannotLog, EventLog};
 use crate::ice::IceArguments;
 
+/// Codecs for pictures whose frames can be written to a file.
+const RECORDED: [&str; 2] = ["VP8", "H264"];
+
 /// Joins a room and echoes, records or plays.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
@@ -121,7 +124,9 @@ async fn join(settings: Settings) -> Result<(), Failed> {
         }
         player.leave().await;
     } else if let Some(folder) = settings.task.save {
-        let room = enter(&settings.url, options("Recorder", &[])).await?;
+        let mut options = options("Recorder", &[]);
+        options.configuration.video_codecs = RECORDED.map(str::to_owned).to_vec();
+        let room = enter(&settings.url, options).await?;
         let mut recorder = Recorder::new(room, folder).await.map_err(Failed::Folder)?;
         while let Some(activity) = watch.or_stop(recorder.next_activity()).await {
             watch.see(&activity);

@@ -60,6 +60,12 @@ pub struct Configuration {
     /// 2198), both ways: the order of codecs in our descriptions says that we want it. It costs as
     /// many times the rate of sound. Default no: it is sent only to a side that prefers it.
     pub audio_redundancy: bool,
+    /// Names of the only codecs for pictures that are offered and taken, the preferred one first, in
+    /// any case, such as `VP8`; names that we do not know are left out. Default empty: all that we
+    /// know ([`RtpCapabilities`](crate::RtpCapabilities)). Of one transceiver:
+    /// [`RtpTransceiver::set_codec_preferences`](crate::RtpTransceiver::set_codec_preferences). Not in
+    /// the standard.
+    pub video_codecs: Vec<String>,
     /// Whether a simulcast that the other side offers is accepted: each of its streams then arrives
     /// on its own, with its [`rid`](crate::Frame::rid), as a forwarder wants it. Default no: the other
     /// side then sends one stream. Not in the standard.

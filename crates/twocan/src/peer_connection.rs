@@ -6,7 +6,7 @@ use twocan_io::clock;
 use twocan_io::interfaces::Filter;
 use twocan_proto::congestion::Marking;
 use twocan_proto::ice::{self, RelayProtocol};
-use twocan_proto::negotiate::{Kind, SdpType, SignalingState};
+use twocan_proto::negotiate::{Codec, Kind, SdpType, SignalingState};
 use twocan_proto::peer::{
     self, ConnectionState, Description, IceCandidateError, LocalCandidate, LogEntry, Peer,
     PeerFailure, RemoteCandidateInit, SctpTransportState, TransceiverInit,
@@ -137,6 +137,9 @@ impl PeerConnection {
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");
+        }
+        if !configuration.video_codecs.is_empty() {
+            config.video_codecs = named(&config.video_codecs, &configuration.video_codecs);
         }
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
@@ -486,4 +489,18 @@ impl From<LocalCandidate> for IceCandidate {
             relay_protocol: candidate.relay_protocol,
         }
     }
+}
+
+/// The codecs of these names in their order, and those that only repair others.
+fn named(codecs: &[Codec], names: &[String]) -> Arc<[Codec]> {
+    let is_named = |codec: &Codec, name: &str| codec.name.eq_ignore_ascii_case(name);
+    let chosen = names.iter().flat_map(|name| {
+        let known = codecs.iter();
+        known.filter(move |codec| is_named(codec, name))
+    });
+    let repairs = codecs.iter().filter(|codec| {
+        let repairs = ["red", "ulpfec", "flexfec-03"];
+        repairs.iter().any(|name| is_named(codec, name))
+    });
+    chosen.chain(repairs).cloned().collect()
 }

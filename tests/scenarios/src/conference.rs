@@ -9,17 +9,20 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use twocan_proto::channel::{self, ChannelId, ChannelInit, Reliability};
 use twocan_proto::contract::{Batch, Datagram, Output, SocketId, StreamEvent};
-use twocan_proto::negotiate::{Kind, SdpType, SignalingState, TransceiverId};
+use twocan_proto::negotiate::{
+    CodecPreference, Kind, SdpType, SignalingState, TransceiverId, default_video_codecs,
+};
 use twocan_proto::peer::{
     self, ConnectionState, Description, EncodingParameters, Interfaces, Peer, TransceiverInit,
 };
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{self, Frame, OutgoingFrame};
+use twocan_proto::rtp::{self, Frame, FrameLayer, OutgoingFrame, ScalabilityMode};
 use twocan_proto::time::Now;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
 use twocan_sim::{HostId, LinkConfig, NatConfig, Node, SiteId, World, certificate, settings};
 use twocan_wire::room_data::{LABEL, LOSSY, RELIABLE};
+use twocan_wire::rtp::{ExtensionKind, Resolution};
 use twocan_wire::sdp::Direction;
 use twocan_wire::units::Bitrate;
 
@@ -136,8 +139,21 @@ pub struct Attendee {
     blind: Option<Vec<[u32; 2]>>,
     /// Descriptions to it are lost.
     pub is_deaf: bool,
+    /// The layers that its pictures have, in the place of several streams.
+    layers_within: Option<Layered>,
     /// Its data channels: the reliable one, and the other.
     pub channels: Option<[ChannelId; 2]>,
+}
+
+/// Pictures of one stream with layers.
+#[derive(Debug, Clone, Copy)]
+pub struct Layered {
+    /// The codec that is preferred.
+    pub codec: &'static str,
+    /// Which layers.
+    pub mode: ScalabilityMode,
+    /// Whether packets carry the dependency descriptor.
+    pub is_described: bool,
 }
 
 /// A room on a server, and those in it.
@@ -185,10 +201,32 @@ impl Conference {
 
     /// Somebody comes, who sends sound and pictures or only looks on.
     pub fn join(&mut self, link: LinkConfig, nat: Option<NatConfig>, sends: bool) -> usize {
+        self.join_as(link, nat, sends, None, |_| {})
+    }
+
+    /// Somebody comes whose pictures have layers within their stream.
+    pub fn join_layered(&mut self, link: LinkConfig, layered: Layered) -> usize {
+        self.join_as(link, None, true, Some(layered), |_| {})
+    }
+
+    /// Somebody comes who only looks on, with a peer of its own settings.
+    pub fn look_on(&mut self, link: LinkConfig, adjust: impl FnOnce(&mut peer::Config)) -> usize {
+        self.join_as(link, None, false, None, adjust)
+    }
+
+    fn join_as(
+        &mut self,
+        link: LinkConfig,
+        nat: Option<NatConfig>,
+        sends: bool,
+        layers_within: Option<Layered>,
+        adjust: impl FnOnce(&mut peer::Config),
+    ) -> usize {
         let index = self.attendees.len();
         let site = self.world.add_site(nat, link, link);
         let settings = settings(self.seed.wrapping_mul(64) + 1 + index as u64);
-        let config = peer::Config::new(certificate(index % 2), settings);
+        let mut config = peer::Config::new(certificate(index % 2), settings);
+        adjust(&mut config);
         let mut secret = [index as u8; 32];
         secret[8..16].copy_from_slice(&self.seed.to_le_bytes());
         let peer = Peer::new(self.world.now(), config, Random::new(secret));
@@ -214,6 +252,7 @@ impl Conference {
             forbidden: [Vec::new(), Vec::new()],
             blind: None,
             is_deaf: false,
+            layers_within,
             channels: None,
         });
         self.server(|server, now| server.join(now, "room", &name));
@@ -233,6 +272,11 @@ impl Conference {
             max_bitrate: Some(Bitrate::bps(rate)),
             ..EncodingParameters::default()
         });
+        let layered = self.attendees[index].layers_within;
+        let encodings = match layered {
+            None => encodings.to_vec(),
+            Some(_) => vec![EncodingParameters::default()],
+        };
         let (sound, picture) = self.peer_mut(index, |peer, _| {
             let mut own = (None, None);
             if sends {
@@ -241,12 +285,15 @@ impl Conference {
                 let init = TransceiverInit {
                     direction: Direction::SendOnly,
                     streams: vec![format!("picture-{index}")],
-                    send_encodings: encodings.to_vec(),
+                    send_encodings: encodings,
                 };
                 own = (
                     sound.ok(),
                     peer.add_transceiver_with(Kind::Video, &init).ok(),
                 );
+                if let (Some(layered), Some(line)) = (layered, own.1) {
+                    prefer(peer, line, &layered);
+                }
             }
             for kind in [Kind::Audio, Kind::Video] {
                 let _ = peer.add_transceiver(kind, Direction::RecvOnly, &[]);
@@ -505,6 +552,9 @@ impl Conference {
         };
         let number = self.attendees[index].pictures;
         self.attendees[index].pictures += 1;
+        if let Some(layered) = self.attendees[index].layers_within {
+            return self.send_layers(index, line, number, layered.mode);
+        }
         let mut key_wanted = self.attendees[index].key_wanted;
         let layers = self.attendees[index].layers;
         self.peer_mut(index, |peer, now| {
@@ -547,6 +597,71 @@ impl Conference {
             }
         });
         self.attendees[index].key_wanted = key_wanted;
+    }
+
+    /// A picture in layers, in the codec that is agreed on.
+    fn send_layers(
+        &mut self,
+        index: usize,
+        line: TransceiverId,
+        number: u32,
+        mode: ScalabilityMode,
+    ) {
+        let [is_key, ..] = self.attendees[index].key_wanted;
+        let is_sent = self.peer_mut(index, |peer, now| {
+            let target = peer.encoding_targets(line).unwrap_or_default();
+            let target = target.first().map_or(0, |own| own.bitrate.as_bps());
+            let codec = peer.negotiated(line).and_then(|media| media.codecs.first());
+            let Some((payload_type, name)) = codec.map(|own| (own.payload_type_send, &own.name))
+            else {
+                return false;
+            };
+            let is_layered = name.eq_ignore_ascii_case("VP9");
+            let temporal = match (is_key, number % 4) {
+                (true, _) | (_, 0) => 0,
+                (_, 2) => 1,
+                _ => 2,
+            };
+            let spatial_layers = if is_layered { mode.spatial_layers() } else { 1 };
+            let mut is_sent = true;
+            for spatial in 0..spatial_layers {
+                let (_, most) = QUALITIES[usize::from(spatial)];
+                let share = most.min(target * most / 2_350_000);
+                let len = (share as f64 / 30.0 / 8.0) as usize;
+                let len = if is_key { 4 * len } else { len }.max(30);
+                let mut data = picture(is_key, usize::from(spatial), index, number, len);
+                if is_layered {
+                    // The first bits of a frame of VP9.
+                    data[0] = if is_key && spatial == 0 { 0x82 } else { 0x86 };
+                }
+                // Those of one picture come one after another.
+                let marks: Vec<u8> = data[10..16].to_vec();
+                data.extend(marks);
+                let layer = FrameLayer {
+                    mode,
+                    spatial,
+                    temporal: temporal.min(mode.temporal_layers() - 1),
+                    key_picture: is_key,
+                    last_of_picture: spatial + 1 == spatial_layers,
+                };
+                let frame = OutgoingFrame {
+                    rid: None,
+                    payload_type,
+                    timestamp: number.wrapping_mul(3000),
+                    marker: false,
+                    data: &data,
+                    audio_level: None,
+                    layer: is_layered.then_some(layer),
+                    resolution: Some(Resolution {
+                        width: 320,
+                        height: 180,
+                    }),
+                };
+                is_sent &= peer.send_frame(now, line, &frame).is_ok();
+            }
+            is_sent
+        });
+        self.attendees[index].key_wanted[0] = is_key && !is_sent;
     }
 
     fn send_sound(&mut self, index: usize) {
@@ -807,6 +922,35 @@ impl Conference {
     }
 }
 
+/// Puts a codec before the others of a line.
+fn prefer(peer: &mut Peer, line: TransceiverId, layered: &Layered) {
+    let all = default_video_codecs();
+    let (mut preferred, others): (Vec<_>, Vec<_>) = all
+        .iter()
+        .partition(|own| own.name.eq_ignore_ascii_case(layered.codec));
+    preferred.extend(others);
+    let preferences = preferred.into_iter().map(|own| CodecPreference {
+        name: own.name.clone(),
+        clock_rate: own.clock_rate,
+        channels: own.channels,
+        fmtp: own.fmtp.clone(),
+    });
+    let rtx = CodecPreference {
+        name: "rtx".into(),
+        clock_rate: 90_000,
+        channels: 1,
+        fmtp: String::new(),
+    };
+    let preferences = preferences.chain([rtx]).collect();
+    let set = peer.set_codec_preferences(line, preferences);
+    assert!(set.is_ok(), "{set:?}");
+    if !layered.is_described {
+        let without = vec![(ExtensionKind::DependencyDescriptor, None)];
+        let set = peer.set_header_extensions(line, without);
+        assert!(set.is_ok(), "{set:?}");
+    }
+}
+
 /// A picture of VP8 that says which it is: its quality and its number after the frame's header.
 fn picture(is_key: bool, quality: usize, from: usize, number: u32, len: usize) -> Vec<u8> {
     let mut data = vec![0; len];
@@ -840,4 +984,12 @@ pub fn marks(frame: &Frame) -> (usize, u32) {
     let number = frame.data.get(11..15).and_then(|own| own.try_into().ok());
     let quality = frame.data.get(10).copied().unwrap_or(0);
     (usize::from(quality), number.map_or(0, u32::from_be_bytes))
+}
+
+/// The same of a picture in layers: the quality is the highest spatial layer that came.
+pub fn layer_marks(frame: &Frame) -> (usize, u32) {
+    let marks: Option<&[u8; 6]> = frame.data.last_chunk();
+    marks.map_or((0, 0), |[layer, number @ .., _]| {
+        (usize::from(*layer), u32::from_be_bytes(*number))
+    })
 }

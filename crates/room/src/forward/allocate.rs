@@ -2,6 +2,8 @@
 
 use twocan_proto::wire::units::Bitrate;
 
+use super::scalable::Target;
+
 /// What raising a picture needs beyond its rate, so that it is not taken back at once.
 const HEADROOM_PERCENT: u64 = 115;
 
@@ -10,8 +12,8 @@ const HEADROOM_PERCENT: u64 = 115;
 pub(super) struct Level {
     /// The stream of the track.
     pub(super) stream: usize,
-    /// The highest temporal layer of it.
-    pub(super) temporal: u8,
+    /// The layers of it.
+    pub(super) target: Target,
     /// What it takes, headers included.
     pub(super) rate: Bitrate,
 }
@@ -90,7 +92,7 @@ mod tests {
     fn demand(priority: u8, rates: &[u64]) -> Demand {
         let levels = rates.iter().enumerate().map(|(stream, rate)| Level {
             stream,
-            temporal: 0,
+            target: Target::default(),
             rate: Bitrate::kbps(*rate),
         });
         Demand {

@@ -9,7 +9,7 @@ use twocan_proto::time::Now;
 
 use super::allocate::Level;
 use super::forwarder::Forwarder;
-use super::track::{Stream, Track};
+use super::track::Track;
 
 /// A layer of a picture that is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,9 +18,12 @@ pub struct Layer {
     /// The simulcast stream that it is of (RFC 8852), where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rid: Option<String>,
+    /// 0 is the lowest; where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spatial_layer_id: Option<u8>,
     /// 0 is the lowest.
     pub temporal_layer_id: u8,
-    /// In bit/s, of this layer and those below it; `None` while it rests.
+    /// In bit/s, of this layer and those below that it needs; `None` while it rests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<u64>,
     /// In pixels, where that is known.
@@ -54,6 +57,8 @@ pub struct Playing {
 pub struct Choice {
     /// No higher simulcast stream than this one.
     pub rid: Option<String>,
+    /// No higher spatial layer.
+    pub spatial_layer_max: Option<u8>,
     /// No higher temporal layer.
     pub temporal_layer_max: Option<u8>,
     /// In pixels.
@@ -86,22 +91,25 @@ impl Choice {
                 levels.truncate(last + 1);
             }
         }
-        let larger = |size: Option<u16>, most: Option<u32>| {
-            size.zip(most)
-                .is_some_and(|(size, most)| u32::from(size) > most)
+        let larger = |size: u16, most: Option<u32>| most.is_some_and(|most| u32::from(size) > most);
+        let is_too_large = |level: &Level| {
+            let size = stream(level).and_then(|own| own.size(level.target.spatial));
+            size.is_some_and(|(width, height)| {
+                larger(width, self.width_max) || larger(height, self.height_max)
+            })
         };
-        let is_too_large =
-            |own: &Stream| larger(own.width, self.width_max) || larger(own.height, self.height_max);
-        let lowest = levels.first().map(|level| level.stream);
-        levels.retain(|level| {
-            Some(level.stream) == lowest || !stream(level).is_some_and(is_too_large)
-        });
+        let place = |level: &Level| (level.stream, level.target.spatial);
+        let lowest = levels.first().map(place);
+        levels.retain(|level| Some(place(level)) == lowest || !is_too_large(level));
+        if let Some(most) = self.spatial_layer_max {
+            levels.retain(|level| Some(place(level)) == lowest || level.target.spatial <= most);
+        }
         if let Some(most) = self.temporal_layer_max {
             for level in levels.iter_mut() {
-                level.temporal = level.temporal.min(most);
+                level.target.temporal = level.target.temporal.min(most);
             }
             // Of those that have become the same the first takes the least.
-            levels.dedup_by_key(|level| (level.stream, level.temporal));
+            levels.dedup_by_key(|level| (level.stream, level.target));
         }
     }
 }

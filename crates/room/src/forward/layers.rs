@@ -106,7 +106,7 @@ fn used(viewer: &Participant, track: &Track, order: &[usize]) -> usize {
         Some(0) => 0,
         Some(height_max) => {
             let streams = order.iter().map(|index| track.streams.get(*index));
-            let mut heights = streams.map(|own| own.and_then(|own| own.height));
+            let mut heights = streams.map(|own| own.and_then(|own| own.height()));
             let first = heights.position(|height| serves(height.map(u32::from), height_max));
             first.map_or(order.len(), |first| first + 1)
         }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use twocan_proto::wire::units::Bitrate;
 
+use super::scalable::{SPATIAL_MAX, TEMPORAL_MAX, Target};
+
 /// What is counted together: long enough for a few pictures.
 const WINDOW: Duration = Duration::from_millis(500);
 
@@ -48,6 +50,111 @@ impl Meter {
         });
         self.bytes = 0;
         self.since = Some(now);
+    }
+}
+
+/// The rates of the layers of a stream.
+#[derive(Debug, Default)]
+pub(super) struct LayerMeters {
+    layers: Vec<LayerMeter>,
+}
+
+#[derive(Debug)]
+struct LayerMeter {
+    layer: Target,
+    heard_at: Instant,
+    /// Of frames that upper spatial layers need as well.
+    shared: Meter,
+    /// Of the others.
+    alone: Meter,
+}
+
+impl LayerMeters {
+    /// A packet of a layer came; `serves_upper` where upper spatial layers need it.
+    pub(super) fn note(
+        &mut self,
+        now: Instant,
+        layer: Target,
+        serves_upper: bool,
+        payload_len: usize,
+    ) {
+        let layer = Target {
+            spatial: layer.spatial.min(SPATIAL_MAX - 1),
+            temporal: layer.temporal.min(TEMPORAL_MAX - 1),
+        };
+        let at = match self.layers.binary_search_by_key(&layer, |own| own.layer) {
+            Ok(at) => at,
+            Err(at) => {
+                let new = LayerMeter {
+                    layer,
+                    heard_at: now,
+                    shared: Meter::default(),
+                    alone: Meter::default(),
+                };
+                self.layers.insert(at, new);
+                at
+            }
+        };
+        if let Some(own) = self.layers.get_mut(at) {
+            own.heard_at = now;
+            let meter = match serves_upper {
+                true => &mut own.shared,
+                false => &mut own.alone,
+            };
+            meter.note(now, payload_len);
+        }
+    }
+
+    /// The targets of the layers that came within `recently` of the newest, the lowest first.
+    pub(super) fn targets(&self, recently: Duration) -> Vec<Target> {
+        let newest = self.layers.iter().map(|own| own.heard_at).max();
+        let is_recent = |own: &&LayerMeter| {
+            let silence = newest.map(|newest| newest.saturating_duration_since(own.heard_at));
+            own.layer.temporal > 0 || silence.is_none_or(|own| own < recently)
+        };
+        let temporal = self.layers.iter().map(|own| own.layer.temporal).max();
+        let mut spatial: Vec<u8> = self
+            .layers
+            .iter()
+            .filter(is_recent)
+            .map(|own| own.layer.spatial)
+            .collect();
+        spatial.dedup();
+        let temporals = 0..=temporal.unwrap_or(0);
+        let targets = |spatial| {
+            temporals
+                .clone()
+                .map(move |temporal| Target { spatial, temporal })
+        };
+        spatial.into_iter().flat_map(targets).collect()
+    }
+
+    /// What a target takes, in bit/s; 0 while nothing of it is measured.
+    pub(super) fn rate(&mut self, now: Instant, target: Target) -> u64 {
+        let bps = |meter: &mut Meter| meter.rate(now).map_or(0, Bitrate::as_bps);
+        let mut rate = 0;
+        let mut is_measured = false;
+        let parts = self.layers.iter_mut();
+        for own in parts.filter(|own| own.layer.temporal <= target.temporal) {
+            if own.layer.spatial < target.spatial {
+                rate += bps(&mut own.shared);
+            } else if own.layer.spatial == target.spatial {
+                let part = bps(&mut own.shared) + bps(&mut own.alone);
+                is_measured |= part > 0;
+                rate += part;
+            }
+        }
+        if is_measured { rate } else { 0 }
+    }
+
+    /// What all layers take together, in bit/s; `None` while nothing is measured.
+    pub(super) fn all(&mut self, now: Instant) -> Option<u64> {
+        let meters = self.layers.iter_mut();
+        let meters = meters.flat_map(|own| [own.shared.rate(now), own.alone.rate(now)]);
+        meters
+            .flatten()
+            .map(Bitrate::as_bps)
+            .reduce(|own, other| own + other)
     }
 }
 

@@ -6,7 +6,7 @@
 //! 2. A packet is decrypted once. For each viewer it gets new numbers, and is sent on that viewer's
 //!    connection, which has its own congestion control and answers requests for what was lost.
 //! 3. What each viewer can be sent is shared out over its slots ([`allocate`]): of a simulcast one
-//!    stream, of that the temporal layers that fit. A switch waits for a key frame, which is asked
+//!    stream, of that the layers that fit ([`scalable`]). A switch waits for a key frame, which is asked
 //!    for, and leaves no gap in numbers and times.
 //! 4. What nobody has a use for, its publisher is told to rest ([`layers`]).
 //! 5. What is on which slot is told by the event `forward`; it changes without a negotiation.
@@ -15,6 +15,7 @@
 mod allocate;
 mod choice;
 mod clock;
+mod codecs;
 mod data;
 mod exchange;
 mod forwarder;
@@ -25,6 +26,7 @@ mod passing;
 mod permit;
 mod reader;
 mod renumber;
+mod scalable;
 mod sharing;
 mod slot;
 mod speakers;
@@ -54,9 +56,12 @@ pub struct Config {
     pub dtls: Settings,
     /// Sound that is passed on, the preferred codec first. Default as of a peer.
     pub audio_codecs: Arc<[Codec]>,
-    /// Pictures that are passed on, the preferred codec first. Default VP8 and H.264: every browser
-    /// makes and shows both.
+    /// Pictures that are passed on, the preferred codec first. Default VP8, H.264, VP9 and AV1.
     pub video_codecs: Arc<[Codec]>,
+    /// Whether publishers are asked for the first of `video_codecs` that they make, and not for what
+    /// they like best. Default no. Where somebody who looks on does not take what is sent, they are
+    /// asked for another one in any case.
+    pub prefers_own_order: bool,
     /// What addresses of ours are to others ([`twocan_proto::ice::Config::external_addresses`]).
     pub external_addresses: Vec<(IpAddr, IpAddr)>,
     /// Whether the server is a lite agent (RFC 8445 §2.5): it sends no checks of its own. Default
@@ -79,21 +84,33 @@ impl Config {
     /// The defaults, with a certificate and DTLS settings.
     pub fn new(certificate: Arc<Certificate>, dtls: Settings) -> Self {
         let codecs = negotiate::default_video_codecs();
-        let passed_on = |own: &&Codec| {
-            let name = own.name.to_ascii_lowercase();
-            matches!(name.as_str(), "vp8" | "h264")
-        };
         Self {
             certificate,
             dtls,
             audio_codecs: opus(&negotiate::default_audio_codecs()),
-            video_codecs: codecs.iter().filter(passed_on).cloned().collect(),
+            video_codecs: passed_on(&codecs, &VIDEO_CODECS),
+            prefers_own_order: false,
             external_addresses: Vec::new(),
             ice_lite: true,
             audio_slots: 16,
             video_slots: 25,
             start_bitrate: Bitrate::kbps(1_000),
         }
+    }
+
+    /// Passes on these codecs for pictures, of [`VIDEO_CODECS`], and asks publishers for the first of
+    /// them that they make. Names that are not among those are left out.
+    #[must_use]
+    pub fn with_video_codecs(mut self, names: &[&str]) -> Self {
+        let known = |name: &&&str| {
+            VIDEO_CODECS
+                .iter()
+                .any(|own| own.eq_ignore_ascii_case(name))
+        };
+        let names: Vec<&str> = names.iter().filter(known).copied().collect();
+        self.video_codecs = passed_on(&negotiate::default_video_codecs(), &names);
+        self.prefers_own_order = true;
+        self
     }
 
     fn congestion(&self) -> congestion::Config {
@@ -103,6 +120,23 @@ impl Config {
             ..congestion::Config::default()
         }
     }
+}
+
+/// Codecs for pictures that can be passed on, by their names in SDP, in the order in which they are
+/// where nothing else is said: every browser makes and shows the first two.
+pub const VIDEO_CODECS: [&str; 4] = ["VP8", "H264", "VP9", "AV1"];
+
+/// Those of `codecs` that are named, in the order of the names.
+fn passed_on(codecs: &[Codec], names: &[&str]) -> Arc<[Codec]> {
+    let mut named = Vec::new();
+    for name in names {
+        let own = codecs.iter();
+        named.extend(
+            own.filter(|own| own.name.eq_ignore_ascii_case(name))
+                .cloned(),
+        );
+    }
+    named.into()
 }
 
 /// Opus alone: what one side sends as G.711 another may not take.

@@ -181,6 +181,14 @@ impl Forwarder {
             let Some(offered) = peer.offered_direction(line) else {
                 continue;
             };
+            let tracks = own
+                .published
+                .values()
+                .filter_map(|own| self.tracks.get(own));
+            let mut asked = tracks.filter(|own| own.asked_for.is_some());
+            if offered.sends() && asked.all(|own| own.transceiver != line) {
+                Self::prefer(&self.config, peer, line, kind);
+            }
             // Refused only for one that is stopped, and those were left out.
             let taken = peer.set_direction(line, offered.reversed()).is_ok();
             let is_new = own

@@ -172,7 +172,8 @@ impl Forwarder {
         match (news, slot.kind) {
             (News::Replaced, _) => slot.stream_replaced(stream),
             (News::Inserted, Kind::Video) => slot.stream_inserted(stream),
-            (News::Inserted, Kind::Audio) | (News::Nothing | News::Resumed, _) => {}
+            (News::Inserted, Kind::Audio)
+            | (News::Nothing | News::Relayered | News::Resumed, _) => {}
         }
     }
 
@@ -230,7 +231,7 @@ impl Forwarder {
                     sequence_number: Some(outgoing.sequence_number),
                     timestamp: outgoing.timestamp,
                     sampled_at: seen.captured_at,
-                    marker: packet.marker,
+                    marker: outgoing.marker,
                     payload,
                     audio_level: packet.audio_level,
                     dependency_descriptor: described(seen, &outgoing, &mut descriptor),

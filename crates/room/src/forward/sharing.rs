@@ -34,6 +34,7 @@ impl Forwarder {
             })
             .collect();
         for members in &members {
+            self.settle_codecs(now, members);
             for viewer in members {
                 self.assign(now, *viewer, members);
                 self.share_out(now, *viewer);
@@ -266,7 +267,7 @@ impl Forwarder {
             let highest = demand.levels.len().checked_sub(1);
             forgone += usize::from(share != highest);
             let level = share.and_then(|share| demand.levels.get(share));
-            slot.aim(level.map(|level| (level.stream, level.temporal)));
+            slot.aim(level.map(|level| (level.stream, level.target)));
             if let (Some(stream), Some(track)) = (slot.wants_key_frame(), slot.track) {
                 begun.push((*index, track, stream, slot.current.is_none()));
             }
@@ -335,7 +336,7 @@ impl Forwarder {
             let current = slot.current.and_then(|stream| {
                 let target = slot.target.filter(|(own, _)| *own == stream);
                 let is_there = |level: &Level| match target {
-                    Some((_, temporal)) => level.stream == stream && level.temporal == temporal,
+                    Some((_, target)) => level.stream == stream && level.target == target,
                     None => level.stream == stream,
                 };
                 levels.iter().rposition(is_there)
@@ -362,7 +363,7 @@ pub(super) fn serves(height: Option<u32>, height_max: u32) -> bool {
     height.is_some_and(|height| height * ENLARGED_MAX_PERCENT / 100 >= height_max)
 }
 
-/// Takes out the streams that are larger than the viewer has use for; one always stays. A height of
+/// Takes out the streams and spatial layers that are larger than the viewer has use for; one always stays. A height of
 /// 0 wants nothing: a tile that nobody sees.
 fn fit(levels: &mut Vec<Level>, track: &Track, height_max: Option<u32>) {
     let Some(height_max) = height_max else { return };
@@ -371,16 +372,18 @@ fn fit(levels: &mut Vec<Level>, track: &Track, height_max: Option<u32>) {
     }
     let height = |level: &Level| {
         let stream = track.streams.get(level.stream)?;
-        stream.height.map(u32::from)
+        let (_, height) = stream.size(level.target.spatial)?;
+        Some(u32::from(height))
     };
+    let place = |level: &Level| (level.stream, level.target.spatial);
     // The smallest that serves is the largest of use.
     let serving = levels
         .iter()
         .find(|level| serves(height(level), height_max))
-        .map(|level| level.stream);
+        .map(place);
     if let Some(last) = levels
         .iter()
-        .rposition(|level| Some(level.stream) == serving)
+        .rposition(|level| Some(place(level)) == serving)
     {
         levels.truncate(last + 1);
     }

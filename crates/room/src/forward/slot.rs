@@ -11,6 +11,7 @@ use twocan_proto::wire::seq::SeqNo16;
 
 use super::choice::Choice;
 use super::renumber::Renumber;
+use super::scalable::{Selection, Target};
 use super::track::{Codec, Format, Seen, TrackId};
 
 /// A line of a viewer's connection, on which one track after another can be sent.
@@ -31,19 +32,18 @@ pub(super) struct Slot {
     payload_type: Option<(PayloadType, Option<PayloadType>)>,
     /// The stream that is sent, by its place in the track.
     pub(super) current: Option<usize>,
-    /// The one that is wanted, and the highest temporal layer of it; `None` while it rests.
-    pub(super) target: Option<(usize, u8)>,
-    /// The highest temporal layer that is sent.
-    temporal: u8,
+    /// The one that is wanted, and the layers of it; `None` while it rests.
+    pub(super) target: Option<(usize, Target)>,
+    /// The layers of it that are sent.
+    selection: Selection,
     numbers: Renumber,
     pictures: Renumber,
-    frames: Renumber,
     /// The highest picture of the source, as a count that never wraps.
     picture: Option<u64>,
-    frame: Option<u64>,
-    /// The picture that was left out last, and the frame.
+    /// The picture that was left out last.
     omitted: Option<u64>,
-    omitted_frame: Option<u64>,
+    frame_off: u16,
+    frame_newest: u16,
     tl0_off: u8,
     tl0_newest: u8,
     timestamp_off: u32,
@@ -63,6 +63,8 @@ pub(super) struct Outgoing {
     pub(super) payload_type: PayloadType,
     pub(super) sequence_number: SeqNo16,
     pub(super) timestamp: u32,
+    /// Whether it ends a picture: for this viewer a lower layer may be the last.
+    pub(super) marker: bool,
     /// To be written over those in the payload.
     pub(super) counters: Counters,
     /// To be written over that in the dependency descriptor.
@@ -87,14 +89,13 @@ impl Slot {
             payload_type: None,
             current: None,
             target: None,
-            temporal: 0,
+            selection: Selection::default(),
             numbers: Renumber::default(),
             pictures: Renumber::default(),
-            frames: Renumber::default(),
             picture: None,
-            frame: None,
             omitted: None,
-            omitted_frame: None,
+            frame_off: 0,
+            frame_newest: 0,
             tl0_off: 0,
             tl0_newest: 0,
             timestamp_off: 0,
@@ -110,7 +111,7 @@ impl Slot {
         self.current = None;
         self.target = match self.kind {
             // Sound has one stream, and is never taken back.
-            Kind::Audio => track.map(|_| (0, 0)),
+            Kind::Audio => track.map(|_| (0, Target::default())),
             Kind::Video => None,
         };
     }
@@ -141,7 +142,7 @@ impl Slot {
     }
 
     /// Says what is wanted. What rests begins anew, with a key frame: its numbers would have a hole.
-    pub(super) fn aim(&mut self, target: Option<(usize, u8)>) {
+    pub(super) fn aim(&mut self, target: Option<(usize, Target)>) {
         self.target = target;
         if target.is_none() {
             self.current = None;
@@ -157,15 +158,16 @@ impl Slot {
 
     /// Whether a key frame is needed for what is wanted.
     pub(super) fn wants_key_frame(&self) -> Option<usize> {
-        let (stream, _) = self.target?;
-        (self.kind == Kind::Video && self.current != Some(stream)).then_some(stream)
+        let (stream, wanted) = self.target?;
+        let needed = self.current != Some(stream) || self.selection.needs_key_frame(wanted);
+        (self.kind == Kind::Video && needed).then_some(stream)
     }
 
     /// A stream of the track took this place; those from there on are one further.
     pub(super) fn stream_inserted(&mut self, at: usize) {
         let moved = |own: usize| if own >= at { own + 1 } else { own };
         self.current = self.current.map(moved);
-        self.target = self.target.map(|(own, temporal)| (moved(own), temporal));
+        self.target = self.target.map(|(own, layers)| (moved(own), layers));
     }
 
     /// Takes a packet of a stream: how it goes out, unless it is left out.
@@ -176,34 +178,22 @@ impl Slot {
         payload_type: PayloadType,
         clock_rate: u32,
     ) -> Option<Outgoing> {
-        let (target, temporal) = self.target?;
+        let (target, wanted) = self.target?;
         let at = seen.captured_at.unwrap_or(seen.packet.received_at);
         if self.current != Some(stream) {
             if stream != target || !seen.begins {
                 return None;
             }
             self.begin(stream, seen, at, clock_rate);
-            self.temporal = temporal;
+            self.selection.begin(wanted);
         }
-        let number = seen.packet.number;
         // While a switch is waited for, the present stream goes on as it was.
-        if target == stream {
-            self.temporal = self.temporal.min(temporal);
-        }
-        let layer = seen.inspection.temporal_layer.unwrap_or(0);
-        if layer > self.temporal {
-            let rises = target == stream
-                && layer <= temporal
-                && layer == self.temporal + 1
-                && seen.inspection.starts_frame
-                && seen.inspection.switching_point;
-            if !rises {
-                self.omit(seen);
-                return None;
-            }
-            self.temporal = layer;
-        }
-        let number = self.numbers.take(number)?;
+        let wanted = (target == stream).then_some(wanted);
+        let Some(marker) = self.selection.take(seen, wanted) else {
+            self.omit(seen);
+            return None;
+        };
+        let number = self.numbers.take(seen.packet.number)?;
         let timestamp = seen.packet.timestamp.wrapping_sub(self.timestamp_off);
         let newer = |newest: &Newest| (timestamp.wrapping_sub(newest.timestamp) as i32) > 0;
         if self.newest.as_ref().is_none_or(newer) {
@@ -213,6 +203,7 @@ impl Slot {
             payload_type,
             sequence_number: SeqNo16((number & 0xffff) as u16),
             timestamp,
+            marker,
             counters: self.counters(seen),
             frame_number: self.frame_number(seen),
         })
@@ -228,11 +219,10 @@ impl Slot {
         if let Some(picture) = self.picture {
             self.pictures.begin(picture);
         }
-        self.frame = seen.frame_number.map(|id| 0x1_0000 + u64::from(id));
-        if let Some(frame) = self.frame {
-            self.frames.begin(frame);
+        self.omitted = None;
+        if let Some(number) = seen.frame_number {
+            self.frame_off = number.wrapping_sub(self.frame_newest.wrapping_add(1));
         }
-        (self.omitted, self.omitted_frame) = (None, None);
         if let Some(index) = seen.inspection.tl0_picture_index {
             self.tl0_off = index.wrapping_sub(self.tl0_newest.wrapping_add(1));
         }
@@ -248,23 +238,20 @@ impl Slot {
         self.timestamp_off = seen.packet.timestamp.wrapping_sub(timestamp);
     }
 
-    /// A packet is left out, and with the first of its frame the frame.
+    /// A packet is left out, and with the first of its frame the picture. Only receivers of VP8 take
+    /// a gap in pictures for a loss: VP9 and the dependency descriptor refer to others by how far
+    /// back they are, so those keep their distances.
     fn omit(&mut self, seen: &Seen) {
         self.numbers.omit(seen.packet.number);
+        if seen.format != Format::Vp8 {
+            return;
+        }
         if let (Some(id), Some(newest)) = (seen.inspection.picture_id, self.picture) {
             let picture = extend(id, newest, 15);
             self.picture = Some(newest.max(picture));
             if self.omitted.is_none_or(|own| own < picture) {
                 self.omitted = Some(picture);
                 self.pictures.omit(picture);
-            }
-        }
-        if let (Some(number), Some(newest)) = (seen.frame_number, self.frame) {
-            let frame = extend(number, newest, 16);
-            self.frame = Some(newest.max(frame));
-            if self.omitted_frame.is_none_or(|own| own < frame) {
-                self.omitted_frame = Some(frame);
-                self.frames.omit(frame);
             }
         }
     }
@@ -294,11 +281,11 @@ impl Slot {
     }
 
     fn frame_number(&mut self, seen: &Seen) -> Option<u16> {
-        let (number, newest) = seen.frame_number.zip(self.frame)?;
-        let frame = extend(number, newest, 16);
-        self.frame = Some(newest.max(frame));
-        let out = self.frames.take(frame)?;
-        Some((out & 0xffff) as u16)
+        let number = seen.frame_number?.wrapping_sub(self.frame_off);
+        if (number.wrapping_sub(self.frame_newest) as i16) > 0 {
+            self.frame_newest = number;
+        }
+        Some(number)
     }
 }
 
@@ -404,6 +391,7 @@ mod tests {
             },
             begins,
             frame_number: None,
+            described: None,
             captured_at: None,
         }
     }
@@ -417,7 +405,7 @@ mod tests {
     fn what_rested_begins_anew_without_a_hole() {
         let at = instant();
         let mut slot = Slot::new(TransceiverId(1), Kind::Video);
-        slot.aim(Some((0, 0)));
+        slot.aim(Some((0, Target::temporal(0))));
         assert_eq!(sent(&mut slot, 0, &seen(at, 10, 0, false, false)), None);
         assert_eq!(
             sent(&mut slot, 0, &seen(at, 11, 0, true, false)),
@@ -429,7 +417,7 @@ mod tests {
         );
         slot.aim(None);
         assert_eq!(sent(&mut slot, 0, &seen(at, 13, 0, false, false)), None);
-        slot.aim(Some((0, 0)));
+        slot.aim(Some((0, Target::temporal(0))));
         assert_eq!(slot.wants_key_frame(), Some(0));
         assert_eq!(sent(&mut slot, 0, &seen(at, 60_000, 0, false, false)), None);
         assert_eq!(
@@ -443,16 +431,16 @@ mod tests {
     fn temporal_layers_go_at_once_and_come_one_by_one() {
         let at = instant();
         let mut slot = Slot::new(TransceiverId(1), Kind::Video);
-        slot.aim(Some((0, 2)));
+        slot.aim(Some((0, Target::temporal(2))));
         assert!(sent(&mut slot, 0, &seen(at, 0, 0, true, false)).is_some());
         assert!(sent(&mut slot, 0, &seen(at, 1, 2, false, false)).is_some());
-        slot.aim(Some((0, 0)));
+        slot.aim(Some((0, Target::temporal(0))));
         assert_eq!(sent(&mut slot, 0, &seen(at, 2, 1, false, true)), None);
         assert_eq!(
             sent(&mut slot, 0, &seen(at, 3, 0, false, false)),
             Some((2, Some(2)))
         );
-        slot.aim(Some((0, 2)));
+        slot.aim(Some((0, Target::temporal(2))));
         // The second layer is not there yet, so the third cannot begin; nor without a place to.
         assert_eq!(sent(&mut slot, 0, &seen(at, 4, 2, false, true)), None);
         assert_eq!(sent(&mut slot, 0, &seen(at, 5, 1, false, false)), None);
@@ -470,12 +458,12 @@ mod tests {
     fn a_switch_goes_on_in_numbers_and_time() {
         let at = instant();
         let mut slot = Slot::new(TransceiverId(1), Kind::Video);
-        slot.aim(Some((0, 0)));
+        slot.aim(Some((0, Target::temporal(0))));
         let first = slot
             .take(0, &seen(at, 30, 0, true, false), PT, 90_000)
             .unwrap();
         assert_eq!(first.sequence_number, SeqNo16(0));
-        slot.aim(Some((1, 0)));
+        slot.aim(Some((1, Target::temporal(0))));
         assert!(sent(&mut slot, 0, &seen(at, 31, 0, false, false)).is_some());
         assert_eq!(sent(&mut slot, 1, &seen(at, 7, 0, false, false)), None);
         // Of the other stream, 100 ms after the newest picture of the first.

@@ -14,7 +14,8 @@ use twocan_proto::wire::units::Bitrate;
 use super::allocate::Level;
 use super::choice::Layer;
 use super::layers::Layers;
-use super::meter::Meter;
+use super::meter::LayerMeters;
+use super::scalable::{Described, Reader, SPATIAL_MAX, Target};
 
 /// Names a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,9 +23,6 @@ pub(super) struct TrackId(pub(super) u64);
 
 /// Streams of one track; further ones are not passed on.
 const STREAMS_MAX: usize = 4;
-
-/// Temporal layers that are told apart (RFC 7741 §4.2: two bits; DD and AV1 have eight).
-const TEMPORAL_MAX: usize = 8;
 
 /// A stream of which nothing came for so long has been paused by its sender.
 const PAUSED_AFTER: Duration = Duration::from_secs(1);
@@ -38,7 +36,7 @@ const STOPPED_AFTER: Duration = Duration::from_secs(3);
 const KEPT_LEN_MAX: usize = 96 * 1024;
 const KEPT_FOR: Duration = Duration::from_millis(1_500);
 
-/// What a stream is taken to need until it is measured, the lowest first.
+/// What a stream or a spatial layer is taken to need until it is measured, the lowest first.
 const USUAL: [Bitrate; STREAMS_MAX] = [
     Bitrate::kbps(150),
     Bitrate::kbps(500),
@@ -82,7 +80,13 @@ impl Format {
             }
             Self::Vp8 => vp8::inspect(payload),
             Self::Vp9 => vp9::inspect(payload),
-            Self::Av1 => av1::inspect(payload),
+            // Only the payload that begins a frame tells its layers; they are in the dependency
+            // descriptor of all.
+            Self::Av1 => av1::inspect(payload).map(|own| Inspection {
+                temporal_layer: None,
+                spatial_layer: None,
+                ..own
+            }),
             Self::H264 => h264::inspect(payload),
             Self::H265 => h265::inspect(payload),
         };
@@ -110,6 +114,8 @@ pub(super) struct Seen {
     pub(super) begins: bool,
     /// The number of its frame in the dependency descriptor, where it has one.
     pub(super) frame_number: Option<u16>,
+    /// What that says of the layers, where there may be layers in space.
+    pub(super) described: Option<Box<Described>>,
     /// When it was captured on our clock, where that is known.
     pub(super) captured_at: Option<Instant>,
 }
@@ -120,10 +126,12 @@ pub(super) enum News {
     Nothing,
     /// A stream took its place among the others, which are one further from there on.
     Inserted,
-    /// A stream has another source, and begins anew.
+    /// A stream has another source or codec, and begins anew.
     Replaced,
     /// A stream that rested is there again.
     Resumed,
+    /// Its encoder makes other layers than before.
+    Relayered,
 }
 
 /// One of the streams of a track.
@@ -131,9 +139,9 @@ pub(super) enum News {
 pub(super) struct Stream {
     pub(super) rid: Option<Rid>,
     pub(super) ssrc: Ssrc,
-    meters: [Meter; TEMPORAL_MAX],
-    /// The highest temporal layer that was seen.
-    temporal: u8,
+    payload_type: PayloadType,
+    meters: LayerMeters,
+    reader: Reader,
     heard_at: Instant,
     /// The highest packet so far.
     highest: u64,
@@ -141,9 +149,8 @@ pub(super) struct Stream {
     former: Option<Ssrc>,
     /// When its newest key frame began.
     pub(super) key_at: Option<Instant>,
-    /// Size of the picture in its newest key frame, in pixels.
-    pub(super) width: Option<u16>,
-    pub(super) height: Option<u16>,
+    /// Width and height of each spatial layer in its newest key frame, in pixels.
+    sizes: [Option<(u16, u16)>; SPATIAL_MAX as usize],
     kept: VecDeque<Arc<Seen>>,
     kept_len: usize,
 }
@@ -160,6 +167,10 @@ pub(super) struct Track {
     rids: Vec<Rid>,
     codecs: Vec<Codec>,
     pub(super) streams: Vec<Stream>,
+    /// The payload type of the newest packet.
+    newest: Option<PayloadType>,
+    /// The codecs that its owner is asked for, where somebody does not take all.
+    pub(super) asked_for: Option<u32>,
     /// Who gets it, by the place of the slot.
     pub(super) viewers: Vec<(PeerId, usize)>,
     /// Whether its owner may send it.
@@ -185,6 +196,8 @@ impl Track {
             rids: Vec::new(),
             codecs: Vec::new(),
             streams: Vec::new(),
+            newest: None,
+            asked_for: None,
             viewers: Vec::new(),
             is_allowed: false,
             layers: Layers::default(),
@@ -218,6 +231,12 @@ impl Track {
         codecs.find(|own| own.payload_type == payload_type)
     }
 
+    /// What it is sent in; before the first packet, what it will most likely be sent in.
+    pub(super) fn sent(&self) -> Option<&Codec> {
+        let newest = self.newest.and_then(|own| self.codec(own));
+        newest.or(self.codecs.first())
+    }
+
     /// Takes a packet; answers which stream it is of, and what is known of it. `None` for one of a
     /// codec or a stream that is not passed on.
     pub(super) fn take(
@@ -227,7 +246,8 @@ impl Track {
         captured_at: Option<Instant>,
     ) -> Option<(usize, News, Arc<Seen>)> {
         let format = self.codec(packet.payload_type)?.format;
-        let (index, news) = self.stream_of(now, &packet)?;
+        self.newest = Some(packet.payload_type);
+        let (index, mut news) = self.stream_of(now, &packet)?;
         let inspection = format.inspect(&packet.payload);
         let described = packet.dependency_descriptor.as_deref();
         let begins = match (format, described) {
@@ -236,6 +256,24 @@ impl Track {
             _ => inspection.starts_frame && inspection.key_frame,
         };
         let stream = self.streams.get_mut(index)?;
+        if self.kind == Kind::Video && stream.payload_type != packet.payload_type {
+            // Another codec begins. What comes late of the one before is of no use.
+            if packet.number < stream.highest {
+                return None;
+            }
+            let former = stream.former;
+            *stream = Stream {
+                former,
+                ..Stream::new(now, &packet)
+            };
+            news = News::Replaced;
+        }
+        let former = stream.reader.active();
+        let descriptor = described.filter(|_| matches!(format, Format::Av1 | Format::Vp9));
+        let layers = descriptor.and_then(|own| stream.reader.read(own));
+        if news == News::Nothing && former.is_some() && former != stream.reader.active() {
+            news = News::Relayered;
+        }
         // What came before its beginning was left out, and cannot be had any more.
         let is_newest = packet.number >= stream.highest;
         stream.highest = stream.highest.max(packet.number);
@@ -244,6 +282,7 @@ impl Track {
             inspection,
             begins: begins && is_newest,
             frame_number: described.and_then(frame_number),
+            described: layers.map(Box::new),
             captured_at,
             packet,
         });
@@ -303,11 +342,11 @@ impl Track {
         let heights: Option<Vec<u64>> = self
             .streams
             .iter()
-            .map(|own| own.height.map(u64::from))
+            .map(|own| own.height().map(u64::from))
             .collect();
         let rates = || -> Option<Vec<u64>> {
             let streams = self.streams.iter_mut();
-            streams.map(|own| own.rate(now)).collect()
+            streams.map(|own| own.meters.all(now)).collect()
         };
         if let Some(sizes) = heights.or_else(rates) {
             order.sort_by_key(|index| sizes.get(*index).copied());
@@ -325,28 +364,27 @@ impl Track {
             if now.saturating_duration_since(stream.heard_at) >= PAUSED_AFTER {
                 continue;
             }
-            let usual = USUAL.get(rank).copied().unwrap_or(Bitrate::kbps(3_000));
-            let mut rate = 0;
+            let targets = stream.targets();
             let mut own = Vec::new();
-            let measured = stream
-                .meters
-                .iter_mut()
-                .take(usize::from(stream.temporal) + 1);
-            for (temporal, meter) in measured.enumerate() {
-                rate += meter.rate(now).map_or(0, Bitrate::as_bps);
-                own.push(Level {
-                    stream: index,
-                    temporal: temporal as u8,
-                    rate: Bitrate::bps(rate),
-                });
+            for target in &targets {
+                let rate = stream.meters.rate(now, *target);
+                // A spatial layer of which nothing is measured has only just come.
+                if rate > 0 {
+                    own.push(Level {
+                        stream: index,
+                        target: *target,
+                        rate: Bitrate::bps(rate),
+                    });
+                }
             }
-            if rate == 0 {
-                own.clear();
-                own.push(Level {
+            if own.is_empty() {
+                let highest = targets.iter().map(|own| own.temporal).max().unwrap_or(0);
+                let whole = targets.iter().filter(|own| own.temporal == highest);
+                own.extend(whole.map(|target| Level {
                     stream: index,
-                    temporal: stream.temporal,
-                    rate: usual,
-                });
+                    target: *target,
+                    rate: usual(rank + usize::from(target.spatial)),
+                }));
             }
             levels.append(&mut own);
         }
@@ -361,15 +399,18 @@ impl Track {
                 continue;
             };
             let rests = now.saturating_duration_since(stream.heard_at) >= PAUSED_AFTER;
-            let mut rate = 0;
-            for (temporal, meter) in (0..=stream.temporal).zip(&mut stream.meters) {
-                rate += meter.rate(now).map_or(0, Bitrate::as_bps);
+            let targets = stream.targets();
+            let is_spatial = targets.iter().any(|own| own.spatial > 0);
+            for target in targets {
+                let rate = stream.meters.rate(now, target);
+                let (width, height) = stream.size(target.spatial).unzip();
                 layers.push(Layer {
                     rid: stream.rid.as_ref().map(|own| own.as_str().to_owned()),
-                    temporal_layer_id: temporal,
+                    spatial_layer_id: is_spatial.then_some(target.spatial),
+                    temporal_layer_id: target.temporal,
                     bitrate: (!rests && rate > 0).then_some(rate),
-                    width: stream.width,
-                    height: stream.height,
+                    width,
+                    height,
                 });
             }
         }
@@ -384,9 +425,8 @@ impl Track {
 
     /// The rate of all streams together.
     pub(super) fn rate(&mut self, now: Instant) -> Bitrate {
-        let meters = self.streams.iter_mut().flat_map(|own| &mut own.meters);
-        let bps = meters.filter_map(|own| own.rate(now)).map(Bitrate::as_bps);
-        Bitrate::bps(bps.sum())
+        let streams = self.streams.iter_mut();
+        Bitrate::bps(streams.filter_map(|own| own.meters.all(now)).sum())
     }
 }
 
@@ -395,14 +435,14 @@ impl Stream {
         Self {
             rid: packet.rid.clone(),
             ssrc: packet.ssrc,
-            meters: Default::default(),
-            temporal: 0,
+            payload_type: packet.payload_type,
+            meters: LayerMeters::default(),
+            reader: Reader::default(),
             heard_at: now,
             highest: packet.number,
             former: None,
             key_at: None,
-            width: None,
-            height: None,
+            sizes: Default::default(),
             kept: VecDeque::new(),
             kept_len: 0,
         }
@@ -412,19 +452,37 @@ impl Stream {
         self.rid.as_ref().is_some_and(|own| own.as_str() == rid)
     }
 
-    /// In bit/s; `None` while nothing is measured.
-    fn rate(&mut self, now: Instant) -> Option<u64> {
-        let meters = self.meters.iter_mut().filter_map(|own| own.rate(now));
-        meters.map(Bitrate::as_bps).reduce(|own, other| own + other)
+    /// Width and height of a spatial layer in pixels, where known.
+    pub(super) fn size(&self, spatial: u8) -> Option<(u16, u16)> {
+        *self.sizes.get(usize::from(spatial))?
+    }
+
+    /// The height of its largest picture.
+    pub(super) fn height(&self) -> Option<u16> {
+        self.sizes.iter().flatten().map(|(_, height)| *height).max()
+    }
+
+    /// What there is to choose from, the lowest first.
+    fn targets(&self) -> Vec<Target> {
+        self.reader
+            .targets()
+            .unwrap_or_else(|| self.meters.targets(PAUSED_AFTER))
     }
 
     fn note(&mut self, now: Instant, seen: &Arc<Seen>, kind: Kind) {
-        let layer = seen.inspection.temporal_layer.unwrap_or(0);
-        self.temporal = self.temporal.max(layer.min(TEMPORAL_MAX as u8 - 1));
+        let (layer, serves_upper) = match &seen.described {
+            Some(described) => (described.layer, described.serves_upper()),
+            None => {
+                let layer = Target {
+                    spatial: seen.inspection.spatial_layer.unwrap_or(0),
+                    temporal: seen.inspection.temporal_layer.unwrap_or(0),
+                };
+                (layer, !seen.inspection.not_inter_layer_reference)
+            }
+        };
+        let len = seen.packet.payload.len();
+        self.meters.note(now, layer, serves_upper, len);
         self.heard_at = now;
-        if let Some(meter) = self.meters.get_mut(usize::from(layer)) {
-            meter.note(now, seen.packet.payload.len());
-        }
         if kind == Kind::Video {
             self.keep(now, seen);
         }
@@ -437,9 +495,7 @@ impl Stream {
             self.key_at = Some(now);
             self.kept.clear();
             self.kept_len = 0;
-            if seen.format == Format::Vp8 {
-                (self.width, self.height) = vp8_size(&seen.packet.payload).unzip();
-            }
+            self.sizes = self.stated_sizes(seen);
         } else if self.kept.is_empty() {
             return;
         }
@@ -453,6 +509,25 @@ impl Stream {
         } else {
             self.kept.push_back(seen.clone());
         }
+    }
+
+    /// What a key frame, or the descriptor beside it, says of the size of its layers.
+    fn stated_sizes(&self, seen: &Seen) -> [Option<(u16, u16)>; SPATIAL_MAX as usize] {
+        let mut sizes = [None; SPATIAL_MAX as usize];
+        let described = |spatial| {
+            let own = self.reader.resolution(spatial)?;
+            Some((own.width.try_into().ok()?, own.height.try_into().ok()?))
+        };
+        let in_payload = match seen.format {
+            Format::Vp8 => vp8_size(&seen.packet.payload).into_iter().collect(),
+            Format::Vp9 => vp9_sizes(&seen.packet.payload),
+            Format::Whole | Format::Av1 | Format::H264 | Format::H265 => Vec::new(),
+        };
+        for (spatial, size) in (0..).zip(&mut sizes) {
+            let in_payload = in_payload.get(usize::from(spatial)).copied();
+            *size = described(spatial).or(in_payload);
+        }
+        sizes
     }
 
     /// All since the newest key frame, if that is recent, whole as far as is known, and not much.
@@ -493,4 +568,18 @@ fn vp8_size(payload: &[u8]) -> Option<(u16, u16)> {
         }
         _ => None,
     }
+}
+
+/// The sizes in the scalability structure of a key frame (RFC 9628 §4.2.1).
+fn vp9_sizes(payload: &[u8]) -> Vec<(u16, u16)> {
+    let structure = vp9::Descriptor::parse(payload).map(|(own, _)| own.structure);
+    structure
+        .ok()
+        .flatten()
+        .map_or(Vec::new(), |own| own.resolutions)
+}
+
+/// What the stream or layer of that rank is taken to need until it is measured.
+fn usual(rank: usize) -> Bitrate {
+    USUAL.get(rank).copied().unwrap_or(Bitrate::kbps(3_000))
 }

@@ -56,6 +56,8 @@ pub struct Inspection {
     /// Whether it begins a frame; where there are spatial layers, the frame of one layer. The
     /// formats without such a mark (H.264, H.265) say so of every payload that begins a unit.
     pub starts_frame: bool,
+    /// Whether it ends that. Only VP9 says so; elsewhere this is `false`.
+    pub ends_frame: bool,
     /// Whether its frame can be decoded without those before it. Most formats say so only where
     /// a frame begins; elsewhere this is `false`.
     pub key_frame: bool,
@@ -68,6 +70,8 @@ pub struct Inspection {
     pub temporal_layer: Option<u8>,
     /// The spatial layer, from 0.
     pub spatial_layer: Option<u8>,
+    /// Whether no upper spatial layer of its picture needs its frame (RFC 9628 §4.2).
+    pub not_inter_layer_reference: bool,
     /// Counts pictures in 7 or 15 bits.
     pub picture_id: Option<u16>,
     /// Counts pictures of the lowest temporal layer.

@@ -123,9 +123,9 @@ pub fn inspect(payload: &[u8]) -> Result<Inspection, PayloadError> {
         discardable: descriptor.non_reference,
         switching_point: descriptor.temporal_layer.is_some_and(|(_, sync)| sync),
         temporal_layer: descriptor.temporal_layer.map(|(layer, _)| layer),
-        spatial_layer: None,
         picture_id: descriptor.picture_id,
         tl0_picture_index: descriptor.tl0_picture_index,
+        ..Inspection::default()
     })
 }
 
@@ -272,9 +272,9 @@ mod tests {
             discardable: true,
             switching_point: true,
             temporal_layer: Some(1),
-            spatial_layer: None,
             picture_id: Some(0x1234),
             tl0_picture_index: Some(7),
+            ..Inspection::default()
         };
         assert_eq!(inspection, expected);
         // The same byte within the frame says nothing of it.

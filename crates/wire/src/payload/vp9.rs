@@ -258,11 +258,13 @@ pub fn inspect(payload: &[u8]) -> Result<Inspection, PayloadError> {
     let layers = descriptor.layers;
     Ok(Inspection {
         starts_frame: descriptor.frame_start,
+        ends_frame: descriptor.frame_end,
         key_frame: descriptor.is_key_frame(),
         discardable: false,
         switching_point: layers.is_some_and(|own| own.switching_up_point),
         temporal_layer: layers.map(|own| own.temporal),
         spatial_layer: layers.map(|own| own.spatial),
+        not_inter_layer_reference: descriptor.not_inter_layer_reference,
         picture_id: descriptor.picture_id,
         tl0_picture_index: layers.and_then(|own| own.tl0_picture_index),
     })

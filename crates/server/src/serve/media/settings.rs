@@ -34,6 +34,32 @@ impl From<TopologyName> for Topology {
     }
 }
 
+/// Codecs for pictures that can be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VideoCodec {
+    /// Every browser makes and shows it.
+    Vp8,
+    /// Every browser makes and shows it.
+    H264,
+    /// With layers in space.
+    Vp9,
+    /// With layers in space; Safari has it on some machines.
+    Av1,
+}
+
+impl VideoCodec {
+    /// Its name in SDP.
+    pub(super) fn encoding_name(self) -> &'static str {
+        match self {
+            Self::Vp8 => "VP8",
+            Self::H264 => "H264",
+            Self::Vp9 => "VP9",
+            Self::Av1 => "AV1",
+        }
+    }
+}
+
 /// How media is forwarded. In a file they are the table `[media]`.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -70,6 +96,18 @@ pub(crate) struct MediaSettings {
     #[serde(rename = "ports", skip_serializing_if = "Option::is_none")]
     pub(crate) media_ports: Option<String>,
 
+    /// Codec for pictures that is passed on: vp8, h264, vp9 or av1. Publishers are asked for the
+    /// first that they make. Default all, and whichever of them a publisher likes best. May be
+    /// repeated.
+    #[arg(
+        long = "video-codec",
+        value_name = "CODEC",
+        env = "TWOCAN_VIDEO_CODECS",
+        value_delimiter = ','
+    )]
+    #[serde(rename = "video_codecs", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) video_codecs: Vec<VideoCodec>,
+
     /// Threads that forward media, each with rooms of its own. Default one for each core.
     #[arg(long, value_name = "N", env = "TWOCAN_MEDIA_THREADS")]
     #[serde(rename = "threads", skip_serializing_if = "Option::is_none")]
@@ -100,6 +138,7 @@ pub(crate) struct MediaPlan {
     pub(super) ips: Vec<IpAddr>,
     pub(super) external: Vec<(IpAddr, IpAddr)>,
     pub(super) ports: Option<RangeInclusive<u16>>,
+    pub(super) video_codecs: Vec<VideoCodec>,
     pub(super) shards: usize,
     pub(crate) peers_per_room: Option<usize>,
     pub(crate) peers_per_mesh: Option<usize>,
@@ -146,6 +185,7 @@ pub(crate) fn plan(settings: &Settings) -> Result<MediaPlan, SettingsError> {
         ips: own.media_ips.clone(),
         external,
         ports,
+        video_codecs: own.video_codecs.clone(),
         shards: own.media_threads.unwrap_or(cores).clamp(1, SHARDS_MAX),
         peers_per_room: own.peers_per_forwarded_room,
         peers_per_mesh: own.peers_per_mesh,

@@ -144,7 +144,7 @@ pub(super) fn start(
     let settings = dtls::Settings::new(DATAGRAM_LEN_MAX).map_err(io::Error::other)?;
     let config = Config {
         external_addresses: plan.external.clone(),
-        ..Config::new(Arc::new(certificate), settings)
+        ..with_codecs(Config::new(Arc::new(certificate), settings), plan)
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -173,6 +173,18 @@ pub(super) fn start(
             }
         })?;
     Ok(addresses)
+}
+
+fn with_codecs(config: Config, plan: &MediaPlan) -> Config {
+    let names: Vec<&str> = plan
+        .video_codecs
+        .iter()
+        .map(|own| own.encoding_name())
+        .collect();
+    match names.is_empty() {
+        true => config,
+        false => config.with_video_codecs(&names),
+    }
 }
 
 impl Shard {

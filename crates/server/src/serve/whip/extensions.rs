@@ -86,7 +86,8 @@ struct Asked {
     /// `encodingId` in older versions of the draft.
     #[serde(alias = "encodingId")]
     rid: Option<String>,
-    spatial_layer_id: Option<u32>,
+    spatial_layer_id: Option<u8>,
+    max_spatial_layer_id: Option<u8>,
     temporal_layer_id: Option<u8>,
     max_temporal_layer_id: Option<u8>,
     max_width: Option<u32>,
@@ -165,9 +166,6 @@ async fn chosen(
     admission(shared, room, headers).map_err(IntoResponse::into_response)?;
     let (participant, lines) = shared.sessions.player(room, id).ok_or_else(no_session)?;
     let asked: Asked = json_of(headers, body)?.unwrap_or_default();
-    if asked.spatial_layer_id.is_some() {
-        return Err(unprocessable("of spatial layers none is named in `layers`"));
-    }
     let index = match &asked.media_id {
         None => lines.first().map(|(index, _)| *index),
         Some(MediaId::Number(index)) => Some(*index),
@@ -185,9 +183,11 @@ async fn chosen(
     {
         return Err(unprocessable(&ChoiceRefused::NoSuchStream.to_string()));
     }
+    let spatial = [asked.spatial_layer_id, asked.max_spatial_layer_id];
     let temporal = [asked.temporal_layer_id, asked.max_temporal_layer_id];
     let choice = Choice {
         rid: asked.rid,
+        spatial_layer_max: spatial.into_iter().flatten().min(),
         temporal_layer_max: temporal.into_iter().flatten().min(),
         width_max: asked.max_width,
         height_max: asked.max_height,

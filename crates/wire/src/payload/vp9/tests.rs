@@ -118,11 +118,13 @@ fn a_payload_tells_of_its_frame() {
     let inspection = inspect(&[0xe0, 0x92, 0x34, 0x53, 7, 0xaa]).unwrap();
     let expected = Inspection {
         starts_frame: false,
+        ends_frame: false,
         key_frame: false,
         discardable: false,
         switching_point: true,
         temporal_layer: Some(2),
         spatial_layer: Some(1),
+        not_inter_layer_reference: false,
         picture_id: Some(0x1234),
         tl0_picture_index: Some(7),
     };

@@ -1,0 +1,135 @@
+//! Which codecs publishers are asked for.
+//!
+//! 1. Whoever publishes chooses among those that are passed on, unless the operator has an order
+//!    ([`Config::prefers_own_order`](super::Config::prefers_own_order)).
+//! 2. Where somebody who looks on does not take what is sent, its publisher is asked for what all of
+//!    them take, until they are gone. Who came by HTTP makes one offer, and cannot be asked.
+
+use twocan_proto::endpoint::PeerId;
+use twocan_proto::negotiate::{Codec, CodecPreference, Kind, TransceiverId};
+use twocan_proto::peer::Peer;
+use twocan_proto::time::Now;
+
+use super::Config;
+use super::forwarder::{Forwarder, Participant};
+use super::track::TrackId;
+
+/// Codecs for pictures, a bit for each by its place in the settings.
+type Codecs = u32;
+
+impl Config {
+    /// Those of a name, which may be there with several parameters.
+    fn named(&self, name: &str) -> Codecs {
+        let codecs = self.video_codecs.iter().enumerate().take(32);
+        let same = codecs.filter(|(_, own)| own.name.eq_ignore_ascii_case(name));
+        same.fold(0, |all, (at, _)| all | 1 << at)
+    }
+
+    fn all(&self) -> Codecs {
+        let names = self.video_codecs.iter().map(|own| self.named(&own.name));
+        names.fold(0, |all, own| all | own)
+    }
+
+    /// As `setCodecPreferences` takes them.
+    fn preferences(&self, codecs: Codecs) -> Vec<CodecPreference> {
+        let preference = |own: &Codec| CodecPreference {
+            name: own.name.clone(),
+            clock_rate: own.clock_rate,
+            channels: own.channels,
+            fmtp: own.fmtp.clone(),
+        };
+        let own = self.video_codecs.iter().enumerate().take(32);
+        let own = own.filter(|(at, _)| codecs >> at & 1 != 0);
+        let repair = CodecPreference {
+            name: "rtx".into(),
+            clock_rate: 90_000,
+            channels: 1,
+            fmtp: String::new(),
+        };
+        own.map(|(_, own)| preference(own))
+            .chain([repair])
+            .collect()
+    }
+}
+
+impl Forwarder {
+    /// Gives a line on which somebody sends pictures the operator's order.
+    pub(super) fn prefer(config: &Config, peer: &mut Peer, line: TransceiverId, kind: Kind) {
+        if kind == Kind::Video && config.prefers_own_order {
+            // Refused only for a line that is stopped.
+            let _ = peer.set_codec_preferences(line, config.preferences(config.all()));
+        }
+    }
+
+    /// Asks for other codecs where somebody in a room does not take what it is to get.
+    pub(super) fn settle_codecs(&mut self, now: Now, members: &[PeerId]) {
+        let members = members.iter().filter_map(|id| {
+            let own = self.participants.get(id)?;
+            Some((*id, own))
+        });
+        let takers: Vec<(PeerId, Codecs)> = members
+            .clone()
+            .filter(|(_, own)| own.permissions.subscribe)
+            .filter_map(|(id, own)| Some((id, self.taken_by(id, own)?)))
+            .collect();
+        let all = self.config.all();
+        let asked = members.filter(|(_, own)| !own.negotiation.is_single);
+        let tracks = asked.flat_map(|(id, own)| own.published.values().map(move |own| (id, *own)));
+        let mut news = Vec::new();
+        for (owner, id) in tracks {
+            let Some(track) = self.tracks.get(&id).filter(|own| own.kind == Kind::Video) else {
+                continue;
+            };
+            let others = takers.iter().filter(|(viewer, _)| *viewer != owner);
+            let common = others.fold(all, |common, (_, taken)| common & taken);
+            let sent = track.sent().map_or(all, |own| self.config.named(&own.name));
+            let asks = track.asked_for.is_some() || sent & common == 0;
+            let asked_for = (asks && common != all && common != 0).then_some(common);
+            if asks && common == 0 {
+                self.counters.count("forward.no_common_codec");
+            }
+            if asked_for != track.asked_for {
+                news.push((id, owner, asked_for));
+            }
+        }
+        for (track, owner, asked_for) in news {
+            self.ask_for(now, track, owner, asked_for);
+        }
+    }
+
+    /// The codecs that somebody takes; `None` before anything is negotiated.
+    fn taken_by(&self, id: PeerId, own: &Participant) -> Option<Codecs> {
+        let peer = self.endpoint.get(id)?;
+        let lines = own.slots.iter().filter(|slot| slot.kind == Kind::Video);
+        let agreed = lines.filter_map(|slot| peer.negotiated(slot.transceiver));
+        agreed
+            .map(|media| {
+                let names = media.codecs.iter().map(|own| self.config.named(&own.name));
+                names.fold(0, |all, own| all | own)
+            })
+            .filter(|own| *own != 0)
+            .reduce(|own, other| own | other)
+    }
+
+    fn ask_for(&mut self, now: Now, id: TrackId, owner: PeerId, asked_for: Option<Codecs>) {
+        let (Some(track), Some(own), Some(peer)) = (
+            self.tracks.get_mut(&id),
+            self.participants.get_mut(&owner),
+            self.endpoint.get_mut(owner),
+        ) else {
+            return;
+        };
+        track.asked_for = asked_for;
+        let preferences = match asked_for {
+            Some(codecs) => self.config.preferences(codecs),
+            None if self.config.prefers_own_order => self.config.preferences(self.config.all()),
+            None => Vec::new(),
+        };
+        let is_set = peer.set_codec_preferences(track.transceiver, preferences);
+        if is_set.is_ok() {
+            self.counters.count("forward.codecs_asked_for");
+            own.negotiation.is_needed = true;
+            self.negotiate(now, owner);
+        }
+    }
+}
