@@ -201,7 +201,7 @@ test("a player hears how many look on and which layers there are, and chooses am
     assert.equal(await choose(choice), 200, JSON.stringify(choice));
     await sees(height);
   }
-  for (const wrong of [{ rid: "x" }, { mediaId: "0", rid: "l" }, { mediaId: "9" }, { spatialLayerId: 1 }]) assert.equal(await choose(wrong), 422, JSON.stringify(wrong));
+  for (const wrong of [{ rid: "x" }, { mediaId: "0", rid: "l" }, { mediaId: "9" }]) assert.equal(await choose(wrong), 422, JSON.stringify(wrong));
   assert.equal(await choose("l"), 400);
   assert.equal((await fetch(layer, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{" })).status, 400);
   for (const url of [layer, sse]) {

@@ -54,6 +54,13 @@ export class FrameEncryption {
     receiver.transform ??= this.#transform("receive", receiver.track.kind);
   }
 
+  /** A line of one's own, both ways. @param {RTCRtpTransceiver} transceiver */
+  protect(transceiver) {
+    this.limitCodecs(transceiver);
+    this.encrypt(transceiver);
+    this.decrypt(transceiver);
+  }
+
   /** Leaves the codecs whose frames can be encrypted. @param {RTCRtpTransceiver} transceiver */
   limitCodecs(transceiver) {
     if (transceiver.receiver.track.kind === "video") transceiver.setCodecPreferences(this.codecs());

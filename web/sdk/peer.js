@@ -392,16 +392,13 @@ export class Peer extends DescribedPeer {
   /** @param {Source} source */
   #addLine(source) {
     const media = this.#media(source);
-    const stream = this.#local.stream(source);
     const transceiver = this.connection.addTransceiver(media?.track ?? kindOf(source), {
       direction: this.#direction(source),
-      streams: [stream],
+      streams: [this.#local.stream(source)],
       ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source, this.#videoCodec) } : {}),
     });
-    this.#encryption?.limitCodecs(transceiver);
+    this.#encryption?.protect(transceiver);
     if (this.#videoCodec) prefer(transceiver, this.#videoCodec, this.#encryption?.codecs());
-    this.#encryption?.encrypt(transceiver);
-    this.#encryption?.decrypt(transceiver);
     this.#sending.set(source, transceiver);
   }
 

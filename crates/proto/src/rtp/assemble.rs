@@ -286,7 +286,9 @@ impl Assembler {
     /// Whether a packet surely begins a frame.
     fn begins_frame(&self, sequence: u64, kept: &Kept) -> bool {
         let before = sequence.checked_sub(1);
-        if let Some(before) = before.and_then(|before| self.pieces.get(&before)) {
+        // What holds a number alone says nothing of the frame after it.
+        let before = before.and_then(|before| self.pieces.get(&before));
+        if let Some(before) = before.filter(|own| !own.piece.payload.is_empty()) {
             return before.piece.marker || before.piece.timestamp != kept.piece.timestamp;
         }
         let is_lowest = kept.inspection.spatial_layer.unwrap_or(0) == 0;

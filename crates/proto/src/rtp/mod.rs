@@ -328,7 +328,9 @@ pub struct OutgoingPacket<'a> {
     pub sampled_at: Option<Instant>,
     /// The end of a frame, for video; the start of a talkspurt, for sound.
     pub marker: bool,
-    /// The payload, 1 to 1275 bytes. Above 1100 bytes the datagram may exceed 1200.
+    /// The payload, 1 to 1275 bytes. Above 1100 bytes the datagram may exceed 1200. With a
+    /// `sequence_number` it may be empty: a forwarder that leaves a packet out once those after it
+    /// have gone holds its number so, and nobody takes it for lost.
     pub payload: Payload<'a>,
     /// Its loudness, where known.
     pub audio_level: Option<AudioLevel>,

@@ -119,7 +119,8 @@ impl SendStream {
 
 /// Whether a packet is one that can travel; the value of its layers allocation.
 fn check(packet: &OutgoingPacket<'_>) -> Result<Vec<u8>, SendError> {
-    if packet.payload.is_empty() || !packet.payload.is_sound() {
+    let holds_number = packet.sequence_number.is_some();
+    if packet.payload.is_empty() && !holds_number || !packet.payload.is_sound() {
         return Err(SendError::BadFrame(PayloadError::Empty));
     }
     let mut allocation = Vec::new();

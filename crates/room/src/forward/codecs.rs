@@ -1,6 +1,7 @@
 //! Which codecs publishers are asked for.
 //!
-//! 1. Whoever publishes chooses among those that are passed on, unless the operator has an order
+//! 1. Whoever publishes chooses among those that are passed on, by the order in its offers, which ours
+//!    keep to; unless the operator has an order
 //!    ([`Config::prefers_own_order`](super::Config::prefers_own_order)).
 //! 2. Where somebody who looks on does not take what is sent, its publisher is asked for what all of
 //!    them take, until they are gone. Who came by HTTP makes one offer, and cannot be asked.
@@ -30,8 +31,9 @@ impl Config {
         names.fold(0, |all, own| all | own)
     }
 
-    /// As `setCodecPreferences` takes them.
-    fn preferences(&self, codecs: Codecs) -> Vec<CodecPreference> {
+    /// As `setCodecPreferences` takes them, in the order of these names where there are any; what is
+    /// not among those comes last.
+    fn preferences(&self, codecs: Codecs, order: &[String]) -> Vec<CodecPreference> {
         let preference = |own: &Codec| CodecPreference {
             name: own.name.clone(),
             clock_rate: own.clock_rate,
@@ -40,24 +42,55 @@ impl Config {
         };
         let own = self.video_codecs.iter().enumerate().take(32);
         let own = own.filter(|(at, _)| codecs >> at & 1 != 0);
-        let repair = CodecPreference {
+        let mut own: Vec<CodecPreference> = own.map(|(_, own)| preference(own)).collect();
+        let place = |own: &CodecPreference| {
+            let mut order = order.iter();
+            let place = order.position(|name| name.eq_ignore_ascii_case(&own.name));
+            place.unwrap_or(usize::MAX)
+        };
+        own.sort_by_key(place);
+        own.push(CodecPreference {
             name: "rtx".into(),
             clock_rate: 90_000,
             channels: 1,
             fmtp: String::new(),
-        };
-        own.map(|(_, own)| preference(own))
-            .chain([repair])
-            .collect()
+        });
+        own
     }
 }
 
 impl Forwarder {
-    /// Gives a line on which somebody sends pictures the operator's order.
+    /// Somebody offers to send pictures on a line: ours is the operator's order, or none.
     pub(super) fn prefer(config: &Config, peer: &mut Peer, line: TransceiverId, kind: Kind) {
-        if kind == Kind::Video && config.prefers_own_order {
+        if kind == Kind::Video {
+            let preferences = match config.prefers_own_order {
+                true => config.preferences(config.all(), &[]),
+                false => Vec::new(),
+            };
             // Refused only for a line that is stopped.
-            let _ = peer.set_codec_preferences(line, config.preferences(config.all()));
+            let _ = peer.set_codec_preferences(line, preferences);
+        }
+    }
+
+    /// An offer of somebody was answered: what it likes best goes first in our offers too, as it sends
+    /// the first that these have.
+    pub(super) fn note_liked(&mut self, id: PeerId) {
+        let (Some(own), Some(peer)) = (self.participants.get(&id), self.endpoint.get_mut(id))
+        else {
+            return;
+        };
+        for track in own.published.values() {
+            let track = self.tracks.get_mut(track);
+            let track = track.filter(|own| own.kind == Kind::Video && own.asked_for.is_none());
+            let Some(track) = track else { continue };
+            let Some(media) = peer.negotiated(track.transceiver) else {
+                continue;
+            };
+            track.liked = media.codecs.iter().map(|own| own.name.clone()).collect();
+            track.liked.dedup();
+            let preferences = self.config.preferences(self.config.all(), &track.liked);
+            // Refused only for a line that is stopped.
+            let _ = peer.set_codec_preferences(track.transceiver, preferences);
         }
     }
 
@@ -120,11 +153,8 @@ impl Forwarder {
             return;
         };
         track.asked_for = asked_for;
-        let preferences = match asked_for {
-            Some(codecs) => self.config.preferences(codecs),
-            None if self.config.prefers_own_order => self.config.preferences(self.config.all()),
-            None => Vec::new(),
-        };
+        let codecs = asked_for.unwrap_or(self.config.all());
+        let preferences = self.config.preferences(codecs, &track.liked);
         let is_set = peer.set_codec_preferences(track.transceiver, preferences);
         if is_set.is_ok() {
             self.counters.count("forward.codecs_asked_for");

@@ -139,6 +139,9 @@ impl Forwarder {
             self.describe(id);
         }
         self.agreed(id);
+        if kind == SdpType::Offer {
+            self.note_liked(id);
+        }
         self.negotiate(now, id);
         Ok(())
     }
@@ -334,6 +337,7 @@ impl Forwarder {
         if let Some(room) = self.rooms.get_mut(&own.room) {
             room.is_stale = true;
         }
+        self.note_liked(id);
         self.settle_permissions(id);
     }
 

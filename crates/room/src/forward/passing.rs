@@ -222,7 +222,10 @@ impl Forwarder {
             };
             let packet = &seen.packet;
             let mut head = [0; HEAD_LEN_MAX];
-            let payload = rewritten(seen, &outgoing, &mut head, &mut self.scratch);
+            let payload = match outgoing.is_empty {
+                true => Payload::Bytes(&[]),
+                false => rewritten(seen, &outgoing, &mut head, &mut self.scratch),
+            };
             let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
             let sent = sender.as_mut().is_ok_and(|sender| {
                 let packet = OutgoingPacket {
@@ -326,7 +329,8 @@ fn described<'a>(
     outgoing: &Outgoing,
     buffer: &'a mut [u8; DESCRIPTOR_LEN_MAX],
 ) -> Option<&'a [u8]> {
-    let original = seen.packet.dependency_descriptor.as_deref()?;
+    let original = seen.packet.dependency_descriptor.as_deref();
+    let original = original.filter(|_| !outgoing.is_empty)?;
     let buffer = buffer.get_mut(..original.len())?;
     buffer.copy_from_slice(original);
     if let (Some(number), Some(field)) = (outgoing.frame_number, buffer.get_mut(1..3)) {

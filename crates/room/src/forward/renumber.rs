@@ -40,13 +40,14 @@ impl Renumber {
         Some(out)
     }
 
-    /// `number` is left out. One that comes late leaves its gap: those after it have gone.
-    pub(super) fn omit(&mut self, number: u64) {
+    /// `number` is left out. Answers whether it leaves no gap: those after one that comes late have
+    /// gone.
+    pub(super) fn omit(&mut self, number: u64) -> bool {
         let Some((from, off)) = self.steps.back().copied() else {
-            return;
+            return true;
         };
         if !self.is_new(number) {
-            return;
+            return false;
         }
         self.highest = number;
         let step = (number + 1, off.wrapping_add(1));
@@ -57,6 +58,7 @@ impl Renumber {
             self.steps.pop_front();
         }
         self.steps.push_back(step);
+        true
     }
 
     fn is_new(&self, number: u64) -> bool {
@@ -79,8 +81,9 @@ mod tests {
         assert_eq!(numbers.take(103), Some(1));
         // 104 is on its way.
         assert_eq!(numbers.take(105), Some(3));
-        numbers.omit(106);
+        assert!(numbers.omit(106));
         assert_eq!(numbers.take(107), Some(4));
+        assert!(!numbers.omit(104), "it came late");
         assert_eq!(numbers.take(104), Some(2));
         assert_eq!(numbers.take(99), None);
     }

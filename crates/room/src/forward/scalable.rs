@@ -36,14 +36,6 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Without layers in space.
-    pub(super) fn temporal(temporal: u8) -> Self {
-        Self {
-            spatial: 0,
-            temporal,
-        }
-    }
-
     fn is_within(self, other: Self) -> bool {
         self.spatial <= other.spatial && self.temporal <= other.temporal
     }

@@ -65,6 +65,8 @@ pub(super) struct Outgoing {
     pub(super) timestamp: u32,
     /// Whether it ends a picture: for this viewer a lower layer may be the last.
     pub(super) marker: bool,
+    /// Whether it goes out without its payload.
+    pub(super) is_empty: bool,
     /// To be written over those in the payload.
     pub(super) counters: Counters,
     /// To be written over that in the dependency descriptor.
@@ -189,12 +191,11 @@ impl Slot {
         }
         // While a switch is waited for, the present stream goes on as it was.
         let wanted = (target == stream).then_some(wanted);
+        let timestamp = seen.packet.timestamp.wrapping_sub(self.timestamp_off);
         let Some(marker) = self.selection.take(seen, wanted) else {
-            self.omit(seen);
-            return None;
+            return self.omit(seen, payload_type, timestamp);
         };
         let number = self.numbers.take(seen.packet.number)?;
-        let timestamp = seen.packet.timestamp.wrapping_sub(self.timestamp_off);
         let newer = |newest: &Newest| (timestamp.wrapping_sub(newest.timestamp) as i32) > 0;
         if self.newest.as_ref().is_none_or(newer) {
             self.newest = Some(Newest { timestamp, at });
@@ -204,6 +205,7 @@ impl Slot {
             sequence_number: SeqNo16((number & 0xffff) as u16),
             timestamp,
             marker,
+            is_empty: false,
             counters: self.counters(seen),
             frame_number: self.frame_number(seen),
         })
@@ -241,11 +243,30 @@ impl Slot {
     /// A packet is left out, and with the first of its frame the picture. Only receivers of VP8 take
     /// a gap in pictures for a loss: VP9 and the dependency descriptor refer to others by how far
     /// back they are, so those keep their distances.
-    fn omit(&mut self, seen: &Seen) {
-        self.numbers.omit(seen.packet.number);
-        if seen.format != Format::Vp8 {
-            return;
+    ///
+    /// Of one that comes late a gap was left already, which the viewer would take for a loss: its
+    /// number goes out without a payload.
+    fn omit(&mut self, seen: &Seen, payload_type: PayloadType, timestamp: u32) -> Option<Outgoing> {
+        let left_gap = !self.numbers.omit(seen.packet.number);
+        if seen.format == Format::Vp8 {
+            self.omit_picture(seen);
         }
+        if !left_gap {
+            return None;
+        }
+        let number = self.numbers.take(seen.packet.number)?;
+        Some(Outgoing {
+            payload_type,
+            sequence_number: SeqNo16((number & 0xffff) as u16),
+            timestamp,
+            marker: false,
+            is_empty: true,
+            counters: Counters::default(),
+            frame_number: None,
+        })
+    }
+
+    fn omit_picture(&mut self, seen: &Seen) {
         if let (Some(id), Some(newest)) = (seen.inspection.picture_id, self.picture) {
             let picture = extend(id, newest, 15);
             self.picture = Some(newest.max(picture));
@@ -396,6 +417,13 @@ mod tests {
         }
     }
 
+    fn upto(temporal: u8) -> Target {
+        Target {
+            spatial: 0,
+            temporal,
+        }
+    }
+
     fn sent(slot: &mut Slot, stream: usize, seen: &Seen) -> Option<(u16, Option<u16>)> {
         let out = slot.take(stream, seen, PT, 90_000)?;
         Some((out.sequence_number.0, out.counters.picture_id))
@@ -405,7 +433,7 @@ mod tests {
     fn what_rested_begins_anew_without_a_hole() {
         let at = instant();
         let mut slot = Slot::new(TransceiverId(1), Kind::Video);
-        slot.aim(Some((0, Target::temporal(0))));
+        slot.aim(Some((0, upto(0))));
         assert_eq!(sent(&mut slot, 0, &seen(at, 10, 0, false, false)), None);
         assert_eq!(
             sent(&mut slot, 0, &seen(at, 11, 0, true, false)),
@@ -417,7 +445,7 @@ mod tests {
         );
         slot.aim(None);
         assert_eq!(sent(&mut slot, 0, &seen(at, 13, 0, false, false)), None);
-        slot.aim(Some((0, Target::temporal(0))));
+        slot.aim(Some((0, upto(0))));
         assert_eq!(slot.wants_key_frame(), Some(0));
         assert_eq!(sent(&mut slot, 0, &seen(at, 60_000, 0, false, false)), None);
         assert_eq!(
@@ -431,16 +459,16 @@ mod tests {
     fn temporal_layers_go_at_once_and_come_one_by_one() {
         let at = instant();
         let mut slot = Slot::new(TransceiverId(1), Kind::Video);
-        slot.aim(Some((0, Target::temporal(2))));
+        slot.aim(Some((0, upto(2))));
         assert!(sent(&mut slot, 0, &seen(at, 0, 0, true, false)).is_some());
         assert!(sent(&mut slot, 0, &seen(at, 1, 2, false, false)).is_some());
-        slot.aim(Some((0, Target::temporal(0))));
+        slot.aim(Some((0, upto(0))));
         assert_eq!(sent(&mut slot, 0, &seen(at, 2, 1, false, true)), None);
         assert_eq!(
             sent(&mut slot, 0, &seen(at, 3, 0, false, false)),
             Some((2, Some(2)))
         );
-        slot.aim(Some((0, Target::temporal(2))));
+        slot.aim(Some((0, upto(2))));
         // The second layer is not there yet, so the third cannot begin; nor without a place to.
         assert_eq!(sent(&mut slot, 0, &seen(at, 4, 2, false, true)), None);
         assert_eq!(sent(&mut slot, 0, &seen(at, 5, 1, false, false)), None);
@@ -455,15 +483,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_too_late_holds_its_number() {
+        let at = instant();
+        let mut slot = Slot::new(TransceiverId(1), Kind::Video);
+        slot.aim(Some((0, upto(0))));
+        let mut send = |number, layer, begins| {
+            let seen = seen(at, number, layer, begins, false);
+            let out = slot.take(0, &seen, PT, 90_000)?;
+            Some((out.sequence_number.0, out.is_empty))
+        };
+        assert_eq!(send(0, 0, true), Some((0, false)));
+        assert_eq!(send(1, 1, false), None);
+        // The one before it was lost on its way to us.
+        assert_eq!(send(3, 0, false), Some((2, false)));
+        assert_eq!(send(2, 1, false), Some((1, true)));
+        assert_eq!(send(4, 0, false), Some((3, false)));
+    }
+
+    #[test]
     fn a_switch_goes_on_in_numbers_and_time() {
         let at = instant();
         let mut slot = Slot::new(TransceiverId(1), Kind::Video);
-        slot.aim(Some((0, Target::temporal(0))));
+        slot.aim(Some((0, upto(0))));
         let first = slot
             .take(0, &seen(at, 30, 0, true, false), PT, 90_000)
             .unwrap();
         assert_eq!(first.sequence_number, SeqNo16(0));
-        slot.aim(Some((1, Target::temporal(0))));
+        slot.aim(Some((1, upto(0))));
         assert!(sent(&mut slot, 0, &seen(at, 31, 0, false, false)).is_some());
         assert_eq!(sent(&mut slot, 1, &seen(at, 7, 0, false, false)), None);
         // Of the other stream, 100 ms after the newest picture of the first.

@@ -169,6 +169,8 @@ pub(super) struct Track {
     pub(super) streams: Vec<Stream>,
     /// The payload type of the newest packet.
     newest: Option<PayloadType>,
+    /// Names of codecs in the order in which its owner likes them.
+    pub(super) liked: Vec<String>,
     /// The codecs that its owner is asked for, where somebody does not take all.
     pub(super) asked_for: Option<u32>,
     /// Who gets it, by the place of the slot.
@@ -197,6 +199,7 @@ impl Track {
             codecs: Vec::new(),
             streams: Vec::new(),
             newest: None,
+            liked: Vec::new(),
             asked_for: None,
             viewers: Vec::new(),
             is_allowed: false,
