@@ -29,10 +29,15 @@ fn link() -> LinkConfig {
     }
 }
 
+fn mode_of(name: &str) -> ScalabilityMode {
+    name.parse()
+        .unwrap_or_else(|error| unreachable!("{name}: {error}"))
+}
+
 fn layered(mode: &str, is_described: bool) -> Layered {
     Layered {
         codec: "VP9",
-        mode: mode.parse::<ScalabilityMode>().unwrap(),
+        mode: mode_of(mode),
         is_described,
     }
 }
@@ -83,7 +88,7 @@ fn a_narrow_way_gets_lower_layers_and_others_do_not() {
                     link.queue_len = 20_000;
                 });
                 room.run_for(S(20));
-                let mode: ScalabilityMode = mode.parse().unwrap();
+                let mode = mode_of(mode);
                 let highest = usize::from(mode.spatial_layers()) - 1;
                 let seen = || room.explain();
                 assert_eq!(quality(&room, 1), Some(highest), "{what}: {}", seen());
