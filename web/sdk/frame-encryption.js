@@ -63,12 +63,14 @@ export class FrameEncryption {
 
   /** Leaves the codecs whose frames can be encrypted. @param {RTCRtpTransceiver} transceiver */
   limitCodecs(transceiver) {
-    if (transceiver.receiver.track.kind === "video") transceiver.setCodecPreferences(this.codecs());
+    transceiver.setCodecPreferences(this.codecs(transceiver.receiver.track.kind));
   }
 
-  /** The codecs for pictures whose frames can be encrypted. */
-  codecs() {
-    const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  /** The codecs whose frames can be encrypted. @param {string} kind */
+  codecs(kind) {
+    const all = RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [];
+    // A server that repeats sound for who loses some would put RED around what is encrypted.
+    if (kind === "audio") return all.filter(({ mimeType }) => mimeType.toLowerCase() !== "audio/red");
     const names = [...ENCRYPTED_VIDEO_CODECS, "rtx", "red", "ulpfec", "flexfec-03"].map((name) => `video/${name}`.toLowerCase());
     return all.filter(({ mimeType }) => names.includes(mimeType.toLowerCase()));
   }

@@ -398,7 +398,7 @@ export class Peer extends DescribedPeer {
       ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source, this.#videoCodec) } : {}),
     });
     this.#encryption?.protect(transceiver);
-    if (this.#videoCodec) prefer(transceiver, this.#videoCodec, this.#encryption?.codecs());
+    if (this.#videoCodec) prefer(transceiver, this.#videoCodec, this.#encryption?.codecs("video"));
     this.#sending.set(source, transceiver);
   }
 

@@ -229,6 +229,41 @@ fn losses_are_repaired_on_each_way() {
 }
 
 #[test]
+fn who_loses_sound_gets_it_twice() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.join(link(), None, true);
+        let lossy = LinkConfig {
+            loss: Loss::Independent { per_mille: 100 },
+            ..link()
+        };
+        room.join(lossy, None, false);
+        room.join(link(), None, false);
+        room.run_for(S(20));
+        let end = room.elapsed();
+        let repeated = |viewer: usize| {
+            let peer = room.forwarder().peer(&room.attendees[viewer].name);
+            let streams = peer.into_iter().flat_map(|own| own.outbound_stats());
+            streams.map(|own| own.fec_bytes_sent).sum::<u64>()
+        };
+        let heard = |viewer| {
+            let sounds = room.sounds(viewer, 0);
+            sounds.iter().filter(|(at, _)| *at + S(10) > end).count()
+        };
+        assert!(
+            heard(1) >= 495,
+            "seed {seed}: {} of 500 {}",
+            heard(1),
+            room.explain()
+        );
+        assert!(repeated(1) > 10_000, "seed {seed}");
+        // Who loses none is sent none twice.
+        assert!(heard(2) >= 499, "seed {seed}: {}", heard(2));
+        assert_eq!(repeated(2), 0, "seed {seed}");
+    }
+}
+
+#[test]
 fn who_speaks_is_told_loudest_first() {
     for seed in few_seeds() {
         let mut room = Conference::new(seed, |_| {});

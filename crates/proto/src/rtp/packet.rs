@@ -11,9 +11,10 @@ use twocan_wire::seq::SeqNo32;
 
 use super::fec::{Scheme, protect};
 use super::outbox::{Cover, Stored, ToldOnce};
+use super::payload::Kept;
 use super::protection::{PathQuality, Protection};
 use super::send::{SendStream, WHOLE_LEN_MAX};
-use super::{Codec, Media, OutgoingPacket, SendError};
+use super::{Codec, Format, Media, OutgoingPacket, SendError};
 
 /// The longest value of a header extension, in bytes (RFC 8285 §4.3).
 const EXTENSION_LEN_MAX: usize = 255;
@@ -25,7 +26,7 @@ impl SendStream {
         now: Instant,
         media: &Media,
         packet: &OutgoingPacket<'_>,
-        rtt: Duration,
+        (rtt, repeats_sound): (Duration, bool),
     ) -> Result<(), SendError> {
         let codec = self.admit(media, packet.payload_type, packet.payload.len())?;
         let allocation = check(packet)?;
@@ -62,7 +63,13 @@ impl SendStream {
         let stated = self.stated_delay.value(number, || begins_key_frame);
         // Makes room in the cache in any case.
         let buffer = self.outbox.buffer();
-        let payload = packet.payload.keep(|| buffer);
+        let is_plain = packet.payload.is_plain() && !packet.payload.is_empty();
+        let may_repeat = repeats_sound && ascends && is_plain && codec.format == Format::Whole;
+        let red = media.repair.red.filter(|_| may_repeat);
+        let (payload_type, payload) = match red {
+            Some(red) => self.with_those_before(red.send, path.loss, packet, buffer),
+            None => (packet.payload_type, packet.payload.keep(|| buffer)),
+        };
         let descriptor = packet.dependency_descriptor.map(<[u8]>::to_vec);
         let told = ToldOnce {
             playout_delay: packet.playout_delay.or(stated),
@@ -73,7 +80,7 @@ impl SendStream {
             number,
             timestamp: packet.timestamp,
             marker: packet.marker,
-            payload_type: packet.payload_type,
+            payload_type,
             audio_level: packet.audio_level,
             payload,
             cover,
@@ -96,6 +103,28 @@ impl SendStream {
             self.stats.key_frames_sent += 1;
         }
         Ok(())
+    }
+
+    /// The payload of a packet of sound: with those before it, in RED, where the loss asks for that.
+    fn with_those_before(
+        &mut self,
+        red: PayloadType,
+        loss: f64,
+        packet: &OutgoingPacket<'_>,
+        mut buffer: Vec<u8>,
+    ) -> (PayloadType, Kept) {
+        let newest = (
+            packet.payload_type,
+            packet.timestamp,
+            packet.payload.shared(),
+        );
+        match self.red.write_if_lossy(loss, newest, &mut buffer) {
+            Some(repeated) => {
+                self.stats.fec_bytes_sent += repeated as u64;
+                (red, Kept::Own(buffer))
+            }
+            None => (packet.payload_type, packet.payload.keep(|| buffer)),
+        }
     }
 
     /// How packets are protected at that loss: never in a way that takes numbers which may be those

@@ -42,6 +42,14 @@ impl Payload<'_> {
         }
     }
 
+    /// Whether nothing replaces its first bytes.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Bytes(_) => true,
+            Self::Shared { head, .. } => head.is_empty(),
+        }
+    }
+
     /// Whether the head fits.
     pub(super) fn is_sound(&self) -> bool {
         match self {

@@ -66,6 +66,21 @@ impl RedSender {
         written
     }
 
+    /// The same, and nothing is kept while no loss asks for it: of many who get the same sound, few
+    /// lose any.
+    pub(super) fn write_if_lossy(
+        &mut self,
+        loss: f64,
+        newest: (PayloadType, u32, &[u8]),
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
+        if loss < LOSS_TWICE {
+            self.sent.clear();
+            return None;
+        }
+        self.write(loss, newest, out)
+    }
+
     fn write_with(
         &self,
         levels: usize,

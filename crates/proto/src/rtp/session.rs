@@ -91,16 +91,31 @@ pub struct PacketSender<'a> {
     media: &'a Media,
     stream: &'a mut SendStream,
     rtt: Duration,
+    repeats_sound: bool,
 }
 
 impl PacketSender<'_> {
+    /// Lets sound go with that of the one or two packets before it (RED, RFC 2198) while the other
+    /// side reports losses, where RED was agreed on, whether or not that was preferred. Without this,
+    /// packets go as they are. Not for sound that was encrypted after it was encoded: those who
+    /// decrypt may expect no RED around it.
+    #[must_use]
+    pub fn repeating_sound(mut self) -> Self {
+        self.repeats_sound = true;
+        self
+    }
+
     /// [`Session::send_packet`] on this stream, whichever [`OutgoingPacket::rid`] names.
     ///
     /// # Errors
     /// The same.
     pub fn send(&mut self, now: Now, packet: &OutgoingPacket<'_>) -> Result<(), SendError> {
-        self.stream
-            .push_packet(now.monotonic, self.media, packet, self.rtt)
+        self.stream.push_packet(
+            now.monotonic,
+            self.media,
+            packet,
+            (self.rtt, self.repeats_sound),
+        )
     }
 }
 
@@ -250,6 +265,7 @@ impl Session {
             media,
             stream: stream.ok_or(SendError::NotSending)?,
             rtt: self.rtt,
+            repeats_sound: false,
         })
     }
 

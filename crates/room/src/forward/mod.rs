@@ -87,7 +87,7 @@ impl Config {
         Self {
             certificate,
             dtls,
-            audio_codecs: opus(&negotiate::default_audio_codecs()),
+            audio_codecs: sound(&negotiate::default_audio_codecs()),
             video_codecs: passed_on(&codecs, &VIDEO_CODECS),
             prefers_own_order: false,
             external_addresses: Vec::new(),
@@ -139,10 +139,9 @@ fn passed_on(codecs: &[Codec], names: &[&str]) -> Arc<[Codec]> {
     named.into()
 }
 
-/// Opus alone: what one side sends as G.711 another may not take.
-fn opus(codecs: &[Codec]) -> Arc<[Codec]> {
-    let is_opus = |own: &&Codec| own.name.eq_ignore_ascii_case("opus");
-    codecs.iter().filter(is_opus).cloned().collect()
+/// Opus, and RED that carries it: what one side sends as G.711 another may not take.
+fn sound(codecs: &[Codec]) -> Arc<[Codec]> {
+    passed_on(codecs, &["opus", "red"])
 }
 
 /// What a [`Forwarder`] reports.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use twocan_proto::endpoint::PeerId;
 use twocan_proto::negotiate::Kind;
-use twocan_proto::rtp::{HEAD_LEN_MAX, IncomingPacket, OutgoingPacket, Payload};
+use twocan_proto::rtp::{HEAD_LEN_MAX, IncomingPacket, OutgoingPacket, PacketSender, Payload};
 use twocan_proto::time::Now;
 use twocan_proto::wire::ids::Mid;
 use twocan_proto::wire::payload::{vp8, vp9};
@@ -215,7 +215,8 @@ impl Forwarder {
         let Some(payload_type) = slot.payload_type(media, codec) else {
             return self.counters.count("forward.codec_not_taken");
         };
-        let mut sender = peer.packet_sender(slot.transceiver, None);
+        let sender = peer.packet_sender(slot.transceiver, None);
+        let mut sender = sender.map(PacketSender::repeating_sound);
         for Passing { stream, seen, .. } in lot {
             let Some(outgoing) = slot.take(*stream, seen, payload_type, codec.clock_rate) else {
                 continue;
