@@ -1,7 +1,7 @@
 /** Control of RTP header extensions (webrtc-extensions), and parameters. */
 
 import assert from 'node:assert/strict';
-import { media, negotiate, peers, test } from './page.mjs';
+import { media, negotiate, next, peers, reaches, test, trickle } from './page.mjs';
 
 const uris = (sdp) => [...sdp.matchAll(/^a=extmap:\d+(?:\/\w+)? (\S+)/gm)].map(([, uri]) => uri);
 const named = (name) => ({ name });
@@ -96,4 +96,28 @@ test('a restart of the negotiation keeps the numbers', async (t) => {
   own.setHeaderExtensionsToNegotiate(all);
   await negotiate(a, b);
   assert.equal(number(a.localDescription.sdp), before);
+});
+
+test('data channels are negotiated before there is one, and before all media', async (t) => {
+  const sections = ({ sdp }) => [...sdp.matchAll(/^m=(\w+)/gm)].map(([, kind]) => kind);
+  const own = new RTCPeerConnection({ alwaysNegotiateDataChannels: true });
+  const other = new RTCPeerConnection();
+  t.after(() => [own, other].forEach((pc) => pc.close()));
+  assert.equal(own.getConfiguration().alwaysNegotiateDataChannels, true);
+  assert.equal(other.getConfiguration().alwaysNegotiateDataChannels, false);
+  assert.deepEqual(sections(await own.createOffer()), ['application']);
+  assert.deepEqual(sections(await other.createOffer()), []);
+  own.addTransceiver('audio');
+  other.addTransceiver('audio');
+  assert.deepEqual(sections(await own.createOffer()), ['application', 'audio']);
+  assert.deepEqual(sections(await other.createOffer()), ['audio']);
+
+  trickle(own, other);
+  await negotiate(own, other);
+  await reaches(own.sctp, 'state', 'connected');
+  own.onnegotiationneeded = () => assert.fail('nothing is to be negotiated');
+  const channel = own.createDataChannel('late');
+  const [{ channel: theirs }] = await Promise.all([next(other, 'datachannel'), next(channel, 'open')]);
+  assert.equal(theirs.label, 'late');
+  assert.deepEqual(sections(await own.createOffer()), ['application', 'audio']);
 });

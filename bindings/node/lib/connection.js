@@ -80,6 +80,7 @@ export class Connection {
       iceServers: plainServers(configuration.iceServers),
       relayOnly: configuration.iceTransportPolicy === 'relay',
       iceCandidatePoolSize: configuration.iceCandidatePoolSize,
+      alwaysNegotiateDataChannels: configuration.alwaysNegotiateDataChannels,
       ...settings,
     };
     const wake = () => weak.deref()?.take();

@@ -444,6 +444,7 @@ fn to_configuration(
         ice_servers: init.ice_servers.into_iter().map(to_server).collect(),
         ice_transport_policy: to_policy(init.relay_only),
         ice_candidate_pool_size: init.ice_candidate_pool_size,
+        always_negotiate_data_channels: init.always_negotiate_data_channels,
         certificate: certificate.map(|own| own.inner.clone()),
         loopback_candidates: init.loopback_candidates.unwrap_or(false),
         hide_host_addresses: init.hide_host_addresses.unwrap_or(false),

@@ -24,6 +24,8 @@ pub struct ConnectionInit {
     pub relay_only: bool,
     /// `iceCandidatePoolSize`.
     pub ice_candidate_pool_size: u8,
+    /// `alwaysNegotiateDataChannels` (webrtc-extensions).
+    pub always_negotiate_data_channels: bool,
     /// Also gather loopback addresses. Not in the standard.
     pub loopback_candidates: Option<bool>,
     /// The longest message that is taken, in bytes. Not in the standard.

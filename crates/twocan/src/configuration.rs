@@ -70,6 +70,10 @@ pub struct Configuration {
     /// on its own, with its [`rid`](crate::Frame::rid), as a forwarder wants it. Default no: the other
     /// side then sends one stream. Not in the standard.
     pub receive_simulcast: bool,
+    /// `alwaysNegotiateDataChannels` (webrtc-extensions): whether offers have a section for data
+    /// channels before there is a channel, in front of all media, so that the first channel needs no
+    /// negotiation. Default no.
+    pub always_negotiate_data_channels: bool,
     /// Whether FlexFEC is offered for video, beside ULPFEC: it protects every codec, ULPFEC only VP8
     /// and VP9. What the other side offers of it is accepted in any case. Default no: stacks that do
     /// not know it take its source for one more of media.

@@ -68,6 +68,10 @@ pub struct Config {
     /// Whether we accept simulcast that a peer offers to send (an SFU does). Default no: the peer
     /// then sends one layer.
     pub receive_simulcast: bool,
+    /// `alwaysNegotiateDataChannels` (webrtc-extensions): whether offers have a section for data
+    /// channels before there is a channel, in front of all media that was not negotiated before.
+    /// Default no.
+    pub always_negotiate_data: bool,
     /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no: it
     /// needs a source of its own, and stacks that do not know `FEC-FR` take that for media.
     pub offer_flexfec: bool,
@@ -91,6 +95,7 @@ impl Config {
             max_message_size: 262_144,
             sctp_port: 5000,
             receive_simulcast: false,
+            always_negotiate_data: false,
             offer_flexfec: false,
             offer_congestion_feedback: false,
         }

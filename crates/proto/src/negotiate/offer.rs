@@ -48,13 +48,16 @@ impl Negotiator {
     fn slots_for_offer(&self) -> Result<Vec<Slot>, NegotiateError> {
         let mut slots = self.agreed.slots.clone();
         let mut mids: BTreeSet<Mid> = slots.iter().map(|slot| slot.mid.clone()).collect();
+        let has_data = |slot: &Slot| slot.kind == SectionKind::Data && !slot.rejected;
+        if self.config.always_negotiate_data && !slots.iter().any(has_data) {
+            place(&mut slots, &mut mids, SectionKind::Data, None);
+        }
         for transceiver in &self.transceivers {
             if !transceiver.stopping && self.agreed.slot_of(transceiver.id).is_none() {
                 let kind = SectionKind::Rtp(transceiver.kind);
                 place(&mut slots, &mut mids, kind, Some(transceiver.id));
             }
         }
-        let has_data = |slot: &Slot| slot.kind == SectionKind::Data && !slot.rejected;
         if self.wants_data && !slots.iter().any(has_data) {
             place(&mut slots, &mut mids, SectionKind::Data, None);
         }

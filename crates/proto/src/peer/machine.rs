@@ -111,6 +111,7 @@ impl Peer {
         let mut terms = negotiate::Config::new(vec![stated], cname);
         terms.audio_codecs = config.audio_codecs;
         terms.video_codecs = config.video_codecs;
+        terms.always_negotiate_data = config.always_negotiate_data;
         terms.offer_flexfec = config.offer_flexfec;
         terms.offer_congestion_feedback = config.offer_congestion_feedback;
         terms.ice_lite = config.ice.lite;

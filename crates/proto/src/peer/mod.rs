@@ -82,6 +82,9 @@ pub struct Config {
     pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first.
     pub video_codecs: Arc<[Codec]>,
+    /// `alwaysNegotiateDataChannels` (webrtc-extensions): whether offers have a section for data
+    /// channels before there is a channel, in front of all media. Default no.
+    pub always_negotiate_data: bool,
     /// Whether we offer FlexFEC; what a peer offers of it is accepted in any case. Default no.
     pub offer_flexfec: bool,
     /// As [`negotiate::Config::offer_congestion_feedback`]. Default no.
@@ -116,6 +119,7 @@ impl Config {
             ice_transports: IceTransports::default(),
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
+            always_negotiate_data: false,
             offer_flexfec: false,
             offer_congestion_feedback: false,
             congestion: congestion::Config::default(),
