@@ -82,8 +82,9 @@ pub use allocation::EncodingRate;
 pub use cadence::Cadence;
 pub use fec::{PayloadTypes, Repair};
 pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
+pub use packet::PacketSender;
 pub use payload::HEAD_LEN_MAX;
-pub use session::{PacketSender, Session};
+pub use session::Session;
 pub use stats::{
     InboundStats, OutboundStats, RemoteInboundStats, RemoteOutboundStats, TransportFeedbackStats,
 };

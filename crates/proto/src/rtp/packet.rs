@@ -9,6 +9,8 @@ use twocan_wire::ids::PayloadType;
 use twocan_wire::payload::PayloadError;
 use twocan_wire::seq::SeqNo32;
 
+use crate::time::Now;
+
 use super::fec::{Scheme, protect};
 use super::outbox::{Cover, Stored, ToldOnce};
 use super::payload::Kept;
@@ -18,6 +20,40 @@ use super::{Codec, Format, Media, OutgoingPacket, SendError};
 
 /// The longest value of a header extension, in bytes (RFC 8285 §4.3).
 const EXTENSION_LEN_MAX: usize = 255;
+
+/// A stream that packets are sent on, see [`Session::packet_sender`](super::Session::packet_sender).
+#[derive(Debug)]
+pub struct PacketSender<'a> {
+    pub(super) media: &'a Media,
+    pub(super) stream: &'a mut SendStream,
+    pub(super) rtt: Duration,
+    pub(super) repeats_sound: bool,
+}
+
+impl PacketSender<'_> {
+    /// Lets sound go with that of the one or two packets before it (RED, RFC 2198) while the other
+    /// side reports losses, where RED was agreed on, whether or not that was preferred. Without this,
+    /// packets go as they are. Not for sound that was encrypted after it was encoded: those who
+    /// decrypt may expect no RED around it.
+    #[must_use]
+    pub fn repeating_sound(mut self) -> Self {
+        self.repeats_sound = true;
+        self
+    }
+
+    /// [`Session::send_packet`](super::Session::send_packet) on this stream, whichever [`OutgoingPacket::rid`] names.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn send(&mut self, now: Now, packet: &OutgoingPacket<'_>) -> Result<(), SendError> {
+        self.stream.push_packet(
+            now.monotonic,
+            self.media,
+            packet,
+            (self.rtt, self.repeats_sound),
+        )
+    }
+}
 
 impl SendStream {
     /// Takes a packet of the application's making, which waits for [`Self::poll_packet`].

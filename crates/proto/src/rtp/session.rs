@@ -10,6 +10,7 @@ use twocan_wire::seq::SeqNo16;
 
 use super::allocation::{Allocation, EncodingRate};
 use super::demux::{Content, Target};
+use super::packet::PacketSender;
 use super::playout::PlayoutStats;
 use super::receive::{Moment, Origin, ReceiveStream};
 use super::repaired::Received;
@@ -83,40 +84,6 @@ struct Sending<'a> {
     index: usize,
     stream: &'a mut SendStream,
     allocation: &'a mut Allocation,
-}
-
-/// A stream that packets are sent on, see [`Session::packet_sender`].
-#[derive(Debug)]
-pub struct PacketSender<'a> {
-    media: &'a Media,
-    stream: &'a mut SendStream,
-    rtt: Duration,
-    repeats_sound: bool,
-}
-
-impl PacketSender<'_> {
-    /// Lets sound go with that of the one or two packets before it (RED, RFC 2198) while the other
-    /// side reports losses, where RED was agreed on, whether or not that was preferred. Without this,
-    /// packets go as they are. Not for sound that was encrypted after it was encoded: those who
-    /// decrypt may expect no RED around it.
-    #[must_use]
-    pub fn repeating_sound(mut self) -> Self {
-        self.repeats_sound = true;
-        self
-    }
-
-    /// [`Session::send_packet`] on this stream, whichever [`OutgoingPacket::rid`] names.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn send(&mut self, now: Now, packet: &OutgoingPacket<'_>) -> Result<(), SendError> {
-        self.stream.push_packet(
-            now.monotonic,
-            self.media,
-            packet,
-            (self.rtt, self.repeats_sound),
-        )
-    }
 }
 
 impl Session {
