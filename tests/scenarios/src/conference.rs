@@ -36,6 +36,10 @@ const UNDER_WAY: [u32; 2] = [25, 15];
 /// The qualities of a picture, with what each is encoded at most.
 pub const QUALITIES: [(&str, u64); 3] = [("q", 150_000), ("h", 500_000), ("f", 1_700_000)];
 
+mod by_channel;
+
+pub use by_channel::ByChannel;
+
 /// Who takes part.
 enum Member {
     Peer(Box<Peer>),
@@ -138,6 +142,8 @@ pub struct Attendee {
     pub is_deaf: bool,
     /// Its data channels: the reliable one, and the other.
     pub channels: Option<[ChannelId; 2]>,
+    /// Its signaling, where that is on a data channel.
+    pub by_channel: Option<ByChannel>,
 }
 
 /// A room on a server, and those in it.
@@ -185,6 +191,13 @@ impl Conference {
 
     /// Somebody comes, who sends sound and pictures or only looks on.
     pub fn join(&mut self, link: LinkConfig, nat: Option<NatConfig>, sends: bool) -> usize {
+        let index = self.arrive(link, nat, sends);
+        self.offer(index);
+        index
+    }
+
+    /// Somebody is there, who has offered nothing yet.
+    fn arrive(&mut self, link: LinkConfig, nat: Option<NatConfig>, sends: bool) -> usize {
         let index = self.attendees.len();
         let site = self.world.add_site(nat, link, link);
         let settings = settings(self.seed.wrapping_mul(64) + 1 + index as u64);
@@ -215,6 +228,7 @@ impl Conference {
             blind: None,
             is_deaf: false,
             channels: None,
+            by_channel: None,
         });
         self.server(|server, now| server.join(now, "room", &name));
         let interfaces = Interfaces {
@@ -223,7 +237,6 @@ impl Conference {
         };
         self.peer_mut(index, |peer, now| peer.handle_interfaces(now, &interfaces));
         self.add_lines(index, sends);
-        self.offer(index);
         index
     }
 
@@ -350,7 +363,7 @@ impl Conference {
             (true, _) => None,
             (false, blind) => Some(blind.unwrap_or(numbers)),
         };
-        self.server(|server, _| server.permit(&name, permissions));
+        self.server(|server, now| server.permit(now, &name, permissions));
     }
 
     /// A frame came: its owner may send it, and who got it may get it.
@@ -391,6 +404,9 @@ impl Conference {
 
     /// Somebody says something to the server.
     pub fn say(&mut self, index: usize, event: &str, data: &serde_json::Value) {
+        if self.attendees[index].by_channel.is_some() {
+            return self.say_by_channel(index, event, data);
+        }
         let at = self.world.elapsed() + SIGNALING;
         self.signals
             .push_back((at, Some(index), event.to_owned(), data.to_string()));
@@ -589,6 +605,7 @@ impl Conference {
 
     fn collect(&mut self) {
         let at = self.world.elapsed();
+        (0..self.attendees.len()).for_each(|index| self.hear_channel(index));
         for (host, report) in self.world.take_events() {
             match report {
                 Report::Server(forward::Event::Signal {
@@ -601,9 +618,11 @@ impl Conference {
                         .map(|own| &own.name)
                         .position(|own| *own == participant);
                     let Some(to) = to else { continue };
-                    self.heard(to, event, data.get());
+                    if !self.tell_by_channel(to, event, &data) {
+                        self.heard(to, event, data.get());
+                    }
                 }
-                Report::Server(forward::Event::Ended { .. }) => {}
+                Report::Server(event) => self.take_of_channel(event),
                 Report::Peer(event) => {
                     let hosts = self.attendees.iter();
                     if let Some(index) = hosts.map(|own| own.host).position(|own| own == host) {
