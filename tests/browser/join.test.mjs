@@ -48,6 +48,15 @@ const WATCHED = `${SMALL}
       return (globalThis.channel = channel);
     }
   };
+  const ask = globalThis.fetch;
+  globalThis.fetch = async (...words) => {
+    const answer = await ask(...words);
+    if (answer.status === 201) {
+      globalThis.session = new URL(answer.headers.get("Location"), answer.url).href;
+      globalThis.setup = /^a=setup:.*$/m.exec(await answer.clone().text())[0].trim();
+    }
+    return answer;
+  };
   globalThis.WebSocket = class { constructor() { throw new Error("a WebSocket"); } };
 `;
 
@@ -185,3 +194,43 @@ test("what is refused, and how", { skip, timeout: 120_000 }, async (t) => {
   assert.equal((await fetch(session, { method: "DELETE", headers: bearer })).status, 200);
   assert.equal((await fetch(session, { method: "DELETE", headers: bearer })).status, 404);
 });
+
+for (const name of ["chromium", "firefox"]) {
+  test(`in ${name} a restart of ICE by PATCH keeps who joined where it is`, { skip, timeout: 120_000 }, async (t) => {
+    const browsers = { chromium, firefox };
+    const room = roomFor("restart");
+    const bare = await opens(t, browsers[name], room, "Ada");
+    const eve = await opens(t, chromium, room, "Eve");
+    await Promise.all([shows(bare, 1), shows(eve, 1)]);
+    const done = await bare.evaluate(async () => {
+      const { connection, session, setup } = globalThis;
+      const value = (sdp, name) => new RegExp(`^a=${name}:(.*)$`, "m").exec(sdp)[1].trim();
+      const offer = await connection.createOffer({ iceRestart: true });
+      await connection.setLocalDescription(offer);
+      const fragment = `a=ice-ufrag:${value(offer.sdp, "ice-ufrag")}\r\na=ice-pwd:${value(offer.sdp, "ice-pwd")}\r\n`;
+      const headers = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" };
+      const response = await fetch(session, { method: "PATCH", headers, body: fragment });
+      const ours = await response.text();
+      const before = connection.currentRemoteDescription;
+      const sdp = before.sdp
+        .replace(/^a=ice-ufrag:.*$/gm, `a=ice-ufrag:${value(ours, "ice-ufrag")}`)
+        .replace(/^a=ice-pwd:.*$/gm, `a=ice-pwd:${value(ours, "ice-pwd")}`)
+        .replace(/^a=setup:.*$/gm, setup);
+      await connection.setRemoteDescription({ type: "answer", sdp });
+      return { status: response.status, etag: response.headers.get("ETag"), before: before.type };
+    });
+    assert.equal(done.status, 200);
+    assert.match(done.etag, /-1"$/);
+    await bare.until("connected anew", () => globalThis.connection.iceConnectionState === "connected" || globalThis.connection.iceConnectionState === "completed");
+    // The channel goes on, and what is negotiated over it.
+    const dan = await opens(t, chromium, room, "Dan");
+    await Promise.all([shows(bare, 2), shows(dan, 2)]);
+    // Of candidates alone nothing is said; an entity tag of another time is none.
+    const patch = (etag) => fetchAs(bare, { method: "PATCH", headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": etag }, body: "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" });
+    assert.equal(await patch(done.etag), 204);
+    assert.equal(await patch('"other"'), 412);
+  });
+}
+
+/** The status of a request to the session of a page. */
+const fetchAs = (page, words) => page.evaluate(async (words) => (await fetch(globalThis.session, words)).status, words);

@@ -89,9 +89,10 @@ fn who_opens_no_channel_leaves() {
         let ada = room.join(link(), None, true);
         let bob = room.join_by_offer(link(), true, false);
         assert!(room.run_until(S(5), |room| sees_and_hears(room, ada, bob)));
-        room.run_for(S(13));
+        let left = MS(19_500).saturating_sub(room.elapsed());
+        room.run_for(left);
         assert_eq!(room.by_channel(bob).ended, None, "seed {seed}");
-        room.run_for(S(3));
+        room.run_for(S(1));
         assert_eq!(room.by_channel(bob).ended, Some(true), "seed {seed}");
         assert_eq!(room.forwarder().participant_count(), 1);
         assert_eq!(count(&room, "forward.no_signaling_channel"), 1);
@@ -163,7 +164,9 @@ fn who_closes_its_channel_leaves_and_who_is_lost_as_well() {
             channel.map(|own| peer.close_data_channel(own))
         });
         room.with_peer(eve, |peer, now| peer.close(now));
-        room.limit(dan, |link| link.loss = twocan_sim::Loss::Independent { per_mille: 1000 });
+        room.limit(dan, |link| {
+            link.loss = twocan_sim::Loss::Independent { per_mille: 1000 }
+        });
         room.run_for(S(2));
         assert_eq!(room.by_channel(bob).ended, Some(false), "seed {seed}");
         assert_eq!(room.by_channel(eve).ended, Some(false), "seed {seed}");
@@ -244,8 +247,12 @@ fn who_waits_to_be_let_in_gets_nothing_of_the_room() {
         let mut room = Conference::new(seed, |_| {});
         let ada = room.join(link(), None, true);
         room.attendees[ada].level = 20;
-        room.run_for(S(2));
-        let bob = room.join_by_offer(link(), true, true);
+        room.run_for(S(1));
+        room.open_data(ada);
+        for _ in 0..20 {
+            room.run_for(MS(100));
+            room.take_data(ada);
+        }
         let waits = MediaPermissions {
             subscribe: false,
             audio: Allowed::Streams([].into()),
@@ -254,8 +261,7 @@ fn who_waits_to_be_let_in_gets_nothing_of_the_room() {
             waits: true,
             ..MediaPermissions::default()
         };
-        room.permit(bob, &waits);
-        room.open_data(ada);
+        let bob = room.join_permitted(link(), true, true, &waits);
         room.run_for(S(2));
         let own = room.attendees[ada].channels.map(|own| own[0]);
         let mut bytes = Vec::new();
@@ -266,7 +272,8 @@ fn who_waits_to_be_let_in_gets_nothing_of_the_room() {
             payload: b"to all",
         };
         twocan_wire::room_data::RoomData::Message(message).write(&mut bytes);
-        assert!(own.is_some_and(|own| room.send_data(ada, own, bytes)));
+        let taken = own.is_some_and(|own| room.send_data(ada, own, bytes));
+        assert!(taken, "seed {seed}: {}", room.explain());
         room.run_for(S(2));
         assert_eq!(room.forwarder().data_figures().messages, 1);
         assert_eq!(room.forwarder().data_figures().messages_sent, 0);
@@ -281,5 +288,39 @@ fn who_waits_to_be_let_in_gets_nothing_of_the_room() {
             sees_and_hears(room, bob, ada) && sees_and_hears(room, ada, bob)
         });
         assert!(seen, "seed {seed}: {}", room.explain());
+    }
+}
+
+#[test]
+fn a_restart_by_a_fragment_moves_it_where_its_channel_does_not_get_through() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        let ada = room.join(link(), None, true);
+        let bob = room.join_by_offer(link(), true, true);
+        room.run_for(S(3));
+        // The server has offered since, and its offer was answered over the channel.
+        let eve = room.join(link(), None, true);
+        let both = |room: &Conference| {
+            [ada, eve]
+                .iter()
+                .all(|other| sees_and_hears(room, bob, *other) && sees_and_hears(room, *other, bob))
+        };
+        assert!(
+            room.run_until(S(8), both),
+            "seed {seed}: {}",
+            room.explain()
+        );
+        let before = room.pictures(bob, eve).len();
+        room.restart_by_fragment(bob);
+        room.run_for(S(3));
+        assert!(room.is_connected(), "seed {seed}: {}", room.explain());
+        let since = room.pictures(bob, eve).len() - before;
+        assert!(since > 60, "seed {seed}: {since} pictures");
+        // What is negotiated afterwards is, over the channel.
+        let dan = room.join(link(), None, true);
+        let seen = room.run_until(S(8), |room| sees_and_hears(room, bob, dan));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        assert_eq!(room.by_channel(bob).ended, None);
+        assert!(room.attendees[bob].errors.is_empty(), "seed {seed}");
     }
 }

@@ -164,7 +164,9 @@ impl Forwarder {
             match event {
                 Event::Announced(channel) => self.channel_opened(now, id, channel),
                 Event::Message(channel, message) => self.said(now, id, channel, message),
-                Event::Closed(channel, _) if self.is_signaling(id, channel) => {
+                Event::Closing(channel) | Event::Closed(channel, _)
+                    if self.is_signaling(id, channel) =>
+                {
                     return self.end_with_connection(now, id, false);
                 }
                 Event::Closed(channel, _) => {

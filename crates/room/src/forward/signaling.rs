@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use twocan_proto::channel::{ChannelId, Info, Reliability};
+use twocan_proto::channel::{ChannelId, Info, Reliability, SendError};
 use twocan_proto::endpoint::PeerId;
 use twocan_proto::time::Now;
 
@@ -118,10 +118,14 @@ impl Forwarder {
         let Some(peer) = self.endpoint.get_mut(id) else {
             return;
         };
-        if let Err(error) = peer.send_text(now, channel, text) {
-            // It closes its channel, or takes no messages of that length: it would miss one.
-            tracing::debug!(%error, participant = self.name(id), "signaling");
-            self.counters.count("forward.signaling_not_sent");
+        let Err(error) = peer.send_text(now, channel, text) else {
+            return;
+        };
+        tracing::debug!(%error, participant = self.name(id), "signaling");
+        self.counters.count("forward.signaling_not_sent");
+        // One that closes its channel is about to leave; one that takes no messages of that length
+        // would miss one.
+        if error != SendError::NotOpen {
             self.end_with_connection(now, id, true);
         }
     }

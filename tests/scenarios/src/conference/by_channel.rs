@@ -4,6 +4,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use twocan_proto::channel::{ChannelId, ChannelInit, Event, Message};
 use twocan_proto::peer::Peer;
+use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Fragment, SIGNALING_LABEL, SIGNALING_PROTOCOL};
 use twocan_sim::LinkConfig;
 
@@ -31,8 +32,20 @@ pub struct ByChannel {
 impl Conference {
     /// Somebody joins by an offer, with a channel for its signaling or without.
     pub fn join_by_offer(&mut self, link: LinkConfig, sends: bool, opens: bool) -> usize {
+        self.join_permitted(link, sends, opens, &MediaPermissions::default())
+    }
+
+    /// The same, with what of its media may be passed on at first.
+    pub fn join_permitted(
+        &mut self,
+        link: LinkConfig,
+        sends: bool,
+        opens: bool,
+        permissions: &MediaPermissions,
+    ) -> usize {
         let index = self.arrive(link, None, sends);
         self.attendees[index].by_channel = Some(ByChannel::default());
+        self.permit(index, permissions);
         if opens {
             self.open_signaling(index, true);
         } else {
