@@ -178,34 +178,36 @@ impl Conference {
 
     /// What the forwarder says of channels.
     pub(super) fn take_of_channel(&mut self, event: forward::Event) {
-        let (participant, act): (_, Box<dyn FnOnce(&mut ByChannel)>) = match event {
+        match event {
             forward::Event::Ended {
                 participant,
                 is_lost,
-            } => (participant, Box::new(move |own| own.ended = Some(is_lost))),
+            } => self.change(&participant, |own| own.ended = Some(is_lost)),
             forward::Event::Behind { participant } => {
-                (participant, Box::new(|own| own.is_behind = true))
+                self.change(&participant, |own| own.is_behind = true);
             }
-            forward::Event::Text { participant, text } => {
-                let parsed: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-                let event = parsed.as_ref().and_then(|own| own["event"].as_str());
-                if let (Some(event), Some(parsed)) = (event, &parsed) {
-                    let Ok(data) = serde_json::value::to_raw_value(&parsed["data"]) else {
-                        return;
-                    };
-                    self.server(|server, now| {
-                        server.handle_signal(now, &participant, event, &data);
-                    });
-                    return;
-                }
-                (participant, Box::new(|own| own.said.push(text)))
-            }
-            forward::Event::Signal { .. } => return,
-        };
+            forward::Event::Text { participant, text } => self.said(&participant, text),
+            forward::Event::Signal { .. } => {}
+        }
+    }
+
+    fn change(&mut self, participant: &str, change: impl FnOnce(&mut ByChannel)) {
         let mut all = self.attendees.iter_mut();
         let own = all.find(|own| own.name == participant);
         if let Some(own) = own.and_then(|own| own.by_channel.as_mut()) {
-            act(own);
+            change(own);
+        }
+    }
+
+    /// The hall's part: what is for the server goes to the forwarder.
+    fn said(&mut self, participant: &str, text: String) {
+        let parsed: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+        let event = parsed.as_ref().and_then(|own| own["event"].as_str());
+        let (Some(event), Some(parsed)) = (event, &parsed) else {
+            return self.change(participant, |own| own.said.push(text));
+        };
+        if let Ok(data) = serde_json::value::to_raw_value(&parsed["data"]) {
+            self.server(|server, now| server.handle_signal(now, participant, event, &data));
         }
     }
 
