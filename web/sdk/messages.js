@@ -60,7 +60,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {boolean} [lobby] who comes waits to be admitted
  * @property {WaitingPeer[]} [waiting] for who may moderate
  * @property {number} [token_expires_in_ms] then this client is removed, unless it shows another token
- * @property {string} resume_token
+ * @property {string} [resume_token]
  * @property {Limits} limits
  */
 

@@ -21,29 +21,31 @@ use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
 
 use crate::frame::{self, BadFrame};
-use crate::ice_servers::{IceServers, OwnUrls};
+use crate::ice_servers::IceServers;
 use crate::limits::{Limits, ROOM_NAME_LEN_MAX};
-use crate::permissions::{Admission, MediaPermissions};
-use crate::rate::Rate;
+use crate::permissions::MediaPermissions;
 use crate::session::{Frame, Session};
 
 mod act;
 mod administration;
+mod connection;
 mod guest;
 mod membership;
 mod moderation;
 mod notice;
 mod relay;
 mod room;
+mod roster;
 mod shape;
 
 pub use act::{Act, ActError, Tracks};
-pub use guest::{GuestLine, GuestRefusal};
+pub use guest::{GuestLine, GuestPurpose, GuestRefusal};
+pub use membership::Introduction;
 pub use notice::{Moderated, Notice, ParticipantInfo, PermissionsInfo};
 pub use room::{RoomInfo, RoomSettings};
 
+use connection::Connection;
 use guest::Viewer;
-use membership::Introduction;
 use room::Room;
 
 /// Names a WebSocket; the driver chooses the numbers and never uses one twice.
@@ -220,27 +222,12 @@ pub enum Refusal {
     Draining,
 }
 
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) room: String,
-    pub(super) protocol: Protocol,
-    /// The participant it belongs to, once it has joined.
-    pub(super) peer: Option<String>,
-    pub(super) rate: Rate,
-    pub(super) heard_at: Instant,
-    pub(super) joins_at: Option<Instant>,
-    /// Our own STUN and TURN server as this client reaches it.
-    pub(super) own: OwnUrls,
-    /// As whom it was let in.
-    pub(super) admission: Admission,
-}
-
 /// All rooms and participants.
 #[derive(Debug)]
 pub struct Hall {
     pub(super) config: Config,
     pub(super) random: Random,
-    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    connections: BTreeMap<ConnectionId, Connection>,
     pub(super) peers: BTreeMap<String, Session>,
     /// Those who came by HTTP and are no participants.
     viewers: BTreeMap<String, Viewer>,
@@ -285,58 +272,6 @@ impl Hall {
         Ok(())
     }
 
-    /// A WebSocket to `room` is open; `own` is our own STUN and TURN server as this client reaches
-    /// it, `admission` as whom it was let in.
-    pub fn connected(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        room: &str,
-        protocol: Protocol,
-        own: OwnUrls,
-        admission: Admission,
-    ) {
-        let waits = protocol == Protocol::V1;
-        let limits = &self.config.limits;
-        let entry = Connection {
-            room: room.to_owned(),
-            protocol,
-            peer: None,
-            rate: Rate::new(limits.messages_per_second, now.monotonic),
-            heard_at: now.monotonic,
-            joins_at: waits.then(|| now.monotonic + limits.greeting),
-            own,
-            admission,
-        };
-        self.connections.insert(connection, entry);
-        if protocol == Protocol::Base {
-            self.join(now, connection, Introduction::default());
-        }
-    }
-
-    /// A WebSocket is gone.
-    pub fn disconnected(&mut self, now: Now, connection: ConnectionId) {
-        let Some(gone) = self.connections.remove(&connection) else {
-            return;
-        };
-        let Some(peer) = gone.peer else { return };
-        let Some(session) = self.peers.get_mut(&peer) else {
-            return;
-        };
-        // It may have resumed on another WebSocket already.
-        if session.connection != Some(connection) {
-            return;
-        }
-        session.connection = None;
-        match session.protocol {
-            _ if session.is_waiting => self.leave(now, &peer, "connection_lost"),
-            Protocol::Base => self.leave(now, &peer, "connection_lost"),
-            Protocol::V1 => {
-                session.leaves_at = Some(now.monotonic + self.config.limits.resume_grace);
-            }
-        }
-    }
-
     /// A text frame arrived.
     pub fn handle_text(&mut self, now: Now, connection: ConnectionId, text: &str) {
         let Some(entry) = self.connections.get_mut(&connection) else {
@@ -372,20 +307,6 @@ impl Hall {
         }
     }
 
-    /// Anything else arrived: a binary frame, a WebSocket ping.
-    pub fn handle_other(&mut self, now: Now, connection: ConnectionId) {
-        if let Some(entry) = self.connections.get_mut(&connection) {
-            entry.heard_at = now.monotonic;
-        }
-    }
-
-    /// The driver's queue for a WebSocket is full: it is closed, and the room goes on.
-    pub fn too_slow(&mut self, now: Now, connection: ConnectionId) {
-        self.counters.count("hall.too_slow");
-        self.close(connection, CloseCode::TryAgainLater, "queue_per_peer");
-        self.disconnected(now, connection);
-    }
-
     /// Acts on whatever time has brought.
     pub fn handle_timeout(&mut self, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.monotonic);
@@ -402,7 +323,7 @@ impl Hall {
         let silent: Vec<ConnectionId> = self
             .connections
             .iter()
-            .filter(|(_, connection)| due(Some(connection.heard_at + silence)))
+            .filter(|(_, connection)| due(connection.silent_at(silence)))
             .map(|(id, _)| *id)
             .collect();
         for connection in silent {
@@ -457,7 +378,7 @@ impl Hall {
         let silent = self
             .connections
             .values()
-            .map(|connection| connection.heard_at + silence)
+            .filter_map(|connection| connection.silent_at(silence))
             .min();
         let joins = self
             .connections
@@ -558,31 +479,6 @@ impl Hall {
         if let Some(connection) = session.connection {
             self.events.push_back(Event::Send { connection, text });
         }
-    }
-
-    /// Closes a connection, and hears no more of what is still on its way: it was let in once, and is
-    /// not to come in again by that.
-    pub(super) fn hang_up(
-        &mut self,
-        connection: ConnectionId,
-        code: CloseCode,
-        reason: &'static str,
-    ) {
-        self.close(connection, code, reason);
-        self.connections.remove(&connection);
-    }
-
-    pub(super) fn close(
-        &mut self,
-        connection: ConnectionId,
-        code: CloseCode,
-        reason: &'static str,
-    ) {
-        self.events.push_back(Event::Close {
-            connection,
-            code,
-            reason,
-        });
     }
 
     pub(super) fn roommates(&self, peer: &str) -> Vec<String> {

@@ -16,9 +16,9 @@ mod session;
 mod tests;
 
 pub use hall::{
-    Act, ActError, CloseCode, Config, ConnectionId, Event, GuestLine, GuestRefusal, Hall,
-    MediaEvent, Moderated, Notice, ParticipantInfo, PermissionsInfo, Protocol, Refusal, RoomInfo,
-    RoomSettings, SERVER_ID, ShownToken, Topology, Tracks,
+    Act, ActError, CloseCode, Config, ConnectionId, Event, GuestLine, GuestPurpose, GuestRefusal,
+    Hall, Introduction, MediaEvent, Moderated, Notice, ParticipantInfo, PermissionsInfo, Protocol,
+    Refusal, RoomInfo, RoomSettings, SERVER_ID, ShownToken, Topology, Tracks,
 };
 pub use ice_servers::{IceServer, IceServers, OwnUrls};
 pub use limits::Limits;

@@ -265,6 +265,31 @@ pub struct MediaPermissions {
     pub data: bool,
     /// Whether nobody is told that it is there: it gets what is said to all, and cannot be named.
     pub hidden: bool,
+    /// Whether it has a connection and is not in the room yet: nothing that happens there is told to
+    /// it, and nothing is said to it.
+    pub waits: bool,
+}
+
+impl MediaPermissions {
+    /// Nothing at all.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            subscribe: false,
+            audio: Allowed::Streams([].into()),
+            video: Allowed::Streams([].into()),
+            data: false,
+            hidden: false,
+            waits: false,
+        }
+    }
+
+    /// Nothing, until it is let in.
+    pub(crate) fn before_entry() -> Self {
+        Self {
+            waits: true,
+            ..Self::nothing()
+        }
+    }
 }
 
 impl Default for MediaPermissions {
@@ -275,6 +300,7 @@ impl Default for MediaPermissions {
             video: Allowed::All,
             data: true,
             hidden: false,
+            waits: false,
         }
     }
 }

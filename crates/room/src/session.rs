@@ -98,6 +98,9 @@ pub(crate) struct Session {
     pub(crate) connection: Option<ConnectionId>,
     /// Whether it came by HTTP, and has no connection.
     pub(crate) is_guest: bool,
+    /// Whether it came by HTTP and is told everything over a data channel of its connection with the
+    /// server: with that it comes and goes.
+    pub(crate) by_channel: bool,
     /// Whether whoever forwards media knows of it.
     pub(crate) is_forwarded: bool,
     /// When it leaves, unless it comes back.
@@ -147,6 +150,7 @@ impl Session {
             received: 0,
             connection: None,
             is_guest: true,
+            by_channel: false,
             is_forwarded: false,
             leaves_at: None,
             sent: 0,
@@ -193,12 +197,16 @@ impl Session {
 
     /// What of its media may be passed on.
     pub(crate) fn media_permissions(&self) -> MediaPermissions {
+        if self.is_waiting {
+            return MediaPermissions::before_entry();
+        }
         MediaPermissions {
             subscribe: self.permissions().subscribe,
             audio: self.allowed(false),
             video: self.allowed(true),
             data: self.permissions().may_talk(),
             hidden: self.permissions().hidden,
+            waits: false,
         }
     }
 
@@ -249,7 +257,8 @@ impl Session {
             from_metadata: frame.from_metadata,
         }
         .to_text();
-        if let Some(seq) = seq {
+        // Who cannot come back misses nothing.
+        if let Some(seq) = seq.filter(|_| !self.by_channel) {
             self.replay_len += text.len();
             self.replay.push_back((seq, text.clone()));
             while self.replay.len() > limits.replay_frames || self.replay_len > limits.replay_bytes

@@ -6,10 +6,11 @@ use twocan_proto::random::Random;
 use twocan_proto::time::Now;
 
 use crate::{
-    Admission, CloseCode, Config, ConnectionId, Event, Hall, IceServers, Limits, OwnUrls, Protocol,
-    Refusal,
+    Admission, CloseCode, Config, ConnectionId, Event, GuestPurpose, Hall, IceServers, Limits,
+    OwnUrls, Protocol, Refusal,
 };
 
+mod by_offer;
 mod order;
 mod safety;
 mod shape;

@@ -9,20 +9,17 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use twocan_proto::channel::{self, ChannelId, ChannelInit, Reliability};
 use twocan_proto::contract::{Batch, Datagram, Output, SocketId, StreamEvent};
-use twocan_proto::negotiate::{
-    CodecPreference, Kind, SdpType, SignalingState, TransceiverId, default_video_codecs,
-};
+use twocan_proto::negotiate::{Kind, SdpType, SignalingState, TransceiverId};
 use twocan_proto::peer::{
     self, ConnectionState, Description, EncodingParameters, Interfaces, Peer, TransceiverInit,
 };
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{self, Frame, FrameLayer, OutgoingFrame, ScalabilityMode};
+use twocan_proto::rtp::{self, Frame, OutgoingFrame};
 use twocan_proto::time::Now;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
 use twocan_sim::{HostId, LinkConfig, NatConfig, Node, SiteId, World, certificate, settings};
 use twocan_wire::room_data::{LABEL, LOSSY, RELIABLE};
-use twocan_wire::rtp::{ExtensionKind, Resolution};
 use twocan_wire::sdp::Direction;
 use twocan_wire::units::Bitrate;
 
@@ -38,6 +35,12 @@ const SIGNALING: Duration = Duration::from_millis(20);
 const UNDER_WAY: [u32; 2] = [25, 15];
 /// The qualities of a picture, with what each is encoded at most.
 pub const QUALITIES: [(&str, u64); 3] = [("q", 150_000), ("h", 500_000), ("f", 1_700_000)];
+
+mod by_channel;
+mod layered;
+
+pub use by_channel::ByChannel;
+pub use layered::{Layered, layer_marks};
 
 /// Who takes part.
 enum Member {
@@ -143,17 +146,8 @@ pub struct Attendee {
     layers_within: Option<Layered>,
     /// Its data channels: the reliable one, and the other.
     pub channels: Option<[ChannelId; 2]>,
-}
-
-/// Pictures of one stream with layers.
-#[derive(Debug, Clone, Copy)]
-pub struct Layered {
-    /// The codec that is preferred.
-    pub codec: &'static str,
-    /// Which layers.
-    pub mode: ScalabilityMode,
-    /// Whether packets carry the dependency descriptor.
-    pub is_described: bool,
+    /// Its signaling, where that is on a data channel.
+    pub by_channel: Option<ByChannel>,
 }
 
 /// A room on a server, and those in it.
@@ -201,23 +195,29 @@ impl Conference {
 
     /// Somebody comes, who sends sound and pictures or only looks on.
     pub fn join(&mut self, link: LinkConfig, nat: Option<NatConfig>, sends: bool) -> usize {
-        self.join_as(link, nat, sends, None, |_| {})
-    }
-
-    /// Somebody comes whose pictures have layers within their stream.
-    pub fn join_layered(&mut self, link: LinkConfig, layered: Layered) -> usize {
-        self.join_as(link, None, true, Some(layered), |_| {})
-    }
-
-    /// Somebody comes who only looks on, with a peer of its own settings.
-    pub fn look_on(&mut self, link: LinkConfig, adjust: impl FnOnce(&mut peer::Config)) -> usize {
-        self.join_as(link, None, false, None, adjust)
+        self.join_as(link, nat, sends, None)
     }
 
     fn join_as(
         &mut self,
         link: LinkConfig,
         nat: Option<NatConfig>,
+        sends: bool,
+        layers_within: Option<Layered>,
+    ) -> usize {
+        let index = self.arrive_as((link, nat), sends, layers_within, |_| {});
+        self.offer(index);
+        index
+    }
+
+    /// Somebody is there, who has offered nothing yet.
+    fn arrive(&mut self, link: LinkConfig, nat: Option<NatConfig>, sends: bool) -> usize {
+        self.arrive_as((link, nat), sends, None, |_| {})
+    }
+
+    fn arrive_as(
+        &mut self,
+        (link, nat): (LinkConfig, Option<NatConfig>),
         sends: bool,
         layers_within: Option<Layered>,
         adjust: impl FnOnce(&mut peer::Config),
@@ -254,6 +254,7 @@ impl Conference {
             is_deaf: false,
             layers_within,
             channels: None,
+            by_channel: None,
         });
         self.server(|server, now| server.join(now, "room", &name));
         let interfaces = Interfaces {
@@ -262,7 +263,6 @@ impl Conference {
         };
         self.peer_mut(index, |peer, now| peer.handle_interfaces(now, &interfaces));
         self.add_lines(index, sends);
-        self.offer(index);
         index
     }
 
@@ -292,7 +292,7 @@ impl Conference {
                     peer.add_transceiver_with(Kind::Video, &init).ok(),
                 );
                 if let (Some(layered), Some(line)) = (layered, own.1) {
-                    prefer(peer, line, &layered);
+                    layered.prefer(peer, line);
                 }
             }
             for kind in [Kind::Audio, Kind::Video] {
@@ -397,7 +397,7 @@ impl Conference {
             (true, _) => None,
             (false, blind) => Some(blind.unwrap_or(numbers)),
         };
-        self.server(|server, _| server.permit(&name, permissions));
+        self.server(|server, now| server.permit(now, &name, permissions));
     }
 
     /// A frame came: its owner may send it, and who got it may get it.
@@ -438,6 +438,9 @@ impl Conference {
 
     /// Somebody says something to the server.
     pub fn say(&mut self, index: usize, event: &str, data: &serde_json::Value) {
+        if self.attendees[index].by_channel.is_some() {
+            return self.say_by_channel(index, event, data);
+        }
         let at = self.world.elapsed() + SIGNALING;
         self.signals
             .push_back((at, Some(index), event.to_owned(), data.to_string()));
@@ -599,71 +602,6 @@ impl Conference {
         self.attendees[index].key_wanted = key_wanted;
     }
 
-    /// A picture in layers, in the codec that is agreed on.
-    fn send_layers(
-        &mut self,
-        index: usize,
-        line: TransceiverId,
-        number: u32,
-        mode: ScalabilityMode,
-    ) {
-        let [is_key, ..] = self.attendees[index].key_wanted;
-        let is_sent = self.peer_mut(index, |peer, now| {
-            let target = peer.encoding_targets(line).unwrap_or_default();
-            let target = target.first().map_or(0, |own| own.bitrate.as_bps());
-            let codec = peer.negotiated(line).and_then(|media| media.codecs.first());
-            let Some((payload_type, name)) = codec.map(|own| (own.payload_type_send, &own.name))
-            else {
-                return false;
-            };
-            let is_layered = name.eq_ignore_ascii_case("VP9");
-            let temporal = match (is_key, number % 4) {
-                (true, _) | (_, 0) => 0,
-                (_, 2) => 1,
-                _ => 2,
-            };
-            let spatial_layers = if is_layered { mode.spatial_layers() } else { 1 };
-            let mut is_sent = true;
-            for spatial in 0..spatial_layers {
-                let (_, most) = QUALITIES[usize::from(spatial)];
-                let share = most.min(target * most / 2_350_000);
-                let len = (share as f64 / 30.0 / 8.0) as usize;
-                let len = if is_key { 4 * len } else { len }.max(30);
-                let mut data = picture(is_key, usize::from(spatial), index, number, len);
-                if is_layered {
-                    // The first bits of a frame of VP9.
-                    data[0] = if is_key && spatial == 0 { 0x82 } else { 0x86 };
-                }
-                // Those of one picture come one after another.
-                let marks: Vec<u8> = data[10..16].to_vec();
-                data.extend(marks);
-                let layer = FrameLayer {
-                    mode,
-                    spatial,
-                    temporal: temporal.min(mode.temporal_layers() - 1),
-                    key_picture: is_key,
-                    last_of_picture: spatial + 1 == spatial_layers,
-                };
-                let frame = OutgoingFrame {
-                    rid: None,
-                    payload_type,
-                    timestamp: number.wrapping_mul(3000),
-                    marker: false,
-                    data: &data,
-                    audio_level: None,
-                    layer: is_layered.then_some(layer),
-                    resolution: Some(Resolution {
-                        width: 320,
-                        height: 180,
-                    }),
-                };
-                is_sent &= peer.send_frame(now, line, &frame).is_ok();
-            }
-            is_sent
-        });
-        self.attendees[index].key_wanted[0] = is_key && !is_sent;
-    }
-
     fn send_sound(&mut self, index: usize) {
         let Some(line) = self.attendees[index]
             .sound
@@ -704,6 +642,7 @@ impl Conference {
 
     fn collect(&mut self) {
         let at = self.world.elapsed();
+        (0..self.attendees.len()).for_each(|index| self.hear_channel(index));
         for (host, report) in self.world.take_events() {
             match report {
                 Report::Server(forward::Event::Signal {
@@ -716,9 +655,11 @@ impl Conference {
                         .map(|own| &own.name)
                         .position(|own| *own == participant);
                     let Some(to) = to else { continue };
-                    self.heard(to, event, data.get());
+                    if !self.tell_by_channel(to, event, &data) {
+                        self.heard(to, event, data.get());
+                    }
                 }
-                Report::Server(forward::Event::Ended { .. }) => {}
+                Report::Server(event) => self.take_of_channel(event),
                 Report::Peer(event) => {
                     let hosts = self.attendees.iter();
                     if let Some(index) = hosts.map(|own| own.host).position(|own| own == host) {
@@ -922,35 +863,6 @@ impl Conference {
     }
 }
 
-/// Puts a codec before the others of a line.
-fn prefer(peer: &mut Peer, line: TransceiverId, layered: &Layered) {
-    let all = default_video_codecs();
-    let (mut preferred, others): (Vec<_>, Vec<_>) = all
-        .iter()
-        .partition(|own| own.name.eq_ignore_ascii_case(layered.codec));
-    preferred.extend(others);
-    let preferences = preferred.into_iter().map(|own| CodecPreference {
-        name: own.name.clone(),
-        clock_rate: own.clock_rate,
-        channels: own.channels,
-        fmtp: own.fmtp.clone(),
-    });
-    let rtx = CodecPreference {
-        name: "rtx".into(),
-        clock_rate: 90_000,
-        channels: 1,
-        fmtp: String::new(),
-    };
-    let preferences = preferences.chain([rtx]).collect();
-    let set = peer.set_codec_preferences(line, preferences);
-    assert!(set.is_ok(), "{set:?}");
-    if !layered.is_described {
-        let without = vec![(ExtensionKind::DependencyDescriptor, None)];
-        let set = peer.set_header_extensions(line, without);
-        assert!(set.is_ok(), "{set:?}");
-    }
-}
-
 /// A picture of VP8 that says which it is: its quality and its number after the frame's header.
 fn picture(is_key: bool, quality: usize, from: usize, number: u32, len: usize) -> Vec<u8> {
     let mut data = vec![0; len];
@@ -984,12 +896,4 @@ pub fn marks(frame: &Frame) -> (usize, u32) {
     let number = frame.data.get(11..15).and_then(|own| own.try_into().ok());
     let quality = frame.data.get(10).copied().unwrap_or(0);
     (usize::from(quality), number.map_or(0, u32::from_be_bytes))
-}
-
-/// The same of a picture in layers: the quality is the highest spatial layer that came.
-pub fn layer_marks(frame: &Frame) -> (usize, u32) {
-    let marks: Option<&[u8; 6]> = frame.data.last_chunk();
-    marks.map_or((0, 0), |[layer, number @ .., _]| {
-        (usize::from(*layer), u32::from_be_bytes(*number))
-    })
 }

@@ -19,6 +19,7 @@ use twocan_proto::wire::room_data::{self, LOSSY_LEN_MAX, Message, RoomData};
 
 use super::forwarder::Forwarder;
 use super::reader::{LOSSY_FULL, Verdict};
+use super::signaling::Signaling;
 
 /// Events of the channels of one participant that are taken before others have their turn.
 const EVENTS_PER_TURN: usize = 16;
@@ -69,6 +70,9 @@ pub(super) struct Data {
     turns: u64,
     /// Who waits for a fence to come back.
     fences: BTreeMap<PeerId, Fence>,
+    /// Whether nothing is taken of those who have a channel for signaling, and of whom something waits.
+    holds_texts: bool,
+    texts: BTreeSet<PeerId>,
     figures: DataFigures,
 }
 
@@ -78,6 +82,15 @@ impl Data {
         self.held.remove(&id);
         self.ready.remove(&id);
         self.fences.remove(&id);
+        self.texts.remove(&id);
+    }
+
+    /// Takes nothing of those who have a channel for signaling, or takes it again.
+    pub(super) fn hold_texts(&mut self, holds: bool) {
+        self.holds_texts = holds;
+        if !holds {
+            self.ready.append(&mut self.texts);
+        }
     }
 }
 
@@ -135,6 +148,11 @@ impl Forwarder {
     }
 
     fn take_channel_events(&mut self, now: Now, id: PeerId) {
+        let own = self.participants.get(&id);
+        if self.data.holds_texts && own.is_some_and(|own| own.signaling.is_some()) {
+            self.data.texts.insert(id);
+            return;
+        }
         for _ in 0..EVENTS_PER_TURN {
             if self.data.held.contains_key(&id) {
                 return;
@@ -146,6 +164,11 @@ impl Forwarder {
             match event {
                 Event::Announced(channel) => self.channel_opened(now, id, channel),
                 Event::Message(channel, message) => self.said(now, id, channel, message),
+                Event::Closing(channel) | Event::Closed(channel, _)
+                    if self.is_signaling(id, channel) =>
+                {
+                    return self.end_with_connection(now, id, false);
+                }
                 Event::Closed(channel, _) => {
                     if let Some(own) = self.participants.get_mut(&id) {
                         let reader = &mut own.reader;
@@ -170,6 +193,9 @@ impl Forwarder {
             return;
         };
         let info = peer.channel_info(channel);
+        if info.is_some_and(Signaling::is_meant) {
+            return self.signaling_opened(now, id, channel);
+        }
         let info = info.filter(|info| info.label == room_data::LABEL && !own.negotiation.is_single);
         let place = match info.map(|info| info.protocol.as_str()) {
             Some(room_data::RELIABLE) => &mut own.reader.reliable,
@@ -190,6 +216,9 @@ impl Forwarder {
 
     /// A participant says something.
     fn said(&mut self, now: Now, id: PeerId, channel: ChannelId, received: Received) {
+        if self.is_signaling(id, channel) {
+            return self.told(id, received);
+        }
         let Some(own) = self.participants.get(&id) else {
             return;
         };
@@ -250,8 +279,20 @@ impl Forwarder {
         }
     }
 
+    /// A participant says something to the server.
+    fn told(&mut self, id: PeerId, received: Received) {
+        let participant = self.name(id).to_owned();
+        match received {
+            Received::Text(text) => {
+                let told = super::Event::Text { participant, text };
+                self.events.push_back(told);
+            }
+            Received::Binary(_) => self.counters.count("forward.signaling_malformed"),
+        }
+    }
+
     /// Those in the sender's room whom a message names, or all of them where it names nobody. Who came
-    /// by HTTP has no channels.
+    /// by HTTP to send or to look on has no channels, and who waits is not there yet.
     fn readers(&self, sender: PeerId, names: &[&str]) -> Vec<PeerId> {
         let room = self.participants.get(&sender).map(|own| own.room.as_str());
         let members = room.and_then(|room| self.rooms.get(room));
@@ -262,7 +303,7 @@ impl Forwarder {
             own.is_some_and(|own| {
                 let is_named = !own.permissions.hidden && names.contains(own.id.as_str());
                 let is_meant = names.is_empty() || is_named;
-                is_meant && !own.negotiation.is_single
+                is_meant && !own.negotiation.is_single && !own.permissions.waits
             })
         };
         members.filter(reads).copied().collect()

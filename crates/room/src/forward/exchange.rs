@@ -5,7 +5,7 @@
 use serde_json::json;
 use serde_json::value::to_raw_value;
 use twocan_proto::endpoint::PeerId;
-use twocan_proto::negotiate::SdpType;
+use twocan_proto::negotiate::{SdpType, SignalingState};
 use twocan_proto::peer::{Description, RemoteCandidateInit};
 use twocan_proto::time::Now;
 
@@ -100,6 +100,11 @@ impl Forwarder {
         if let Some(own) = self.participant_mut(participant) {
             own.negotiation.is_single = true;
         }
+        self.handle_whole_offer(now, participant, sdp);
+    }
+
+    /// An offer with everything in it, as it came by HTTP.
+    pub(super) fn handle_whole_offer(&mut self, now: Now, participant: &str, sdp: &str) {
         let offer = json!({"type": "offer", "sdp": sdp});
         // Strings only: it can be written.
         if let Ok(offer) = to_raw_value(&offer) {
@@ -156,6 +161,18 @@ impl Forwarder {
             kind: SdpType::Offer,
             sdp: offer,
         };
+        if peer.signaling_state() == SignalingState::HaveLocalOffer {
+            // The way over which it was to be answered may be gone: it is made again afterwards.
+            let back = Description {
+                kind: SdpType::Rollback,
+                sdp: String::new(),
+            };
+            let _ = peer.set_local_description(now, Some(&back));
+            if let Some(own) = self.participants.get_mut(&id) {
+                own.negotiation.is_needed = true;
+            }
+        }
+        let peer = self.endpoint.get_mut(id).ok_or("gone")?;
         let refused = |error: twocan_proto::negotiate::NegotiateError| error.to_string();
         peer.set_remote_description(now, &offer).map_err(refused)?;
         if let Err(error) = peer.set_local_description(now, None) {
@@ -169,6 +186,7 @@ impl Forwarder {
         }
         let answer = peer.local_description().ok_or("no answer")?;
         self.handle_fragment(now, participant, fragment)?;
+        self.negotiate(now, id);
         Ok(Fragment::of_description(&answer.sdp))
     }
 
@@ -186,6 +204,9 @@ impl Forwarder {
             } else if line.starts_with("a=ice-pwd:") {
                 sdp.push_str("a=ice-pwd:");
                 sdp.push_str(password);
+            } else if line.starts_with("a=setup:") {
+                // It may have been an answer.
+                sdp.push_str("a=setup:actpass");
             } else if line.starts_with("a=candidate:") || line == "a=end-of-candidates" {
                 continue;
             } else {

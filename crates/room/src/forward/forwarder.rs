@@ -21,6 +21,7 @@ use super::data::Data;
 use super::negotiation::Negotiation;
 use super::passing::{Lots, Passing};
 use super::reader::Reader;
+use super::signaling::{Departing, Signaling};
 use super::slot::Slot;
 use super::speakers::Speakers;
 use super::track::{Track, TrackId};
@@ -56,6 +57,8 @@ pub(super) struct Participant {
     pub(super) permissions: MediaPermissions,
     /// Of what others say over data channels.
     pub(super) reader: Reader,
+    /// Where it is told things over a data channel.
+    pub(super) signaling: Option<Signaling>,
 }
 
 /// What a viewer wants of a track.
@@ -114,6 +117,8 @@ pub struct Forwarder {
     pub(super) lots: Lots,
     /// What participants say to each other.
     pub(super) data: Data,
+    /// Those who have left, while the last that was said to them is on its way.
+    pub(super) departing: BTreeMap<PeerId, Departing>,
     /// A payload whose counters are written anew.
     pub(super) scratch: Vec<u8>,
     pub(super) counters: Counters,
@@ -137,6 +142,7 @@ impl Forwarder {
             passing: Vec::new(),
             lots: Lots::default(),
             data: Data::default(),
+            departing: BTreeMap::new(),
             scratch: Vec::new(),
             counters: Counters::default(),
         }
@@ -165,6 +171,7 @@ impl Forwarder {
             wishes: BTreeMap::new(),
             permissions: MediaPermissions::default(),
             reader: Reader::new(now.monotonic),
+            signaling: None,
         };
         self.participants.insert(id, entry);
         let room = self.rooms.entry(room.to_owned()).or_default();
@@ -178,11 +185,13 @@ impl Forwarder {
         let Some(id) = self.ids.remove(participant) else {
             return;
         };
-        self.endpoint.remove(now, id);
         self.data.forget(id);
-        let Some(gone) = self.participants.remove(&id) else {
+        let Some(mut gone) = self.participants.remove(&id) else {
             return;
         };
+        if !self.lingers(now, id, gone.signaling.take()) {
+            self.endpoint.remove(now, id);
+        }
         for track in gone.published.into_values() {
             self.remove_track(track);
         }
@@ -197,7 +206,12 @@ impl Forwarder {
                 self.rooms.remove(&gone.room);
             }
         }
-        if self.participants.is_empty() {
+        self.rest();
+    }
+
+    /// Nothing changes by itself while nobody is there.
+    fn rest(&mut self) {
+        if self.participants.is_empty() && self.departing.is_empty() {
             self.tick_at = None;
         }
     }
@@ -345,9 +359,12 @@ impl Forwarder {
                 tracing::debug!(%failure, participant = self.name(id), "connection");
                 self.counters.count("forward.connection_failed");
             }
-            peer::Event::ConnectionState(
-                peer::ConnectionState::Failed | peer::ConnectionState::Closed,
-            ) => self.end_single(now, id),
+            peer::Event::ConnectionState(peer::ConnectionState::Failed) => {
+                self.end_with_connection(now, id, true);
+            }
+            peer::Event::ConnectionState(peer::ConnectionState::Closed) => {
+                self.end_with_connection(now, id, false);
+            }
             peer::Event::ConnectionState(_)
             | peer::Event::IceCandidate(_)
             | peer::Event::IceCandidateError(_)
@@ -355,18 +372,6 @@ impl Forwarder {
             | peer::Event::IceGatheringState(_)
             | peer::Event::SignalingState(_)
             | peer::Event::Rtp(_) => {}
-        }
-    }
-
-    /// Who cannot negotiate anew leaves with its connection.
-    fn end_single(&mut self, now: Now, id: PeerId) {
-        let own = self
-            .participants
-            .get(&id)
-            .filter(|own| own.negotiation.is_single);
-        if let Some(participant) = own.map(|own| own.id.clone()) {
-            self.leave(now, &participant);
-            self.events.push_back(Event::Ended { participant });
         }
     }
 
@@ -385,8 +390,10 @@ impl Forwarder {
             self.share_out(now, id);
         }
         self.data_tick(now);
+        self.signaling_tick(now);
         self.tell_layers(now, |_| true);
         self.tell_speakers(now);
+        self.rest();
     }
 
     /// Where there are not lines for all, it matters of which tracks something comes.
@@ -441,9 +448,14 @@ impl Forwarder {
 
     /// Says something to a participant.
     pub(super) fn tell(&mut self, id: PeerId, event: &'static str, data: &impl Serialize) {
-        let Some(participant) = self.participants.get(&id).map(|own| own.id.clone()) else {
+        let Some(own) = self.participants.get(&id) else {
             return;
         };
+        // Of what happens in a room nothing is told to those outside.
+        if own.permissions.waits && !matches!(event, "answer" | "error") {
+            return;
+        }
+        let participant = own.id.clone();
         if let Ok(data) = serde_json::value::to_raw_value(data) {
             self.events.push_back(Event::Signal {
                 participant,

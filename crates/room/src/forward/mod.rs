@@ -11,6 +11,7 @@
 //! 4. What nobody has a use for, its publisher is told to rest ([`layers`]).
 //! 5. What is on which slot is told by the event `forward`; it changes without a negotiation.
 //! 6. What participants say over data channels goes to all, or to those whom they name ([`data`]).
+//! 7. Who joined by an offer over HTTP has its signaling on such a channel as well ([`signaling`]).
 
 mod allocate;
 mod choice;
@@ -28,6 +29,7 @@ mod reader;
 mod renumber;
 mod scalable;
 mod sharing;
+mod signaling;
 mod slot;
 mod speakers;
 mod track;
@@ -46,6 +48,7 @@ pub use choice::{Choice, ChoiceRefused, Layer, Line, Playing};
 pub use data::DataFigures;
 pub use exchange::Fragment;
 pub use forwarder::Forwarder;
+pub use signaling::{SIGNALING_LABEL, SIGNALING_PROTOCOL};
 
 /// Settings of a [`Forwarder`].
 #[derive(Debug, Clone)]
@@ -156,8 +159,23 @@ pub enum Event {
         /// As the signaling protocol has it.
         data: Box<RawValue>,
     },
-    /// The connection of somebody who cannot be told anything is over, and it has left.
+    /// The connection of somebody who came by HTTP is over, or its channel for signaling, and it has
+    /// left.
     Ended {
+        /// Its id.
+        participant: String,
+        /// Whether that came to pass by itself: it did not close the one or the other.
+        is_lost: bool,
+    },
+    /// Somebody said something over its channel for signaling.
+    Text {
+        /// Its id.
+        participant: String,
+        /// As it came, of up to [`twocan_proto::wire::room_data::MESSAGE_LEN_MAX`] bytes.
+        text: String,
+    },
+    /// More waits for somebody than may, on its channel for signaling; it is told nothing any more.
+    Behind {
         /// Its id.
         participant: String,
     },

@@ -112,7 +112,7 @@ impl Forwarder {
             }
         };
         let id = match kind {
-            SdpType::Offer => self.meant(now, id, &given.sdp).ok_or("gone")?,
+            SdpType::Offer => self.meant(now, id, &given.sdp)?,
             _ => id,
         };
         let peer = self.endpoint.get_mut(id).ok_or("gone")?;
@@ -147,25 +147,28 @@ impl Forwarder {
     }
 
     /// The connection that an offer is for: a new one, where it is of other certificates.
-    fn meant(&mut self, now: Now, id: PeerId, sdp: &str) -> Option<PeerId> {
+    fn meant(&mut self, now: Now, id: PeerId, sdp: &str) -> Result<PeerId, String> {
         let offered = fingerprints(sdp);
-        let own = self.participants.get_mut(&id)?;
+        let own = self.participants.get_mut(&id).ok_or("gone")?;
         if offered.is_empty() {
             // It will be refused.
-            return Some(id);
+            return Ok(id);
         }
         let known = &own.negotiation.fingerprints;
         let is_other = !known.is_empty() && known.is_disjoint(&offered);
+        if is_other && own.signaling.is_some() {
+            return Err("who joined with a connection has no other one; join anew".into());
+        }
         let name = own.id.clone();
         let id = if is_other {
             self.counters.count("forward.connection_renewed");
-            self.renew(now, &name)?
+            self.renew(now, &name).ok_or("gone")?
         } else {
             id
         };
-        let own = self.participants.get_mut(&id)?;
+        let own = self.participants.get_mut(&id).ok_or("gone")?;
         own.negotiation.fingerprints = offered;
-        Some(id)
+        Ok(id)
     }
 
     /// Lines on which the participant only receives become slots.
@@ -362,12 +365,16 @@ impl Forwarder {
 
     /// Offers what is to be negotiated, once the participant has begun and nothing is under way.
     pub(super) fn negotiate(&mut self, now: Now, id: PeerId) {
+        if self.is_out_of_reach(id) {
+            return;
+        }
         let (Some(own), Some(peer)) = (self.participants.get_mut(&id), self.endpoint.get_mut(id))
         else {
             return;
         };
         let is_stable = peer.signaling_state() == SignalingState::Stable;
-        let wants = own.negotiation.is_needed && !own.negotiation.is_single;
+        let may_be_told = !own.negotiation.is_single && !own.permissions.waits;
+        let wants = own.negotiation.is_needed && may_be_told;
         let is_busy = !is_stable || own.negotiation.waits.is_some();
         if !wants || !own.negotiation.has_begun || is_busy {
             return;

@@ -2,6 +2,7 @@
 
 use twocan_proto::endpoint::PeerId;
 use twocan_proto::negotiate::Kind;
+use twocan_proto::time::Now;
 
 use super::forwarder::Forwarder;
 use crate::permissions::{Allowed, MediaPermissions};
@@ -9,7 +10,7 @@ use crate::permissions::{Allowed, MediaPermissions};
 impl Forwarder {
     /// What of a participant's media may be passed on from now on; after [`Self::join`] all of it.
     /// Packets that it has no permission for go nowhere.
-    pub fn permit(&mut self, participant: &str, permissions: &MediaPermissions) {
+    pub fn permit(&mut self, now: Now, participant: &str, permissions: &MediaPermissions) {
         let Some(id) = self.ids.get(participant).copied() else {
             return self.counters.count("forward.unknown_participant");
         };
@@ -22,6 +23,8 @@ impl Forwarder {
         if let Some(room) = self.rooms.get_mut(&room) {
             room.is_stale = true;
         }
+        // It may have waited to be told.
+        self.negotiate(now, id);
     }
 
     /// Marks which tracks of a participant may be passed on.

@@ -111,6 +111,9 @@ pub enum ActError {
     /// The media of the room goes through the server, or its permissions have it go there.
     #[error("the room needs a client that speaks twocan.v1")]
     NeedsTwocan,
+    /// It came by HTTP, and the media of the room goes from each to each.
+    #[error("who came by HTTP needs a room whose media goes through the server")]
+    NotForwarded,
 }
 
 /// `data` of `moderate`.

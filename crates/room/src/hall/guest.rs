@@ -1,4 +1,5 @@
-//! Participants without a WebSocket: they come by HTTP, and others see them as anybody.
+//! Participants without a WebSocket: they come by HTTP, and others see them as anybody. Those who only
+//! send or look on are told nothing; those who take part are, over a data channel.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +7,15 @@ use serde_json::json;
 use thiserror::Error;
 use twocan_proto::time::Now;
 
+use super::connection::Connection;
+use super::membership::Introduction;
 use super::notice::{Notice, ParticipantInfo};
-use super::{Event, Hall, MediaEvent, Refusal};
+use super::{CloseCode, ConnectionId, Event, Hall, MediaEvent, Protocol, Refusal};
 use crate::frame;
-use crate::limits::TRACKS_MAX;
-use crate::permissions::{Admission, Allowed, MediaPermissions, PermissionChange, Permissions};
+use crate::ice_servers::OwnUrls;
+use crate::limits::{TRACKS_MAX, WAITING_MAX};
+use crate::permissions::{Admission, MediaPermissions, PermissionChange, Permissions};
+use crate::rate::Rate;
 use crate::session::{Publication, Session, cut};
 
 /// A line of a description on which somebody sends.
@@ -22,6 +27,17 @@ pub struct GuestLine {
     pub is_video: bool,
 }
 
+/// What somebody comes for by HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestPurpose {
+    /// To send.
+    Publishes,
+    /// To look on.
+    LooksOn,
+    /// To take part as anybody, with its signaling over a data channel of its connection.
+    TakesPart,
+}
+
 /// Why somebody cannot come by HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GuestRefusal {
@@ -31,6 +47,9 @@ pub enum GuestRefusal {
     /// 503: as many as allowed.
     #[error("the room has as many participants as it may")]
     RoomIsFull,
+    /// 503: as many wait to be admitted as may.
+    #[error("as many as may wait to be admitted")]
+    LobbyIsFull,
     /// 409: media does not pass the server.
     #[error(
         "media of this room goes from each to each: the server forwards none (--topology auto or \
@@ -40,7 +59,7 @@ pub enum GuestRefusal {
     /// 403: its token does not let it send, or look on.
     #[error("the token does not permit that")]
     NotPermitted,
-    /// 403: a room that is locked, or where who comes has to be admitted.
+    /// 403: a room that is locked, or where who comes has to be admitted and cannot be told so.
     #[error("the room is locked")]
     RoomIsLocked,
 }
@@ -55,14 +74,16 @@ pub(super) struct Viewer {
     /// What somebody who moderates changed of that.
     change: PermissionChange,
     pub(super) expires_at: Option<Instant>,
+    /// Whether it is to be admitted: the room does nothing for it before.
+    pub(super) knocks: bool,
     /// Since when it looks on (time since 1970); `None` until its connection is agreed on, and of
     /// who comes to send.
     pub(super) looks_on_since: Option<Duration>,
 }
 
 impl Hall {
-    /// Somebody comes by HTTP, to send (`publishes`) or to look on, of whom nobody is told yet;
-    /// answers an id. It stays until [`Self::dismiss`].
+    /// Somebody comes by HTTP, of whom nobody is told yet; answers an id. It stays until
+    /// [`Self::dismiss`].
     ///
     /// # Errors
     /// The [`GuestRefusal`].
@@ -71,13 +92,15 @@ impl Hall {
         now: Now,
         room: &str,
         admission: Admission,
-        publishes: bool,
+        purpose: GuestPurpose,
     ) -> Result<String, GuestRefusal> {
-        self.refuse_guest(room, &admission)?;
+        self.refuse_guest(room, &admission, purpose)?;
         let permissions = &admission.permissions;
-        let is_permitted = match publishes {
-            true => permissions.may_publish_anything(),
-            false => permissions.subscribe,
+        let takes_part = purpose == GuestPurpose::TakesPart;
+        let is_permitted = match purpose {
+            GuestPurpose::Publishes => permissions.may_publish_anything(),
+            GuestPurpose::LooksOn => permissions.subscribe,
+            GuestPurpose::TakesPart => true,
         };
         if !is_permitted {
             self.counters.count("hall.not_permitted");
@@ -85,10 +108,14 @@ impl Hall {
         }
         let participant = self.uuid();
         // What it sends is passed on once it is welcome.
-        let permissions = MediaPermissions {
-            subscribe: permissions.subscribe,
-            ..nothing()
+        let told = match takes_part {
+            true => MediaPermissions::before_entry(),
+            false => MediaPermissions {
+                subscribe: permissions.subscribe,
+                ..MediaPermissions::nothing()
+            },
         };
+        let knocks = takes_part && self.has_lobby(room) && !permissions.moderate;
         let joined = MediaEvent::Joined {
             room: room.to_owned(),
             participant: participant.clone(),
@@ -96,7 +123,7 @@ impl Hall {
         self.events.push_back(Event::Media(joined));
         self.events.push_back(Event::Media(MediaEvent::Permitted {
             participant: participant.clone(),
-            permissions,
+            permissions: told,
         }));
         let viewer = Viewer {
             room: room.to_owned(),
@@ -104,6 +131,7 @@ impl Hall {
             granted: admission.permissions.clone(),
             change: PermissionChange::default(),
             admission,
+            knocks,
             looks_on_since: None,
         };
         self.viewers.insert(participant.clone(), viewer);
@@ -111,15 +139,26 @@ impl Hall {
         Ok(participant)
     }
 
-    fn refuse_guest(&self, room: &str, admission: &Admission) -> Result<(), GuestRefusal> {
+    fn refuse_guest(
+        &self,
+        room: &str,
+        admission: &Admission,
+        purpose: GuestPurpose,
+    ) -> Result<(), GuestRefusal> {
         if !self.can_forward(room) {
             return Err(GuestRefusal::NotForwarded);
         }
         self.admit(room)?;
         let own = self.rooms.get(room);
-        let is_locked = own.map_or(self.config.lobby, |own| own.is_locked || own.has_lobby);
-        if is_locked && !admission.permissions.moderate {
+        let is_locked = own.is_some_and(|own| own.is_locked);
+        let (moderates, knocks) = (admission.permissions.moderate, self.has_lobby(room));
+        let is_told = purpose == GuestPurpose::TakesPart;
+        if !moderates && (is_locked || (knocks && !is_told)) {
             return Err(GuestRefusal::RoomIsLocked);
+        }
+        let waiting = own.map_or(0, |own| own.waiting.len());
+        if !moderates && knocks && waiting >= WAITING_MAX {
+            return Err(GuestRefusal::LobbyIsFull);
         }
         match own.map_or(0, |own| own.members.len()) >= self.peers_max(room) {
             true => Err(GuestRefusal::RoomIsFull),
@@ -143,7 +182,7 @@ impl Hall {
             return Err(GuestRefusal::NotPermitted);
         };
         let (room, admission) = (viewer.room.clone(), viewer.admission.clone());
-        self.refuse_guest(&room, &admission)?;
+        self.refuse_guest(&room, &admission, GuestPurpose::Publishes)?;
         let mut session = Session::guest(id.to_owned(), room.clone());
         session.tracks = publications(id, lines);
         let permissions = &admission.permissions;
@@ -158,7 +197,7 @@ impl Hall {
         session.joined_at = now.wallclock;
         session.media = MediaPermissions {
             subscribe: permissions.subscribe,
-            ..nothing()
+            ..MediaPermissions::nothing()
         };
         session.is_forwarded = true;
         session.granted = viewer.granted.clone();
@@ -199,7 +238,7 @@ impl Hall {
             // Its token was revoked meanwhile, or has ended.
             return Err(GuestRefusal::NotPermitted);
         };
-        self.refuse_guest(&viewer.room, &viewer.admission)?;
+        self.refuse_guest(&viewer.room, &viewer.admission, GuestPurpose::LooksOn)?;
         let Some(viewer) = self.viewers.get_mut(id) else {
             return Err(GuestRefusal::NotPermitted);
         };
@@ -217,6 +256,56 @@ impl Hall {
         Ok(())
     }
 
+    /// Who was admitted to take part joins: it is in the room from here on, or waits to be let in, and
+    /// speaks `twocan.v1` over a data channel, which is `connection`. Otherwise that is as a WebSocket
+    /// ([`Self::connected`]), but for this: it is silent for as long as it likes, and who is lost with
+    /// it does not come back. `who` is what a client says of itself in `join`.
+    ///
+    /// # Errors
+    /// As [`Self::admit_guest`]; it is still admitted then.
+    pub fn welcome_participant(
+        &mut self,
+        now: Now,
+        id: &str,
+        connection: ConnectionId,
+        own: OwnUrls,
+        who: Introduction,
+    ) -> Result<(), GuestRefusal> {
+        let Some(viewer) = self.viewers.get(id) else {
+            // Its token was revoked meanwhile, or has ended.
+            return Err(GuestRefusal::NotPermitted);
+        };
+        self.refuse_guest(&viewer.room, &viewer.admission, GuestPurpose::TakesPart)?;
+        let Some(viewer) = self.viewers.remove(id) else {
+            return Err(GuestRefusal::NotPermitted);
+        };
+        let entry = Connection {
+            room: viewer.room.clone(),
+            protocol: Protocol::V1,
+            peer: Some(id.to_owned()),
+            rate: Rate::new(self.config.limits.messages_per_second, now.monotonic),
+            heard_at: now.monotonic,
+            joins_at: None,
+            own,
+            admission: viewer.admission.clone(),
+            by_channel: true,
+        };
+        self.connections.insert(connection, entry);
+        let mut session = Session::new(
+            id.to_owned(),
+            viewer.room,
+            Protocol::V1,
+            connection,
+            String::new(),
+        );
+        session.by_channel = true;
+        session.is_forwarded = true;
+        session.media = MediaPermissions::before_entry();
+        session.expires_at = viewer.expires_at;
+        self.seat(now, session, viewer.admission, who);
+        Ok(())
+    }
+
     /// Somebody that came by HTTP is gone.
     pub fn dismiss(&mut self, now: Now, participant: &str) {
         self.dismiss_for(now, participant, "left");
@@ -225,8 +314,14 @@ impl Hall {
     /// Somebody that came by HTTP is gone, or is to go.
     pub(super) fn dismiss_for(&mut self, now: Now, participant: &str, reason: &str) {
         let Some(viewer) = self.viewers.remove(participant) else {
-            if self.peers.get(participant).is_some_and(|own| own.is_guest) {
-                self.leave(now, participant, reason);
+            let session = self.peers.get(participant);
+            let Some(own) = session.filter(|own| own.is_guest || own.by_channel) else {
+                return;
+            };
+            let connection = own.connection;
+            self.leave(now, participant, reason);
+            if let Some(connection) = connection {
+                self.hang_up(connection, CloseCode::Normal, "left");
             }
             return;
         };
@@ -270,7 +365,7 @@ impl Hall {
         };
         let permissions = MediaPermissions {
             subscribe: viewer.admission.permissions.subscribe,
-            ..nothing()
+            ..MediaPermissions::nothing()
         };
         self.events.push_back(Event::Media(MediaEvent::Permitted {
             participant: id.to_owned(),
@@ -305,7 +400,8 @@ impl Hall {
             return Ok(());
         }
         let session = self.peers.get_mut(id);
-        let session = session.filter(|own| own.is_guest && fits(&own.admission));
+        let session = session.filter(|own| own.is_guest || own.by_channel);
+        let session = session.filter(|own| fits(&own.admission));
         let session = session.ok_or(GuestRefusal::NotPermitted)?;
         let is_renamed = session.renew(fresh);
         session.expires_at = expires_at;
@@ -319,16 +415,6 @@ impl Hall {
     /// Whether somebody looks on in a room, or comes to.
     pub(super) fn is_viewer(&self, room: &str, id: &str) -> bool {
         self.viewers.get(id).is_some_and(|own| own.room == room)
-    }
-}
-
-fn nothing() -> MediaPermissions {
-    MediaPermissions {
-        subscribe: false,
-        audio: Allowed::Streams([].into()),
-        video: Allowed::Streams([].into()),
-        data: false,
-        hidden: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is in a room: greeting, joining, resuming, leaving.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -13,10 +13,13 @@ use crate::limits::{METADATA_LEN_MAX, WAITING_MAX};
 use crate::permissions::Admission;
 use crate::session::{Frame, Session, cut};
 
-#[derive(Deserialize, Default)]
-pub(super) struct Introduction {
-    pub(super) name: Option<String>,
-    pub(super) metadata: Option<Box<RawValue>>,
+/// What somebody who joins says of itself (`data` of `join`).
+#[derive(Debug, Clone, Deserialize, Default)]
+pub struct Introduction {
+    /// What the others call it: 100 characters, the rest is cut. Default empty.
+    pub name: Option<String>,
+    /// Any JSON, handed on to the others, up to 8 KiB. Default none.
+    pub metadata: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -24,28 +27,6 @@ pub(super) struct Resumption {
     token: String,
     #[serde(default)]
     seq: u64,
-}
-
-#[derive(Serialize)]
-struct PeerInfo<'a> {
-    #[serde(flatten)]
-    named: Named<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<&'a str>,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a RawValue>,
-    tracks: Vec<&'a RawValue>,
-    protocol: &'static str,
-}
-
-/// `joined` says `peer_id`, the roster says `id`.
-#[derive(Serialize)]
-enum Named<'a> {
-    #[serde(rename = "peer_id")]
-    PeerId(&'a str),
-    #[serde(rename = "id")]
-    Id(&'a str),
 }
 
 impl Hall {
@@ -94,18 +75,26 @@ impl Hall {
         if let Some(reason) = self.refusal(now, &room, protocol, &admission) {
             return self.refuse_join(connection, &id, reason);
         }
-        let waits = self.has_lobby(&room) && !admission.permissions.moderate;
-        let expires_at = self.expiry(now, &admission);
         if let Some(entry) = self.connections.get_mut(&connection) {
             entry.peer = Some(id.clone());
         }
-        let mut session = Session::new(
-            id.clone(),
-            room.clone(),
-            protocol,
-            connection,
-            resume_token.clone(),
-        );
+        let token = resume_token.clone();
+        let mut session = Session::new(id.clone(), room, protocol, connection, token);
+        session.expires_at = self.expiry(now, &admission);
+        self.tokens.insert(resume_token, id);
+        self.seat(now, session, admission, who);
+    }
+
+    /// Somebody is in the room that its session says, or waits to be let in.
+    pub(super) fn seat(
+        &mut self,
+        now: Now,
+        mut session: Session,
+        admission: Admission,
+        who: Introduction,
+    ) {
+        let (id, room) = (session.id.clone(), session.room.clone());
+        let waits = self.has_lobby(&room) && !admission.permissions.moderate;
         // What a token says of somebody, it does not say itself.
         let name = admission.name.clone().or(who.name).unwrap_or_default();
         session.name = cut(&name);
@@ -115,10 +104,8 @@ impl Hall {
         session.metadata = admission.metadata.clone().or(own);
         session.granted = admission.permissions.clone();
         session.admission = admission;
-        session.expires_at = expires_at;
         session.joined_at = now.wallclock;
         session.is_waiting = waits;
-        self.tokens.insert(resume_token, id.clone());
         self.peers.insert(id.clone(), session);
         if !waits {
             return self.enter(now, &id);
@@ -171,7 +158,7 @@ impl Hall {
         }
     }
 
-    fn has_lobby(&self, room: &str) -> bool {
+    pub(super) fn has_lobby(&self, room: &str) -> bool {
         let own = self.rooms.get(room);
         own.map_or(self.config.lobby, |own| own.has_lobby)
     }
@@ -192,6 +179,8 @@ impl Hall {
         if self.takes_server(&room) {
             self.bring_in(id);
         }
+        // Whoever forwards may know of it already, as of one who waits.
+        self.settle_media(id);
         self.welcome(now, id, &present);
         self.events
             .push_back(Event::Notice(Notice::ParticipantJoined {
@@ -200,74 +189,48 @@ impl Hall {
             }));
     }
 
-    /// Tells those who are there, but for one who is hidden.
-    pub(super) fn announce(&mut self, id: &str, present: &[String]) {
-        let Some(session) = self.peers.get(id).filter(|own| !own.permissions().hidden) else {
-            return;
-        };
-        let plain = frame::raw(&json!({"peer_id": id}));
-        let full = frame::raw(&info(session, Named::PeerId(id)));
-        let metadata = session
-            .metadata
-            .clone()
-            .filter(|_| self.config.from_metadata);
-        let to = Recipients::All(All::All);
-        for peer in present {
-            let is_base = self.is_base(peer);
-            let data = if is_base {
-                plain.as_deref()
-            } else {
-                full.as_deref()
-            };
-            let frame = Frame {
-                event: "joined",
-                data,
-                from: Some(id),
-                to: Some(&to),
-                id: None,
-                from_metadata: metadata.as_deref(),
-            };
-            self.send(peer, &frame);
-        }
-    }
-
-    /// Those of `present` whom somebody is told of, but for itself.
-    pub(super) fn roster(&self, id: &str, present: &[String]) -> serde_json::Value {
-        let others = present.iter().filter(|peer| *peer != id);
-        let others = others.filter_map(|peer| self.peers.get(peer));
-        let told = others.filter(|peer| !peer.permissions().hidden);
-        let told: Vec<_> = told.map(|peer| info(peer, Named::Id(&peer.id))).collect();
-        json!(told)
-    }
-
     /// Tells the one who joined.
     pub(super) fn welcome(&mut self, now: Now, id: &str, present: &[String]) {
         let Some(session) = self.peers.get(id) else {
             return;
         };
+        let mut rest: &[String] = &[];
         let data = match session.protocol {
             Protocol::Base => frame::raw(&json!({"peer_id": id})),
             Protocol::V1 => {
                 let limits = &self.config.limits;
                 let permissions = session.permissions();
                 let room = self.rooms.get(&session.room);
+                let told = match session.by_channel {
+                    true => self.within_a_message(id, present),
+                    false => present.len(),
+                };
+                let (first, later) = present.split_at(told);
+                rest = later;
                 let mut data = json!({
                     "peer_id": id,
                     "room": session.room,
                     "topology": self.shape_name(&session.room),
-                    "peers": self.roster(id, present),
+                    "peers": self.roster(id, first),
                     "ice_servers": self.servers_for(now, id),
                     "permissions": permissions.names(),
                     "locked": room.is_some_and(|room| room.is_locked),
                     "lobby": room.is_some_and(|room| room.has_lobby),
-                    "resume_token": session.resume_token,
                     "limits": {
                         "message_bytes": limits.message_bytes,
                         "messages_per_second": limits.messages_per_second,
                         "peers_per_room": self.peers_max(&session.room),
-                        "resume_grace_ms": millis(limits.resume_grace),
                     },
                 });
+                // Who came by HTTP goes with its connection.
+                let grace = match session.by_channel {
+                    true => Duration::ZERO,
+                    false => limits.resume_grace,
+                };
+                data["limits"]["resume_grace_ms"] = millis(grace).into();
+                if !session.by_channel {
+                    data["resume_token"] = session.resume_token.as_str().into();
+                }
                 if permissions.moderate {
                     data["waiting"] = self.waiting_with(id).into();
                 }
@@ -283,6 +246,9 @@ impl Hall {
             ..Frame::default()
         };
         self.send(id, &frame);
+        for peer in rest {
+            self.tell_of(id, peer);
+        }
     }
 
     pub(super) fn resume(&mut self, now: Now, connection: ConnectionId, wanted: &Resumption) {
@@ -357,17 +323,17 @@ impl Hall {
             entry.peer = None;
         }
         let room = session.room.clone();
+        if session.is_forwarded {
+            let participant = peer.to_owned();
+            let left = MediaEvent::Left { participant };
+            self.events.push_back(Event::Media(left));
+        }
         if session.is_waiting {
             if let Some(own) = self.rooms.get_mut(&room) {
                 own.waiting.retain(|other| other != peer);
             }
             self.tell_moderators(&room);
             return self.settle_room(now, &room);
-        }
-        if session.is_forwarded {
-            let participant = peer.to_owned();
-            let left = MediaEvent::Left { participant };
-            self.events.push_back(Event::Media(left));
         }
         for track in &session.tracks {
             self.events
@@ -442,21 +408,6 @@ impl Hall {
             .ice_chars(24)
             .replace('+', "-")
             .replace('/', "_")
-    }
-}
-
-fn info<'a>(session: &'a Session, named: Named<'a>) -> PeerInfo<'a> {
-    PeerInfo {
-        named,
-        identity: session.admission.identity.as_deref(),
-        name: &session.name,
-        metadata: session.metadata.as_deref(),
-        tracks: session.tracks.iter().map(|track| &*track.told).collect(),
-        protocol: match session.protocol {
-            _ if session.is_guest => "http",
-            Protocol::Base => "base",
-            Protocol::V1 => "twocan.v1",
-        },
     }
 }
 

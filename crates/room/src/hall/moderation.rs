@@ -342,6 +342,9 @@ impl Hall {
         if base.is_some_and(|session| !self.takes_base(room, session.permissions())) {
             return Err(ActError::NeedsTwocan);
         }
+        if session.is_some_and(|session| session.by_channel) && !self.can_forward(room) {
+            return Err(ActError::NotForwarded);
+        }
         let own = self.rooms.get_mut(room).ok_or(ActError::NoRoom)?;
         own.waiting.retain(|id| id != participant);
         if let Some(session) = self.peers.get_mut(participant) {
@@ -358,11 +361,12 @@ impl Hall {
             return Err(ActError::NotWaiting);
         }
         let connection = self.peers.get(participant).and_then(|own| own.connection);
-        self.leave(now, participant, "denied");
+        // It is told before it goes, as its connection may go with it.
         if let Some(connection) = connection {
             self.refuse_join(connection, participant, "denied");
             self.connections.remove(&connection);
         }
+        self.leave(now, participant, "denied");
         Ok(())
     }
 

@@ -126,13 +126,16 @@ impl Hall {
         match self.policy(room) {
             _ if self.has_base(room) => false,
             // What came by HTTP stays until it goes.
-            Topology::Mesh => !own.viewers.is_empty() || self.members(room).any(|own| own.is_guest),
+            Topology::Mesh => !own.viewers.is_empty() || self.members(room).any(came_by_http),
             Topology::Sfu => true,
             Topology::Auto => {
                 own.members.len() > self.config.limits.peers_per_mesh
                     || !own.viewers.is_empty()
                     || self.members(room).any(needs_server)
-                    || self.viewers.values().any(|viewer| viewer.room == room)
+                    || self
+                        .viewers
+                        .values()
+                        .any(|own| own.room == room && !own.knocks)
             }
         }
     }
@@ -322,7 +325,12 @@ impl Hall {
 /// Whether somebody can take part by way of the server alone: it came by HTTP, nobody is told of
 /// it, or it may not send or get everything, which the others would have to keep to.
 fn needs_server(session: &Session) -> bool {
-    session.is_guest || is_restricted(session.permissions())
+    came_by_http(session) || is_restricted(session.permissions())
+}
+
+/// Whether somebody has one connection, and that with the server.
+fn came_by_http(session: &Session) -> bool {
+    session.is_guest || session.by_channel
 }
 
 /// Whether somebody may not send or get everything, or is hidden.

@@ -163,6 +163,7 @@ fn sources_without_permission_are_neither_announced_nor_passed_on() {
         video: streams(&[]),
         data: true,
         hidden: false,
+        waits: false,
     };
     assert_eq!(stage.media(&id(&ada)), Some(none.clone()));
     assert_eq!(
@@ -251,6 +252,7 @@ fn who_is_hidden_is_told_of_all_and_nobody_of_it() {
         video: streams(&[]),
         data: false,
         hidden: true,
+        waits: false,
     };
     assert_eq!(stage.media(&id(&ghost)), Some(nothing));
 }
@@ -498,6 +500,7 @@ fn what_is_muted_is_passed_on_once_its_owner_says_so() {
         video: Allowed::All,
         data: true,
         hidden: false,
+        waits: false,
     };
     assert_eq!(stage.media(&who), Some(quiet));
     let missing = json!({"action": "mute", "peer_id": who, "track": "b"});
@@ -634,7 +637,7 @@ fn what_is_revoked_ends_in_its_room_alone() {
     stage.join_as(3, "Bob", of("bob", "t3"));
     let viewer = stage
         .hall
-        .admit_guest(stage.now, "den", of("bob", "t4"), false)
+        .admit_guest(stage.now, "den", of("bob", "t4"), GuestPurpose::LooksOn)
         .unwrap();
     assert_eq!(
         stage.hall.revoke(stage.now, Some("lab"), None, Some("ada")),
@@ -666,15 +669,15 @@ fn who_comes_by_http_needs_permission_as_anybody() {
     };
     let now = stage.now;
     let none = with(r#"{"publish":false,"subscribe":false}"#);
-    for publishes in [true, false] {
-        let refused = stage.hall.admit_guest(now, "den", none.clone(), publishes);
+    for purpose in [GuestPurpose::Publishes, GuestPurpose::LooksOn] {
+        let refused = stage.hall.admit_guest(now, "den", none.clone(), purpose);
         assert_eq!(refused, Err(GuestRefusal::NotPermitted));
     }
     // Sound alone, and it sends a picture.
     let sound = with(r#"{"publish_sources":["microphone"],"subscribe":false}"#);
     let who = stage
         .hall
-        .admit_guest(now, "den", sound.clone(), true)
+        .admit_guest(now, "den", sound.clone(), GuestPurpose::Publishes)
         .unwrap();
     stage.collect();
     let nothing = MediaPermissions {
@@ -683,6 +686,7 @@ fn who_comes_by_http_needs_permission_as_anybody() {
         video: streams(&[]),
         data: false,
         hidden: false,
+        waits: false,
     };
     assert_eq!(stage.media(&who), Some(nothing), "before it is welcome");
     let lines = [line("0", false), line("1", true)];
@@ -691,7 +695,10 @@ fn who_comes_by_http_needs_permission_as_anybody() {
         Err(GuestRefusal::NotPermitted)
     );
     stage.hall.dismiss(now, &who);
-    let who = stage.hall.admit_guest(now, "den", sound, true).unwrap();
+    let who = stage
+        .hall
+        .admit_guest(now, "den", sound, GuestPurpose::Publishes)
+        .unwrap();
     stage.hall.welcome_guest(now, &who, &lines[..1]).unwrap();
     stage.collect();
     assert_eq!(
@@ -716,12 +723,12 @@ fn who_comes_by_http_needs_permission_as_anybody() {
     stage.hall.create_room(now, "den", lobby, true).unwrap();
     let refused = stage
         .hall
-        .admit_guest(now, "den", Admission::default(), true);
+        .admit_guest(now, "den", Admission::default(), GuestPurpose::Publishes);
     assert_eq!(refused, Err(GuestRefusal::RoomIsLocked));
     assert!(
         stage
             .hall
-            .admit_guest(now, "den", moderator(), true)
+            .admit_guest(now, "den", moderator(), GuestPurpose::Publishes)
             .is_ok()
     );
 }
@@ -735,7 +742,7 @@ fn a_viewer_whose_token_ends_goes() {
     };
     let who = stage
         .hall
-        .admit_guest(stage.now, "den", admission, false)
+        .admit_guest(stage.now, "den", admission, GuestPurpose::LooksOn)
         .unwrap();
     stage.pass(Duration::from_secs(4));
     let has_left = |stage: &Stage| {
@@ -791,7 +798,7 @@ fn a_room_that_is_closed_sends_all_away() {
     stage.publish(1, &track("v", "camera"));
     let viewer = stage
         .hall
-        .admit_guest(stage.now, "den", moderator(), false)
+        .admit_guest(stage.now, "den", moderator(), GuestPurpose::LooksOn)
         .unwrap();
     assert_eq!(stage.hall.room("den").unwrap().viewers, 0);
     stage.hall.welcome_viewer(stage.now, &viewer).unwrap();

@@ -104,6 +104,7 @@ fn who_announces_nothing_is_muted_all_the_same() {
         video: streams(&[]),
         data: true,
         hidden: false,
+        waits: false,
     };
     assert_eq!(stage.media(&ada), Some(nothing));
     stage.act(&order(false, Tracks::All)).unwrap();
@@ -299,7 +300,7 @@ fn who_looks_on_is_listed_and_keeps_the_room() {
     };
     let eve = stage
         .hall
-        .admit_guest(stage.now, "den", admission, false)
+        .admit_guest(stage.now, "den", admission, GuestPurpose::LooksOn)
         .unwrap();
     assert!(stage.hall.room("den").is_none(), "it is not there yet");
     stage.hall.welcome_viewer(stage.now, &eve).unwrap();
@@ -348,7 +349,12 @@ fn a_room_that_is_closed_ends_for_who_looks_on() {
     let mut stage = sfu();
     let eve = stage
         .hall
-        .admit_guest(stage.now, "den", Admission::default(), false)
+        .admit_guest(
+            stage.now,
+            "den",
+            Admission::default(),
+            GuestPurpose::LooksOn,
+        )
         .unwrap();
     stage.hall.welcome_viewer(stage.now, &eve).unwrap();
     stage.join_as(1, "Ada", Admission::default());
@@ -463,12 +469,17 @@ fn who_came_by_http_goes_on_under_another_token() {
     let first = until(&stage, "eve", 60);
     let eve = stage
         .hall
-        .admit_guest(stage.now, "den", first.clone(), false)
+        .admit_guest(stage.now, "den", first.clone(), GuestPurpose::LooksOn)
         .unwrap();
     stage.hall.welcome_viewer(stage.now, &eve).unwrap();
     let ada = stage
         .hall
-        .admit_guest(stage.now, "den", until(&stage, "ada", 60), true)
+        .admit_guest(
+            stage.now,
+            "den",
+            until(&stage, "ada", 60),
+            GuestPurpose::Publishes,
+        )
         .unwrap();
     let line = GuestLine {
         mid: "0".into(),

@@ -176,9 +176,12 @@ fn base_clients_keep_a_room_as_it_is() {
     for one in [2, 3, 4] {
         assert_eq!(stage.join(one, "")["topology"], "mesh");
     }
-    let refused = stage
-        .hall
-        .admit_guest(stage.now, "den", Admission::default(), true);
+    let refused = stage.hall.admit_guest(
+        stage.now,
+        "den",
+        Admission::default(),
+        GuestPurpose::Publishes,
+    );
     assert!(refused.is_err());
     // They hear nothing that they would not know.
     let heard = stage.heard(1);
@@ -192,21 +195,19 @@ fn base_clients_keep_a_room_as_it_is() {
 
 #[test]
 fn who_plays_or_publishes_by_http_brings_the_server_in() {
-    for publishes in [true, false] {
+    for purpose in [GuestPurpose::Publishes, GuestPurpose::LooksOn] {
         let mut stage = stage();
         stage.join(1, "Ada");
         let admission = Admission::default();
-        let id = stage
-            .hall
-            .admit_guest(stage.now, "den", admission, publishes);
+        let id = stage.hall.admit_guest(stage.now, "den", admission, purpose);
         let id = id.unwrap();
         stage.collect();
         assert_eq!(stage.moves(1), [told("sfu", false)]);
         let (joined, left) = stage.forwarded();
         assert_eq!((joined.len(), left.len()), (2, 0));
-        let welcome = match publishes {
-            true => stage.hall.welcome_guest(stage.now, &id, &[]),
-            false => stage.hall.welcome_viewer(stage.now, &id),
+        let welcome = match purpose {
+            GuestPurpose::Publishes => stage.hall.welcome_guest(stage.now, &id, &[]),
+            _ => stage.hall.welcome_viewer(stage.now, &id),
         };
         assert!(welcome.is_ok());
         stage.say(1, SFU);

@@ -64,7 +64,8 @@ impl IntoResponse for Failure {
                     ActError::NotWaiting
                     | ActError::NoTrack
                     | ActError::RoomIsFull
-                    | ActError::NeedsTwocan => StatusCode::CONFLICT,
+                    | ActError::NeedsTwocan
+                    | ActError::NotForwarded => StatusCode::CONFLICT,
                 };
                 (status, error.to_string())
             }

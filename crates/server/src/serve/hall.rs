@@ -12,13 +12,15 @@ use twocan_proto::random::Random;
 use twocan_proto::time::Now;
 use twocan_proto::turn::server::MediaAddress;
 use twocan_room::{
-    Admission, CloseCode, ConnectionId, Event, GuestLine, GuestRefusal, Hall, MediaEvent,
-    Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
+    Admission, CloseCode, ConnectionId, Event, GuestLine, GuestPurpose, GuestRefusal, Hall,
+    Introduction, MediaEvent, Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
 };
 
+mod channels;
 mod figures;
 mod handle;
 
+use channels::Channels;
 pub(crate) use handle::{ExchangeError, HallHandle};
 
 use super::Plan;
@@ -57,6 +59,31 @@ pub(crate) struct Joins {
     pub(crate) admission: Admission,
 }
 
+/// What somebody comes for by HTTP.
+pub(crate) enum Comes {
+    /// To send these.
+    Publishes(Vec<GuestLine>),
+    /// To look on.
+    LooksOn,
+    /// To take part, with its signaling on a data channel.
+    TakesPart {
+        /// The channel.
+        id: ConnectionId,
+        own: OwnUrls,
+        who: Introduction,
+    },
+}
+
+impl Comes {
+    const fn purpose(&self) -> GuestPurpose {
+        match self {
+            Self::Publishes(_) => GuestPurpose::Publishes,
+            Self::LooksOn => GuestPurpose::LooksOn,
+            Self::TakesPart { .. } => GuestPurpose::TakesPart,
+        }
+    }
+}
+
 /// Done with the hall, where nobody else is.
 type Administered = Box<dyn FnOnce(&mut Hall, Now) + Send>;
 
@@ -81,15 +108,15 @@ enum Command {
     Exchange {
         room: String,
         admission: Admission,
-        publishes: bool,
+        purpose: GuestPurpose,
         offer: String,
         id: oneshot::Sender<Result<String, GuestRefusal>>,
         answer: Answer<String>,
     },
-    /// Who came by HTTP publishes these, or (`None`) looks on.
+    /// Who came by HTTP does what it came for.
     Welcome {
         id: String,
-        lines: Option<Vec<GuestLine>>,
+        comes: Comes,
         /// Called where it is welcome, before anything else can happen to it.
         registers: Box<dyn FnOnce() + Send>,
         welcomed: oneshot::Sender<Result<(), GuestRefusal>>,
@@ -132,6 +159,7 @@ pub(crate) fn start(
         _told_to: told_to,
         commands,
         outgoing: BTreeMap::new(),
+        channels: Channels::default(),
     };
     tokio::spawn(task.run());
     tokio::spawn(look_at(access, shown, sender.downgrade()));
@@ -168,6 +196,7 @@ struct Task {
     _told_to: mpsc::Sender<Told>,
     commands: mpsc::Receiver<Command>,
     outgoing: BTreeMap<ConnectionId, mpsc::Sender<Outgoing>>,
+    channels: Channels,
 }
 
 impl Task {
@@ -190,7 +219,9 @@ impl Task {
                     Told::Said { participant, event, data } => {
                         self.hall.tell(&participant, event, &data);
                     }
-                    Told::Ended { participant } => self.dismiss(&participant),
+                    Told::Ended { participant, is_lost } => self.ended(&participant, is_lost),
+                    Told::Text { participant, text } => self.heard_by_channel(&participant, &text),
+                    Told::Behind { participant } => self.behind_by_channel(&participant),
                 },
                 () = tokio::time::sleep(FLUSH_AFTER), if waits => {}
                 () = timer => self.hall.handle_timeout(clock::now()),
@@ -217,19 +248,20 @@ impl Task {
             Command::Exchange {
                 room,
                 admission,
-                publishes,
+                purpose,
                 offer,
                 id,
                 answer,
             } => {
                 let admitted = match self.access.has_revoked(&admission) {
                     true => Err(GuestRefusal::NotPermitted),
-                    false => self.hall.admit_guest(now, &room, admission, publishes),
+                    false => self.hall.admit_guest(now, &room, admission, purpose),
                 };
                 // The thread is told of it before its offer.
                 self.settle();
                 if let (Ok(id), Some(media)) = (&admitted, &mut self.media) {
-                    media.offer(id.clone(), offer, answer);
+                    let joins = purpose == GuestPurpose::TakesPart;
+                    media.offer(id.clone(), offer, joins, answer);
                 }
                 // Who has hung up meanwhile does not stay.
                 if let Err(Ok(id)) = id.send(admitted) {
@@ -238,14 +270,11 @@ impl Task {
             }
             Command::Welcome {
                 id,
-                lines,
+                comes,
                 registers,
                 welcomed,
             } => {
-                let welcome = match lines {
-                    Some(lines) => self.hall.welcome_guest(now, &id, &lines),
-                    None => self.hall.welcome_viewer(now, &id),
-                };
+                let welcome = self.welcome(now, &id, comes);
                 if welcome.is_ok() {
                     registers();
                 }
@@ -266,6 +295,23 @@ impl Task {
                 self.hall.drain();
                 self.settle();
                 let _ = done.send(());
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Now, id: &str, comes: Comes) -> Result<(), GuestRefusal> {
+        match comes {
+            Comes::Publishes(lines) => self.hall.welcome_guest(now, id, &lines),
+            Comes::LooksOn => self.hall.welcome_viewer(now, id),
+            Comes::TakesPart {
+                id: connection,
+                own,
+                who,
+            } => {
+                let hall = &mut self.hall;
+                hall.welcome_participant(now, id, connection, own, who)?;
+                self.channels.insert(connection, id.to_owned());
+                Ok(())
             }
         }
     }
@@ -338,6 +384,9 @@ impl Task {
     }
 
     fn pass(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        let Some(outgoing) = self.pass_by_channel(connection, outgoing) else {
+            return;
+        };
         let Some(to) = self.outgoing.get(&connection) else {
             return;
         };

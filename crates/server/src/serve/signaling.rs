@@ -94,8 +94,13 @@ pub(crate) fn own_urls(shared: &Shared, host: Option<&str>) -> OwnUrls {
     listens.map_or_else(OwnUrls::default, |listens| listens.urls(host))
 }
 
+/// A name that no other connection has.
+pub(crate) fn next_connection() -> ConnectionId {
+    ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed))
+}
+
 async fn run(shared: Arc<Shared>, socket: WebSocket, joins: Joins) {
-    let id = ConnectionId(NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed));
+    let id = next_connection();
     let (to, mut outgoing) = mpsc::channel(shared.plan.queue_per_peer);
     shared.hall.connected(id, joins, to).await;
     let (mut sink, mut stream) = socket.split();
@@ -190,7 +195,7 @@ fn same(secret: &str, given: &str) -> bool {
     crypto::equal(secret.as_bytes(), given.as_bytes())
 }
 
-fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

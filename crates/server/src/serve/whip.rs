@@ -1,10 +1,12 @@
 //! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): one offer by POST publishes to a room or plays
-//! it; the session that this makes takes candidates and restarts by PATCH, and ends by DELETE.
+//! it; the session that this makes takes candidates and restarts by PATCH, and ends by DELETE. Joining
+//! a room without a WebSocket is the same with another address.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -16,10 +18,11 @@ use twocan_room::forward::Fragment;
 use twocan_room::{Admission, GuestLine, GuestRefusal, Refusal};
 
 use super::access::{Denied, bearer};
-use super::hall::ExchangeError;
+use super::hall::{Comes, ExchangeError};
 use super::{Shared, http, rates, signaling};
 
 mod extensions;
+mod join;
 mod sessions;
 
 pub(crate) use sessions::Sessions;
@@ -41,7 +44,7 @@ const PICTURE_LINES_MAX: usize = 32;
 /// When one who is refused for want of room may ask again, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// The routes of both.
+/// The routes of all.
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     let of = |role: Role| {
         let path = role.path();
@@ -52,8 +55,10 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     };
     // A little above our own limit, so that who is just above it is told.
     let limit = DefaultBodyLimit::max(2 * sdp::LEN_MAX);
-    let both = of(Role::Publish).merge(of(Role::Play));
-    both.merge(extensions::routes()).layer(limit)
+    let all = of(Role::Publish).merge(of(Role::Play));
+    all.merge(of(Role::Join))
+        .merge(extensions::routes())
+        .layer(limit)
 }
 
 /// The end point of a room.
@@ -62,24 +67,24 @@ async fn endpoint(
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     Extension(role): Extension<Role>,
     Path(room): Path<String>,
-    method: Method,
-    headers: HeaderMap,
+    parts: Parts,
     body: Bytes,
 ) -> Response {
-    let cross = match allowed_origin(&shared, remote, &headers) {
+    let (method, headers) = (&parts.method, &parts.headers);
+    let cross = match allowed_origin(&shared, remote, headers) {
         Ok(cross) => cross,
         Err(response) => return response,
     };
-    if let Some(response) = too_many(&shared, remote, &method, &headers) {
+    if let Some(response) = too_many(&shared, remote, method, headers) {
         return cross.applied(response);
     }
-    let response = match method {
+    let response = match *method {
         Method::OPTIONS => options(
             "POST, OPTIONS",
             header::HeaderName::from_static("accept-post"),
             SDP,
         ),
-        Method::POST => match open(&shared, remote, role, &room, &headers, &body).await {
+        Method::POST => match open(&shared, remote, role, &room, &parts, &body).await {
             Ok(response) | Err(response) => response,
         },
         _ => not_allowed("POST, OPTIONS"),
@@ -93,25 +98,25 @@ async fn session(
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     Extension(role): Extension<Role>,
     Path((room, id)): Path<(String, String)>,
-    method: Method,
-    headers: HeaderMap,
+    parts: Parts,
     body: Bytes,
 ) -> Response {
-    let cross = match allowed_origin(&shared, remote, &headers) {
+    let (method, headers) = (&parts.method, &parts.headers);
+    let cross = match allowed_origin(&shared, remote, headers) {
         Ok(cross) => cross,
         Err(response) => return response,
     };
-    if let Some(response) = too_many(&shared, remote, &method, &headers) {
+    if let Some(response) = too_many(&shared, remote, method, headers) {
         return cross.applied(response);
     }
     let patch = header::HeaderName::from_static("accept-patch");
-    let needs_token = matches!(method, Method::PATCH | Method::DELETE);
-    let admitted = match admission(&shared, &room, &headers) {
+    let needs_token = matches!(*method, Method::PATCH | Method::DELETE);
+    let admitted = match admission_as(&shared, role, &room, &parts) {
         Ok(admitted) => Some(admitted),
         Err(denied) if needs_token => return cross.applied(denied.into_response()),
         Err(_) => None,
     };
-    let response = match method {
+    let response = match *method {
         Method::OPTIONS => options("PATCH, DELETE, OPTIONS", patch, FRAGMENT),
         Method::DELETE => match shared.sessions.delete(role, &room, &id) {
             Some(participant) => {
@@ -123,7 +128,7 @@ async fn session(
         Method::PATCH => match shared.sessions.find(role, &room, &id) {
             None => no_session(),
             Some((whose, tag)) => {
-                match patched(&shared, (&id, &whose), &tag, admitted, &headers, &body).await {
+                match patched(&shared, (&id, &whose), &tag, admitted, headers, &body).await {
                     Ok(response) | Err(response) => response,
                 }
             }
@@ -139,10 +144,11 @@ async fn open(
     remote: SocketAddr,
     role: Role,
     room: &str,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: &Bytes,
 ) -> Result<Response, Response> {
-    let admission = admission(shared, room, headers).map_err(IntoResponse::into_response)?;
+    let headers = &parts.headers;
+    let admission = admission_as(shared, role, room, parts).map_err(IntoResponse::into_response)?;
     if !is_of_type(headers, SDP) {
         let accepts = [(HeaderName::from_static("accept-post"), SDP)];
         let why = "an offer is application/sdp\n";
@@ -166,7 +172,13 @@ async fn open(
     let Some(_seat) = shared.sessions.reserve(role, room, viewers) else {
         return Err(busy("as many sessions as allowed"));
     };
-    let lines = (role == Role::Publish).then_some(lines);
+    let proxied = http::is_trusted_proxy(shared, remote);
+    let own = signaling::own_urls(shared, signaling::client_host(headers, proxied));
+    let comes = match role {
+        Role::Publish => Comes::Publishes(lines),
+        Role::Play => Comes::LooksOn,
+        Role::Join => join::comes(&offer, parts.uri.query(), own.clone())?,
+    };
     let picture_lines = picture_lines(&offer);
     let expires_at = admission.expires_at;
     let id = unguessable();
@@ -185,7 +197,7 @@ async fn open(
         }
     };
     let hall = &shared.hall;
-    let opened = hall.exchange(room, admission, lines, text, registers);
+    let opened = hall.exchange(room, admission, comes, text, registers);
     let (participant, answer) = opened.await.map_err(|error| refused(&error))?;
     let mut response = (StatusCode::CREATED, answer).into_response();
     let place = format!("/{}/{}/{id}", role.path(), percent_encoded(room));
@@ -197,8 +209,6 @@ async fn open(
         HeaderName::from_static("accept-patch"),
         FRAGMENT,
     );
-    let proxied = http::is_trusted_proxy(shared, remote);
-    let own = signaling::own_urls(shared, signaling::client_host(headers, proxied));
     let servers = shared.plan.hall.ice_servers.list_for(
         &participant,
         &own,
@@ -385,6 +395,19 @@ fn too_many(
 /// As whom somebody comes, by its bearer token (RFC 9725 §4.4).
 fn admission(shared: &Shared, room: &str, headers: &HeaderMap) -> Result<Admission, Denied> {
     shared.access.admission(room, bearer(headers))
+}
+
+/// The same; who joins may also show it in the query, as where it opens a WebSocket.
+fn admission_as(
+    shared: &Shared,
+    role: Role,
+    room: &str,
+    parts: &Parts,
+) -> Result<Admission, Denied> {
+    match role {
+        Role::Publish | Role::Play => admission(shared, room, &parts.headers),
+        Role::Join => signaling::admission(shared, room, parts),
+    }
 }
 
 fn no_session() -> Response {

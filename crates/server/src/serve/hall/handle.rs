@@ -6,10 +6,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use twocan_proto::time::Now;
 use twocan_room::forward::{Choice, ChoiceRefused, Fragment, Playing};
-use twocan_room::{Admission, ConnectionId, GuestLine, GuestRefusal, Hall, Refusal};
+use twocan_room::{Admission, ConnectionId, GuestRefusal, Hall, Refusal};
 
 use super::super::media::{Figures, Media};
-use super::{Command, Forwarded, Joins, Outgoing};
+use super::{Comes, Command, Forwarded, Joins, Outgoing};
 
 /// Whoever came by HTTP is not kept waiting for longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -71,8 +71,7 @@ impl HallHandle {
         let _ = self.0.send(Command::Disconnected(id)).await;
     }
 
-    /// An offer by HTTP, which publishes lines or (`None`) plays the room; the id of who came, and the
-    /// answer. `registers` is told the id as soon as it is welcome, and before it can be sent away.
+    /// An offer by HTTP, and what for; the id of who came, and the answer. `registers` is told the id as soon as it is welcome, and before it can be sent away.
     ///
     /// # Errors
     /// [`ExchangeError`]; nobody came then.
@@ -80,7 +79,7 @@ impl HallHandle {
         &self,
         room: &str,
         admission: Admission,
-        lines: Option<Vec<GuestLine>>,
+        comes: Comes,
         offer: &str,
         registers: impl FnOnce(&str) + Send + 'static,
     ) -> Result<(String, String), ExchangeError> {
@@ -89,7 +88,7 @@ impl HallHandle {
         let exchange = Command::Exchange {
             room: room.to_owned(),
             admission,
-            publishes: lines.is_some(),
+            purpose: comes.purpose(),
             offer: offer.to_owned(),
             id,
             answer,
@@ -110,7 +109,7 @@ impl HallHandle {
         let who = guest.id.clone();
         let welcome = Command::Welcome {
             id: guest.id.clone(),
-            lines,
+            comes,
             registers: Box::new(move || registers(&who)),
             welcomed,
         };

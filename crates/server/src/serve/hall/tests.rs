@@ -26,6 +26,7 @@ fn task() -> (Task, mpsc::Sender<Command>, mpsc::Receiver<ShownToken>) {
         _told_to: told_to,
         commands,
         outgoing: BTreeMap::new(),
+        channels: Channels::default(),
     };
     (task, sender, shown)
 }
@@ -58,7 +59,7 @@ fn comes(task: &mut Task) -> Result<String, GuestRefusal> {
     task.act(Command::Exchange {
         room: "den".into(),
         admission: somebody(),
-        publishes: false,
+        purpose: GuestPurpose::LooksOn,
         offer: String::new(),
         id,
         answer,
@@ -93,10 +94,10 @@ fn who_is_revoked_while_its_session_is_made_has_none() {
         let (welcomed, mut done) = oneshot::channel();
         let registered = registered.clone();
         let registers = Box::new(move || *registered.lock().unwrap() += 1);
-        let lines = None;
+        let comes = Comes::LooksOn;
         task.act(Command::Welcome {
             id,
-            lines,
+            comes,
             registers,
             welcomed,
         });
@@ -119,7 +120,7 @@ fn who_hangs_up_while_it_is_let_in_does_not_stay() {
     task.act(Command::Exchange {
         room: "den".into(),
         admission: somebody(),
-        publishes: false,
+        purpose: GuestPurpose::LooksOn,
         offer: String::new(),
         id,
         answer,

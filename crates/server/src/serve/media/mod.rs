@@ -37,8 +37,12 @@ pub(super) enum Told {
         event: &'static str,
         data: Box<RawValue>,
     },
-    /// The connection of one who came by HTTP is over.
-    Ended { participant: String },
+    /// The connection of one who came by HTTP is over, by its own wish or not.
+    Ended { participant: String, is_lost: bool },
+    /// A frame came from one who has its signaling on a data channel.
+    Text { participant: String, text: String },
+    /// For such a one more waits than may.
+    Behind { participant: String },
 }
 
 /// Where an answer is waited for.
@@ -56,6 +60,13 @@ struct Shard {
     waiting: VecDeque<Command>,
     /// Where it is reached.
     addresses: Vec<SocketAddr>,
+}
+
+impl Shard {
+    /// Whether what participants say has a place among what waits.
+    fn has_room(&self) -> bool {
+        self.waiting.len() < WAITING_MAX
+    }
 }
 
 impl Media {
@@ -135,16 +146,39 @@ impl Media {
         }
     }
 
-    /// The only offer of somebody who joined.
-    pub(super) fn offer(&mut self, participant: String, sdp: String, answer: Answer<String>) {
+    /// The offer with which somebody came by HTTP: its only one, or (`joins`) one with a data channel
+    /// for its signaling.
+    pub(super) fn offer(
+        &mut self,
+        participant: String,
+        sdp: String,
+        joins: bool,
+        answer: Answer<String>,
+    ) {
         if let Some(place) = self.places.get(&participant).copied() {
             let offer = Command::Offer {
                 participant,
                 sdp,
+                joins,
                 answer,
             };
             self.send(place, offer);
         }
+    }
+
+    /// A frame for somebody whose signaling is on a data channel; answers whether there was room for
+    /// it: it must not miss one.
+    pub(super) fn say(&mut self, participant: &str, text: String) -> bool {
+        let Some(place) = self.places.get(participant).copied() else {
+            // It has left.
+            return true;
+        };
+        let has_room = self.shards.get(place).is_some_and(Shard::has_room);
+        if has_room {
+            let participant = participant.to_owned();
+            self.send(place, Command::Say { participant, text });
+        }
+        has_room
     }
 
     /// A fragment of somebody who came by HTTP.
@@ -236,7 +270,7 @@ impl Media {
             command,
             Command::Join { .. } | Command::Leave { .. } | Command::Permit { .. }
         );
-        if is_said && shard.waiting.len() >= WAITING_MAX {
+        if is_said && !shard.has_room() {
             metrics::counter!("twocan_media_signals_dropped_total").increment(1);
             return;
         }

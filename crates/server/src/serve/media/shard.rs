@@ -38,6 +38,13 @@ const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// Who speaks is not told while so much waits for the hall.
 const TOLD_MAX: usize = 4096;
 
+/// When so much waits for the hall, what participants say over data channels is left there: clients are
+/// slowed.
+const TEXTS_HIGH: usize = 256;
+
+/// It is taken again when no more than this waits.
+const TEXTS_LOW: usize = 64;
+
 /// What a shard is told.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -60,7 +67,14 @@ pub(crate) enum Command {
     Offer {
         participant: String,
         sdp: String,
+        /// Whether it is told things over a data channel afterwards; otherwise it is its only offer.
+        joins: bool,
         answer: Answer<String>,
+    },
+    /// A frame for somebody who is told things over a data channel.
+    Say {
+        participant: String,
+        text: String,
     },
     Fragment {
         participant: String,
@@ -93,6 +107,8 @@ struct Shard {
     batch: Batch,
     told: mpsc::Sender<Told>,
     waiting: VecDeque<Told>,
+    /// Whether what participants say over data channels stays there for now.
+    holds_texts: bool,
     /// Of those who came by HTTP and wait for the answer to their offer.
     answers: BTreeMap<String, Answer<String>>,
     measure_at: Instant,
@@ -156,6 +172,7 @@ pub(super) fn start(
         batch: Batch::new(),
         told,
         waiting: VecDeque::new(),
+        holds_texts: false,
         answers: BTreeMap::new(),
         measure_at: Instant::now(),
         lost: 0,
@@ -205,7 +222,7 @@ impl Shard {
         self.forwarder.handle_interfaces(clock::now(), &interfaces);
         loop {
             let (deadline, more) = self.settle(&mut bound);
-            self.flush();
+            let more = self.flush() || more;
             let wake = deadline.map_or(self.measure_at, |at| at.min(self.measure_at));
             let wake = match (more, self.waiting.is_empty()) {
                 (true, _) => Instant::now(),
@@ -263,7 +280,7 @@ impl Shard {
             Command::Permit {
                 participant,
                 permissions,
-            } => self.forwarder.permit(&participant, &permissions),
+            } => self.forwarder.permit(now, &participant, &permissions),
             Command::Signal {
                 participant,
                 event,
@@ -275,11 +292,17 @@ impl Shard {
             Command::Offer {
                 participant,
                 sdp,
+                joins,
                 answer,
             } => {
                 self.answers.insert(participant.clone(), answer);
-                self.forwarder.handle_only_offer(now, &participant, &sdp);
+                let forwarder = &mut self.forwarder;
+                match joins {
+                    true => forwarder.handle_joining_offer(now, &participant, &sdp),
+                    false => forwarder.handle_only_offer(now, &participant, &sdp),
+                }
             }
+            Command::Say { participant, text } => self.forwarder.say(now, &participant, text),
             Command::Fragment {
                 participant,
                 fragment,
@@ -333,9 +356,25 @@ impl Shard {
                     event,
                     data,
                 }) => self.say(participant, event, data),
-                Output::Event(Event::Ended { participant }) => {
+                Output::Event(Event::Ended {
+                    participant,
+                    is_lost,
+                }) => {
                     self.answers.remove(&participant);
-                    self.tell(Told::Ended { participant });
+                    self.tell(Told::Ended {
+                        participant,
+                        is_lost,
+                    });
+                }
+                Output::Event(Event::Text { participant, text }) => {
+                    self.tell(Told::Text { participant, text });
+                    if self.waiting.len() >= TEXTS_HIGH {
+                        self.forwarder.take_texts(false);
+                        self.holds_texts = true;
+                    }
+                }
+                Output::Event(Event::Behind { participant }) => {
+                    self.tell(Told::Behind { participant });
                 }
                 Output::Request(Request::Bind { socket, ip }) => {
                     let index = bound.iter().position(|own| own.local().ip() == ip);
@@ -413,13 +452,20 @@ impl Shard {
         self.waiting.push_back(told);
     }
 
-    fn flush(&mut self) {
+    /// Tells the hall what waits; answers whether there is room for what participants say again.
+    fn flush(&mut self) -> bool {
         while let Some(told) = self.waiting.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(told)) = self.told.try_send(told) {
                 self.waiting.push_front(told);
-                return;
+                break;
             }
         }
+        let takes = self.holds_texts && self.waiting.len() <= TEXTS_LOW;
+        if takes {
+            self.holds_texts = false;
+            self.forwarder.take_texts(true);
+        }
+        takes
     }
 
     fn measure(&self) {

@@ -1,4 +1,4 @@
-//! The sessions of WHIP and WHEP, by names that their owners alone know.
+//! The sessions of WHIP, WHEP and joining, by names that their owners alone know.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use twocan_io::clock;
 
 use super::extensions::Wanted;
 
-/// Sessions at a time, publishing and playing; further ones are refused.
+/// Sessions at a time, of all kinds; further ones are refused.
 const SESSIONS_MAX: usize = 10_000;
 
 /// What a session does.
@@ -17,6 +17,8 @@ pub(super) enum Role {
     Publish,
     /// WHEP.
     Play,
+    /// Takes part, with its signaling on a data channel.
+    Join,
 }
 
 impl Role {
@@ -24,6 +26,7 @@ impl Role {
         match self {
             Self::Publish => "whip",
             Self::Play => "whep",
+            Self::Join => "join",
         }
     }
 }
