@@ -20,6 +20,7 @@ use twocan_proto::counters::Counters;
 use twocan_proto::random::Random;
 use twocan_proto::time::{Deadline, Now};
 
+use crate::forward::VideoCodecs;
 use crate::frame::{self, BadFrame};
 use crate::ice_servers::IceServers;
 use crate::limits::{Limits, ROOM_NAME_LEN_MAX};
@@ -196,6 +197,13 @@ pub enum MediaEvent {
         participant: String,
         /// What may be.
         permissions: MediaPermissions,
+    },
+    /// Codecs for pictures of a room; none for those of all rooms.
+    Codecs {
+        /// The room.
+        room: String,
+        /// Which.
+        video_codecs: VideoCodecs,
     },
     /// Someone said something to the server.
     Signal {

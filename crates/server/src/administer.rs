@@ -54,6 +54,13 @@ enum RoomTask {
         /// Who comes waits to be admitted.
         #[arg(long)]
         lobby: bool,
+        /// How its media goes: mesh, sfu or auto. Default as the server has it.
+        #[arg(long, value_name = "SHAPE")]
+        topology: Option<String>,
+        /// Codec for pictures that the server passes on in it: vp8, h264, vp9 or av1, the preferred
+        /// one first. Default all. May be repeated.
+        #[arg(long, value_name = "CODEC", value_delimiter = ',')]
+        video_codec: Vec<String>,
     },
     /// Send all away and end a room.
     Close {
@@ -168,12 +175,19 @@ pub(crate) fn rooms(command: &RoomCommand) -> Result<(), AdministerError> {
             empty_timeout,
             locked,
             lobby,
+            topology,
+            video_codec,
         } => {
             let mut body = json!({"name": room, "locked": locked});
             let numbers = [
                 ("max_participants", max_participants.map(|own| json!(own))),
                 ("empty_timeout", empty_timeout.map(|own| json!(own))),
                 ("lobby", lobby.then(|| json!(true))),
+                ("topology", topology.as_ref().map(|own| json!(own))),
+                (
+                    "video_codecs",
+                    (!video_codec.is_empty()).then(|| json!(video_codec)),
+                ),
             ];
             for (name, value) in numbers {
                 if let Some(value) = value {

@@ -210,3 +210,29 @@ fn who_shows_no_other_codec_is_sent_one_that_all_show() {
         assert_without_gaps(&format!("seed {seed}"), &room, able);
     }
 }
+
+#[test]
+fn an_operator_says_in_which_codec_a_room_is() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.set_video_codecs(&["vp9", "vp8", "none"]);
+        // It would rather send something else.
+        let own = Layered {
+            codec: "VP8",
+            ..layered("L3T3_KEY", true)
+        };
+        room.join_layered(link(), own);
+        let viewer = room.join(link(), None, false);
+        let seen = room.run_until(S(8), |room| quality(room, viewer) == Some(2));
+        assert!(seen, "seed {seed}: {}", room.explain());
+        // Another word while it goes on: what is sent is none of them any more.
+        room.set_video_codecs(&["vp8"]);
+        let changed = room.run_until(S(8), |room| quality(room, viewer) == Some(0));
+        assert!(changed, "seed {seed}: {}", room.explain());
+        room.run_for(S(2));
+        assert!(late(&room, viewer, S(1)) >= 20, "seed {seed}");
+        room.set_video_codecs(&[]);
+        room.run_for(S(3));
+        assert!(late(&room, viewer, S(1)) >= 20, "seed {seed}");
+    }
+}

@@ -1,8 +1,9 @@
 //! Which codecs publishers are asked for.
 //!
 //! 1. Whoever publishes chooses among those that are passed on, by the order in its offers, which ours
-//!    keep to; unless the operator has an order
-//!    ([`Config::prefers_own_order`](super::Config::prefers_own_order)).
+//!    keep to; unless the operator has an order, of all rooms
+//!    ([`Config::prefers_own_order`](super::Config::prefers_own_order)) or of one
+//!    ([`Forwarder::set_video_codecs`]).
 //! 2. Where somebody who looks on does not take what is sent, its publisher is asked for what all of
 //!    them take, until they are gone. Who came by HTTP makes one offer, and cannot be asked.
 
@@ -11,12 +12,51 @@ use twocan_proto::negotiate::{Codec, CodecPreference, Kind, TransceiverId};
 use twocan_proto::peer::Peer;
 use twocan_proto::time::Now;
 
-use super::Config;
 use super::forwarder::{Forwarder, Participant};
 use super::track::TrackId;
+use super::{Config, VIDEO_CODECS};
 
 /// Codecs for pictures, a bit for each by its place in the settings.
 type Codecs = u32;
+
+/// Codecs for pictures of one room, the preferred one first; none for those of all rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VideoCodecs([Option<&'static str>; VIDEO_CODECS.len()]);
+
+impl VideoCodecs {
+    /// Those of these names in any case, as far as they can be passed on ([`VIDEO_CODECS`]), each once.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut own = Self::default();
+        for name in names {
+            let mut all = VIDEO_CODECS.into_iter();
+            let known = all.find(|known| known.eq_ignore_ascii_case(name));
+            let is_new = own.names().all(|other| Some(other) != known);
+            let mut free = own.0.iter_mut().filter(|own| own.is_none());
+            if let (true, Some(seat)) = (is_new, free.next()) {
+                *seat = known;
+            }
+        }
+        own
+    }
+
+    /// As SDP has them.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.into_iter().flatten()
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.names().next().is_none()
+    }
+}
+
+/// What is passed on in a room.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    codecs: Codecs,
+    /// Names in the operator's order, where there is one.
+    names: Option<Vec<String>>,
+}
 
 impl Config {
     /// Those of a name, which may be there with several parameters.
@@ -24,6 +64,16 @@ impl Config {
         let codecs = self.video_codecs.iter().enumerate().take(32);
         let same = codecs.filter(|(_, own)| own.name.eq_ignore_ascii_case(name));
         same.fold(0, |all, (at, _)| all | 1 << at)
+    }
+
+    /// Those of a room, in their order.
+    pub(super) fn codecs_of(&self, order: &Order) -> std::sync::Arc<[Codec]> {
+        let own = self.video_codecs.iter().enumerate().take(32);
+        let own = own.filter(|(at, _)| order.codecs >> at & 1 != 0);
+        let mut own: Vec<Codec> = own.map(|(_, own)| own.clone()).collect();
+        let names = order.names.as_deref().unwrap_or_default();
+        own.sort_by_key(|own| place(names, &own.name));
+        own.into()
     }
 
     fn all(&self) -> Codecs {
@@ -43,12 +93,7 @@ impl Config {
         let own = self.video_codecs.iter().enumerate().take(32);
         let own = own.filter(|(at, _)| codecs >> at & 1 != 0);
         let mut own: Vec<CodecPreference> = own.map(|(_, own)| preference(own)).collect();
-        let place = |own: &CodecPreference| {
-            let mut order = order.iter();
-            let place = order.position(|name| name.eq_ignore_ascii_case(&own.name));
-            place.unwrap_or(usize::MAX)
-        };
-        own.sort_by_key(place);
+        own.sort_by_key(|own| place(order, &own.name));
         own.push(CodecPreference {
             name: "rtx".into(),
             clock_rate: 90_000,
@@ -59,13 +104,61 @@ impl Config {
     }
 }
 
+/// Where a codec stands in an order; last where it is not in it.
+fn place(order: &[String], name: &str) -> usize {
+    let mut order = order.iter();
+    let place = order.position(|own| own.eq_ignore_ascii_case(name));
+    place.unwrap_or(usize::MAX)
+}
+
 impl Forwarder {
+    /// Says which codecs for pictures are passed on in a room, and in which order publishers are asked
+    /// for them; of those that are passed on at all. For who joins from here on: who is there is asked
+    /// for one of them where it sends another.
+    pub fn set_video_codecs(&mut self, room: &str, codecs: VideoCodecs) {
+        match codecs.is_empty() {
+            true => _ = self.video_codecs.remove(room),
+            false => _ = self.video_codecs.insert(room.to_owned(), codecs),
+        }
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.is_stale = true;
+        }
+    }
+
+    /// What is passed on in a room.
+    pub(super) fn order_of(&self, room: &str) -> Order {
+        let own = self.video_codecs.get(room);
+        let names: Vec<String> = own
+            .into_iter()
+            .flat_map(VideoCodecs::names)
+            .map(str::to_owned)
+            .collect();
+        let codecs = names.iter().map(|own| self.config.named(own));
+        let codecs = codecs.fold(0, |all, own| all | own);
+        match codecs {
+            0 => Order {
+                codecs: self.config.all(),
+                names: self.config.prefers_own_order.then(Vec::new),
+            },
+            codecs => Order {
+                codecs,
+                names: Some(names),
+            },
+        }
+    }
+
     /// Somebody offers to send pictures on a line: ours is the operator's order, or none.
-    pub(super) fn prefer(config: &Config, peer: &mut Peer, line: TransceiverId, kind: Kind) {
+    pub(super) fn prefer(
+        config: &Config,
+        order: &Order,
+        peer: &mut Peer,
+        line: TransceiverId,
+        kind: Kind,
+    ) {
         if kind == Kind::Video {
-            let preferences = match config.prefers_own_order {
-                true => config.preferences(config.all(), &[]),
-                false => Vec::new(),
+            let preferences = match &order.names {
+                Some(names) => config.preferences(order.codecs, names),
+                None => Vec::new(),
             };
             // Refused only for a line that is stopped.
             let _ = peer.set_codec_preferences(line, preferences);
@@ -75,6 +168,8 @@ impl Forwarder {
     /// An offer of somebody was answered: what it likes best goes first in our offers too, as it sends
     /// the first that these have.
     pub(super) fn note_liked(&mut self, id: PeerId) {
+        let room = self.participants.get(&id).map(|own| own.room.as_str());
+        let order = self.order_of(room.unwrap_or_default());
         let (Some(own), Some(peer)) = (self.participants.get(&id), self.endpoint.get_mut(id))
         else {
             return;
@@ -86,9 +181,10 @@ impl Forwarder {
             let Some(media) = peer.negotiated(track.transceiver) else {
                 continue;
             };
-            track.liked = media.codecs.iter().map(|own| own.name.clone()).collect();
+            let agreed = media.codecs.iter().map(|own| own.name.clone());
+            track.liked = order.names.clone().unwrap_or_else(|| agreed.collect());
             track.liked.dedup();
-            let preferences = self.config.preferences(self.config.all(), &track.liked);
+            let preferences = self.config.preferences(order.codecs, &track.liked);
             // Refused only for a line that is stopped.
             let _ = peer.set_codec_preferences(track.transceiver, preferences);
         }
@@ -96,6 +192,8 @@ impl Forwarder {
 
     /// Asks for other codecs where somebody in a room does not take what it is to get.
     pub(super) fn settle_codecs(&mut self, now: Now, members: &[PeerId]) {
+        let first = members.first().and_then(|id| self.participants.get(id));
+        let all = self.order_of(first.map_or("", |own| &own.room)).codecs;
         let members = members.iter().filter_map(|id| {
             let own = self.participants.get(id)?;
             Some((*id, own))
@@ -105,7 +203,6 @@ impl Forwarder {
             .filter(|(_, own)| own.permissions.subscribe)
             .filter_map(|(id, own)| Some((id, self.taken_by(id, own)?)))
             .collect();
-        let all = self.config.all();
         let asked = members.filter(|(_, own)| !own.negotiation.is_single);
         let tracks = asked.flat_map(|(id, own)| own.published.values().map(move |own| (id, *own)));
         let mut news = Vec::new();
@@ -117,7 +214,7 @@ impl Forwarder {
             let common = others.fold(all, |common, (_, taken)| common & taken);
             let sent = track.sent().map_or(all, |own| self.config.named(&own.name));
             let asks = track.asked_for.is_some() || sent & common == 0;
-            let asked_for = (asks && common != all && common != 0).then_some(common);
+            let asked_for = (asks && common != self.config.all() && common != 0).then_some(common);
             if asks && common == 0 {
                 self.counters.count("forward.no_common_codec");
             }
@@ -126,7 +223,7 @@ impl Forwarder {
             }
         }
         for (track, owner, asked_for) in news {
-            self.ask_for(now, track, owner, asked_for);
+            self.ask_for(now, track, owner, (asked_for, all));
         }
     }
 
@@ -144,7 +241,13 @@ impl Forwarder {
             .reduce(|own, other| own | other)
     }
 
-    fn ask_for(&mut self, now: Now, id: TrackId, owner: PeerId, asked_for: Option<Codecs>) {
+    fn ask_for(
+        &mut self,
+        now: Now,
+        id: TrackId,
+        owner: PeerId,
+        (asked_for, all): (Option<Codecs>, Codecs),
+    ) {
         let (Some(track), Some(own), Some(peer)) = (
             self.tracks.get_mut(&id),
             self.participants.get_mut(&owner),
@@ -153,7 +256,7 @@ impl Forwarder {
             return;
         };
         track.asked_for = asked_for;
-        let codecs = asked_for.unwrap_or(self.config.all());
+        let codecs = asked_for.unwrap_or(all);
         let preferences = self.config.preferences(codecs, &track.liked);
         let is_set = peer.set_codec_preferences(track.transceiver, preferences);
         if is_set.is_ok() {

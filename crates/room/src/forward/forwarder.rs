@@ -17,6 +17,7 @@ use twocan_proto::wire::room_data::MESSAGE_LEN_MAX;
 use twocan_proto::{ice, wire::units::Bitrate};
 
 use super::clock::SenderClock;
+use super::codecs::VideoCodecs;
 use super::data::Data;
 use super::negotiation::Negotiation;
 use super::passing::{Lots, Passing};
@@ -108,6 +109,8 @@ pub struct Forwarder {
     pub(super) ids: BTreeMap<String, PeerId>,
     pub(super) rooms: BTreeMap<String, Room>,
     pub(super) tracks: BTreeMap<TrackId, Track>,
+    /// Of the rooms that have codecs of their own.
+    pub(super) video_codecs: BTreeMap<String, VideoCodecs>,
     next_peer: u64,
     pub(super) next_track: u64,
     tick_at: Option<Instant>,
@@ -135,6 +138,7 @@ impl Forwarder {
             ids: BTreeMap::new(),
             rooms: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            video_codecs: BTreeMap::new(),
             next_peer: 0,
             next_track: 0,
             tick_at: None,
@@ -155,7 +159,7 @@ impl Forwarder {
         }
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
-        let peer = self.new_peer(now);
+        let peer = self.new_peer(now, room);
         self.endpoint.insert(now, id, peer);
         self.ids.insert(participant.to_owned(), id);
         let entry = Participant {
@@ -309,7 +313,8 @@ impl Forwarder {
         all
     }
 
-    pub(super) fn new_peer(&mut self, now: Now) -> Peer {
+    fn new_peer(&mut self, now: Now, room: &str) -> Peer {
+        let order = self.order_of(room);
         let own = &self.config;
         let config = peer::Config {
             ice: ice::Config {
@@ -319,7 +324,7 @@ impl Forwarder {
             },
             ice_transports: IceTransports::Udp,
             audio_codecs: own.audio_codecs.clone(),
-            video_codecs: own.video_codecs.clone(),
+            video_codecs: own.codecs_of(&order),
             congestion: own.congestion(),
             receive_simulcast: true,
             max_message_size: MESSAGE_LEN_MAX as u64,

@@ -45,6 +45,7 @@ use twocan_proto::negotiate::{self, Codec};
 use twocan_proto::wire::units::Bitrate;
 
 pub use choice::{Choice, ChoiceRefused, Layer, Line, Playing};
+pub use codecs::VideoCodecs;
 pub use data::DataFigures;
 pub use exchange::Fragment;
 pub use forwarder::Forwarder;

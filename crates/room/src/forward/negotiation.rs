@@ -173,6 +173,8 @@ impl Forwarder {
 
     /// Lines on which the participant only receives become slots.
     fn take_lines(&mut self, id: PeerId) {
+        let room = self.participants.get(&id).map(|own| own.room.as_str());
+        let order = self.order_of(room.unwrap_or_default());
         let (Some(own), Some(peer)) = (self.participants.get_mut(&id), self.endpoint.get_mut(id))
         else {
             return;
@@ -193,7 +195,7 @@ impl Forwarder {
                 .filter_map(|own| self.tracks.get(own));
             let mut asked = tracks.filter(|own| own.asked_for.is_some());
             if offered.sends() && asked.all(|own| own.transceiver != line) {
-                Self::prefer(&self.config, peer, line, kind);
+                Self::prefer(&self.config, &order, peer, line, kind);
             }
             // Refused only for one that is stopped, and those were left out.
             let taken = peer.set_direction(line, offered.reversed()).is_ok();

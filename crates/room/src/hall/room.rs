@@ -9,7 +9,8 @@ use serde_json::json;
 use twocan_proto::time::Now;
 
 use super::shape::Shape;
-use super::{Event, Hall, Notice, Topology};
+use super::{Event, Hall, MediaEvent, Notice, Topology};
+use crate::forward::VideoCodecs;
 use crate::frame;
 use crate::session::Frame;
 
@@ -28,6 +29,9 @@ pub struct RoomSettings {
     /// How its media goes; `None` is as the server has it. Where the server forwards nothing, it
     /// is [`Topology::Mesh`] whatever is said here.
     pub topology: Option<Topology>,
+    /// Codecs for pictures that the server passes on in it, the preferred one first; none for those
+    /// of all rooms.
+    pub video_codecs: VideoCodecs,
 }
 
 /// A room, as administration sees it.
@@ -49,6 +53,8 @@ pub struct RoomInfo {
     pub locked: bool,
     /// Whether who comes waits.
     pub lobby: bool,
+    /// Codecs for pictures in lower case, where they are not those of all rooms.
+    pub video_codecs: Vec<String>,
     /// Participants at most.
     pub max_participants: usize,
     /// Milliseconds since 1970.
@@ -68,6 +74,7 @@ pub(super) struct Room {
     pub(super) peers_max: Option<usize>,
     /// As an operator decided.
     pub(super) topology: Option<Topology>,
+    video_codecs: VideoCodecs,
     pub(super) shape: Shape,
     keeps: Duration,
     /// When it ends, being empty.
@@ -110,11 +117,20 @@ impl Hall {
     }
 
     pub(super) fn end_room(&mut self, name: &str) {
-        if self.rooms.remove(name).is_some() {
+        if let Some(gone) = self.rooms.remove(name) {
+            if !gone.video_codecs.is_empty() {
+                self.tell_codecs(name, VideoCodecs::default());
+            }
             let room = name.to_owned();
             self.events
                 .push_back(Event::Notice(Notice::RoomFinished { room }));
         }
+    }
+
+    fn tell_codecs(&mut self, room: &str, video_codecs: VideoCodecs) {
+        let room = room.to_owned();
+        let told = MediaEvent::Codecs { room, video_codecs };
+        self.events.push_back(Event::Media(told));
     }
 
     /// Makes a room, or gives one that there is other settings.
@@ -126,6 +142,10 @@ impl Hall {
         room.is_locked = settings.locked;
         room.has_lobby = has_lobby;
         room.topology = settings.topology;
+        let former = std::mem::replace(&mut room.video_codecs, settings.video_codecs);
+        if former != settings.video_codecs {
+            self.tell_codecs(name, settings.video_codecs);
+        }
         self.settle_room(now, name);
         self.settle_shape(now, name, None);
         self.tell_room_state(name);
@@ -182,6 +202,11 @@ impl Hall {
             tracks: tracks.map(|session| session.tracks.len()).sum(),
             locked: room.is_locked,
             lobby: room.has_lobby,
+            video_codecs: room
+                .video_codecs
+                .names()
+                .map(str::to_ascii_lowercase)
+                .collect(),
             max_participants: self.peers_max(name),
             created_at: u64::try_from(room.opened_at.as_millis()).unwrap_or(u64::MAX),
         })

@@ -1,6 +1,7 @@
 //! Rooms that move between shapes.
 
 use super::*;
+use crate::forward::VideoCodecs;
 use crate::{Act, ActError, MediaEvent, PermissionChange, RoomSettings, Topology};
 
 const SFU: &str = r#"{"event":"settled","data":{"topology":"sfu"}}"#;
@@ -374,4 +375,35 @@ fn a_newcomer_is_welcomed_before_it_hears_of_shapes() {
     assert_eq!(first["event"], "authenticated");
     assert_eq!(first["data"]["topology"], "sfu");
     assert!(stage.heard(1).is_empty());
+}
+
+#[test]
+fn the_codecs_of_a_room_are_told_to_whoever_forwards_its_media() {
+    let mut stage = stage();
+    stage.join(1, "Ada");
+    let told = |stage: &mut Stage, names: &[&str]| {
+        let settings = RoomSettings {
+            video_codecs: VideoCodecs::new(names.iter().copied()),
+            ..RoomSettings::default()
+        };
+        stage.events.clear();
+        let made = stage.hall.create_room(stage.now, "den", settings, true);
+        assert_eq!(made, Ok(true));
+        stage.pass(Duration::ZERO);
+        let mut told: Vec<Vec<&str>> = Vec::new();
+        for event in std::mem::take(&mut stage.events) {
+            if let Event::Media(MediaEvent::Codecs { room, video_codecs }) = event {
+                assert_eq!(room, "den");
+                told.push(video_codecs.names().collect());
+            }
+        }
+        told
+    };
+    assert_eq!(
+        told(&mut stage, &["av1", "H265", "vp8", "AV1"]),
+        [["AV1", "VP8"]]
+    );
+    assert_eq!(stage.hall.room("den").unwrap().video_codecs, ["av1", "vp8"]);
+    assert!(told(&mut stage, &["AV1", "VP8"]).is_empty(), "as before");
+    assert_eq!(told(&mut stage, &[]), [Vec::<&str>::new()]);
 }

@@ -14,13 +14,14 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use twocan_io::clock;
+use twocan_room::forward::VideoCodecs;
 use twocan_room::{
     Act, ActError, ParticipantInfo, PermissionChange, Refusal, RoomInfo, RoomSettings, Source,
     Topology, Tracks,
 };
 
 use super::access::{Denied, Operator, REVOKED_FOR, Revoked};
-use super::media::TopologyName;
+use super::media::{TopologyName, VideoCodec};
 use super::{Shared, credentials};
 
 /// Longest request, in bytes.
@@ -224,6 +225,8 @@ struct Wanted {
     lobby: Option<bool>,
     #[serde(default)]
     topology: Option<TopologyName>,
+    #[serde(default)]
+    video_codecs: Vec<VideoCodec>,
 }
 
 async fn create(
@@ -238,7 +241,9 @@ async fn create(
     let Json(wanted) = wanted?;
     let topology = wanted.topology.map(Topology::from);
     let forwards = shared.plan.media.topology != Topology::Mesh;
-    if !forwards && topology.is_some_and(|own| own != Topology::Mesh) {
+    let needs_forwarding =
+        topology.is_some_and(|own| own != Topology::Mesh) || !wanted.video_codecs.is_empty();
+    if !forwards && needs_forwarding {
         return Err(Failure::Mesh);
     }
     let keeps = wanted.empty_timeout.unwrap_or(KEEPS).min(SECONDS_MAX);
@@ -248,6 +253,7 @@ async fn create(
         locked: wanted.locked,
         lobby: wanted.lobby,
         topology,
+        video_codecs: VideoCodecs::new(wanted.video_codecs.iter().map(|own| own.encoding_name())),
     };
     let name = wanted.name.clone();
     // Who may only make rooms opens none that somebody has locked.

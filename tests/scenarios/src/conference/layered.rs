@@ -3,6 +3,7 @@
 use twocan_proto::negotiate::{CodecPreference, TransceiverId, default_video_codecs};
 use twocan_proto::peer::{self, Peer};
 use twocan_proto::rtp::{Frame, FrameLayer, OutgoingFrame, ScalabilityMode};
+use twocan_room::forward::VideoCodecs;
 use twocan_sim::LinkConfig;
 use twocan_wire::rtp::{ExtensionKind, Resolution};
 
@@ -51,6 +52,12 @@ impl Layered {
 }
 
 impl Conference {
+    /// The operator says which codecs for pictures are passed on, the preferred one first.
+    pub fn set_video_codecs(&mut self, names: &[&str]) {
+        let codecs = VideoCodecs::new(names.iter().copied());
+        self.server(|server, _| server.set_video_codecs("room", codecs));
+    }
+
     /// Somebody comes whose pictures have layers within their stream.
     pub fn join_layered(&mut self, link: LinkConfig, layered: Layered) -> usize {
         self.join_as(link, None, true, Some(layered))

@@ -18,7 +18,7 @@ use twocan_room::forward::{Choice, ChoiceRefused, Fragment, Playing};
 
 pub(crate) use figures::Figures;
 pub(super) use settings::{MediaPlan, plan};
-pub(crate) use settings::{MediaSettings, TopologyName};
+pub(crate) use settings::{MediaSettings, TopologyName, VideoCodec};
 pub(super) use shard::Command;
 
 /// Commands on their way to a shard.
@@ -128,6 +128,10 @@ impl Media {
                     };
                     self.send(place, permit);
                 }
+            }
+            MediaEvent::Codecs { room, video_codecs } => {
+                let place = place(&room, self.shards.len());
+                self.send(place, Command::Codecs { room, video_codecs });
             }
             MediaEvent::Signal {
                 participant,

@@ -50,7 +50,7 @@ pub(crate) enum VideoCodec {
 
 impl VideoCodec {
     /// Its name in SDP.
-    pub(super) fn encoding_name(self) -> &'static str {
+    pub(crate) fn encoding_name(self) -> &'static str {
         match self {
             Self::Vp8 => "VP8",
             Self::H264 => "H264",

@@ -18,7 +18,9 @@ use twocan_proto::dtls::{self, Certificate};
 use twocan_proto::peer::{DATAGRAM_LEN_MAX, Interfaces};
 use twocan_proto::random::Random;
 use twocan_room::MediaPermissions;
-use twocan_room::forward::{Choice, ChoiceRefused, Config, Event, Forwarder, Fragment, Playing};
+use twocan_room::forward::{
+    Choice, ChoiceRefused, Config, Event, Forwarder, Fragment, Playing, VideoCodecs,
+};
 
 use super::figures::{self, Figures};
 use super::{Answer, MediaPlan, Told};
@@ -54,6 +56,10 @@ pub(crate) enum Command {
     },
     Leave {
         participant: String,
+    },
+    Codecs {
+        room: String,
+        video_codecs: VideoCodecs,
     },
     Permit {
         participant: String,
@@ -276,6 +282,9 @@ impl Shard {
             Command::Leave { participant } => {
                 self.answers.remove(&participant);
                 self.forwarder.leave(now, &participant);
+            }
+            Command::Codecs { room, video_codecs } => {
+                self.forwarder.set_video_codecs(&room, video_codecs);
             }
             Command::Permit {
                 participant,
