@@ -246,6 +246,18 @@ async fn who_moderates_over_a_channel_lets_in_and_removes() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_says_so() {
+    let server = serve(&["--topology", "sfu"]);
+    let ada = join(&server, "/join/den?name=Ada").await;
+    ada.hears("authenticated").await;
+    let pid = server.child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(ada.hears("draining").await["data"]["reason"], "shutdown");
+    ada.is_let_go().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_joined_is_refused() {
     let server = serve(&["--topology", "sfu"]);
     let only_channel = connection();

@@ -161,6 +161,11 @@ impl Forwarder {
         signaling.is_some_and(|own| own.channel == Some(channel))
     }
 
+    /// Those who have left, while the last that was said to them is on its way: for 2 s at most.
+    pub fn departing_count(&self) -> usize {
+        self.departing.len()
+    }
+
     /// Whether texts are taken off channels for signaling, which is the default. A driver that has no
     /// place for them stops that: they count against the receiver window then, and clients are slowed.
     pub fn take_texts(&mut self, takes: bool) {

@@ -294,7 +294,13 @@ impl Task {
             Command::Drain(done) => {
                 self.hall.drain();
                 self.settle();
-                let _ = done.send(());
+                let told = self.media.as_mut().map(Media::drained);
+                tokio::spawn(async move {
+                    for shard in told.unwrap_or_default() {
+                        let _ = shard.await;
+                    }
+                    let _ = done.send(());
+                });
             }
         }
     }

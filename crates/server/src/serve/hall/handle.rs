@@ -210,7 +210,8 @@ impl HallHandle {
     pub(crate) async fn drain(&self) {
         let (done, drained) = oneshot::channel();
         let _ = self.0.send(Command::Drain(done)).await;
-        let _ = drained.await;
+        // Those on data channels have an acknowledged last word, or 2 s for it.
+        let _ = tokio::time::timeout(ANSWER_WITHIN, drained).await;
     }
 }
 

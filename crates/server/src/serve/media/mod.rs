@@ -238,6 +238,17 @@ impl Media {
         }
     }
 
+    /// Come to their ends when what was said to those who left before has arrived, or never will.
+    pub(super) fn drained(&mut self) -> Vec<oneshot::Receiver<()>> {
+        let mut all = Vec::new();
+        for place in 0..self.shards.len() {
+            let (done, drained) = oneshot::channel();
+            self.send(place, Command::Drained(done));
+            all.push(drained);
+        }
+        all
+    }
+
     /// What the connections of a room carry.
     pub(super) fn figures(&mut self, room: String, answer: oneshot::Sender<Vec<Figures>>) {
         let place = place(&room, self.shards.len());

@@ -100,6 +100,8 @@ pub(crate) enum Command {
         choice: Choice,
         answer: oneshot::Sender<Result<(), ChoiceRefused>>,
     },
+    /// Says when what was said to those who left before has arrived, or never will.
+    Drained(oneshot::Sender<()>),
     Figures {
         room: String,
         answer: oneshot::Sender<Vec<Figures>>,
@@ -117,6 +119,8 @@ struct Shard {
     holds_texts: bool,
     /// Of those who came by HTTP and wait for the answer to their offer.
     answers: BTreeMap<String, Answer<String>>,
+    /// Who is told once nobody's last word is on its way.
+    drained: Vec<oneshot::Sender<()>>,
     measure_at: Instant,
     lost: u64,
     sent: u64,
@@ -180,6 +184,7 @@ pub(super) fn start(
         waiting: VecDeque::new(),
         holds_texts: false,
         answers: BTreeMap::new(),
+        drained: Vec::new(),
         measure_at: Instant::now(),
         lost: 0,
         sent: 0,
@@ -229,6 +234,11 @@ impl Shard {
         loop {
             let (deadline, more) = self.settle(&mut bound);
             let more = self.flush() || more;
+            if self.forwarder.departing_count() == 0 {
+                for done in self.drained.drain(..) {
+                    let _ = done.send(());
+                }
+            }
             let wake = deadline.map_or(self.measure_at, |at| at.min(self.measure_at));
             let wake = match (more, self.waiting.is_empty()) {
                 (true, _) => Instant::now(),
@@ -346,6 +356,7 @@ impl Shard {
                 let chosen = self.forwarder.choose(now, &participant, &mid, choice);
                 let _ = answer.send(chosen);
             }
+            Command::Drained(done) => self.drained.push(done),
             Command::Figures { room, answer } => {
                 let all = self.forwarder.connections(&room);
                 let _ = answer.send(all.map(|(id, peer)| figures::of(id, peer)).collect());
