@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod icmp;
 pub mod interfaces;
+pub mod locate;
 pub mod mdns;
 pub mod names;
 pub mod stream;

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::locate::Service;
 use crate::time::Deadline;
 
 /// A socket of the driver's, named by the machine that asked for it.
@@ -95,6 +96,12 @@ pub enum Request {
         name: String,
         /// How to look it up.
         how: Lookup,
+    },
+    /// Find a server that is named without a port ([`crate::locate`]), and report the result by
+    /// `handle_located`.
+    Locate {
+        /// What the URL says of it.
+        service: Service,
     },
     /// Answer by multicast DNS (RFC 6762) that `name` is at `ip`, until that is withdrawn. Nothing is
     /// reported: where it does not work, the name is known to nobody.

@@ -14,6 +14,7 @@ pub mod dtls;
 pub mod endpoint;
 pub mod ice;
 pub mod keying;
+pub mod locate;
 pub mod nat_behaviour;
 pub mod negotiate;
 pub mod peer;

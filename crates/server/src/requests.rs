@@ -6,8 +6,8 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderName, USER_AGENT};
-use hyper::{Method, Request, Uri};
+use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -42,8 +42,8 @@ pub(crate) enum RequestError {
     #[error("the answer is not whole, or longer than 4 MiB")]
     Body,
     /// It took too long.
-    #[error("no answer within 10 s")]
-    Late,
+    #[error("no answer within {0:?}")]
+    Late(Duration),
 }
 
 /// A request.
@@ -83,23 +83,9 @@ fn target(url: &str) -> Result<(Uri, String, bool), RequestError> {
 /// # Errors
 /// The [`RequestError`].
 pub(crate) async fn send(asked: Asked<'_>) -> Result<Answer, RequestError> {
-    let sent = tokio::time::timeout(WITHIN, Box::pin(exchange(asked))).await;
-    sent.map_err(|_| RequestError::Late)?
-}
-
-async fn exchange(asked: Asked<'_>) -> Result<Answer, RequestError> {
-    let (uri, host, is_secure) = target(asked.url)?;
-    let name = host.trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let unreachable = |error| RequestError::Unreachable(host.clone(), error);
-    let stream = TcpStream::connect((name, port))
-        .await
-        .map_err(unreachable)?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder()
         .method(asked.method)
-        .uri(path)
-        .header(HOST, uri.authority().map_or(name, |own| own.as_str()))
+        .uri(asked.url)
         .header(USER_AGENT, concat!("twocan/", env!("CARGO_PKG_VERSION")));
     for (header, value) in asked.headers {
         request = request.header(header, value);
@@ -107,11 +93,42 @@ async fn exchange(asked: Asked<'_>) -> Result<Answer, RequestError> {
     let request = request
         .body(Full::new(Bytes::from(asked.body)))
         .map_err(|_| RequestError::Address(asked.url.to_owned()))?;
+    let (parts, body) = fetch(request, WITHIN).await?.into_parts();
+    let status = parts.status.as_u16();
+    Ok(Answer { status, body })
+}
+
+/// The same of a request whose address is whole (`https://…`), for the time that is given.
+///
+/// # Errors
+/// The [`RequestError`].
+pub(crate) async fn fetch(
+    request: Request<Full<Bytes>>,
+    within: Duration,
+) -> Result<Response<Bytes>, RequestError> {
+    let fetched = tokio::time::timeout(within, Box::pin(exchange(request))).await;
+    fetched.map_err(|_| RequestError::Late(within))?
+}
+
+async fn exchange(mut request: Request<Full<Bytes>>) -> Result<Response<Bytes>, RequestError> {
+    let url = request.uri().to_string();
+    let (uri, host, is_secure) = target(&url)?;
+    let name = host.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let unreachable = |error| RequestError::Unreachable(host.clone(), error);
+    let wrong = || RequestError::Address(url.clone());
+    let stream = TcpStream::connect((name, port))
+        .await
+        .map_err(unreachable)?;
+    let authority = uri.authority().map_or(name, |own| own.as_str());
+    let authority = HeaderValue::from_str(authority).map_err(|_| wrong())?;
+    request.headers_mut().insert(HOST, authority);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse().map_err(|_| wrong())?;
     if !is_secure {
         return over(stream, request).await;
     }
-    let server = ServerName::try_from(name.to_owned());
-    let server = server.map_err(|_| RequestError::Address(asked.url.to_owned()))?;
+    let server = ServerName::try_from(name.to_owned()).map_err(|_| wrong())?;
     let connector = TlsConnector::from(trusted().await?);
     let stream = connector.connect(server, stream).await;
     over(stream.map_err(RequestError::Tls)?, request).await
@@ -120,17 +137,14 @@ async fn exchange(asked: Asked<'_>) -> Result<Answer, RequestError> {
 async fn over(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, RequestError> {
+) -> Result<Response<Bytes>, RequestError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
-    let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), ANSWER_LEN_MAX)
-        .collect()
-        .await;
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, ANSWER_LEN_MAX).collect().await;
     driver.abort();
     let body = body.map_err(|_| RequestError::Body)?.to_bytes();
-    Ok(Answer { status, body })
+    Ok(Response::from_parts(parts, body))
 }
 
 /// The system's authorities, which are read once, where nobody waits for the disk: a request that is

@@ -493,6 +493,8 @@ impl<N: Node> World<N> {
                 let node = &mut self.hosts[host.0].node;
                 node.handle_resolved(now, &name, &addresses);
             }
+            // The networks of this world have addresses alone: no node of it is asked for services.
+            Request::Locate { .. } => {}
             Request::Announce { name, ip } => {
                 self.announced.insert(name, (host, ip));
             }

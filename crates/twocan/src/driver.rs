@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use twocan_io::interfaces::{self, Filter};
+use twocan_io::locate::locate;
 use twocan_io::mdns::Announced;
 use twocan_io::stream::{self, Listener, Target, Writer};
 use twocan_io::udp::{self, Socket};
@@ -313,6 +314,19 @@ impl Driver {
                 }
             }
             Request::Withdraw { name } => self.names.retain(|(own, _)| *own != name),
+            Request::Locate { service } => {
+                let shared = Arc::downgrade(&self.shared);
+                let environment = self.environment.clone();
+                tokio::spawn(async move {
+                    let found = locate(service.clone(), environment.name_servers()).await;
+                    if let Some(shared) = shared.upgrade() {
+                        let mut state = shared.lock();
+                        state.peer.handle_located(clock::now(), &service, &found);
+                        drop(state);
+                        shared.wake.notify_one();
+                    }
+                });
+            }
             Request::Resolve { name, how } => {
                 let shared = Arc::downgrade(&self.shared);
                 let environment = self.environment.clone();

@@ -1,7 +1,7 @@
 //! What connections of one program share.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use twocan_io::mdns::{Announced, LocalNames};
@@ -23,6 +23,8 @@ struct Inner {
     /// Authorities besides the system's, in DER.
     authorities: Vec<Vec<u8>>,
     trust: OnceLock<Trust>,
+    /// Who is asked for records of services; without any, whom the system asks.
+    name_servers: Vec<SocketAddr>,
 }
 
 impl Environment {
@@ -47,7 +49,22 @@ impl Environment {
             mdns: OnceLock::new(),
             authorities,
             trust: OnceLock::new(),
+            name_servers: Vec::new(),
         })))
+    }
+
+    /// A new one like this whose connections ask these name servers, in place of those that the
+    /// system is configured to ask, for SRV and NAPTR records: by them STUN and TURN servers are found
+    /// whose URL has a name and no port (RFC 5928, RFC 8489 §8). With the feature `services`.
+    #[must_use]
+    pub fn with_name_servers(&self, name_servers: Vec<SocketAddr>) -> Self {
+        Self(Arc::new(Inner {
+            dtls: self.0.dtls.clone(),
+            mdns: OnceLock::new(),
+            authorities: self.0.authorities.clone(),
+            trust: OnceLock::new(),
+            name_servers,
+        }))
     }
 
     /// The one of this process, made when first asked for.
@@ -74,6 +91,10 @@ impl Environment {
         }
         let made = Trust::new(&self.0.authorities)?;
         Ok(self.0.trust.get_or_init(|| made).clone())
+    }
+
+    pub(crate) fn name_servers(&self) -> &[SocketAddr] {
+        &self.0.name_servers
     }
 
     pub(crate) async fn resolve_mdns(&self, name: &str) -> Vec<IpAddr> {

@@ -1,6 +1,7 @@
 //! `RTCIceServer` and its URLs (RFC 7064, RFC 7065).
 
 use twocan_proto::ice::RelayProtocol;
+use twocan_proto::locate::{Kind, Service, Transport};
 use twocan_proto::peer::{StunServer, TurnServer};
 use twocan_proto::turn::client::Account;
 
@@ -12,7 +13,8 @@ const USERNAME_LEN_MAX: usize = 508;
 /// Servers that help to connect (W3C webrtc-pc §4.2.4).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct IceServer {
-    /// `urls`: `stun:host[:port]`, `turn:host[:port][?transport=udp|tcp]`, and `turns:` for TLS.
+    /// `urls`: `stun:host[:port]`, `turn:host[:port][?transport=udp|tcp]`, and `turns:` for TLS. A
+    /// name without a port is looked for by NAPTR and SRV records first (RFC 5928 §3, RFC 8489 §8.1).
     pub urls: Vec<String>,
     /// `username`, which TURN needs; at most 508 bytes.
     pub username: Option<String>,
@@ -71,6 +73,7 @@ impl Servers {
                     return Ok(());
                 }
                 self.stun.push(StunServer {
+                    service: service(&host, port, Kind::Stun),
                     host,
                     port: port.unwrap_or(3478),
                     url: url.to_owned(),
@@ -118,7 +121,16 @@ impl Servers {
             // RFC 7065 §3.1 leaves room for transports that nobody knows.
             (_, Some(_)) => return Err(wrong(url)),
         };
+        let kind = Kind::Turn {
+            is_secure,
+            transport: match transport.as_deref() {
+                None => None,
+                Some("tcp") => Some(Transport::Tcp),
+                Some(_) => Some(Transport::Udp),
+            },
+        };
         self.turn.push(TurnServer {
+            service: service(&host, port, kind),
             host,
             port: port.unwrap_or(if is_secure { 5349 } else { 3478 }),
             protocol,
@@ -130,6 +142,16 @@ impl Servers {
         });
         Ok(())
     }
+}
+
+/// What is to be looked for: a port that is stated, and an address, are all there is to know (RFC
+/// 5928 §3, RFC 8489 §8.1).
+fn service(host: &str, port: Option<u16>, kind: Kind) -> Option<Service> {
+    let is_open = port.is_none() && host.parse::<std::net::IpAddr>().is_err();
+    is_open.then(|| Service {
+        host: host.to_owned(),
+        kind,
+    })
 }
 
 fn wrong(url: &str) -> Error {
@@ -183,7 +205,12 @@ mod tests {
             ("stun:[2001:db8::1]:7", "2001:db8::1", 7),
         ] {
             let read = servers(url).unwrap().stun;
+            let is_open = url == "stun:example.org";
             let own = StunServer {
+                service: is_open.then(|| Service {
+                    host: host.to_owned(),
+                    kind: Kind::Stun,
+                }),
                 host: host.to_owned(),
                 port,
                 url: url.to_owned(),
@@ -227,6 +254,9 @@ mod tests {
                 (own.host.as_str(), own.port, own.protocol),
                 (host, port, protocol)
             );
+            let sought = own.service.as_ref().map(ToString::to_string);
+            let is_open = url.starts_with("turn:example.org");
+            assert_eq!(sought, is_open.then(|| url.to_owned()), "{url}");
             assert_eq!(
                 (own.account.username.as_str(), own.url.as_str()),
                 ("ann", url)

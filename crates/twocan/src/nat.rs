@@ -8,10 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use thiserror::Error as ThisError;
+use twocan_io::locate::locate;
 use twocan_io::udp::Socket;
 use twocan_io::{clock, interfaces, names};
 use twocan_proto::contract::{Batch, Output, Request, SocketId};
+use twocan_proto::locate::Service;
 use twocan_proto::nat_behaviour::{NatBehaviour, NatDiscovery};
+use twocan_proto::peer::StunServer;
 use twocan_proto::random::Random;
 
 use crate::error::Error;
@@ -52,9 +55,11 @@ pub enum NatError {
 /// # Errors
 /// [`NatError`], where no question could be asked. A server that does not answer is no error.
 pub async fn nat_behaviour(url: &str) -> Result<NatBehaviour, NatError> {
-    let (host, port) = server_of(url).map_err(NatError::Url)?;
-    let ip = address_of(&host).await?;
-    let server = SocketAddr::new(ip, port);
+    let named = server_of(url).map_err(NatError::Url)?;
+    let server = match &named.service {
+        Some(service) => located(service).await?,
+        None => SocketAddr::new(address_of(&named.host).await?, named.port),
+    };
     let no_way = |source| NatError::Socket { server, source };
     let local = interfaces::towards(server).map_err(no_way)?;
     let random = Random::new(clock::seed());
@@ -63,7 +68,7 @@ pub async fn nat_behaviour(url: &str) -> Result<NatBehaviour, NatError> {
         .map_err(no_way)
 }
 
-fn server_of(url: &str) -> Result<(String, u16), Error> {
+fn server_of(url: &str) -> Result<StunServer, Error> {
     let servers = Servers::of(&[IceServer {
         urls: vec![url.to_owned()],
         ..IceServer::default()
@@ -71,7 +76,6 @@ fn server_of(url: &str) -> Result<(String, u16), Error> {
     match servers {
         Ok(servers) => {
             let server = servers.stun.into_iter().next();
-            let server = server.map(|server| (server.host, server.port));
             server.ok_or_else(|| Error::Syntax(format!("not of the form stun:host[:port]: {url}")))
         }
         Err(Error::InvalidAccess(_)) => {
@@ -80,6 +84,18 @@ fn server_of(url: &str) -> Result<(String, u16), Error> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// By records of the service, or the name itself.
+async fn located(service: &Service) -> Result<SocketAddr, NatError> {
+    let found = locate(service.clone(), &[]).await;
+    let addresses = || found.iter().map(|own| own.address);
+    let v4 = addresses().find(SocketAddr::is_ipv4);
+    let nothing = || NatError::Name {
+        host: service.host.clone(),
+        source: None,
+    };
+    v4.or(addresses().next()).ok_or_else(nothing)
 }
 
 async fn address_of(host: &str) -> Result<IpAddr, NatError> {
@@ -159,6 +175,8 @@ mod tests {
             let error = nat_behaviour(url).await.unwrap_err();
             assert!(matches!(error, NatError::Url(Error::Syntax(_))), "{url}");
         }
-        assert_eq!(server_of("stun:a").unwrap(), ("a".to_owned(), 3478));
+        let named = server_of("stun:a").unwrap();
+        assert_eq!((named.host.as_str(), named.port), ("a", 3478));
+        assert!(named.service.is_some());
     }
 }

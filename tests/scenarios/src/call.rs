@@ -122,6 +122,7 @@ impl Call {
             let server = stun.map(|server| StunServer {
                 host: server.ip().to_string(),
                 port: server.port(),
+                service: None,
                 url: format!("stun:{server}"),
             });
             config.stun_servers = server.into_iter().collect();
@@ -378,6 +379,7 @@ fn turn_server(host: &str, protocol: RelayProtocol) -> TurnServer {
     TurnServer {
         host: host.to_owned(),
         port,
+        service: None,
         protocol,
         account: Account {
             username: "user".to_owned(),

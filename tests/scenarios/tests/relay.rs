@@ -241,6 +241,7 @@ fn a_server_that_does_not_answer_is_named_and_the_call_goes_on_without_it() {
             servers.push(twocan_proto::peer::TurnServer {
                 host: "192.0.2.99".to_owned(),
                 port: 3478,
+                service: None,
                 protocol: RelayProtocol::Udp,
                 account: twocan_proto::turn::client::Account {
                     username: "user".to_owned(),

@@ -436,6 +436,7 @@ impl Endpoint {
             }
             // Whoever has a name of its network's alone reaches us, and is met that way.
             Request::Resolve { name, .. } => entry.peer.handle_resolved(now, &name, &[]),
+            Request::Locate { service } => entry.peer.handle_located(now, &service, &[]),
             // Nobody answers here: who hides its addresses meets those whom it reaches itself.
             Request::Announce { .. } | Request::Withdraw { .. } => {}
         }

@@ -14,7 +14,7 @@ use super::{
     Config, ConnectionState, Event, IceTransportPolicy, IceTransports, Interfaces, LocalCandidate,
     PeerFailure, StunServer, TurnServer,
 };
-use crate::contract::{Batch, Datagram, Lookup, Output, Path, Request, SocketId};
+use crate::contract::{Batch, Datagram, Output, Path, Request, SocketId};
 use crate::counters::Counters;
 use crate::crypto::Hash;
 use crate::negotiate::{Negotiator, TransceiverId};
@@ -24,9 +24,6 @@ use crate::{ice, negotiate, sctp};
 
 /// Sockets of one peer; interfaces beyond are ignored and counted.
 const SOCKETS_MAX: usize = 16;
-
-/// Names being resolved at a time: a peer may signal a `.local` name per interface and family.
-const LOOKUPS_MAX: usize = 16;
 
 /// A socket and its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +85,7 @@ pub struct Peer {
     pub(super) pools: bool,
     /// In place of our addresses, where those are not told.
     pub(super) names: Names,
-    lookups: Vec<(String, Wanted)>,
+    pub(super) lookups: Vec<(String, Wanted)>,
     pub(super) requests: VecDeque<Request>,
     pub(super) events: VecDeque<Event>,
     connection_state: ConnectionState,
@@ -260,13 +257,7 @@ impl Peer {
 
     /// A name that was asked for is resolved, to no address if that failed.
     pub fn handle_resolved(&mut self, now: Now, name: &str, addresses: &[IpAddr]) {
-        let mut wanted = Vec::new();
-        self.lookups.retain(|(asked, purpose)| {
-            if asked == name {
-                wanted.push(purpose.clone());
-            }
-            asked != name
-        });
+        let wanted = self.take_lookups(name);
         if addresses.is_empty() {
             self.counters.count("peer.name_not_resolved");
         }
@@ -384,17 +375,6 @@ impl Peer {
         let mut all = self.counters.clone();
         self.transport.add_counters(&mut all);
         all
-    }
-
-    pub(super) fn look_up(&mut self, name: String, how: Lookup, wanted: Wanted) {
-        if self.lookups.len() >= LOOKUPS_MAX {
-            return self.counters.count("peer.too_many_names");
-        }
-        let asked = self.lookups.iter().any(|(known, _)| *known == name);
-        self.lookups.push((name.clone(), wanted));
-        if !asked {
-            self.requests.push_back(Request::Resolve { name, how });
-        }
     }
 
     /// Reacts to what the parts report.

@@ -49,6 +49,7 @@ pub use traffic::RouteStats;
 pub use w3c::{DtlsTransportState, SctpTransport, SctpTransportState};
 
 use crate::dtls::{Certificate, Failure, Settings};
+use crate::locate::Service;
 use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
 use crate::turn::client::Account;
 use crate::{congestion, ice, negotiate, rtp};
@@ -139,6 +140,9 @@ pub struct StunServer {
     pub host: String,
     /// The UDP port. Default 3478.
     pub port: u16,
+    /// What is asked for first where the URL has a name and no port; `host` and `port` count then
+    /// for those who cannot ask.
+    pub service: Option<Service>,
     /// As the application wrote it.
     pub url: String,
 }
@@ -150,6 +154,8 @@ pub struct TurnServer {
     pub host: String,
     /// The port. Default 3478, with TLS 5349.
     pub port: u16,
+    /// As [`StunServer::service`].
+    pub service: Option<Service>,
     /// How it is reached.
     pub protocol: ice::RelayProtocol,
     /// Who we are.

@@ -30,7 +30,7 @@ const FIRST_RELAYED: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) settings: TurnServer,
-    addresses: Vec<IpAddr>,
+    addresses: Vec<SocketAddr>,
     /// That it cannot be reached was said.
     is_silent: bool,
 }
@@ -47,7 +47,7 @@ pub(super) struct Relay {
     pub(super) stream: Option<Option<SocketId>>,
     pub(super) client: Client,
     /// Addresses of the server not tried yet.
-    untried: Vec<IpAddr>,
+    untried: Vec<SocketAddr>,
     /// The relayed addresses, one of each family.
     pub(super) lent: Vec<Path>,
     pub(super) renewals: u32,
@@ -207,10 +207,9 @@ impl Relays {
     /// The next untried address of a relay's server.
     fn next_client(&mut self, index: usize) -> Option<Client> {
         let relay = self.relays.get_mut(index)?;
-        let ip = relay.untried.pop()?;
+        let address = relay.untried.pop()?;
         let server = relay.server;
-        let port = self.servers.get(server)?.settings.port;
-        self.client(server, SocketAddr::new(ip, port))
+        self.client(server, address)
     }
 
     /// Where another relay finds room: at the end, or in place of one that has ended and that
@@ -242,7 +241,7 @@ impl Transport {
         &mut self,
         now: Instant,
         settings: TurnServer,
-        mut addresses: Vec<IpAddr>,
+        mut addresses: Vec<SocketAddr>,
     ) {
         addresses.truncate(ADDRESSES_MAX);
         let server = self.relays.servers.len();
@@ -389,14 +388,14 @@ impl Transport {
         let Some(known) = self.relays.servers.get(server) else {
             return;
         };
-        let reachable = |ip: &&IpAddr| reaches(path, **ip);
+        let reachable = |at: &&SocketAddr| reaches(path, at.ip());
         // The last is taken first.
-        let mut untried: Vec<IpAddr> = known.addresses.iter().filter(reachable).copied().collect();
+        let mut untried: Vec<SocketAddr> =
+            known.addresses.iter().filter(reachable).copied().collect();
         untried.reverse();
-        let Some(first) = untried.pop() else {
+        let Some(address) = untried.pop() else {
             return;
         };
-        let address = SocketAddr::new(first, known.settings.port);
         // Two URLs of one server, for the same user: a second relay there is of no use.
         let same = |own: &Relay| {
             let other = self.relays.servers.get(own.server);

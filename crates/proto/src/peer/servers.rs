@@ -7,9 +7,40 @@ use super::relay::Wanted;
 use super::{Event, IceCandidateError, StunServer, TurnServer};
 use crate::contract::{Lookup, Request, SocketId, StreamEvent};
 use crate::ice;
+use crate::locate::{Located, Service};
 use crate::time::Now;
 
+/// Names being resolved at a time: a peer may signal a `.local` name per interface and family.
+const LOOKUPS_MAX: usize = 16;
+
 impl Peer {
+    /// Asks for the addresses of a name.
+    pub(super) fn look_up(&mut self, name: String, how: Lookup, wanted: Purpose) {
+        if self.note_lookup(name.clone(), wanted) {
+            self.requests.push_back(Request::Resolve { name, how });
+        }
+    }
+
+    /// Notes what a name is wanted for; whether it is to be asked for.
+    fn note_lookup(&mut self, name: String, wanted: Purpose) -> bool {
+        if self.lookups.len() >= LOOKUPS_MAX {
+            self.counters.count("peer.too_many_names");
+            return false;
+        }
+        let is_asked = self.lookups.iter().any(|(known, _)| *known == name);
+        self.lookups.push((name, wanted));
+        !is_asked
+    }
+
+    /// What a name was wanted for.
+    pub(super) fn take_lookups(&mut self, name: &str) -> Vec<Purpose> {
+        let all = std::mem::take(&mut self.lookups);
+        let (taken, left) = all.into_iter().partition(|(asked, _)| asked == name);
+        self.lookups = left;
+        let taken: Vec<(String, Purpose)> = taken;
+        taken.into_iter().map(|(_, wanted)| wanted).collect()
+    }
+
     /// Begins to gather: binds every interface, resolves every server. Once only.
     pub(super) fn gather(&mut self, now: Now) {
         if self.gathering || self.closed {
@@ -18,18 +49,22 @@ impl Peer {
         self.gathering = true;
         self.bind_interfaces();
         for server in std::mem::take(&mut self.stun_servers) {
-            match server.host.parse::<IpAddr>() {
-                Ok(ip) => self.add_stun_server(now, &server, &[ip]),
-                Err(_) => {
+            match (server.host.parse::<IpAddr>(), server.service.clone()) {
+                (Ok(ip), _) => self.add_stun_server(now, &server, &[ip]),
+                (Err(_), Some(service)) => self.locate(service, Purpose::StunServer(server)),
+                (Err(_), None) => {
                     let host = server.host.clone();
                     self.look_up(host, Lookup::Dns, Purpose::StunServer(server));
                 }
             }
         }
         for server in std::mem::take(&mut self.turn_servers) {
-            match server.host.parse::<IpAddr>() {
-                Ok(ip) => self.add_turn_server(now, server, &[ip]),
-                Err(_) => {
+            match (server.host.parse::<IpAddr>(), server.service.clone()) {
+                (Ok(ip), _) => self.add_turn_server(now, server, &[ip]),
+                (Err(_), Some(service)) => {
+                    self.locate(service, Purpose::TurnServer(Box::new(server)));
+                }
+                (Err(_), None) => {
                     let host = server.host.clone();
                     self.look_up(host, Lookup::Dns, Purpose::TurnServer(Box::new(server)));
                 }
@@ -72,19 +107,79 @@ impl Peer {
             self.server_failed(&server.url, None, None);
         }
         for ip in addresses {
-            let address = SocketAddr::new(*ip, server.port);
-            self.stun_urls.push((address, server.url.clone()));
-            self.transport.ice.add_stun_server(now.monotonic, address);
+            self.add_stun_address(now, server, SocketAddr::new(*ip, server.port));
         }
+    }
+
+    fn add_stun_address(&mut self, now: Now, server: &StunServer, address: SocketAddr) {
+        self.stun_urls.push((address, server.url.clone()));
+        self.transport.ice.add_stun_server(now.monotonic, address);
     }
 
     pub(super) fn add_turn_server(&mut self, now: Now, server: TurnServer, addresses: &[IpAddr]) {
         if addresses.is_empty() {
             self.server_failed(&server.url, None, None);
         }
-        let addresses = addresses.to_vec();
+        let port = server.port;
+        let addresses = addresses.iter().map(|ip| SocketAddr::new(*ip, port));
+        let addresses = addresses.collect();
         self.transport
             .add_turn_server(now.monotonic, server, addresses);
+    }
+
+    /// A server that was to be found is found, or nowhere to be found. Each protocol by which it is
+    /// reached is asked beside the others.
+    pub fn handle_located(&mut self, now: Now, service: &Service, found: &[Located]) {
+        if found.is_empty() {
+            self.counters.count("peer.service_not_located");
+        }
+        for purpose in self.take_lookups(&service.to_string()) {
+            match purpose {
+                Purpose::StunServer(server) => {
+                    if found.is_empty() {
+                        self.server_failed(&server.url, None, None);
+                    }
+                    for own in found {
+                        self.add_stun_address(now, &server, own.address);
+                    }
+                }
+                Purpose::TurnServer(server) => self.add_located(now, *server, found),
+                Purpose::Candidate(_) => {}
+            }
+        }
+        self.note_bases(now);
+        self.settle(now);
+    }
+
+    fn add_located(&mut self, now: Now, server: TurnServer, found: &[Located]) {
+        if found.is_empty() {
+            self.server_failed(&server.url, None, None);
+        }
+        let mut protocols: Vec<_> = found.iter().map(|own| own.protocol).collect();
+        // The order in which they were found is the domain's; each once.
+        let mut seen = Vec::new();
+        protocols.retain(|own| {
+            let is_new = !seen.contains(own);
+            seen.push(*own);
+            is_new
+        });
+        for protocol in protocols {
+            let own = found.iter().filter(|own| own.protocol == protocol);
+            let addresses = own.map(|own| own.address).collect();
+            let server = TurnServer {
+                protocol,
+                ..server.clone()
+            };
+            self.transport
+                .add_turn_server(now.monotonic, server, addresses);
+        }
+    }
+
+    fn locate(&mut self, service: Service, wanted: Purpose) {
+        // No name has a colon: these are never mistaken for one.
+        if self.note_lookup(service.to_string(), wanted) {
+            self.requests.push_back(Request::Locate { service });
+        }
     }
 
     /// A STUN server did not answer, refused, or has a name without an address.

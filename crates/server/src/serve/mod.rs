@@ -1,6 +1,7 @@
 //! `twocan serve`: wiring and operations. Decisions about rooms are `room`'s.
 
 mod access;
+mod acme;
 mod api;
 mod credentials;
 mod descriptors;
@@ -44,7 +45,7 @@ pub(crate) enum ServeError {
     /// A port is taken, or may not be bound.
     #[error("cannot bind {what} to {address}; choose another address with --{what}")]
     Bind {
-        /// The flag: `http`, `stun` or `turn-tls`.
+        /// The flag: `http`, `acme-http`, `stun` or `turn-tls`.
         what: &'static str,
         /// The address.
         address: SocketAddr,
@@ -54,6 +55,9 @@ pub(crate) enum ServeError {
     /// The certificate or key cannot be used.
     #[error("cannot use the TLS certificate and key")]
     Tls(#[source] std::io::Error),
+    /// The folder of certificates by ACME cannot be used.
+    #[error("no certificate by ACME")]
+    Acme(#[source] acme::AcmeError),
     /// Anything else of the system.
     #[error("the system refused")]
     System(#[from] std::io::Error),
@@ -83,6 +87,8 @@ pub(crate) struct Shared {
     metrics: PrometheusHandle,
     ready: AtomicBool,
     turn: Option<turn::Turn>,
+    /// Whether browsers believe the certificate that is served.
+    tls_is_trusted: Arc<AtomicBool>,
     sessions: whip::Sessions,
     rates: rates::Rates,
 }
@@ -112,7 +118,8 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
         .map_err(|source| ServeError::bind("http", plan.http, source))?;
     listener.set_nonblocking(true)?;
     let http = listener.local_addr()?;
-    let tls = tls::load(&plan).await.map_err(ServeError::Tls)?;
+    let tls_is_trusted = Arc::new(AtomicBool::new(false));
+    let tls = tls::load(&plan, &tls_is_trusted).await?;
     let turn = match &plan.turn {
         None => None,
         Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
@@ -133,6 +140,7 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
         metrics,
         ready: AtomicBool::new(true),
         turn,
+        tls_is_trusted,
         sessions,
         rates,
     });
@@ -197,8 +205,8 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
     } else if !secure && plan.trusted_proxies.is_empty() {
         tracing::warn!(
             "browsers give camera and microphone to pages from https:// or localhost alone: from \
-             other machines they will fail here; use --tls-cert and --tls-key, --tls-self-signed, \
-             or a proxy with TLS named by --trusted-proxy"
+             other machines they will fail here; use --tls-cert and --tls-key, --acme-domain, \
+             --tls-self-signed, or a proxy with TLS named by --trusted-proxy"
         );
     }
 }

@@ -112,9 +112,10 @@ impl Settings {
     }
 }
 
-fn with_causes(error: &SettingsError) -> String {
+/// An error with what caused it, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));
         cause = error.source();

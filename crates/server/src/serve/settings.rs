@@ -8,8 +8,10 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::acme::{AcmeSettings, AcmeSettingsError};
 use super::is_loopback;
 use super::media::{self, MediaPlan, MediaSettings};
+use super::tls::{self, Tls};
 use super::tokens_settings::{self, TokenPlan, TokenSettings, WebhookPlan, WebhookSettings};
 use super::turn::{self, TurnPlan};
 use crate::tokens::KeyError;
@@ -75,6 +77,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "TWOCAN_TLS_SELF_SIGNED", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_self_signed: Option<bool>,
+
+    /// Certificates by ACME.
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "is_unset")]
+    pub(crate) acme: AcmeSettings,
 
     /// Address of a proxy whose X-Forwarded-For and X-Forwarded-Host are believed. May be repeated.
     #[arg(
@@ -351,8 +358,11 @@ pub(crate) enum SettingsError {
     #[error("--tls-cert and --tls-key belong together: one is missing")]
     HalfTls,
     /// Both.
-    #[error("--tls-self-signed and --tls-cert exclude each other")]
+    #[error("--tls-cert, --tls-self-signed and --acme-domain exclude each other")]
     TwoCertificates,
+    /// Certificates by ACME.
+    #[error(transparent)]
+    Acme(#[from] AcmeSettingsError),
     /// TURN without its secret.
     #[error("--turn-url needs --turn-secret, from which its credentials are made")]
     NoTurnSecret,
@@ -440,17 +450,6 @@ fn is_unset(table: &impl Serialize) -> bool {
     serde_json::to_value(table).is_ok_and(|own| own.as_object().is_none_or(|own| own.is_empty()))
 }
 
-/// Where the certificate comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Tls {
-    /// Plain HTTP.
-    Off,
-    /// Made at the start.
-    SelfSigned,
-    /// From files.
-    Files { certificate: PathBuf, key: PathBuf },
-}
-
 /// Settings with their defaults, checked.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -507,14 +506,7 @@ impl Settings {
         if !self.turn_urls.is_empty() && self.turn_secret.is_none() {
             return Err(SettingsError::NoTurnSecret);
         }
-        let self_signed = self.tls_self_signed.unwrap_or(false);
-        let tls = match (self.tls_cert.clone(), self.tls_key.clone()) {
-            (None, None) if self_signed => Tls::SelfSigned,
-            (None, None) => Tls::Off,
-            (Some(_), Some(_)) if self_signed => return Err(SettingsError::TwoCertificates),
-            (Some(certificate), Some(key)) => Tls::Files { certificate, key },
-            (Some(_), None) | (None, Some(_)) => return Err(SettingsError::HalfTls),
-        };
+        let tls = tls::plan(&self)?;
         let open = self.is_closed();
         let ip = IpAddr::V4(if open {
             Ipv4Addr::UNSPECIFIED

@@ -37,8 +37,6 @@ pub(crate) struct Listens {
     pub(crate) tcp: Option<SocketAddr>,
     /// TURN over TLS.
     pub(crate) tls: Option<SocketAddr>,
-    /// Whether browsers believe the certificate of TLS.
-    pub(crate) tls_is_trusted: bool,
     /// Whether it relays.
     pub(crate) relays: bool,
 }
@@ -112,7 +110,6 @@ pub(crate) fn start(
             .tls
             .as_ref()
             .and_then(|(tls, _)| tls.local_addr().ok()),
-        tls_is_trusted: plan.tls_is_trusted,
         relays: !config.relays.is_empty(),
     };
     warn_of_private_relays(&config, udp);
@@ -191,8 +188,8 @@ fn warn_of_private_relays(config: &Config, udp: SocketAddr) {
 
 impl Listens {
     /// Our URLs for a client that knows us as `host`, port included; none where we answer to this
-    /// machine alone.
-    pub(crate) fn urls(&self, host: Option<&str>) -> OwnUrls {
+    /// machine alone. TLS is named where browsers believe its certificate.
+    pub(crate) fn urls(&self, host: Option<&str>, tls_is_trusted: bool) -> OwnUrls {
         let Some(host) = host else {
             return OwnUrls::default();
         };
@@ -221,7 +218,7 @@ impl Listens {
             if let Some(tcp) = self.tcp {
                 turn.push(format!("turn:{name}:{}?transport=tcp", tcp.port()));
             }
-            if let Some(tls) = self.tls.filter(|_| self.tls_is_trusted) {
+            if let Some(tls) = self.tls.filter(|_| tls_is_trusted) {
                 turn.push(format!("turns:{name}:{}?transport=tcp", tls.port()));
             }
         }
@@ -243,10 +240,9 @@ mod tests {
             other: None,
             tcp: Some("0.0.0.0:3478".parse().unwrap()),
             tls: Some("0.0.0.0:5349".parse().unwrap()),
-            tls_is_trusted: true,
             relays: true,
         };
-        let own = listens.urls(Some("example.org:8080"));
+        let own = listens.urls(Some("example.org:8080"), true);
         assert_eq!(own.stun.as_deref(), Some("stun:example.org:3478"));
         let turn = [
             "turn:example.org:3478?transport=udp",
@@ -254,16 +250,18 @@ mod tests {
             "turns:example.org:5349?transport=tcp",
         ];
         assert_eq!(own.turn, turn);
-        let own = listens.urls(Some("[2001:db8::1]"));
+        let own = listens.urls(Some("[2001:db8::1]"), true);
         assert_eq!(own.stun.as_deref(), Some("stun:[2001:db8::1]:3478"));
         listens.udp = "192.0.2.7:3478".parse().unwrap();
-        let own = listens.urls(Some("localhost:8080"));
+        let own = listens.urls(Some("localhost:8080"), true);
         assert_eq!(own.stun.as_deref(), Some("stun:192.0.2.7:3478"));
-        listens.tls_is_trusted = false;
-        assert_eq!(listens.urls(Some("a")).turn.len(), 2);
+        assert_eq!(listens.urls(Some("a"), false).turn.len(), 2);
         listens.relays = false;
-        assert_eq!(listens.urls(Some("a")).turn, [""; 0]);
+        assert_eq!(listens.urls(Some("a"), true).turn, [""; 0]);
         listens.udp = "127.0.0.1:3478".parse().unwrap();
-        assert_eq!(listens.urls(Some("localhost:8080")), OwnUrls::default());
+        assert_eq!(
+            listens.urls(Some("localhost:8080"), true),
+            OwnUrls::default()
+        );
     }
 }

@@ -9,7 +9,8 @@ use twocan_proto::stun_server::Discovery;
 use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
 
 use super::super::ServeError;
-use super::super::settings::{Settings, SettingsError, Tls};
+use super::super::settings::{Settings, SettingsError};
+use super::super::tls::Tls;
 
 /// Port of TURN over TLS (RFC 8656 §20).
 const TLS_PORT: u16 = 5349;
@@ -27,7 +28,6 @@ pub(crate) struct TurnPlan {
     pub(crate) other: Option<SocketAddr>,
     pub(crate) tcp: bool,
     pub(crate) tls: Option<SocketAddr>,
-    pub(crate) tls_is_trusted: bool,
     relays: bool,
     relay_ips: Vec<IpAddr>,
     external_ips: Vec<IpAddr>,
@@ -100,7 +100,6 @@ pub(crate) fn plan(
         other: settings.stun_other,
         tcp: streams,
         tls: (streams && *tls != Tls::Off).then_some(tls_address),
-        tls_is_trusted: matches!(tls, Tls::Files { .. }),
         relays,
         relay_ips: relay_ips.clone(),
         external_ips: external_ips.clone(),
