@@ -11,8 +11,10 @@ const LAYERS = "L3T3_KEY";
 /** @type {boolean | null} */
 let known = null;
 
-/** Whether this browser makes layers within a stream. Only a sender that was asked for them tells. */
-function makesLayers() {
+/** Whether this browser makes layers within a stream of a codec. Only a sender that was asked for them tells. @param {VideoCodec} codec */
+function makesLayers(codec) {
+  const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
+  if (!codecs.some(({ mimeType }) => mimeType.toLowerCase() === `video/${codec}`)) return false;
   if (known !== null) return known;
   const probe = new RTCPeerConnection();
   try {
@@ -34,7 +36,7 @@ function makesLayers() {
  * @returns {RTCRtpEncodingParameters[]}
  */
 export function qualities(source, codec = null) {
-  const inLayers = (codec === "vp9" || codec === "av1") && makesLayers();
+  const inLayers = (codec === "vp9" || codec === "av1") && makesLayers(codec);
   if (source === "screen") return [{ rid: "f", maxBitrate: 2_500_000 }];
   if (inLayers) return [/** @type {any} */ ({ scalabilityMode: LAYERS, maxBitrate: 1_700_000 })];
   return [

@@ -61,8 +61,8 @@ pub struct Configuration {
     /// many times the rate of sound. Default no: it is sent only to a side that prefers it.
     pub audio_redundancy: bool,
     /// Names of the only codecs for pictures that are offered and taken, the preferred one first, in
-    /// any case, such as `VP8`; names that we do not know are left out. Default empty: all that we
-    /// know ([`RtpCapabilities`](crate::RtpCapabilities)). Of one transceiver:
+    /// any case, such as `VP8`; names that we do not know are left out. Default empty, as where
+    /// none is known: all ([`RtpCapabilities`](crate::RtpCapabilities)). Of one transceiver:
     /// [`RtpTransceiver::set_codec_preferences`](crate::RtpTransceiver::set_codec_preferences). Not in
     /// the standard.
     pub video_codecs: Vec<String>,

@@ -492,16 +492,22 @@ impl From<LocalCandidate> for IceCandidate {
     }
 }
 
-/// The codecs of these names in their order, and those that only repair others.
+/// The codecs of these names in their order, each once, and those that only repair others; all where
+/// no name is known.
 fn named(codecs: &[Codec], names: &[String]) -> Arc<[Codec]> {
+    const REPAIRS: [&str; 3] = ["red", "ulpfec", "flexfec-03"];
     let is_named = |codec: &Codec, name: &str| codec.name.eq_ignore_ascii_case(name);
-    let chosen = names.iter().flat_map(|name| {
-        let known = codecs.iter();
-        known.filter(move |codec| is_named(codec, name))
-    });
-    let repairs = codecs.iter().filter(|codec| {
-        let repairs = ["red", "ulpfec", "flexfec-03"];
-        repairs.iter().any(|name| is_named(codec, name))
-    });
-    chosen.chain(repairs).cloned().collect()
+    let repairs = |codec: &Codec| REPAIRS.iter().any(|name| is_named(codec, name));
+    let mut chosen: Vec<Codec> = Vec::new();
+    for name in names {
+        if !chosen.iter().any(|codec| is_named(codec, name)) {
+            let own = codecs.iter().filter(|codec| !repairs(codec));
+            chosen.extend(own.filter(|codec| is_named(codec, name)).cloned());
+        }
+    }
+    if chosen.is_empty() {
+        return codecs.into();
+    }
+    chosen.extend(codecs.iter().filter(|codec| repairs(codec)).cloned());
+    chosen.into()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use twocan_proto::negotiate::default_video_codecs;
+use twocan_proto::peer;
 use twocan_proto::rtp::ScalabilityMode;
 use twocan_scenarios::conference::{Conference, Layered, layer_marks};
 use twocan_sim::{LinkConfig, Loss};
@@ -76,7 +77,7 @@ fn late(room: &Conference, viewer: usize, span: Duration) -> usize {
 #[test]
 fn a_narrow_way_gets_lower_layers_and_others_do_not() {
     for seed in few_seeds() {
-        for mode in ["L3T3_KEY", "L3T3", "L2T1", "L1T3"] {
+        for mode in ["L3T3_KEY", "L3T3", "L2T1", "L1T3", "S2T1", "S3T3"] {
             for is_described in [true, false] {
                 let what = format!("seed {seed}, {mode}, described {is_described}");
                 let mut room = Conference::new(seed, |_| {});
@@ -170,6 +171,68 @@ fn losses_of_layers_are_repaired() {
     }
 }
 
+/// A peer that knows no other codec for pictures.
+fn limit_to(config: &mut peer::Config, name: &str) {
+    let codecs = default_video_codecs();
+    let own = codecs.iter().filter(|own| own.name == name);
+    config.video_codecs = own.cloned().collect();
+}
+
+#[test]
+fn a_layer_that_its_publisher_rests_is_missed_by_nobody() {
+    for seed in few_seeds() {
+        for (mode, is_described) in [("L3T3_KEY", true), ("L3T3_KEY", false), ("L3T1", false)] {
+            let what = format!("seed {seed}, {mode}, described {is_described}");
+            let mut room = Conference::new(seed, |_| {});
+            let ada = room.join_layered(link(), layered(mode, is_described));
+            let viewer = room.join(link(), None, false);
+            room.run_for(S(8));
+            assert_eq!(quality(&room, viewer), Some(2), "{what}");
+            room.attendees[ada].layers[2] = false;
+            let lower = room.run_until(S(4), |room| quality(room, viewer) == Some(1));
+            assert!(lower, "{what}: {}", room.explain());
+            room.run_for(S(3));
+            assert!(
+                late(&room, viewer, S(1)) >= 28,
+                "{what}: {}",
+                room.explain()
+            );
+            room.attendees[ada].layers[2] = true;
+            let back = room.run_until(S(8), |room| quality(room, viewer) == Some(2));
+            assert!(back, "{what}: {}", room.explain());
+            room.run_for(S(2));
+            assert!(
+                late(&room, viewer, S(1)) >= 28,
+                "{what}: {}",
+                room.explain()
+            );
+        }
+    }
+}
+
+#[test]
+fn who_makes_no_codec_that_all_show_is_seen_by_the_others_as_before() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        room.join_with(link(), |config| limit_to(config, "VP8"));
+        let able = room.join(link(), None, false);
+        room.run_for(S(5));
+        room.look_on(link(), |config| limit_to(config, "VP9"));
+        room.run_for(S(20));
+        assert!(
+            late(&room, able, S(15)) >= 445,
+            "seed {seed}: {}",
+            room.explain()
+        );
+        let asked = room.forwarder().counters();
+        let asked = asked
+            .iter()
+            .find(|(name, _)| *name == "forward.codecs_asked_for");
+        assert_eq!(asked, None, "seed {seed}: it would lose its line");
+        assert!(room.attendees[0].errors.is_empty(), "seed {seed}");
+    }
+}
+
 #[test]
 fn who_shows_no_other_codec_is_sent_one_that_all_show() {
     for seed in few_seeds() {
@@ -183,11 +246,7 @@ fn who_shows_no_other_codec_is_sent_one_that_all_show() {
             "seed {seed}: {}",
             room.explain()
         );
-        let former = room.look_on(link(), |config| {
-            let codecs = default_video_codecs();
-            let own = codecs.iter().filter(|own| own.name == "VP8");
-            config.video_codecs = own.cloned().collect();
-        });
+        let former = room.look_on(link(), |config| limit_to(config, "VP8"));
         let seen = room.run_until(S(5), |room| late(room, former, S(1)) >= 20);
         assert!(seen, "seed {seed}: {}", room.explain());
         // All see it, in the smaller picture that is one of it.
@@ -231,6 +290,17 @@ fn an_operator_says_in_which_codec_a_room_is() {
         assert!(changed, "seed {seed}: {}", room.explain());
         room.run_for(S(2));
         assert!(late(&room, viewer, S(1)) >= 20, "seed {seed}");
+        // One that those who are there do not have; who comes now does.
+        room.set_video_codecs(&["av1"]);
+        room.look_on(link(), |_| {});
+        room.run_for(S(20));
+        let errors = &room.attendees[viewer].errors;
+        assert!(errors.is_empty(), "seed {seed}: {errors:?}");
+        assert!(
+            late(&room, viewer, S(15)) >= 430,
+            "seed {seed}: {}",
+            room.explain()
+        );
         room.set_video_codecs(&[]);
         room.run_for(S(3));
         assert!(late(&room, viewer, S(1)) >= 20, "seed {seed}");

@@ -12,7 +12,7 @@ use twocan_proto::negotiate::{Codec, CodecPreference, Kind, TransceiverId};
 use twocan_proto::peer::Peer;
 use twocan_proto::time::Now;
 
-use super::forwarder::{Forwarder, Participant};
+use super::forwarder::Forwarder;
 use super::track::TrackId;
 use super::{Config, VIDEO_CODECS};
 
@@ -81,8 +81,8 @@ impl Config {
         names.fold(0, |all, own| all | own)
     }
 
-    /// As `setCodecPreferences` takes them, in the order of these names where there are any; what is
-    /// not among those comes last.
+    /// These as `setCodecPreferences` takes them, in the order of these names; what is not among those
+    /// comes last.
     fn preferences(&self, codecs: Codecs, order: &[String]) -> Vec<CodecPreference> {
         let preference = |own: &Codec| CodecPreference {
             name: own.name.clone(),
@@ -157,7 +157,7 @@ impl Forwarder {
     ) {
         if kind == Kind::Video {
             let preferences = match &order.names {
-                Some(names) => config.preferences(order.codecs, names),
+                Some(names) => config.preferences(config.all(), names),
                 None => Vec::new(),
             };
             // Refused only for a line that is stopped.
@@ -181,10 +181,13 @@ impl Forwarder {
             let Some(media) = peer.negotiated(track.transceiver) else {
                 continue;
             };
-            let agreed = media.codecs.iter().map(|own| own.name.clone());
+            let agreed = media.codecs.iter();
+            let makes = agreed.clone().map(|own| self.config.named(&own.name));
+            track.makes = makes.fold(0, |all, own| all | own);
+            let agreed = agreed.map(|own| own.name.clone());
             track.liked = order.names.clone().unwrap_or_else(|| agreed.collect());
             track.liked.dedup();
-            let preferences = self.config.preferences(order.codecs, &track.liked);
+            let preferences = self.config.preferences(self.config.all(), &track.liked);
             // Refused only for a line that is stopped.
             let _ = peer.set_codec_preferences(track.transceiver, preferences);
         }
@@ -198,11 +201,10 @@ impl Forwarder {
             let own = self.participants.get(id)?;
             Some((*id, own))
         });
-        let takers: Vec<(PeerId, Codecs)> = members
-            .clone()
-            .filter(|(_, own)| own.permissions.subscribe)
-            .filter_map(|(id, own)| Some((id, self.taken_by(id, own)?)))
-            .collect();
+        let takers = members.clone().filter(|(_, own)| own.permissions.subscribe);
+        let takers = takers.filter_map(|(id, own)| Some((id, own.takes?)));
+        // Mostly everybody takes everything.
+        let lacking: Vec<(PeerId, Codecs)> = takers.filter(|(_, own)| own & all != all).collect();
         let asked = members.filter(|(_, own)| !own.negotiation.is_single);
         let tracks = asked.flat_map(|(id, own)| own.published.values().map(move |own| (id, *own)));
         let mut news = Vec::new();
@@ -210,44 +212,47 @@ impl Forwarder {
             let Some(track) = self.tracks.get(&id).filter(|own| own.kind == Kind::Video) else {
                 continue;
             };
-            let others = takers.iter().filter(|(viewer, _)| *viewer != owner);
+            let others = lacking.iter().filter(|(viewer, _)| *viewer != owner);
             let common = others.fold(all, |common, (_, taken)| common & taken);
             let sent = track.sent().map_or(all, |own| self.config.named(&own.name));
-            let asks = track.asked_for.is_some() || sent & common == 0;
-            let asked_for = (asks && common != self.config.all() && common != 0).then_some(common);
-            if asks && common == 0 {
-                self.counters.count("forward.no_common_codec");
-            }
+            let is_taken = sent & common != 0;
+            let asked_for = match track.asked_for {
+                // What is sent in place of what was liked is still needed.
+                Some(former) if is_taken && common != all => Some(former),
+                _ if is_taken => None,
+                // Nothing can be done: asked for what it does not make, its line would end.
+                former if common & track.makes == 0 => {
+                    self.counters.count("forward.no_common_codec");
+                    former
+                }
+                _ => Some(common & track.makes),
+            };
             if asked_for != track.asked_for {
                 news.push((id, owner, asked_for));
             }
         }
         for (track, owner, asked_for) in news {
-            self.ask_for(now, track, owner, (asked_for, all));
+            self.ask_for(now, track, owner, asked_for);
         }
     }
 
-    /// The codecs that somebody takes; `None` before anything is negotiated.
-    fn taken_by(&self, id: PeerId, own: &Participant) -> Option<Codecs> {
-        let peer = self.endpoint.get(id)?;
+    /// Something was agreed on with somebody: which codecs it takes.
+    pub(super) fn note_taken(&mut self, id: PeerId) {
+        let (Some(own), Some(peer)) = (self.participants.get_mut(&id), self.endpoint.get(id))
+        else {
+            return;
+        };
         let lines = own.slots.iter().filter(|slot| slot.kind == Kind::Video);
         let agreed = lines.filter_map(|slot| peer.negotiated(slot.transceiver));
-        agreed
-            .map(|media| {
-                let names = media.codecs.iter().map(|own| self.config.named(&own.name));
-                names.fold(0, |all, own| all | own)
-            })
-            .filter(|own| *own != 0)
-            .reduce(|own, other| own | other)
+        let codecs = agreed.flat_map(|media| &media.codecs);
+        let taken = codecs.fold(0, |all, own| all | self.config.named(&own.name));
+        // Before there is a line for pictures, nothing is known. A line on which it sends as well may be
+        // limited by what others take: that says nothing of what it could show.
+        let taken = taken | own.takes.unwrap_or(0);
+        own.takes = (taken != 0).then_some(taken);
     }
 
-    fn ask_for(
-        &mut self,
-        now: Now,
-        id: TrackId,
-        owner: PeerId,
-        (asked_for, all): (Option<Codecs>, Codecs),
-    ) {
+    fn ask_for(&mut self, now: Now, id: TrackId, owner: PeerId, asked_for: Option<Codecs>) {
         let (Some(track), Some(own), Some(peer)) = (
             self.tracks.get_mut(&id),
             self.participants.get_mut(&owner),
@@ -256,7 +261,7 @@ impl Forwarder {
             return;
         };
         track.asked_for = asked_for;
-        let codecs = asked_for.unwrap_or(all);
+        let codecs = asked_for.unwrap_or(self.config.all());
         let preferences = self.config.preferences(codecs, &track.liked);
         let is_set = peer.set_codec_preferences(track.transceiver, preferences);
         if is_set.is_ok() {

@@ -56,6 +56,8 @@ pub(super) struct Participant {
     pub(super) wishes: BTreeMap<String, Wish>,
     /// What of its media may be passed on, from it and to it.
     pub(super) permissions: MediaPermissions,
+    /// The codecs for pictures that it takes, once that is known.
+    pub(super) takes: Option<u32>,
     /// Of what others say over data channels.
     pub(super) reader: Reader,
     /// Where it is told things over a data channel.
@@ -174,6 +176,7 @@ impl Forwarder {
             shared_at: None,
             wishes: BTreeMap::new(),
             permissions: MediaPermissions::default(),
+            takes: None,
             reader: Reader::new(now.monotonic),
             signaling: None,
         };

@@ -110,15 +110,12 @@ impl LayerMeters {
         let newest = self.layers.iter().map(|own| own.heard_at).max();
         let is_recent = |own: &&LayerMeter| {
             let silence = newest.map(|newest| newest.saturating_duration_since(own.heard_at));
-            own.layer.temporal > 0 || silence.is_none_or(|own| own < recently)
+            silence.is_none_or(|own| own < recently)
         };
         let temporal = self.layers.iter().map(|own| own.layer.temporal).max();
-        let mut spatial: Vec<u8> = self
-            .layers
-            .iter()
-            .filter(is_recent)
-            .map(|own| own.layer.spatial)
-            .collect();
+        // One of its temporal layers is enough.
+        let recent = self.layers.iter().filter(is_recent);
+        let mut spatial: Vec<u8> = recent.map(|own| own.layer.spatial).collect();
         spatial.dedup();
         let temporals = 0..=temporal.unwrap_or(0);
         let targets = |spatial| {
@@ -161,6 +158,33 @@ impl LayerMeters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_no_more_is_no_target() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        let start = Instant::now();
+        let target = |spatial, temporal| Target { spatial, temporal };
+        let mut meters = LayerMeters::default();
+        let second = Duration::from_secs(1);
+        for step in 0..300u32 {
+            let now = start + Duration::from_millis(10) * step;
+            for spatial in 0..3 {
+                if spatial < 2 || step < 150 {
+                    let layer = target(spatial, (step % 2) as u8);
+                    meters.note(now, layer, false, 1000 - OVERHEAD);
+                }
+            }
+            if step == 149 {
+                assert_eq!(meters.targets(second).len(), 6);
+            }
+        }
+        let left = [target(0, 0), target(0, 1), target(1, 0), target(1, 1)];
+        assert_eq!(meters.targets(second), left);
+        let now = start + 3 * second;
+        assert_eq!(meters.rate(now, target(1, 0)), 400_000);
+        assert_eq!(meters.rate(now, target(1, 1)), 800_000);
+        assert_eq!(meters.rate(now, target(3, 0)), 0);
+    }
 
     #[test]
     fn a_steady_stream_has_its_rate() {

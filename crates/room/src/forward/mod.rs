@@ -132,13 +132,12 @@ pub const VIDEO_CODECS: [&str; 4] = ["VP8", "H264", "VP9", "AV1"];
 
 /// Those of `codecs` that are named, in the order of the names.
 fn passed_on(codecs: &[Codec], names: &[&str]) -> Arc<[Codec]> {
-    let mut named = Vec::new();
+    let mut named: Vec<Codec> = Vec::new();
     for name in names {
-        let own = codecs.iter();
-        named.extend(
-            own.filter(|own| own.name.eq_ignore_ascii_case(name))
-                .cloned(),
-        );
+        let is_named = |own: &Codec| own.name.eq_ignore_ascii_case(name);
+        if !named.iter().any(is_named) {
+            named.extend(codecs.iter().filter(|own| is_named(own)).cloned());
+        }
     }
     named.into()
 }

@@ -243,6 +243,7 @@ impl Forwarder {
         if let Some(room) = self.rooms.get_mut(&own.room) {
             room.is_stale = true;
         }
+        self.note_taken(id);
     }
 
     /// What a participant sends has changed.

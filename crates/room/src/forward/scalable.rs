@@ -14,7 +14,7 @@ use twocan_proto::wire::rtp::{
     DecodeTargetIndication, DependencyDescriptor, DependencyStructure, Resolution,
 };
 
-use super::track::Seen;
+use super::track::{Format, Seen};
 
 /// Spatial layers that are told apart: AV1 has four.
 pub(super) const SPATIAL_MAX: u8 = 4;
@@ -123,19 +123,25 @@ struct Known {
 
 impl Reader {
     /// What a descriptor says; `None` of one that cannot be read, as before the first key frame.
-    pub(super) fn read(&mut self, value: &[u8]) -> Option<Described> {
+    ///
+    /// One that comes late, not `is_newest`, changes nothing of what is known.
+    pub(super) fn read(&mut self, value: &[u8], is_newest: bool) -> Option<Described> {
         let last = self.known.as_ref().map(|own| &own.structure);
         let mut descriptor = DependencyDescriptor::parse(value, last).ok()?;
         if let Some(structure) = descriptor.structure.take() {
             let is_known = last == Some(&structure);
+            if !is_newest && self.known.is_some() && !is_known {
+                return Known::new(structure).describe(&descriptor);
+            }
             match self.known.as_mut().filter(|_| is_known) {
                 // All are there with a new structure.
-                Some(known) => known.active = u32::MAX,
+                Some(known) if is_newest => known.active = u32::MAX,
+                Some(_) => {}
                 None => self.known = Some(Known::new(structure)),
             }
         }
         let known = self.known.as_mut()?;
-        if let Some(active) = descriptor.active_decode_targets {
+        if let Some(active) = descriptor.active_decode_targets.filter(|_| is_newest) {
             known.active = active;
         }
         known.describe(&descriptor)
@@ -286,10 +292,16 @@ impl Selection {
             return known;
         }
         if self.frames.is_newer(frame.number) {
-            let is_key = frame.references.count == 0 && frame.layer.spatial == 0;
-            if is_key {
+            // A key picture: every layer begins with it, and it brings the structure, without which no
+            // other frame can be read.
+            if frame.references.count == 0 && frame.layer.spatial == 0 {
+                self.target = wanted.unwrap_or(self.target);
                 self.skips_lower = false;
+                self.frames.note(frame.number, true);
+                return true;
             }
+            // Elsewhere an upper frame may refer to one before it, so that nothing leads upwards.
+            let wanted = wanted.filter(|own| own.spatial <= self.target.spatial);
             let change = wanted.filter(|own| *own != self.target).filter(|own| {
                 let reaches = |back| self.frames.was_sent(frame.number.wrapping_sub(back));
                 frame.is_in(frame.switches, *own) == Some(true)
@@ -299,7 +311,9 @@ impl Selection {
         }
         // What says nothing of this target goes to everybody.
         let is_sent = frame.is_in(frame.present, self.target).unwrap_or(true);
-        self.skips_lower |= !is_sent && frame.layer.spatial < self.target.spatial;
+        let is_lower = frame.layer.spatial < self.target.spatial
+            && frame.layer.temporal <= self.target.temporal;
+        self.skips_lower |= !is_sent && is_lower;
         self.frames.note(frame.number, is_sent);
         is_sent
     }
@@ -319,7 +333,18 @@ impl Selection {
             } else if begins_picture && goes_down {
                 self.target.spatial = wanted.spatial;
             }
-            self.target.temporal = self.target.temporal.min(wanted.temporal);
+            if inspection.starts_frame {
+                self.target.temporal = self.target.temporal.min(wanted.temporal);
+            }
+            // RFC 9628 §4.2: what follows in upper layers reaches back to nothing before it.
+            let is_open = seen.format == Format::Vp9 && inspection.switching_point;
+            if is_open && begins_picture && layer.temporal <= self.target.temporal {
+                self.target.temporal = wanted.temporal;
+            }
+        }
+        // A key picture brings the structure of all.
+        if inspection.key_frame && layer.spatial == 0 && layer.spatial < self.target.spatial {
+            return true;
         }
         if layer.spatial > self.target.spatial {
             return false;
@@ -436,10 +461,14 @@ mod tests {
     #[test]
     fn what_chromium_says_of_its_layers_is_understood() {
         let mut reader = Reader::default();
-        assert_eq!(reader.read(&bytes(CAPTURED[1])), None, "no structure yet");
+        assert_eq!(
+            reader.read(&bytes(CAPTURED[1]), true),
+            None,
+            "no structure yet"
+        );
         let all: Vec<Described> = CAPTURED
             .iter()
-            .map(|hex| reader.read(&bytes(hex)).unwrap())
+            .map(|hex| reader.read(&bytes(hex), true).unwrap())
             .collect();
         assert_eq!(reader.resolution(2).map(|own| own.height), Some(270));
         let first = &all[0];

@@ -171,6 +171,8 @@ pub(super) struct Track {
     newest: Option<PayloadType>,
     /// Names of codecs in the order in which its owner likes them.
     pub(super) liked: Vec<String>,
+    /// The codecs that its owner makes.
+    pub(super) makes: u32,
     /// The codecs that its owner is asked for, where somebody does not take all.
     pub(super) asked_for: Option<u32>,
     /// Who gets it, by the place of the slot.
@@ -200,6 +202,7 @@ impl Track {
             streams: Vec::new(),
             newest: None,
             liked: Vec::new(),
+            makes: 0,
             asked_for: None,
             viewers: Vec::new(),
             is_allowed: false,
@@ -273,12 +276,12 @@ impl Track {
         }
         let former = stream.reader.active();
         let descriptor = described.filter(|_| matches!(format, Format::Av1 | Format::Vp9));
-        let layers = descriptor.and_then(|own| stream.reader.read(own));
+        let is_newest = packet.number >= stream.highest;
+        let layers = descriptor.and_then(|own| stream.reader.read(own, is_newest));
         if news == News::Nothing && former.is_some() && former != stream.reader.active() {
             news = News::Relayered;
         }
         // What came before its beginning was left out, and cannot be had any more.
-        let is_newest = packet.number >= stream.highest;
         stream.highest = stream.highest.max(packet.number);
         let seen = Arc::new(Seen {
             format,
@@ -467,9 +470,14 @@ impl Stream {
 
     /// What there is to choose from, the lowest first.
     fn targets(&self) -> Vec<Target> {
-        self.reader
-            .targets()
-            .unwrap_or_else(|| self.meters.targets(PAUSED_AFTER))
+        let metered = self.meters.targets(PAUSED_AFTER);
+        let Some(mut stated) = self.reader.targets() else {
+            return metered;
+        };
+        // An encoder may let a layer rest without a word.
+        let comes = |target: &Target| metered.iter().any(|own| own.spatial == target.spatial);
+        stated.retain(comes);
+        stated
     }
 
     fn note(&mut self, now: Instant, seen: &Arc<Seen>, kind: Kind) {

@@ -63,6 +63,13 @@ impl Conference {
         self.join_as(link, None, true, Some(layered))
     }
 
+    /// Somebody comes who sends, with a peer of its own settings.
+    pub fn join_with(&mut self, link: LinkConfig, adjust: impl FnOnce(&mut peer::Config)) -> usize {
+        let index = self.arrive_as((link, None), true, None, adjust);
+        self.offer(index);
+        index
+    }
+
     /// Somebody comes who only looks on, with a peer of its own settings.
     pub fn look_on(&mut self, link: LinkConfig, adjust: impl FnOnce(&mut peer::Config)) -> usize {
         let index = self.arrive_as((link, None), false, None, adjust);
@@ -79,6 +86,8 @@ impl Conference {
         mode: ScalabilityMode,
     ) {
         let [is_key, ..] = self.attendees[index].key_wanted;
+        let layers = self.attendees[index].layers.iter();
+        let made = layers.take_while(|own| **own).count() as u8;
         let is_sent = self.peer_mut(index, |peer, now| {
             let target = peer.encoding_targets(line).unwrap_or_default();
             let target = target.first().map_or(0, |own| own.bitrate.as_bps());
@@ -93,7 +102,11 @@ impl Conference {
                 (_, 2) => 1,
                 _ => 2,
             };
-            let spatial_layers = if is_layered { mode.spatial_layers() } else { 1 };
+            let spatial_layers = if is_layered {
+                mode.spatial_layers().min(made)
+            } else {
+                1
+            };
             let mut is_sent = true;
             for spatial in 0..spatial_layers {
                 let (_, most) = QUALITIES[usize::from(spatial)];
