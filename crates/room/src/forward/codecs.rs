@@ -50,6 +50,14 @@ impl VideoCodecs {
     }
 }
 
+/// What somebody is asked to send in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    codecs: Codecs,
+    /// What all took when it was asked.
+    common: Codecs,
+}
+
 /// What is passed on in a room.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
@@ -216,16 +224,25 @@ impl Forwarder {
             let common = others.fold(all, |common, (_, taken)| common & taken);
             let sent = track.sent().map_or(all, |own| self.config.named(&own.name));
             let is_taken = sent & common != 0;
+            let mut liked = track.liked.iter().map(|own| self.config.named(own));
+            let liked = liked.find(|own| own & track.makes != 0).unwrap_or(sent);
             let asked_for = match track.asked_for {
-                // What is sent in place of what was liked is still needed.
-                Some(former) if is_taken && common != all => Some(former),
-                _ if is_taken => None,
+                Some(former) if is_taken => {
+                    // All take what it likes best again. One that sends something else all the same is
+                    // not let go of and asked again and again.
+                    let is_over = common & !former.common != 0 && liked & common != 0;
+                    (!is_over).then_some(former)
+                }
+                None if is_taken => None,
                 // Nothing can be done: asked for what it does not make, its line would end.
                 former if common & track.makes == 0 => {
                     self.counters.count("forward.no_common_codec");
                     former
                 }
-                _ => Some(common & track.makes),
+                _ => Some(Asked {
+                    codecs: common & track.makes,
+                    common,
+                }),
             };
             if asked_for != track.asked_for {
                 news.push((id, owner, asked_for));
@@ -252,7 +269,7 @@ impl Forwarder {
         own.takes = (taken != 0).then_some(taken);
     }
 
-    fn ask_for(&mut self, now: Now, id: TrackId, owner: PeerId, asked_for: Option<Codecs>) {
+    fn ask_for(&mut self, now: Now, id: TrackId, owner: PeerId, asked_for: Option<Asked>) {
         let (Some(track), Some(own), Some(peer)) = (
             self.tracks.get_mut(&id),
             self.participants.get_mut(&owner),
@@ -261,7 +278,7 @@ impl Forwarder {
             return;
         };
         track.asked_for = asked_for;
-        let codecs = asked_for.unwrap_or(self.config.all());
+        let codecs = asked_for.map_or(self.config.all(), |own| own.codecs);
         let preferences = self.config.preferences(codecs, &track.liked);
         let is_set = peer.set_codec_preferences(track.transceiver, preferences);
         if is_set.is_ok() {

@@ -13,6 +13,7 @@ use twocan_proto::wire::units::Bitrate;
 
 use super::allocate::Level;
 use super::choice::Layer;
+use super::codecs::Asked;
 use super::layers::Layers;
 use super::meter::LayerMeters;
 use super::scalable::{Described, Reader, SPATIAL_MAX, Target};
@@ -174,7 +175,7 @@ pub(super) struct Track {
     /// The codecs that its owner makes.
     pub(super) makes: u32,
     /// The codecs that its owner is asked for, where somebody does not take all.
-    pub(super) asked_for: Option<u32>,
+    pub(super) asked_for: Option<Asked>,
     /// Who gets it, by the place of the slot.
     pub(super) viewers: Vec<(PeerId, usize)>,
     /// Whether its owner may send it.
