@@ -103,6 +103,7 @@ pub(crate) fn media(root: &Path, rest: &[String]) -> bool {
     let mut arguments = vec![
         "run",
         "--quiet",
+        "--release",
         "--locked",
         "--package",
         "twocan-scenarios",

@@ -38,6 +38,7 @@ mod protection;
 mod receive;
 mod redundant;
 mod repaired;
+mod resend;
 mod send;
 mod session;
 mod split;

@@ -1,6 +1,5 @@
 //! One source that we send: packets, their cache, retransmission, sender reports.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
@@ -18,6 +17,7 @@ use super::numbers::{Numbers, start};
 use super::outbox::{Cover, Outbox, Sent, Stored};
 use super::protection::Protection;
 use super::redundant::RedSender;
+use super::resend::Resend;
 use super::stated_delay::StatedDelay;
 use super::stats::{OutboundStats, RemoteInboundStats};
 use super::{Codec, Departure, Encoding, Media, SendError};
@@ -33,13 +33,10 @@ pub(super) const WHOLE_LEN_MAX: usize = 1275;
 /// that would exceed this is refused with [`SendError::QueueFull`].
 const QUEUE_LEN_MAX: usize = 2 * 1024 * 1024;
 
-/// Retransmissions that may wait; more requests are ignored, they will be repeated.
-const RESEND_MAX: usize = 512;
-
-/// Retransmission may use a fifth of the rate, and this much at once: a storm of requests must
+/// Retransmission may use a third of the rate, and this much at once: a storm of requests must
 /// not starve the stream. 64 KiB is one lost key frame of a small picture.
 const BUDGET_MAX: usize = 64 * 1024;
-const BUDGET_DIVISOR: usize = 5;
+const BUDGET_DIVISOR: usize = 3;
 
 /// Bytes of padding in a packet of padding alone: the count has eight bits, and a
 /// multiple of 16 needs none of its own in a block cipher.
@@ -65,7 +62,7 @@ pub(super) struct SendStream {
     pub(super) picture_id: u16,
     pub(super) layers: Layers,
     pub(super) outbox: Outbox,
-    resend: VecDeque<SeqNo16>,
+    resend: Resend,
     pub(super) protection: Protection,
     pub(super) loss: ExpectedLoss,
     pub(super) red: RedSender,
@@ -99,7 +96,7 @@ impl SendStream {
             picture_id: sequence().0,
             layers: Layers::default(),
             outbox: Outbox::default(),
-            resend: VecDeque::new(),
+            resend: Resend::default(),
             protection: Protection::new(first_sequence),
             loss: ExpectedLoss::default(),
             red: RedSender::default(),
@@ -118,7 +115,7 @@ impl SendStream {
     /// are to be remembered.
     pub(super) fn rest(&mut self) -> bool {
         self.outbox = Outbox::default();
-        self.resend = VecDeque::new();
+        self.resend = Resend::default();
         self.protection.abandon();
         self.stats.packets_sent > 0
     }
@@ -163,7 +160,7 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> Option<Departure> {
-        while let Some(sequence) = self.resend.pop_front() {
+        while let Some(sequence) = self.resend.pop() {
             let departure = self.write_again(now, media, sequence, transport_sequence, out);
             if departure.is_some() {
                 return departure;
@@ -203,6 +200,7 @@ impl SendStream {
         if let Some(written) = out.get(start..) {
             self.protection.handle_sent(&packet, written, header_len);
         }
+        self.handle_left(packet.marker);
         self.outbox.keep(packet, sent);
         self.budget = (self.budget + len / BUDGET_DIVISOR).min(BUDGET_MAX);
         self.packet_count = self.packet_count.wrapping_add(1);
@@ -249,6 +247,7 @@ impl SendStream {
         out.extend_from_slice(payload);
         self.stats.fec_packets_sent += 1;
         self.stats.fec_bytes_sent += payload.len() as u64;
+        self.handle_left(false);
         self.count_sent(header_len, payload.len());
         Departure::new(&header, media, sent)
     }
@@ -290,6 +289,12 @@ impl SendStream {
         Some(Departure::new(&header, media, sent))
     }
 
+    /// A packet of the stream is on its way.
+    fn handle_left(&mut self, ends_frame: bool) {
+        let has_budget = self.budget > BUDGET_MAX / 2;
+        self.resend.handle_sent(ends_frame, has_budget);
+    }
+
     fn sent_now(
         &self,
         now: Now,
@@ -311,7 +316,7 @@ impl SendStream {
 
     /// Whether a retransmission waits.
     pub(super) fn has_retransmission(&self) -> bool {
-        !self.resend.is_empty()
+        self.resend.is_due()
     }
 
     /// Whether [`Self::poll_padding`] can answer.
@@ -388,10 +393,11 @@ impl SendStream {
         self.stats.header_bytes_sent += header_len as u64;
     }
 
-    /// Queues what the remote side misses and the cache still has.
+    /// Queues what the remote side misses and the cache still has, each twice where `doubled`.
     pub(super) fn handle_nack(
         &mut self,
         now: Instant,
+        doubled: bool,
         missing: impl Iterator<Item = SeqNo16>,
         counters: &mut Counters,
     ) {
@@ -402,11 +408,11 @@ impl SendStream {
                 continue;
             };
             let number = packet.number;
-            if self.resend.len() >= RESEND_MAX || !self.outbox.ask(number, now, RESEND_INTERVAL) {
+            if self.resend.is_full() || !self.outbox.ask(number, now, RESEND_INTERVAL) {
                 counters.count("rtp.nack_ignored");
                 continue;
             }
-            self.resend.push_back(sequence);
+            self.resend.push(sequence, doubled);
         }
     }
 

@@ -83,6 +83,15 @@ impl Flow {
         (said.clone().count(), arrived.count())
     }
 
+    /// The longest time without a new sound between those that were made in that time.
+    pub fn silence(&self, from: Duration, to: Duration) -> Duration {
+        let said = self.said.range(from..to);
+        let mut arrived: Vec<Duration> = said.filter_map(|(_, arrived)| *arrived).collect();
+        arrived.sort();
+        let gaps = arrived.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap_or(to.saturating_sub(from))
+    }
+
     /// Freezes in that time as W3C webrtc-stats counts them (`freezeCount`), of pictures shown as
     /// soon as they are whole.
     pub fn freezes(&self, from: Duration, to: Duration) -> u64 {

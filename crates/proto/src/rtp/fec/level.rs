@@ -85,11 +85,16 @@ impl Need {
         if !self.retransmits {
             return 0;
         }
-        let time = TIME - nack::REORDER_WAIT;
-        let one = nack::retry_after(self.rtt).max(self.rtt);
-        let answers = time.as_micros() / one.as_micros().max(1);
-        i32::try_from(answers).unwrap_or(i32::MAX)
+        answers_in_time(self.rtt)
     }
+}
+
+/// Requests for a packet that can be answered before the frame is late.
+pub(crate) fn answers_in_time(rtt: Duration) -> i32 {
+    let time = TIME - nack::REORDER_WAIT;
+    let one = nack::retry_after(rtt).max(rtt);
+    let answers = time.as_micros() / one.as_micros().max(1);
+    i32::try_from(answers).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

@@ -1,0 +1,124 @@
+//! Which kept packets are to be sent again, and which of them once more after that.
+//!
+//! Over a long way there is time for one answer to a request before the picture is late. Where
+//! answers are lost as packets are, that one is sent twice: it costs the part of the rate that is
+//! lost, and what fails is the loss squared. The second travels apart from the first, so that a
+//! burst of losses does not take both.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use twocan_wire::seq::SeqNo16;
+
+use super::fec::level;
+
+/// Retransmissions that may wait; more requests are ignored, they will be repeated.
+const RESEND_MAX: usize = 512;
+
+/// Where the answer to a request comes in time less often than this lets it, it is sent twice.
+const UNANSWERED_MAX: f64 = 0.01;
+
+/// Between the two: so many packets of the stream, where the end of a frame counts for some.
+const APART: u64 = 6;
+const FRAME_END: u64 = 3;
+
+#[derive(Debug, Default)]
+pub(super) struct Resend {
+    due: VecDeque<SeqNo16>,
+    /// Once more, from that place of the stream on.
+    once_more: VecDeque<(u64, SeqNo16)>,
+    place: u64,
+}
+
+impl Resend {
+    /// Whether requests are answered twice on such a path.
+    pub(super) fn is_doubled(loss: f64, rtt: Duration) -> bool {
+        loss.powi(level::answers_in_time(rtt).max(1)) > UNANSWERED_MAX
+    }
+
+    /// Whether no more fits.
+    pub(super) fn is_full(&self) -> bool {
+        self.due.len() >= RESEND_MAX
+    }
+
+    /// Whether something is to be sent now.
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Adds a packet, which is sent now and, where `doubled`, a little later.
+    pub(super) fn push(&mut self, sequence: SeqNo16, doubled: bool) {
+        self.due.push_back(sequence);
+        if doubled && self.once_more.len() < RESEND_MAX {
+            self.once_more.push_back((self.place + APART, sequence));
+        }
+    }
+
+    /// The next to be sent again.
+    pub(super) fn pop(&mut self) -> Option<SeqNo16> {
+        self.due.pop_front()
+    }
+
+    /// A packet of the stream was sent: what is far enough from the first time is due, or left out
+    /// where requests may soon take all that is kept free for them.
+    pub(super) fn handle_sent(&mut self, ends_frame: bool, has_budget: bool) {
+        self.place += 1 + u64::from(ends_frame) * FRAME_END;
+        let place = self.place;
+        while let Some((_, sequence)) = self.once_more.pop_front_if(|(own, _)| *own <= place) {
+            if has_budget && !self.is_full() {
+                self.due.push_back(sequence);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_doubled_on_lossy_ways_with_time_for_one() {
+        for (loss, rtt, doubled) in [
+            (0.0, 400, false),
+            (0.01, 100, false),
+            (0.05, 30, false),
+            (0.05, 100, true),
+            (0.08, 50, false),
+            (0.2, 30, false),
+            (0.3, 50, true),
+            (1.0, 400, true),
+        ] {
+            let rtt = Duration::from_millis(rtt);
+            assert_eq!(Resend::is_doubled(loss, rtt), doubled, "{loss} {rtt:?}");
+        }
+    }
+
+    #[test]
+    fn the_second_follows_apart_unless_there_is_no_budget() {
+        for (has_budget, expected) in [(true, vec![0, APART]), (false, vec![0])] {
+            let mut resend = Resend::default();
+            resend.push(SeqNo16(7), true);
+            let mut at = Vec::new();
+            for sent in 0..50 {
+                while let Some(sequence) = resend.pop() {
+                    assert_eq!(sequence, SeqNo16(7));
+                    at.push(sent);
+                }
+                resend.handle_sent(false, has_budget);
+            }
+            assert_eq!(at, expected);
+            assert!(resend.once_more.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_frame_is_further_than_a_packet() {
+        let mut resend = Resend::default();
+        resend.push(SeqNo16(7), true);
+        assert_eq!(resend.pop(), Some(SeqNo16(7)));
+        resend.handle_sent(true, true);
+        assert!(!resend.is_due());
+        resend.handle_sent(true, true);
+        assert!(resend.is_due());
+    }
+}
