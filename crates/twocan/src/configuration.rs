@@ -66,6 +66,11 @@ pub struct Configuration {
     /// [`RtpTransceiver::set_codec_preferences`](crate::RtpTransceiver::set_codec_preferences). Not in
     /// the standard.
     pub video_codecs: Vec<String>,
+    /// Whether the orientation of pictures is agreed on (3GPP TS 26.114 §6.2.3), both ways. A phone then
+    /// sends what its camera sees and says how it is to be turned
+    /// ([`PictureProperties::video_orientation`](crate::PictureProperties::video_orientation)), and the
+    /// application turns it. Default no: the sender turns pictures by itself. Not in the standard.
+    pub video_orientation: bool,
     /// Whether a simulcast that the other side offers is accepted: each of its streams then arrives
     /// on its own, with its [`rid`](crate::Frame::rid), as a forwarder wants it. Default no: the other
     /// side then sends one stream. Not in the standard.

@@ -84,10 +84,12 @@ pub use twocan_proto::peer::{
     Priority as EncodingPriority, RouteStats, RtcpParameters, RtpSendParameters, SctpTransport,
     SctpTransportState, TransceiverInit,
 };
-pub use twocan_proto::rtp::{Cadence, InterLayer, ScalabilityMode, UnknownScalabilityMode};
+pub use twocan_proto::rtp::{
+    Cadence, InterLayer, PictureProperties, ScalabilityMode, UnknownScalabilityMode,
+};
 pub use twocan_proto::wire::rtp::{
-    AudioLevel, ExtensionKind as HeaderExtension, LayerResolution, PlayoutDelay, SpatialLayer,
-    VideoLayersAllocation,
+    AudioLevel, ColorSpace, ExtensionKind as HeaderExtension, HdrMetadata, LayerResolution,
+    PlayoutDelay, SpatialLayer, VideoContentType, VideoLayersAllocation, VideoOrientation,
 };
 pub use twocan_proto::wire::sdp::Direction;
 pub use twocan_proto::wire::units::Bitrate;

@@ -127,6 +127,7 @@ impl PeerConnection {
         config.ice.external_addresses = configuration.external_addresses;
         config.ice.hide_host_addresses = configuration.hide_host_addresses;
         config.always_negotiate_data = configuration.always_negotiate_data_channels;
+        config.video_orientation = configuration.video_orientation;
         config.offer_flexfec = configuration.offer_flexfec;
         config.congestion.marking = match (configuration.l4s, configuration.ecn) {
             (true, _) => Marking::L4s,

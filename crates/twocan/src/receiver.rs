@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use twocan_proto::negotiate::{NegotiatedCodec, TransceiverId};
 use twocan_proto::peer::Peer;
-use twocan_proto::rtp;
+use twocan_proto::rtp::{self, PictureProperties};
 use twocan_proto::wire::ids::PayloadType;
 use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, VideoLayersAllocation};
 
@@ -54,6 +54,9 @@ pub struct Frame {
     /// Between which delays, from capture to display, the sender wants it to be shown; `None` where it
     /// has said nothing. [`VideoPlayout`](crate::playout::VideoPlayout) keeps to it.
     pub playout_delay: Option<PlayoutDelay>,
+    /// What else the picture is, where the sender says so: what it shows, its colors, and how it is to be
+    /// turned (for which see [`Configuration::video_orientation`](crate::Configuration::video_orientation)).
+    pub picture: PictureProperties,
     /// As in [`EncodedFrame::data`](crate::EncodedFrame::data).
     pub data: Vec<u8>,
 }
@@ -86,6 +89,10 @@ pub struct IncomingPacket {
     /// Between which delays the sender wants it to be played, where this packet says so; it holds
     /// until another one says something else.
     pub playout_delay: Option<PlayoutDelay>,
+    /// Its loudness, where stated.
+    pub audio_level: Option<AudioLevel>,
+    /// What this packet says of its picture.
+    pub picture: PictureProperties,
     /// Which layers the sender has at present, in all streams of its simulcast, where this packet
     /// says so.
     pub layers_allocation: Option<VideoLayersAllocation>,
@@ -310,6 +317,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         received_at: frame.received_at,
         captured_at: frame.captured_at,
         playout_delay: frame.playout_delay,
+        picture: frame.picture,
         data: frame.data,
     }
 }
@@ -328,6 +336,8 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
         captured_at: packet.captured_at,
         dependency_descriptor: packet.dependency_descriptor,
         playout_delay: packet.playout_delay,
+        audio_level: packet.audio_level,
+        picture: packet.picture,
         layers_allocation: packet.layers_allocation,
         payload: packet.payload,
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twocan_io::clock;
 use twocan_proto::negotiate::TransceiverId;
 use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
-use twocan_proto::rtp;
+use twocan_proto::rtp::{self, PictureProperties};
 use twocan_proto::wire::ids::PayloadType;
 use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, Resolution, VideoLayersAllocation};
 use twocan_proto::wire::seq::SeqNo16;
@@ -47,6 +47,10 @@ pub struct EncodedFrame<'a> {
     pub size: Option<(u32, u32)>,
     /// The loudness of sound, where known; sent where the extension was agreed on (RFC 6464).
     pub audio_level: Option<AudioLevel>,
+    /// What else the picture is: what it shows, its colors, and how it is to be turned (for which
+    /// see [`Configuration::video_orientation`](crate::Configuration::video_orientation)); sent where the
+    /// extensions were agreed on.
+    pub picture: PictureProperties,
 }
 
 /// The place of a frame in the layers of its stream: what `RTCEncodedVideoFrameMetadata` and the
@@ -93,6 +97,10 @@ pub struct OutgoingPacket<'a> {
     /// Between which delays the other side is to play it; `None` for what
     /// [`EncodingParameters::playout_delay`](crate::EncodingParameters::playout_delay) says.
     pub playout_delay: Option<PlayoutDelay>,
+    /// The loudness of sound, where known; sent where the extension was agreed on (RFC 6464).
+    pub audio_level: Option<AudioLevel>,
+    /// What this packet is to say of its picture; usually the last one of it does.
+    pub picture: PictureProperties,
     /// Which layers there are, of all encodings, where that is to be told. Frames tell by themselves;
     /// of packets the application knows.
     pub layers_allocation: Option<&'a VideoLayersAllocation>,
@@ -147,6 +155,7 @@ impl RtpSender {
             marker: false,
             data,
             audio_level: frame.audio_level,
+            picture: frame.picture,
             layer,
             resolution: frame
                 .size
@@ -194,7 +203,8 @@ impl RtpSender {
             sampled_at: None,
             marker: packet.marker,
             payload: rtp::Payload::Bytes(packet.payload),
-            audio_level: None,
+            audio_level: packet.audio_level,
+            picture: packet.picture,
             dependency_descriptor: packet.dependency_descriptor,
             playout_delay: packet.playout_delay,
             layers_allocation: packet.layers_allocation,

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use twocan::{
-    Configuration, Delivery, Direction, Kind, OutgoingPacket, PeerConnection, PeerConnectionEvent,
-    RtpReceiver,
+    AudioLevel, Configuration, Delivery, Direction, Kind, OutgoingPacket, PeerConnection,
+    PeerConnectionEvent, PictureProperties, RtpReceiver, RtpSender, VideoOrientation,
 };
 
 /// For anything that is waited for.
@@ -18,19 +18,7 @@ const WITHIN: Duration = Duration::from_secs(15);
 #[tokio::test]
 async fn packets_arrive_with_the_numbers_that_the_application_chose() {
     let (caller, callee) = (connection(), connection());
-    let line = caller
-        .add_transceiver(Kind::Video, Direction::SendOnly, &["s"])
-        .unwrap();
-    caller.set_local_description(None).unwrap();
-    let offer = caller.gathered_description().await.unwrap();
-    callee.set_remote_description(offer).unwrap();
-    callee.set_local_description(None).unwrap();
-    let answer = callee.gathered_description().await.unwrap();
-    caller.set_remote_description(answer).unwrap();
-    let receiver = arrived(&callee).await;
-    receiver.set_delivery(Delivery::Packets);
-    let sender = line.sender();
-    assert!(sender.can_send().await);
+    let (sender, receiver) = line(&caller, &callee, Kind::Video).await;
 
     // A forwarder's stream: a gap, filled late.
     let packet = |number: u16, timestamp: u32| OutgoingPacket {
@@ -61,9 +49,70 @@ async fn packets_arrive_with_the_numbers_that_the_application_chose() {
     caller.close();
 }
 
+#[tokio::test]
+async fn packets_say_how_loud_they_are_and_how_a_picture_is_turned() {
+    let turned = VideoOrientation {
+        back_camera: true,
+        flipped: false,
+        quarter_turns: 1,
+    };
+    let level = AudioLevel {
+        voice: true,
+        level: 23,
+    };
+    for (kind, codec) in [(Kind::Audio, "opus"), (Kind::Video, "vp8")] {
+        let (caller, callee) = (connection(), connection());
+        let (sender, receiver) = line(&caller, &callee, kind).await;
+        let picture = PictureProperties {
+            video_orientation: Some(turned),
+            ..PictureProperties::default()
+        };
+        let packet = OutgoingPacket {
+            codec,
+            payload: &[0x10, 1, 2, 3],
+            audio_level: Some(level),
+            picture,
+            ..OutgoingPacket::default()
+        };
+        sender.send_packet(packet).unwrap();
+        let next = tokio::time::timeout(WITHIN, receiver.next_packet()).await;
+        let next = next.expect("a packet").expect("the track goes on");
+        let is_sound = kind == Kind::Audio;
+        assert_eq!(next.audio_level, is_sound.then_some(level));
+        assert_eq!(
+            next.picture.video_orientation,
+            (!is_sound).then_some(turned)
+        );
+        caller.close();
+    }
+}
+
+/// Packets of one kind from one to the other.
+async fn line(
+    caller: &PeerConnection,
+    callee: &PeerConnection,
+    kind: Kind,
+) -> (RtpSender, RtpReceiver) {
+    let line = caller
+        .add_transceiver(kind, Direction::SendOnly, &["s"])
+        .unwrap();
+    caller.set_local_description(None).unwrap();
+    let offer = caller.gathered_description().await.unwrap();
+    callee.set_remote_description(offer).unwrap();
+    callee.set_local_description(None).unwrap();
+    let answer = callee.gathered_description().await.unwrap();
+    caller.set_remote_description(answer).unwrap();
+    let receiver = arrived(callee).await;
+    receiver.set_delivery(Delivery::Packets);
+    let sender = line.sender();
+    assert!(sender.can_send().await);
+    (sender, receiver)
+}
+
 fn connection() -> PeerConnection {
     PeerConnection::new(Configuration {
         loopback_candidates: true,
+        video_orientation: true,
         ..Configuration::default()
     })
     .unwrap()

@@ -14,7 +14,7 @@ use twocan_proto::peer::{
     self, ConnectionState, Description, EncodingParameters, Interfaces, Peer, TransceiverInit,
 };
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{self, Frame, OutgoingFrame};
+use twocan_proto::rtp::{self, Frame, OutgoingFrame, PictureProperties};
 use twocan_proto::time::Now;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
@@ -594,6 +594,7 @@ impl Conference {
                         audio_level: None,
                         layer: None,
                         resolution: None,
+                        picture: PictureProperties::default(),
                     },
                 );
                 key_wanted[place] = is_key && sent.is_err();
@@ -634,6 +635,7 @@ impl Conference {
                 }),
                 layer: None,
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             // Before it is connected there is nobody to hear it.
             let _ = peer.send_frame(now, line, &frame);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use twocan_proto::channel::{ChannelInit, ReadyState};
 use twocan_proto::dtls::Version;
 use twocan_proto::negotiate::Kind;
-use twocan_proto::rtp::OutgoingFrame;
+use twocan_proto::rtp::{OutgoingFrame, PictureProperties};
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
 use twocan_wire::sdp::Direction;
@@ -55,6 +55,7 @@ fn trace(seed: u64) -> u64 {
             audio_level: None,
             layer: None,
             resolution: None,
+            picture: PictureProperties::default(),
         };
         call.with(0, |peer, now| peer.send_frame(now, audio, &frame))
             .unwrap();

@@ -12,7 +12,9 @@ use twocan_proto::peer::{
     EncodingParameters, Event, ParametersError, Priority, RtpSendParameters, SendFrameError,
     TransceiverInit,
 };
-use twocan_proto::rtp::{Event as RtpEvent, FrameLayer, OutgoingFrame, ScalabilityMode};
+use twocan_proto::rtp::{
+    Event as RtpEvent, FrameLayer, OutgoingFrame, PictureProperties, ScalabilityMode,
+};
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss};
 use twocan_wire::sdp::Direction;
@@ -173,6 +175,7 @@ impl Scene {
                 audio_level: None,
                 layer: None,
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             peer.send_frame(now, video, &frame).unwrap();
         });
@@ -353,6 +356,7 @@ fn parameters_are_checked_as_w3c_has_it() {
             audio_level: None,
             layer: None,
             resolution: None,
+            picture: PictureProperties::default(),
         };
         peer.send_frame(now, video, &frame)
     });
@@ -429,6 +433,7 @@ fn temporal_layers_travel_in_a_mode_of_the_encoding() {
                     last_of_picture: true,
                 }),
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             peer.send_frame(now, video, &frame).unwrap();
         });

@@ -8,7 +8,7 @@ use twocan_proto::contract::{SocketId, StreamEvent};
 use twocan_proto::ice::TcpType;
 use twocan_proto::negotiate::Kind;
 use twocan_proto::peer::{ConnectionState, Event, IceTransports};
-use twocan_proto::rtp::OutgoingFrame;
+use twocan_proto::rtp::{OutgoingFrame, PictureProperties};
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss, NatConfig};
 use twocan_wire::sdp::Direction;
@@ -168,6 +168,7 @@ fn media_goes_over_tcp() {
                 audio_level: None,
                 layer: None,
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             call.with(0, |peer, now| peer.send_frame(now, sender, &frame))
                 .unwrap();

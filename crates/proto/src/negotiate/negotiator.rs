@@ -28,9 +28,9 @@ pub const AUDIO_EXTENSIONS: [ExtensionKind; 5] = [
 ];
 
 /// The extensions of video packets that are negotiated by default: send time, transport sequence,
-/// MID, RID, repaired RID, capture time, dependency descriptor, video layers allocation and playout
-/// delay.
-pub const VIDEO_EXTENSIONS: [ExtensionKind; 9] = [
+/// MID, RID, repaired RID, capture time, dependency descriptor, video layers allocation, playout
+/// delay, content type and color space. The orientation is not: who asks for it has to turn pictures.
+pub const VIDEO_EXTENSIONS: [ExtensionKind; 11] = [
     ExtensionKind::AbsSendTime,
     ExtensionKind::TransportSequence,
     ExtensionKind::Mid,
@@ -40,6 +40,8 @@ pub const VIDEO_EXTENSIONS: [ExtensionKind; 9] = [
     ExtensionKind::DependencyDescriptor,
     ExtensionKind::VideoLayersAllocation,
     ExtensionKind::PlayoutDelay,
+    ExtensionKind::VideoContentType,
+    ExtensionKind::ColorSpace,
 ];
 
 /// Settings of a [`Negotiator`].

@@ -245,6 +245,8 @@ fn chromium_gets_codecs_feedback_and_extensions_that_both_know() {
             (ExtensionKind::AbsSendTime, 2),
             (ExtensionKind::TransportSequence, 3),
             (ExtensionKind::PlayoutDelay, 5),
+            (ExtensionKind::VideoContentType, 6),
+            (ExtensionKind::ColorSpace, 8),
         ]
     );
     assert_eq!(media[1].direction, Direction::SendRecv);

@@ -21,6 +21,7 @@ use crate::negotiate::{Negotiator, TransceiverId};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
 use crate::{ice, negotiate, sctp};
+use twocan_wire::rtp::ExtensionKind;
 
 /// Sockets of one peer; interfaces beyond are ignored and counted.
 const SOCKETS_MAX: usize = 16;
@@ -108,6 +109,10 @@ impl Peer {
         let mut terms = negotiate::Config::new(vec![stated], cname);
         terms.audio_codecs = config.audio_codecs;
         terms.video_codecs = config.video_codecs;
+        let orientation = config
+            .video_orientation
+            .then_some(ExtensionKind::VideoOrientation);
+        terms.video_extensions.extend(orientation);
         terms.always_negotiate_data = config.always_negotiate_data;
         terms.offer_flexfec = config.offer_flexfec;
         terms.offer_congestion_feedback = config.offer_congestion_feedback;

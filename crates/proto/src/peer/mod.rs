@@ -83,6 +83,9 @@ pub struct Config {
     pub audio_codecs: Arc<[Codec]>,
     /// Video codecs, the preferred one first.
     pub video_codecs: Arc<[Codec]>,
+    /// Whether the orientation of pictures is agreed on, beside the extensions of
+    /// [`VIDEO_EXTENSIONS`](negotiate::VIDEO_EXTENSIONS). Default no.
+    pub video_orientation: bool,
     /// `alwaysNegotiateDataChannels` (webrtc-extensions): whether offers have a section for data
     /// channels before there is a channel, in front of all media. Default no.
     pub always_negotiate_data: bool,
@@ -120,6 +123,7 @@ impl Config {
             ice_transports: IceTransports::default(),
             audio_codecs: negotiate::default_audio_codecs(),
             video_codecs: negotiate::default_video_codecs(),
+            video_orientation: false,
             always_negotiate_data: false,
             offer_flexfec: false,
             offer_congestion_feedback: false,

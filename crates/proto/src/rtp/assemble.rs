@@ -19,6 +19,7 @@ use twocan_wire::rtp::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoLayersAllo
 use super::Format;
 use super::depend::{Marks, Tracker, Verdict, picture_number};
 use super::patience::Patience;
+use super::picture::PictureProperties;
 
 /// Packets kept of a stream, about 1.2 MB at full size. When one more comes, the wait for the
 /// first gap is over.
@@ -43,6 +44,7 @@ pub(super) struct Piece {
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) dependency_descriptor: Option<Vec<u8>>,
     pub(super) playout_delay: Option<PlayoutDelay>,
+    pub(super) picture: PictureProperties,
     pub(super) layers_allocation: Option<VideoLayersAllocation>,
     pub(super) payload: Vec<u8>,
     pub(super) arrived_at: Instant,
@@ -64,6 +66,7 @@ pub(super) struct Assembled {
     pub(super) contributing: Vec<Ssrc>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
+    pub(super) picture: PictureProperties,
     pub(super) data: Vec<u8>,
 }
 
@@ -545,6 +548,8 @@ fn put_together(
     let times = pieces.iter().map(|piece| piece.arrived_at);
     let (first_received_at, received_at) = (times.clone().min()?, times.max()?);
     let capture_time = pieces.iter().find_map(|piece| piece.capture_time);
+    let words = pieces.iter().rev().map(|piece| piece.picture);
+    let picture = words.fold(PictureProperties::default(), PictureProperties::or);
     let last = pieces.last()?;
     let mut frame = Assembled {
         payload_type: last.payload_type,
@@ -559,6 +564,7 @@ fn put_together(
         contributing: last.contributing.clone(),
         audio_level: last.audio_level,
         capture_time,
+        picture,
         data: Vec::new(),
     };
     match last.format {

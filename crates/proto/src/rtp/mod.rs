@@ -33,6 +33,7 @@ mod outbox;
 mod packet;
 mod patience;
 mod payload;
+mod picture;
 pub mod playout;
 mod protection;
 mod receive;
@@ -52,6 +53,8 @@ mod transport;
 mod loss_tests;
 #[cfg(test)]
 mod packet_tests;
+#[cfg(test)]
+mod picture_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
@@ -85,6 +88,7 @@ pub use fec::{PayloadTypes, Repair};
 pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use packet::PacketSender;
 pub use payload::HEAD_LEN_MAX;
+pub use picture::PictureProperties;
 pub use session::Session;
 pub use stats::{
     InboundStats, OutboundStats, RemoteInboundStats, RemoteOutboundStats, TransportFeedbackStats,
@@ -295,6 +299,8 @@ pub struct OutgoingFrame<'a> {
     pub layer: Option<FrameLayer>,
     /// The size of the picture, where known; of several spatial layers, that of the lowest.
     pub resolution: Option<Resolution>,
+    /// What else its picture is; told with the last frame of a picture.
+    pub picture: PictureProperties,
 }
 
 /// The payload of a packet that is sent as it is.
@@ -341,6 +347,8 @@ pub struct OutgoingPacket<'a> {
     /// Between which delays it is to be played; `None` for what
     /// [`Session::set_playout_delay`] says.
     pub playout_delay: Option<PlayoutDelay>,
+    /// What this packet is to say of its picture.
+    pub picture: PictureProperties,
     /// The layers of the section, where they are to be told.
     pub layers_allocation: Option<&'a VideoLayersAllocation>,
 }
@@ -376,6 +384,8 @@ pub struct IncomingPacket {
     /// Between which delays the sender wants it to be played, where this packet says so; it holds
     /// until another one says something else.
     pub playout_delay: Option<PlayoutDelay>,
+    /// What this packet says of its picture.
+    pub picture: PictureProperties,
     /// Which layers the sender has at present, in all streams of the section, where this packet says
     /// so.
     pub layers_allocation: Option<VideoLayersAllocation>,
@@ -418,6 +428,8 @@ pub struct Frame {
     /// Between which delays the sender wants it to be played, by its newest word; `None` where it
     /// has said nothing.
     pub playout_delay: Option<PlayoutDelay>,
+    /// What else its picture is, where stated.
+    pub picture: PictureProperties,
     /// The frame.
     pub data: Vec<u8>,
 }

@@ -9,6 +9,7 @@ use twocan_wire::seq::SeqNo16;
 
 use super::fec::Scheme;
 use super::payload::Kept;
+use super::picture::PictureProperties;
 use crate::tight;
 
 /// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
@@ -50,6 +51,7 @@ pub(super) struct Stored {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ToldOnce {
     pub(super) playout_delay: Option<PlayoutDelay>,
+    pub(super) picture: Option<Box<PictureProperties>>,
     /// Empty for none.
     pub(super) dependency_descriptor: Vec<u8>,
     /// Empty for none.
@@ -232,11 +234,15 @@ impl Stored {
         sent: Sent,
     ) -> ExtensionValues<'a> {
         let told = self.told.as_deref();
+        let picture = told.and_then(|own| own.picture.as_deref());
         ExtensionValues {
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
             audio_level: self.audio_level,
             playout_delay: told.and_then(|own| own.playout_delay),
+            video_orientation: picture.and_then(|own| own.video_orientation),
+            video_content_type: picture.and_then(|own| own.video_content_type),
+            color_space: picture.and_then(|own| own.color_space),
             dependency_descriptor: told.and_then(|own| filled(&own.dependency_descriptor)),
             video_layers_allocation: told.and_then(|own| filled(&own.layers_allocation)),
             ..name

@@ -109,6 +109,7 @@ impl SendStream {
         let descriptor = packet.dependency_descriptor.map(<[u8]>::to_vec);
         let told = ToldOnce {
             playout_delay: packet.playout_delay.or(stated),
+            picture: packet.picture.boxed(),
             dependency_descriptor: descriptor.unwrap_or_default(),
             layers_allocation: allocation,
         };

@@ -28,6 +28,7 @@ fn a_packet_sent_again_without_rtx_is_the_same_in_every_byte() {
         audio_level: None,
         layer: None,
         resolution: None,
+        picture: PictureProperties::default(),
     };
     session
         .send_frame(call.now, &Mid::from("v"), &frame)
@@ -76,6 +77,7 @@ fn a_storm_of_nacks_cannot_take_more_than_its_share() {
             audio_level: None,
             layer: None,
             resolution: None,
+            picture: PictureProperties::default(),
         };
         session.send_frame(now, &Mid::from("v"), &frame).unwrap();
         let mut out = Vec::new();
@@ -193,6 +195,7 @@ fn marks_of_the_path_and_the_time_in_the_queue_are_counted() {
         audio_level: None,
         layer: None,
         resolution: None,
+        picture: PictureProperties::default(),
     };
     session.send_frame(now, &Mid::from("a"), &frame).unwrap();
     session.send_frame(now, &Mid::from("a"), &frame).unwrap();
@@ -258,6 +261,7 @@ fn frames_that_cannot_be_sent_are_refused_with_the_reason() {
             audio_level: None,
             layer: None,
             resolution: None,
+            picture: PictureProperties::default(),
         };
         call.sides[0].send_frame(now, &Mid::from(mid), &frame)
     };

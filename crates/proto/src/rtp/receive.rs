@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
-use twocan_wire::rtp::{AbsCaptureTime, PlayoutDelay};
+use twocan_wire::rtp::{AbsCaptureTime, ColorSpace, PlayoutDelay};
 use twocan_wire::seq::{SeqNo16, SeqNo32, Unwrapper16};
 
 use super::assemble::{Assembled, Assembler, Inserted, Piece};
@@ -15,6 +15,7 @@ use super::fec::recover::Recovery;
 use super::nack::{self, NackList};
 use super::ntp::ticks;
 use super::numbers::Numbers;
+use super::picture::PictureProperties;
 use super::redundant::RedReceiver;
 use super::stats::{InboundStats, RemoteOutboundStats};
 use super::synchronize::Lag;
@@ -73,6 +74,7 @@ pub(super) struct ReceiveStream {
     cadence: Cadence,
     /// The newest word on each, with the number of the packet that said it.
     playout_delay: Option<(u64, PlayoutDelay)>,
+    color_space: Option<ColorSpace>,
     allocated: Option<u64>,
     /// When the newest frame was captured, and when it was handed out.
     last_frame: Option<(Duration, Instant)>,
@@ -151,6 +153,7 @@ impl ReceiveStream {
             capture: CaptureClock::new(codec.clock_rate),
             cadence: Cadence::default(),
             playout_delay: None,
+            color_space: None,
             allocated: None,
             last_frame: None,
             recovery: Recovery::new(ssrc),
@@ -306,6 +309,7 @@ impl ReceiveStream {
             audio_level: piece.audio_level,
             dependency_descriptor: piece.dependency_descriptor,
             playout_delay: piece.playout_delay,
+            picture: piece.picture,
             layers_allocation: piece.layers_allocation,
             payload: piece.payload.into(),
         }));
@@ -377,7 +381,8 @@ impl ReceiveStream {
         self.capture.captured_at(timestamp, stated).map(since_1970)
     }
 
-    fn address(&self, frame: Assembled, captured_at: Option<Duration>) -> Frame {
+    fn address(&mut self, frame: Assembled, captured_at: Option<Duration>) -> Frame {
+        self.color_space = frame.picture.color_space.or(self.color_space);
         Frame {
             mid: self.mid.clone(),
             rid: self.rid.clone(),
@@ -393,6 +398,10 @@ impl ReceiveStream {
             contributing: frame.contributing,
             audio_level: frame.audio_level,
             playout_delay: self.playout_delay.map(|(_, own)| own),
+            picture: PictureProperties {
+                color_space: self.color_space,
+                ..frame.picture
+            },
             data: frame.data,
         }
     }

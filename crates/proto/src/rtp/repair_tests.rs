@@ -500,6 +500,7 @@ fn forward(call: &mut Call, chosen: bool) -> BTreeMap<u16, Vec<u8>> {
                 dependency_descriptor: None,
                 playout_delay: None,
                 layers_allocation: None,
+                picture: PictureProperties::default(),
             };
             let now = call.now;
             call.sides[0]
@@ -575,6 +576,7 @@ fn a_number_that_the_application_may_choose_is_never_taken_by_fec() {
             dependency_descriptor: None,
             playout_delay: None,
             layers_allocation: None,
+            picture: PictureProperties::default(),
         };
         let taken = call.sides[0].send_packet(now, &Mid::from("v"), &packet);
         assert_eq!(taken, Ok(()), "{number}");

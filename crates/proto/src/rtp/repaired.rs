@@ -12,6 +12,7 @@ use twocan_wire::seq::SeqNo16;
 
 use super::assemble::Piece;
 use super::fec::recover::Parity;
+use super::picture::PictureProperties;
 use super::receive::{Arrival, Moment, Origin};
 use super::redundant::Place;
 use super::session::Session;
@@ -83,6 +84,11 @@ impl Session {
                 capture_time: values.abs_capture_time,
                 dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
                 playout_delay: values.playout_delay,
+                picture: PictureProperties {
+                    video_orientation: values.video_orientation,
+                    video_content_type: values.video_content_type,
+                    color_space: values.color_space,
+                },
                 layers_allocation: allocation.and_then(Result::ok),
                 payload: payload.to_vec(),
                 arrived_at: moment.now.monotonic,

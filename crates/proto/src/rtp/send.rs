@@ -15,6 +15,7 @@ use super::name::{Name, Role};
 use super::ntp::{ntp_time, round_trip_time, ticks};
 use super::numbers::{Numbers, start};
 use super::outbox::{Cover, Outbox, Sent, Stored};
+use super::picture::StatedProperties;
 use super::protection::Protection;
 use super::redundant::RedSender;
 use super::resend::Resend;
@@ -52,6 +53,7 @@ const RESEND_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct SendStream {
     pub(super) name: Name,
     pub(super) stated_delay: StatedDelay,
+    pub(super) stated_properties: StatedProperties,
     pub(super) ssrc: Ssrc,
     pub(super) rtx_ssrc: Ssrc,
     pub(super) first_sequence: SeqNo16,
@@ -87,6 +89,7 @@ impl SendStream {
         Self {
             name: Name::new(mid.clone(), encoding.rid.clone(), 0),
             stated_delay: StatedDelay::default(),
+            stated_properties: StatedProperties::default(),
             ssrc: encoding.ssrc,
             rtx_ssrc: encoding.rtx_ssrc,
             first_sequence,

@@ -55,6 +55,7 @@ fn frame<'a>(rid: &'a str, timestamp: u32, data: &'a [u8]) -> OutgoingFrame<'a> 
         audio_level: None,
         layer: None,
         resolution: None,
+        picture: PictureProperties::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::fec::Scheme;
 use super::layers::Marks;
 use super::outbox::{Cover, Stored, ToldOnce};
 use super::payload::Kept;
+use super::picture::PictureProperties;
 use super::protection::{PathQuality, Protection};
 use super::send::{SendStream, WHOLE_LEN_MAX};
 use super::{Format, Media, OutgoingFrame, SendError};
@@ -85,7 +86,7 @@ impl SendStream {
         if extensions.id(ExtensionKind::DependencyDescriptor).is_none() {
             marks.forget_descriptors();
         }
-        let told = marks.descriptor_len() + allocation.len();
+        let told = marks.descriptor_len() + allocation.len() + frame.picture.len();
         let more = told.saturating_sub(LAYER_EXTENSIONS_LEN).min(500);
         let len_max = Protection::payload_len_max(scheme) - more;
         let (data, id) = (frame.data, self.picture_id);
@@ -116,20 +117,21 @@ impl SendStream {
 
     /// A frame of sound, with those before it where both sides want that and the loss asks for it.
     fn push_whole(&mut self, media: &Media, frame: &OutgoingFrame<'_>, loss: f64) {
+        let nothing = (&[][..], &[][..], PictureProperties::default());
         let mut payload = self.outbox.buffer();
         let red = media.repair.red.filter(|_| media.repair.red_preferred);
         let newest = (frame.payload_type, frame.timestamp, frame.data);
         let repeated = red.and_then(|_| self.red.write(loss, newest, &mut payload));
         let (Some(red), Some(repeated)) = (red, repeated) else {
             payload.extend_from_slice(frame.data);
-            return self.push((frame, Format::Whole), frame.marker, payload, &[], &[]);
+            return self.push((frame, Format::Whole), frame.marker, payload, nothing);
         };
         self.stats.fec_bytes_sent += repeated as u64;
         let frame = OutgoingFrame {
             payload_type: red.send,
             ..*frame
         };
-        self.push((&frame, Format::Whole), frame.marker, payload, &[], &[]);
+        self.push((&frame, Format::Whole), frame.marker, payload, nothing);
     }
 
     /// Places for the FEC packets of the group that ends here.
@@ -171,19 +173,25 @@ impl SendStream {
     ) {
         let ends_picture = frame.layer.is_none_or(|layer| layer.last_of_picture);
         let mut chunks = chunks.peekable();
+        let mut key_frame = frame.layer.is_some_and(|layer| layer.key_picture);
         let mut is_first = true;
         while let Some(chunk) = chunks.next() {
             let mut payload = self.outbox.buffer();
             chunk.write(&mut payload);
             let is_last = chunks.peek().is_none();
+            key_frame |= format.inspect(&payload).key_frame;
+            let ends_picture = is_last && ends_picture;
+            let picture = match ends_picture {
+                true => self.stated_properties.value(frame.picture, key_frame),
+                false => PictureProperties::default(),
+            };
             let descriptor = marks.descriptor(is_first, is_last);
             let allocation = if is_first { allocation } else { &[] };
             self.push(
                 (frame, format),
-                is_last && ends_picture,
+                ends_picture,
                 payload,
-                descriptor,
-                allocation,
+                (descriptor, allocation, picture),
             );
             is_first = false;
         }
@@ -194,13 +202,13 @@ impl SendStream {
         (frame, format): (&OutgoingFrame<'_>, Format),
         marker: bool,
         payload: Vec<u8>,
-        descriptor: &[u8],
-        allocation: &[u8],
+        (descriptor, allocation, picture): (&[u8], &[u8], PictureProperties),
     ) {
         let number = self.numbers.take_next(self.first_sequence);
         let begins_key_frame = || format.is_video() && format.inspect(&payload).key_frame;
         let told = ToldOnce {
             playout_delay: self.stated_delay.value(number, begins_key_frame),
+            picture: picture.boxed(),
             dependency_descriptor: descriptor.to_vec(),
             layers_allocation: allocation.to_vec(),
         };

@@ -135,6 +135,7 @@ impl Call {
             audio_level: None,
             layer: None,
             resolution: None,
+            picture: PictureProperties::default(),
         };
         self.sides[side].send_frame(self.now, &mid, &frame).unwrap();
         self.flush();

@@ -177,6 +177,7 @@ fn piece(format: Format, frame: &Sent, number: usize, part: usize, at: Instant) 
         layers_allocation: None,
         payload,
         arrived_at: at,
+        picture: PictureProperties::default(),
     }
 }
 

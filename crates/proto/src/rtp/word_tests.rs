@@ -130,6 +130,7 @@ fn forwarders_are_handed_what_packets_say_and_can_say_it_on() {
             dependency_descriptor: None,
             playout_delay,
             layers_allocation: allocation,
+            picture: PictureProperties::default(),
         };
         let now = call.now;
         let sent = call.sides[0].send_packet(now, &Mid::from("v"), &packet);

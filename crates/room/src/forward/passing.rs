@@ -240,6 +240,7 @@ impl Forwarder {
                     audio_level: packet.audio_level,
                     dependency_descriptor: described(seen, &outgoing, &mut descriptor),
                     playout_delay: packet.playout_delay,
+                    picture: packet.picture,
                     // Of what the publisher has, a viewer is sent one.
                     layers_allocation: None,
                 };

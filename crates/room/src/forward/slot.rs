@@ -366,7 +366,7 @@ fn takes(name: &str, decoder: &str, encoder: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use twocan_proto::rtp::IncomingPacket;
+    use twocan_proto::rtp::{IncomingPacket, PictureProperties};
     use twocan_proto::wire::ids::Ssrc;
     use twocan_proto::wire::payload::Inspection;
 
@@ -397,6 +397,7 @@ mod tests {
             playout_delay: None,
             layers_allocation: None,
             payload: vec![0; 10].into(),
+            picture: PictureProperties::default(),
         };
         Seen {
             packet,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use twocan_io::clock;
 use twocan_proto::negotiate::{Kind, TransceiverId};
 use twocan_proto::peer::Event;
-use twocan_proto::rtp::{self, OutgoingPacket, Payload};
+use twocan_proto::rtp::{self, OutgoingPacket, Payload, PictureProperties};
 use twocan_proto::wire::ids::{Mid, PayloadType};
 use twocan_proto::wire::rtp::AudioLevel;
 
@@ -165,6 +165,7 @@ fn send(shared: &Shared, client: &mut Client, line: &mut Line, payload: &mut Vec
             dependency_descriptor: None,
             playout_delay: None,
             layers_allocation: None,
+            picture: PictureProperties::default(),
         };
         let sent = client.peer.send_packet(now, line.transceiver, &packet);
         shared.tally.borrow_mut().note_sent(sent.is_ok());

@@ -2,6 +2,7 @@ use std::io::Cursor;
 use std::time::Instant;
 
 use super::*;
+use crate::PictureProperties;
 
 const IVF: &[u8] = include_bytes!("../../../server/assets/clip.ivf");
 const OGG: &[u8] = include_bytes!("../../../server/assets/clip.ogg");
@@ -244,6 +245,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         received_at: Instant::now(),
         captured_at: None,
         playout_delay: None,
+        picture: PictureProperties::default(),
         data: frame.data.clone(),
     }
 }

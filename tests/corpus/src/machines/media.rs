@@ -3,7 +3,8 @@
 use twocan_proto::keying::SrtpProfile;
 use twocan_proto::random::Random;
 use twocan_proto::rtp::{
-    Class, Codec, Delivery, Encoding, Format, FrameLayer, Media, OutgoingFrame, Repair, Session,
+    Class, Codec, Delivery, Encoding, Format, FrameLayer, Media, OutgoingFrame, PictureProperties,
+    Repair, Session,
 };
 use twocan_proto::srtp::{OVERHEAD_MAX, Receiver, Sender};
 use twocan_wire::ids::{Mid, PayloadType, Rid, Ssrc};
@@ -200,6 +201,7 @@ pub fn rtp_session(data: &[u8]) {
                         })
                         .filter(|_| choice % 6 == 3),
                     resolution: None,
+                    picture: PictureProperties::default(),
                 };
                 let _ = session.send_frame(now, &Mid::from(mid), &frame);
             }

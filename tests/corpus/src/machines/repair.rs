@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{Class, Event, OutgoingFrame, PayloadTypes, Repair, Session};
+use twocan_proto::rtp::{
+    Class, Event, OutgoingFrame, PayloadTypes, PictureProperties, Repair, Session,
+};
 use twocan_proto::time::Now;
 use twocan_wire::ids::{Mid, PayloadType, Ssrc};
 use twocan_wire::payload::h264::PacketizationMode;
@@ -127,6 +129,7 @@ pub fn rtp_repair(data: &[u8]) {
                     layer: None,
                     resolution: None,
                     audio_level: None,
+                    picture: PictureProperties::default(),
                 };
                 let mid = Mid::from(["0", "1", "2"][section]);
                 sender.send_frame(now, &mid, &outgoing).unwrap();

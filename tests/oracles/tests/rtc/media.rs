@@ -10,7 +10,7 @@ use str0m::media::{MediaTime, Mid as TheirMid, Pt};
 use str0m::stats::{MediaEgressStats, MediaIngressStats};
 use twocan_proto::negotiate::{Kind, TransceiverId};
 use twocan_proto::peer::Event;
-use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame};
+use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame, PictureProperties};
 use twocan_sim::{LinkConfig, seeds};
 
 use crate::call::{Call, Setting};
@@ -129,6 +129,7 @@ impl Media {
                 audio_level: None,
                 layer: None,
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             self.call
                 .us(|peer, now| peer.send_frame(now, transceiver, &frame))

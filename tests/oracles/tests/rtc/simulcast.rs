@@ -12,7 +12,7 @@ use str0m::media::{
 use str0m::media::{Mid as TheirMid, Simulcast, SimulcastLayer};
 use twocan_proto::negotiate::{Kind, TransceiverId};
 use twocan_proto::peer::{EncodingParameters, Event, TransceiverInit};
-use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame};
+use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame, PictureProperties};
 use twocan_sim::{LinkConfig, seeds};
 use twocan_wire::sdp::Direction;
 
@@ -111,6 +111,7 @@ impl Ours {
                     audio_level: None,
                     layer: None,
                     resolution: None,
+                    picture: PictureProperties::default(),
                 };
                 let video = self.video;
                 self.call

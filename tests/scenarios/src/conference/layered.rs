@@ -2,7 +2,7 @@
 
 use twocan_proto::negotiate::{CodecPreference, TransceiverId, default_video_codecs};
 use twocan_proto::peer::{self, Peer};
-use twocan_proto::rtp::{Frame, FrameLayer, OutgoingFrame, ScalabilityMode};
+use twocan_proto::rtp::{Frame, FrameLayer, OutgoingFrame, PictureProperties, ScalabilityMode};
 use twocan_room::forward::VideoCodecs;
 use twocan_sim::LinkConfig;
 use twocan_wire::rtp::{ExtensionKind, Resolution};
@@ -140,6 +140,7 @@ impl Conference {
                         width: 320,
                         height: 180,
                     }),
+                    picture: PictureProperties::default(),
                 };
                 is_sent &= peer.send_frame(now, line, &frame).is_ok();
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use twocan_proto::channel::{ChannelId, ChannelInit};
 use twocan_proto::negotiate::Kind;
 use twocan_proto::peer::{Config, Event, LogEntry};
-use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame};
+use twocan_proto::rtp::{Event as RtpEvent, OutgoingFrame, PictureProperties};
 use twocan_sim::{Link, LinkConfig, LinkStats};
 use twocan_wire::units::Bitrate;
 
@@ -295,6 +295,7 @@ impl Scene {
                 audio_level: None,
                 layer: None,
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             let sent = peer.send_frame(now, transceiver, &frame);
             assert_eq!(sent, Ok(()));
