@@ -6,6 +6,7 @@ mod api;
 mod credentials;
 mod descriptors;
 mod hall;
+mod hatch;
 mod http;
 mod media;
 mod pages;
@@ -126,8 +127,9 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     };
     let sessions = whip::Sessions::default();
     let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
+    let to_turn = turn.as_ref().map(|turn| turn.hatch.clone());
     let (hall, media) =
-        hall::start(&plan, sessions.clone(), access.clone()).map_err(ServeError::Media)?;
+        hall::start(&plan, sessions.clone(), access.clone(), to_turn).map_err(ServeError::Media)?;
     if let Some(turn) = &turn {
         turn.relay_to_media(media).await;
     }
@@ -184,12 +186,16 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
         .as_ref()
         .map_or(String::new(), |_| "/?access_token=…".to_owned());
     let page = format!("{scheme}://{host}:{}{secret}", http.port());
-    let listens = shared.turn.as_ref().map(|turn| turn.listens);
-    let stun = listens.map(|listens| tracing::field::display(listens.udp));
-    let turns = listens.and_then(|listens| listens.tls.map(tracing::field::display));
+    let listens = shared.turn.as_ref().map(|turn| &turn.listens);
+    let list = |all: &[SocketAddr]| {
+        let all: Vec<_> = all.iter().map(SocketAddr::to_string).collect();
+        (!all.is_empty()).then(|| tracing::field::display(all.join(", ")))
+    };
+    let stun = listens.and_then(|listens| list(&listens.udp));
+    let turns = listens.and_then(|listens| list(&listens.tls));
     let other = listens.and_then(|listens| listens.other.map(tracing::field::display));
     tracing::info!(http = %http, stun, stun_other = other, turns, page, "listening");
-    let relays = listens.is_some_and(|listens| !listens.udp.ip().is_loopback());
+    let relays = listens.is_some_and(|listens| listens.beyond_loopback().next().is_some());
     if relays && plan.secret.is_none() && !plan.tokens.closes_rooms() {
         tracing::warn!(
             "without a secret everybody who reaches this server can join, and so relay through it \
@@ -200,7 +206,7 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
     if http.ip().is_loopback() {
         tracing::info!(
             "reachable from this machine alone; to open it to the network set a secret \
-             (--secret, TWOCAN_SECRET) or bind it yourself (--http 0.0.0.0:8080 --stun 0.0.0.0:3478)"
+             (--secret, TWOCAN_SECRET) or bind it yourself (--http 0.0.0.0:8080)"
         );
     } else if !secure && plan.trusted_proxies.is_empty() {
         tracing::warn!(

@@ -36,10 +36,18 @@ pub(crate) struct Settings {
     pub(crate) http: Option<SocketAddr>,
 
     /// Address of the STUN and TURN server, UDP and TCP. Default port 3478 of the same IP as
-    /// --http.
-    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_STUN")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stun: Option<SocketAddr>,
+    /// --http; where that is 0.0.0.0, of [::] as well. May be repeated.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "TWOCAN_STUN",
+        value_delimiter = ','
+    )]
+    #[serde(
+        deserialize_with = "turn::one_or_more",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) stun: Vec<SocketAddr>,
 
     /// Alternate address of the STUN server, by which clients learn how their address translator
     /// behaves (RFC 5780); another IP and another port than --stun, whose IP has to be named.
@@ -149,11 +157,19 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) no_turn_tcp: Option<bool>,
 
-    /// Address of TURN over TLS, where there is a certificate. Default port 5349 of the same IP
-    /// as --stun.
-    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_TURN_TLS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) turn_tls: Option<SocketAddr>,
+    /// Address of TURN over TLS, where there is a certificate. Default port 5349 of the same IPs
+    /// as --stun. May be repeated.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "TWOCAN_TURN_TLS",
+        value_delimiter = ','
+    )]
+    #[serde(
+        deserialize_with = "turn::one_or_more",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) turn_tls: Vec<SocketAddr>,
 
     /// Address on which relayed ports are opened. Default that of --stun, or those by which this
     /// machine reaches the internet. May be repeated.
@@ -427,8 +443,8 @@ pub(crate) enum SettingsError {
     StunOther {
         /// The alternate address.
         other: SocketAddr,
-        /// The first.
-        stun: SocketAddr,
+        /// The others.
+        stun: String,
     },
     /// Not one for each.
     #[error(
@@ -519,8 +535,7 @@ impl Settings {
         } else {
             http.ip()
         };
-        let stun = self.stun.unwrap_or(SocketAddr::new(stun_ip, 3478));
-        let turn = turn::plan(&self, stun, &tls)?;
+        let turn = turn::plan(&self, stun_ip, &tls)?;
         let media = media::plan(&self)?;
         let tokens = tokens_settings::plan(&self)?;
         let webhooks = tokens_settings::webhooks(&self)?;

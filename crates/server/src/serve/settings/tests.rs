@@ -8,14 +8,46 @@ fn plan(settings: Settings) -> Plan {
 fn binds_to_loopback_until_a_secret_is_set() {
     assert!(plan(Settings::default()).http.ip().is_loopback());
     let turn = plan(Settings::default()).turn.unwrap();
-    assert!(turn.listen.ip().is_loopback());
+    let loopback: [SocketAddr; 1] = ["127.0.0.1:3478".parse().unwrap()];
+    assert_eq!(turn.listen.addresses, loopback);
     let secret = Some("s".to_owned());
     let open = plan(Settings {
         secret,
         ..Settings::default()
     });
     assert_eq!(open.http, "0.0.0.0:8080".parse().unwrap());
-    assert_eq!(open.turn.unwrap().listen, "0.0.0.0:3478".parse().unwrap());
+    let both = ["0.0.0.0:3478", "[::]:3478"].map(|text| text.parse().unwrap());
+    assert_eq!(open.turn.unwrap().listen.addresses, both);
+}
+
+#[test]
+fn addresses_are_one_or_a_list() {
+    let folder = std::env::temp_dir().join(format!("twocan-listen-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("twocan.toml");
+    let read = |text: &str, flag: &[&str]| -> Vec<String> {
+        std::fs::write(&file, text).unwrap();
+        let settings = Settings {
+            config: Some(file.clone()),
+            stun: flag.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Settings::default()
+        };
+        let turn = settings.plan().unwrap().turn.unwrap();
+        let all = turn.listen.addresses.iter();
+        all.map(SocketAddr::to_string).collect()
+    };
+    let one = "stun = \"192.0.2.1:443\"\n";
+    assert_eq!(read(one, &[]), ["192.0.2.1:443"]);
+    let two = "stun = [\"0.0.0.0:3478\", \"[2001:db8::1]:443\"]\n";
+    assert_eq!(read(two, &[]), ["0.0.0.0:3478", "[2001:db8::1]:443"]);
+    assert_eq!(read(two, &["[::1]:0"]), ["[::1]:0"]);
+    // Behaviour discovery is where it can be.
+    let other = "stun_other = \"[2001:db8::2]:3479\"\n";
+    assert_eq!(
+        read(&format!("{two}{other}"), &[]),
+        ["[2001:db8::1]:443", "0.0.0.0:3478"]
+    );
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
