@@ -34,6 +34,8 @@ struct Server {
     turns: Option<SocketAddr>,
     /// All of `stun`, and then all of `turns`.
     all: Vec<SocketAddr>,
+    /// All of `http`.
+    pages: Vec<SocketAddr>,
 }
 
 /// Starts `twocan serve` on loopback.
@@ -71,6 +73,7 @@ fn serve_by(mut command: Command, arguments: &[&str]) -> Server {
         stun: address("stun").unwrap(),
         turns: address("turns"),
         all: [addresses("stun"), addresses("turns")].concat(),
+        pages: addresses("http"),
     }
 }
 
@@ -224,7 +227,13 @@ fn all_addresses_of_both_families_are_listened_on() {
     if UdpSocket::bind("[::1]:0").is_err() {
         return println!("NOT RUN: there is no IPv6 on loopback");
     }
-    let server = serve(&["--stun", "0.0.0.0:0", "--stun", "[::]:0"]);
+    let any = ["--stun", "0.0.0.0:0", "--stun", "[::]:0"];
+    let server = serve(&[&any[..], &["--http", "[::1]:0"]].concat());
+    let pages = server.pages.iter().map(SocketAddr::is_ipv4);
+    assert_eq!(pages.collect::<Vec<_>>(), [true, false]);
+    for page in &server.pages {
+        assert!(get(*page, "/healthz").starts_with("HTTP/1.1 200"), "{page}");
+    }
     let request = [&[0, 1, 0, 0][..], &[0x21, 0x12, 0xa4, 0x42], &[7; 12]].concat();
     for (listens, from, length) in [(1, "127.0.0.1", 12), (2, "::1", 24)] {
         let from: IpAddr = from.parse().unwrap();

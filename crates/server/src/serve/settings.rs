@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::acme::{AcmeSettings, AcmeSettingsError};
 use super::is_loopback;
+use super::listeners::{Listeners, one_or_more};
+use super::logs::LogFormat;
 use super::media::{self, MediaPlan, MediaSettings};
 use super::tls::{self, Tls};
 use super::tokens_settings::{self, TokenPlan, TokenSettings, WebhookPlan, WebhookSettings};
@@ -29,13 +31,21 @@ pub(crate) struct Settings {
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address of the page and of signaling. Default 127.0.0.1:8080, or 0.0.0.0:8080 where a
-    /// secret or keys of tokens are set.
-    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_HTTP")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) http: Option<SocketAddr>,
+    /// Address of the page and of signaling. Default 127.0.0.1:8080, or 0.0.0.0:8080 and [::]:8080
+    /// where a secret or keys of tokens are set. May be repeated.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "TWOCAN_HTTP",
+        value_delimiter = ','
+    )]
+    #[serde(
+        deserialize_with = "one_or_more",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) http: Vec<SocketAddr>,
 
-    /// Address of the STUN and TURN server, UDP and TCP. Default port 3478 of the same IP as
+    /// Address of the STUN and TURN server, UDP and TCP. Default port 3478 of the same IPs as
     /// --http; where that is 0.0.0.0, of [::] as well. May be repeated.
     #[arg(
         long,
@@ -44,7 +54,7 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     #[serde(
-        deserialize_with = "turn::one_or_more",
+        deserialize_with = "one_or_more",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub(crate) stun: Vec<SocketAddr>,
@@ -166,7 +176,7 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     #[serde(
-        deserialize_with = "turn::one_or_more",
+        deserialize_with = "one_or_more",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub(crate) turn_tls: Vec<SocketAddr>,
@@ -353,17 +363,6 @@ pub(crate) struct Settings {
     pub(crate) log_format: Option<LogFormat>,
 }
 
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum SettingsError {
@@ -469,7 +468,7 @@ fn is_unset(table: &impl Serialize) -> bool {
 /// Settings with their defaults, checked.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    pub(crate) http: SocketAddr,
+    pub(crate) http: Listeners,
     pub(crate) turn: Option<TurnPlan>,
     pub(crate) turn_drain: Duration,
     pub(crate) secret: Option<String>,
@@ -529,13 +528,13 @@ impl Settings {
         } else {
             Ipv4Addr::LOCALHOST
         });
-        let http = self.http.unwrap_or(SocketAddr::new(ip, 8080));
-        let stun_ip = if is_loopback(http.ip()) {
-            ip
-        } else {
-            http.ip()
-        };
-        let turn = turn::plan(&self, stun_ip, &tls)?;
+        let http = Listeners::named_or(&self.http, &[ip], 8080);
+        let ips = http.addresses.iter().map(SocketAddr::ip);
+        let mut stun_ips: Vec<_> = ips.filter(|ip| !is_loopback(*ip)).collect();
+        if stun_ips.is_empty() {
+            stun_ips.push(ip);
+        }
+        let turn = turn::plan(&self, &stun_ips, &tls)?;
         let media = media::plan(&self)?;
         let tokens = tokens_settings::plan(&self)?;
         let webhooks = tokens_settings::webhooks(&self)?;

@@ -6,7 +6,8 @@ fn plan(settings: Settings) -> Plan {
 
 #[test]
 fn binds_to_loopback_until_a_secret_is_set() {
-    assert!(plan(Settings::default()).http.ip().is_loopback());
+    let http = plan(Settings::default()).http;
+    assert_eq!(http.addresses, ["127.0.0.1:8080".parse().unwrap()]);
     let turn = plan(Settings::default()).turn.unwrap();
     let loopback: [SocketAddr; 1] = ["127.0.0.1:3478".parse().unwrap()];
     assert_eq!(turn.listen.addresses, loopback);
@@ -15,9 +16,18 @@ fn binds_to_loopback_until_a_secret_is_set() {
         secret,
         ..Settings::default()
     });
-    assert_eq!(open.http, "0.0.0.0:8080".parse().unwrap());
+    let both = ["0.0.0.0:8080", "[::]:8080"].map(|text| text.parse().unwrap());
+    assert_eq!(open.http.addresses, both);
     let both = ["0.0.0.0:3478", "[::]:3478"].map(|text| text.parse().unwrap());
     assert_eq!(open.turn.unwrap().listen.addresses, both);
+    // STUN is where the page is.
+    let named = ["192.0.2.1:80", "[2001:db8::1]:80", "127.0.0.1:80"];
+    let named = plan(Settings {
+        http: named.map(|text| text.parse().unwrap()).to_vec(),
+        ..Settings::default()
+    });
+    let both = ["192.0.2.1:3478", "[2001:db8::1]:3478"].map(|text| text.parse().unwrap());
+    assert_eq!(named.turn.unwrap().listen.addresses, both);
 }
 
 #[test]
@@ -97,7 +107,7 @@ fn flags_win_over_the_file_and_unknown_names_are_refused() {
     let before = settings.merged().unwrap();
     assert_eq!(plan.hall.limits.rooms, 9);
     assert_eq!(plan.hall.limits.peers_per_room, 3);
-    assert_eq!(plan.http.port(), 1);
+    assert_eq!(plan.http.addresses, ["127.0.0.1:1".parse().unwrap()]);
     let differences = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let fresh = settings.merged().unwrap();

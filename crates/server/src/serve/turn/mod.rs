@@ -2,7 +2,6 @@
 
 mod data;
 mod driver;
-mod listeners;
 mod peers;
 mod ready;
 mod settings;
@@ -21,8 +20,8 @@ use twocan_room::OwnUrls;
 
 use super::ServeError;
 use super::hatch::Hatch;
+use super::listeners;
 use super::media::Reached;
-pub(crate) use listeners::one_or_more;
 pub(crate) use settings::{TurnPlan, plan, ports};
 
 /// What streams have to say and waits; they stop reading when it is full.
@@ -107,13 +106,9 @@ pub(crate) fn start(
         Some(_) => udp.drain(1..Origin::ALL.len()).next_back(),
     };
     if let (Some(wanted), Some(config)) = (&plan.tls, tls) {
-        for address in wanted.addresses.iter().copied() {
-            match listeners::listen_tcp(address, wanted.is_v6_alone(address)) {
-                Ok(listener) => sockets.tls.push(listener),
-                Err(error) if wanted.may_lack(address, &error) => {}
-                Err(error) => return Err(ServeError::bind("turn-tls", address, error)),
-            }
-        }
+        sockets.tls = wanted
+            .listen()
+            .map_err(|(address, error)| ServeError::bind("turn-tls", address, error))?;
         sockets.tls_config = Some(config);
     }
     let mut config = plan.config(&udp, secret)?;
@@ -133,6 +128,13 @@ pub(crate) fn start(
     };
     if listens.beyond_loopback().next().is_some() {
         warn_of_private_relays(&config);
+    }
+    if let Some(address) = settings::opened_by_name(&config) {
+        tracing::warn!(
+            %address,
+            "--turn-allow has an address of this machine: clients of the relay reach every port \
+             there, this server's own among them, as programs of this machine do"
+        );
     }
     let (inputs, received) = mpsc::channel(INPUTS_MAX);
     let (count, allocations) = watch::channel(0);

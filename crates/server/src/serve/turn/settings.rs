@@ -9,9 +9,9 @@ use twocan_proto::stun_server::Discovery;
 use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
 
 use super::super::ServeError;
+use super::super::listeners::Listeners;
 use super::super::settings::{Settings, SettingsError};
 use super::super::tls::Tls;
-use super::listeners::Listeners;
 
 /// Port of STUN and TURN (RFC 8489 §18.6).
 const STUN_PORT: u16 = 3478;
@@ -39,10 +39,10 @@ pub(crate) struct TurnPlan {
 }
 
 /// Checks the settings; `None` where no STUN server is to run. Where nobody says on which addresses,
-/// it listens on `ip`.
+/// it listens on `ips`.
 pub(crate) fn plan(
     settings: &Settings,
-    ip: IpAddr,
+    ips: &[IpAddr],
     tls: &Tls,
 ) -> Result<Option<TurnPlan>, SettingsError> {
     let range = |text: &String| text.parse().map_err(|_| SettingsError::Range(text.clone()));
@@ -72,7 +72,7 @@ pub(crate) fn plan(
     if !(1..=32).contains(&realm.len()) {
         return Err(SettingsError::TurnRealm);
     }
-    let mut listen = Listeners::named_or(&settings.stun, ip, STUN_PORT);
+    let mut listen = Listeners::named_or(&settings.stun, ips, STUN_PORT);
     if let Some(other) = settings.stun_other {
         let mut all = listen.addresses.iter().copied();
         match all.find(|own| is_alternate(*own, other)) {
@@ -105,7 +105,7 @@ pub(crate) fn plan(
     let streams = relays && !settings.no_turn_tcp.unwrap_or(false);
     let tls_listen = match &settings.turn_tls[..] {
         [] => listen.with_port(TLS_PORT),
-        named => Listeners::named_or(named, ip, TLS_PORT),
+        named => Listeners::named_or(named, ips, TLS_PORT),
     };
     Ok((!settings.no_stun.unwrap_or(false)).then_some(TurnPlan {
         listen,
@@ -237,6 +237,13 @@ pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
     })
 }
 
+/// An address of this machine that the operator has named among those that are relayed to.
+pub(super) fn opened_by_name(config: &Config) -> Option<IpAddr> {
+    let policy = &config.policy;
+    let is_named = |ip: &&IpAddr| policy.allow.iter().any(|range| range.contains(**ip));
+    policy.own.iter().find(is_named).copied()
+}
+
 /// The addresses of relays with what peers see of them: in each family none is translated, or all
 /// are, in the order given.
 fn relay_addresses(
@@ -297,7 +304,7 @@ mod tests {
     use super::*;
 
     fn planned(settings: &Settings) -> Result<Option<TurnPlan>, SettingsError> {
-        plan(settings, "0.0.0.0".parse().unwrap(), &Tls::Off)
+        plan(settings, &["0.0.0.0".parse().unwrap()], &Tls::Off)
     }
 
     #[test]
@@ -427,6 +434,14 @@ mod tests {
         });
         assert_eq!(config.quotas.bytes_per_second_in_all, 3000);
         assert!(config.policy.own.iter().any(IpAddr::is_loopback));
+        assert_eq!(opened_by_name(&config), None);
+        for (range, opened) in [("127.0.0.0/8", true), ("240.0.0.0/8", false)] {
+            let config = made(Settings {
+                turn_allow: vec![range.to_owned()],
+                ..Settings::default()
+            });
+            assert_eq!(opened_by_name(&config).is_some(), opened, "{range}");
+        }
         let config = made(Settings {
             no_turn: Some(true),
             ..Settings::default()

@@ -180,6 +180,8 @@ fn behind_a_translator_media_is_handed_to_where_it_is_bound() {
     lab.server.set_media_addresses(vec![media(told, bound)]);
     let mut ann = Client::ann("192.0.2.1:5000");
     let relayed = ann.allocate(&mut lab);
+    // Some clients name the address alone.
+    assert_eq!(ann.permit(&mut lab, address("203.0.113.50:0")), None);
     assert_eq!(ann.permit(&mut lab, address(told)), None);
     let reached = hands_over(&mut lab, &ann, relayed, told);
     assert_eq!(reached, Some(address(bound)));

@@ -18,14 +18,16 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// What is named, else `port` of `ip`, and of all addresses of IPv6 where that is all of IPv4.
-    pub(super) fn named_or(named: &[SocketAddr], ip: IpAddr, port: u16) -> Self {
+    /// What is named, else `port` of `ips`, and of all addresses of IPv6 where all of IPv4 are among
+    /// these.
+    pub(super) fn named_or(named: &[SocketAddr], ips: &[IpAddr], port: u16) -> Self {
         if !named.is_empty() {
             return Self::named(named.iter().copied());
         }
         let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let both = ip.is_ipv4() && ip.is_unspecified();
-        let ips = std::iter::once(ip).chain(both.then_some(any_v6));
+        let has_any_v4 = ips.iter().any(|ip| ip.is_ipv4() && ip.is_unspecified());
+        let both = has_any_v4 && !ips.contains(&any_v6);
+        let ips = ips.iter().copied().chain(both.then_some(any_v6));
         Self {
             any_v6_is_optional: both,
             ..Self::named(ips.map(|ip| SocketAddr::new(ip, port)))
@@ -61,6 +63,30 @@ impl Listeners {
         if let Some(place) = self.addresses.iter().position(|own| *own == address) {
             self.addresses.swap(0, place);
         }
+    }
+
+    /// The first, by which the others are called.
+    pub(super) fn first(&self) -> SocketAddr {
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+        self.addresses.first().copied().unwrap_or(any)
+    }
+
+    /// Listens for TCP on all of them.
+    ///
+    /// # Errors
+    /// The system's, with the address.
+    pub(super) fn listen(&self) -> Result<Vec<std::net::TcpListener>, (SocketAddr, io::Error)> {
+        let mut all = Vec::new();
+        for address in self.addresses.iter().copied() {
+            match listen_tcp(address, self.is_v6_alone(address)) {
+                Ok(listener) => all.push(listener),
+                Err(error) if self.may_lack(address, &error) => {
+                    tracing::debug!(%error, %address, "no IPv6");
+                }
+                Err(error) => return Err((address, error)),
+            }
+        }
+        Ok(all)
     }
 
     /// Whether an address of IPv6 is left to those: IPv4 has another listener with that port.
@@ -134,7 +160,7 @@ mod tests {
 
     #[test]
     fn of_all_addresses_both_families_are_listened_on() {
-        let listeners = Listeners::named_or(&[], "0.0.0.0".parse().unwrap(), 3478);
+        let listeners = Listeners::named_or(&[], &["0.0.0.0".parse().unwrap()], 3478);
         assert_eq!(
             listeners.addresses,
             addresses(&["0.0.0.0:3478", "[::]:3478"])
@@ -158,7 +184,7 @@ mod tests {
     fn what_is_named_is_listened_on_and_nothing_else() {
         let any: IpAddr = "0.0.0.0".parse().unwrap();
         let named = addresses(&["[::]:3478", "192.0.2.1:443", "[::]:3478"]);
-        let mut listeners = Listeners::named_or(&named, any, 3478);
+        let mut listeners = Listeners::named_or(&named, &[any], 3478);
         assert_eq!(listeners.addresses, named[..2]);
         // Alone it has both families, as the system gives them.
         assert!(!listeners.is_v6_alone(named[0]));
@@ -169,8 +195,12 @@ mod tests {
         let tls = listeners.with_port(5349);
         assert_eq!(tls.addresses, addresses(&["192.0.2.1:5349", "[::]:5349"]));
         assert!(tls.is_v6_alone(tls.addresses[1]));
-        let one = Listeners::named_or(&[], "::".parse().unwrap(), 3478);
+        let one = Listeners::named_or(&[], &["::".parse().unwrap()], 3478);
         assert_eq!(one.addresses, addresses(&["[::]:3478"]));
+        let two = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+        let two = Listeners::named_or(&[], &two, 3478);
+        let expected = addresses(&["192.0.2.1:3478", "[2001:db8::1]:3478"]);
+        assert_eq!(two.addresses, expected);
     }
 
     #[test]
