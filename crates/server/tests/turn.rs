@@ -10,6 +10,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// For anything that is waited for; two busy cores are slow.
@@ -152,6 +153,35 @@ fn uclient_between(server: SocketAddr, peer: &str, arguments: &[&str]) -> String
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// The most that gauges show while something goes on, and what comes of that.
+fn most<const N: usize, T: Send>(
+    server: &Server,
+    gauges: [&str; N],
+    goes_on: impl FnOnce() -> T + Send,
+) -> ([u64; N], T) {
+    let mut most = [0; N];
+    std::thread::scope(|scope| {
+        let (done, is_done) = std::sync::mpsc::channel();
+        scope.spawn(move || done.send(goes_on()).unwrap());
+        loop {
+            let metrics = get(server.http, "/metrics");
+            for (most, gauge) in most.iter_mut().zip(gauges) {
+                let mut lines = metrics.lines();
+                let shown = lines.find_map(|line| line.strip_prefix(gauge)?.strip_prefix(' '));
+                *most = shown.map_or(0, |shown| shown.parse().unwrap()).max(*most);
+            }
+            // The gauges are set twice a second.
+            match is_done.recv_timeout(Duration::from_millis(50)) {
+                Ok(done) => return (most, done),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+}
+
+const ALLOCATIONS_AND_SOCKETS: [&str; 2] = ["twocan_turn_allocations", "twocan_turn_relay_sockets"];
+
 /// All that was sent came back.
 fn assert_whole(said: &str, what: &str) {
     let whole = said.contains("Total lost packets 0 (0.000000%)");
@@ -172,10 +202,10 @@ fn a_client_of_coturns_relays_to_a_peer_in_every_way_that_it_knows() {
     // Channels, indications, over TCP, one component alone and with DONT-FRAGMENT, with mobility.
     for way in [&[][..], &["-s"], &["-t"], &["-c", "-g"], &["-M"]] {
         let arguments = [&["-u", "u", "-w", "p", "-r", &peer_port][..], way].concat();
-        assert_whole(
-            &uclient(server.stun.port(), &arguments),
-            &format!("{way:?}"),
-        );
+        let goes_on = || uclient(server.stun.port(), &arguments);
+        let ([allocations, sockets], said) = most(&server, ALLOCATIONS_AND_SOCKETS, goes_on);
+        assert_whole(&said, &format!("{way:?}"));
+        assert!(allocations > 0 && sockets > 0, "a peer needs a socket");
     }
     let metrics = get(server.http, "/metrics");
     assert!(metrics.contains("twocan_turn_requests_total{outcome=\"turn.permitted\"}"));
@@ -494,10 +524,11 @@ fn two_clients_of_coturns_meet_on_the_server_and_nothing_is_bound() {
     let server = serve(&["--turn-user", "u:p"]);
     for way in [&["-y"][..], &["-y", "-t", "-s"]] {
         let arguments = [&["-u", "u", "-w", "p"][..], way].concat();
-        assert_whole(
-            &uclient(server.stun.port(), &arguments),
-            &format!("{way:?}"),
-        );
+        let goes_on = || uclient(server.stun.port(), &arguments);
+        let ([allocations, sockets], said) = most(&server, ALLOCATIONS_AND_SOCKETS, goes_on);
+        assert_whole(&said, &format!("{way:?}"));
+        assert!(allocations > 0);
+        assert_eq!(sockets, 0, "nothing is bound");
     }
 }
 
