@@ -104,8 +104,11 @@ for (const words of ["udp", "tcp"]) {
     await Promise.all([seesPicturesOf(ada, 1), seesPicturesOf(grace, 1)]);
     await Promise.all([hears(ada, 1), hears(grace, 1)]);
     for (const [local, protocol] of await ada.evaluate(() => globalThis.selected())) assert.deepEqual([local, protocol], ["relay", words]);
-    const metric = await counted(base, 'twocan_turn_packets_total{to="clients"}');
-    assert.ok(metric > 20, `${metric} packets relayed`);
+    for (const to of ["media", "clients"]) {
+      const metric = await counted(base, `twocan_turn_handed_over_total{to="${to}"}`);
+      assert.ok(metric > 20, `${metric} packets handed over to ${to}`);
+    }
+    assert.equal(await counted(base, "twocan_turn_relay_sockets"), 0);
     assertQuiet(ada, grace);
   });
 }

@@ -10,7 +10,11 @@ fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
     let is_metric = |word: &&str| {
         let suffixes = ["_total", "_bytes", "_rooms", "_participants", "_tracks"];
-        let of_turn = ["twocan_turn_allocations", "twocan_turn_streams"];
+        let of_turn = [
+            "twocan_turn_allocations",
+            "twocan_turn_streams",
+            "twocan_turn_relay_sockets",
+        ];
         (word.starts_with("twocan_") || word.starts_with("process_"))
             && (suffixes.iter().any(|end| word.ends_with(end)) || of_turn.contains(word))
     };

@@ -7,13 +7,14 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use twocan::{
-    Configuration, DataChannel, DataChannelInit, PeerConnection, SdpType, SessionDescription,
+    Configuration, DataChannel, DataChannelInit, IceServer, IceTransportPolicy, PeerConnection,
+    SdpType, SessionDescription,
 };
 
 /// For anything that is waited for; two busy cores are slow.
@@ -23,6 +24,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 struct Server {
     child: Child,
     http: SocketAddr,
+    stun: SocketAddr,
 }
 
 impl Drop for Server {
@@ -46,8 +48,9 @@ fn serve(arguments: &[&str]) -> Server {
     // What follows is read, so that the program never waits for us.
     std::thread::spawn(move || lines.for_each(drop));
     let value: Value = serde_json::from_str(&line).unwrap();
-    let http = value["http"].as_str().unwrap().parse().unwrap();
-    Server { child, http }
+    let address = |name: &str| value[name].as_str().unwrap().parse().unwrap();
+    let (http, stun) = (address("http"), address("stun"));
+    Server { child, http, stun }
 }
 
 struct Answer {
@@ -120,7 +123,10 @@ async fn offer(connection: &PeerConnection) -> String {
 }
 
 async fn join(server: &Server, path: &str) -> Guest {
-    let connection = connection();
+    join_by(connection(), server, path).await
+}
+
+async fn join_by(connection: PeerConnection, server: &Server, path: &str) -> Guest {
     let channel = channel(&connection);
     let answer = server.post(path, &offer(&connection).await);
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -207,6 +213,76 @@ async fn two_who_join_by_a_request_each_meet() {
     assert_eq!(server.ask("DELETE", &ada.session, "", "").status, 200);
     ada.is_let_go().await;
     assert_eq!(server.ask("DELETE", &ada.session, "", "").status, 404);
+}
+
+/// A number of `/metrics`; zero where it is not there yet.
+fn counted(server: &Server, name: &str) -> u64 {
+    let metrics = server.ask("GET", "/metrics", "", "").body;
+    let mut lines = metrics.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0, |number| number.parse().unwrap())
+}
+
+/// What passes between the TURN server and media of the same process goes through no socket.
+#[tokio::test]
+async fn who_reaches_nothing_but_the_relay_takes_part_and_no_port_is_bound_for_it() {
+    for transport in ["udp", "tcp"] {
+        let media = ["--topology", "sfu", "--media-ip", "127.0.0.1"];
+        let server = serve(&[&media[..], &["--turn-user", "u:p"]].concat());
+        let relay = IceServer {
+            urls: vec![format!("turn:{}?transport={transport}", server.stun)],
+            username: Some("u".to_owned()),
+            credential: Some("p".to_owned()),
+        };
+        let relayed = PeerConnection::new(Configuration {
+            ice_servers: vec![relay],
+            ice_transport_policy: IceTransportPolicy::Relay,
+            loopback_candidates: true,
+            ..Configuration::default()
+        });
+        let ada = join_by(relayed.unwrap(), &server, "/join/den?name=Ada").await;
+        ada.hears("authenticated").await;
+        let bob = join(&server, "/join/den?name=Bob").await;
+        ada.hears("joined").await;
+        bob.hears("authenticated").await;
+        let said = |count: usize| {
+            let text = format!("{count} {}", "x".repeat(50_000));
+            json!({"event": "chat", "to": "all", "data": {"type": "chat", "text": text}})
+        };
+        for count in 0..10 {
+            for (from, to) in [(&ada, &bob), (&bob, &ada)] {
+                from.says(&said(count));
+                let heard = to.hears("chat").await;
+                assert_eq!(heard["data"]["text"], said(count)["data"]["text"]);
+            }
+        }
+        let handed = |to: &str| {
+            let name = format!("twocan_turn_handed_over_total{{to=\"{to}\"}}");
+            counted(&server, &name)
+        };
+        let began = std::time::Instant::now();
+        // Half a million bytes each way, of 1,500 a packet at most.
+        while handed("media") < 350 || handed("clients") < 350 {
+            assert!(began.elapsed() < WITHIN, "not handed over: {transport}");
+        }
+        assert!(counted(&server, "twocan_turn_allocations") > 0);
+        assert_eq!(counted(&server, "twocan_turn_relay_sockets"), 0);
+        let sdp = ada.connection.local_description().unwrap().sdp;
+        let relayed = sdp.lines().filter(|line| line.contains(" typ relay"));
+        let relayed: Vec<SocketAddr> = relayed
+            .map(|line| {
+                let words: Vec<&str> = line.split(' ').collect();
+                format!("{}:{}", words[4], words[5]).parse().unwrap()
+            })
+            .collect();
+        assert!(!relayed.is_empty(), "{sdp}");
+        for address in relayed {
+            UdpSocket::bind(address).expect("nobody has bound it");
+        }
+        ada.connection.close();
+        ada.connection.closed().await;
+        bob.hears("left").await;
+    }
 }
 
 #[tokio::test]

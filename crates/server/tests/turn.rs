@@ -8,8 +8,9 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// For anything that is waited for; two busy cores are slow.
@@ -32,6 +33,10 @@ struct Server {
     http: SocketAddr,
     stun: SocketAddr,
     turns: Option<SocketAddr>,
+    /// All of `stun`, and then all of `turns`.
+    all: Vec<SocketAddr>,
+    /// All of `http`.
+    pages: Vec<SocketAddr>,
 }
 
 /// Starts `twocan serve` on loopback.
@@ -57,12 +62,19 @@ fn serve_by(mut command: Command, arguments: &[&str]) -> Server {
     // What follows is read, so that the program never waits for us.
     std::thread::spawn(move || lines.for_each(drop));
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
+    let addresses = |name: &str| -> Vec<SocketAddr> {
+        let list = value.get(name).and_then(|list| list.as_str());
+        let each = list.into_iter().flat_map(|list| list.split(", "));
+        each.map(|one| one.parse().unwrap()).collect()
+    };
+    let address = |name: &str| addresses(name).first().copied();
     Server {
         program: Program(child),
         http: address("http").unwrap(),
         stun: address("stun").unwrap(),
         turns: address("turns"),
+        all: [addresses("stun"), addresses("turns")].concat(),
+        pages: addresses("http"),
     }
 }
 
@@ -92,30 +104,30 @@ fn installed() -> bool {
 
 /// A peer that echoes, on two ports in a row.
 fn echo() -> (Program, u16) {
+    echo_at("127.0.0.1")
+}
+
+fn echo_at(ip: &str) -> (Program, u16) {
+    let ip: IpAddr = ip.parse().unwrap();
+    let bind = |port| UdpSocket::bind((ip, port));
     let port = (0..100)
-        .map(|_| {
-            UdpSocket::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port()
-        })
-        .find(|port| UdpSocket::bind(("127.0.0.1", port.saturating_add(1))).is_ok())
+        .map(|_| bind(0).unwrap().local_addr().unwrap().port())
+        .find(|port| bind(port.saturating_add(1)).is_ok())
         .unwrap();
     let peer = Command::new("turnutils_peer")
-        .args(["-L", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-L", &ip.to_string(), "-p", &port.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let peer = Program(peer);
     let began = Instant::now();
-    let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let probe = bind(0).unwrap();
     probe
         .set_read_timeout(Some(Duration::from_millis(50)))
         .unwrap();
     while began.elapsed() < WITHIN {
-        probe.send_to(b"there?", ("127.0.0.1", port)).unwrap();
+        probe.send_to(b"there?", (ip, port)).unwrap();
         if probe.recv(&mut [0; 16]).is_ok() {
             return (peer, port);
         }
@@ -125,15 +137,50 @@ fn echo() -> (Program, u16) {
 
 /// Runs the client; answers what it says.
 fn uclient(port: u16, arguments: &[&str]) -> String {
+    let server = SocketAddr::new([127, 0, 0, 1].into(), port);
+    uclient_between(server, "127.0.0.1", arguments)
+}
+
+/// The same with a server and a peer of either family.
+fn uclient_between(server: SocketAddr, peer: &str, arguments: &[&str]) -> String {
     let output = Command::new("timeout")
-        .args(["20", "turnutils_uclient", "-p", &port.to_string()])
-        .args(["-m", "2", "-n", "20", "-l", "160", "-e", "127.0.0.1"])
+        .args(["20", "turnutils_uclient", "-p", &server.port().to_string()])
+        .args(["-m", "2", "-n", "20", "-l", "160", "-e", peer])
         .args(arguments)
-        .arg("127.0.0.1")
+        .arg(server.ip().to_string())
         .output()
         .unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
+
+/// The most that gauges show while something goes on, and what comes of that.
+fn most<const N: usize, T: Send>(
+    server: &Server,
+    gauges: [&str; N],
+    goes_on: impl FnOnce() -> T + Send,
+) -> ([u64; N], T) {
+    let mut most = [0; N];
+    std::thread::scope(|scope| {
+        let (done, is_done) = std::sync::mpsc::channel();
+        scope.spawn(move || done.send(goes_on()).unwrap());
+        loop {
+            let metrics = get(server.http, "/metrics");
+            for (most, gauge) in most.iter_mut().zip(gauges) {
+                let mut lines = metrics.lines();
+                let shown = lines.find_map(|line| line.strip_prefix(gauge)?.strip_prefix(' '));
+                *most = shown.map_or(0, |shown| shown.parse().unwrap()).max(*most);
+            }
+            // The gauges are set twice a second.
+            match is_done.recv_timeout(Duration::from_millis(50)) {
+                Ok(done) => return (most, done),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+}
+
+const ALLOCATIONS_AND_SOCKETS: [&str; 2] = ["twocan_turn_allocations", "twocan_turn_relay_sockets"];
 
 /// All that was sent came back.
 fn assert_whole(said: &str, what: &str) {
@@ -155,13 +202,85 @@ fn a_client_of_coturns_relays_to_a_peer_in_every_way_that_it_knows() {
     // Channels, indications, over TCP, one component alone and with DONT-FRAGMENT, with mobility.
     for way in [&[][..], &["-s"], &["-t"], &["-c", "-g"], &["-M"]] {
         let arguments = [&["-u", "u", "-w", "p", "-r", &peer_port][..], way].concat();
-        assert_whole(
-            &uclient(server.stun.port(), &arguments),
-            &format!("{way:?}"),
-        );
+        let goes_on = || uclient(server.stun.port(), &arguments);
+        let ([allocations, sockets], said) = most(&server, ALLOCATIONS_AND_SOCKETS, goes_on);
+        assert_whole(&said, &format!("{way:?}"));
+        assert!(allocations > 0 && sockets > 0, "a peer needs a socket");
     }
     let metrics = get(server.http, "/metrics");
     assert!(metrics.contains("twocan_turn_requests_total{outcome=\"turn.permitted\"}"));
+}
+
+/// RFC 6156: each family of clients, over each transport, gets each family of relayed addresses.
+#[test]
+fn clients_of_both_families_are_relayed_to_both() {
+    if !installed() {
+        return;
+    }
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return println!("NOT RUN: there is no IPv6 on loopback");
+    }
+    let both = ["--stun", "[::1]:0", "--turn-allow", "::1"];
+    let user = ["--turn-user", "u:p", "--tls-self-signed"];
+    let tls = ["--turn-tls", "127.0.0.1:0", "--turn-tls", "[::1]:0"];
+    let server = serve(&[&LOOPBACK[..], &both, &user, &tls].concat());
+    let [v4, v6, v4_tls, v6_tls] = server.all[..] else {
+        panic!("{:?}", server.all);
+    };
+    assert!(v4.is_ipv4() && v6.is_ipv6() && v4_tls.is_ipv4() && v6_tls.is_ipv6());
+    let (_peer, of_v4) = echo();
+    let (_other_peer, of_v6) = echo_at("::1");
+    let peers = [("127.0.0.1", of_v4, "-X"), ("::1", of_v6, "-x")];
+    let ways = [
+        (v6, &[][..]),
+        (v6, &["-t"]),
+        (v6_tls, &["-t", "-S"]),
+        (v4, &[]),
+    ];
+    std::thread::scope(|scope| {
+        for ((at, way), (peer, port, family)) in
+            ways.iter().flat_map(|way| peers.map(|peer| (way, peer)))
+        {
+            scope.spawn(move || {
+                let port = port.to_string();
+                let arguments = [&["-u", "u", "-w", "p", family, "-r", &port][..], way].concat();
+                let said = uclient_between(*at, peer, &arguments);
+                assert_whole(&said, &format!("{at} {peer} {way:?}"));
+            });
+        }
+    });
+}
+
+/// All addresses of both families, on sockets of their own.
+#[test]
+fn all_addresses_of_both_families_are_listened_on() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return println!("NOT RUN: there is no IPv6 on loopback");
+    }
+    let any = ["--stun", "0.0.0.0:0", "--stun", "[::]:0"];
+    let server = serve(&[&any[..], &["--http", "[::1]:0"]].concat());
+    let pages = server.pages.iter().map(SocketAddr::is_ipv4);
+    assert_eq!(pages.collect::<Vec<_>>(), [true, false]);
+    for page in &server.pages {
+        assert!(get(*page, "/healthz").starts_with("HTTP/1.1 200"), "{page}");
+    }
+    let request = [&[0, 1, 0, 0][..], &[0x21, 0x12, 0xa4, 0x42], &[7; 12]].concat();
+    for (listens, from, length) in [(1, "127.0.0.1", 12), (2, "::1", 24)] {
+        let from: IpAddr = from.parse().unwrap();
+        let to = SocketAddr::new(from, server.all[listens].port());
+        let socket = UdpSocket::bind((from, 0)).unwrap();
+        socket.set_read_timeout(Some(WITHIN)).unwrap();
+        socket.send_to(&request, to).unwrap();
+        let mut answer = [0; 100];
+        let (len, back) = socket.recv_from(&mut answer).unwrap();
+        // The header, XOR-MAPPED-ADDRESS, FINGERPRINT.
+        assert_eq!((back, len), (to, 20 + length + 8));
+        let mut stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(WITHIN)).unwrap();
+        stream.write_all(&request).unwrap();
+        stream.read_exact(&mut answer[..len]).unwrap();
+        assert_eq!(answer[..2], [1, 1]);
+    }
 }
 
 /// RFC 6062: with `-T` one client connects to the other, with `-P` a peer that is no client of the
@@ -405,10 +524,11 @@ fn two_clients_of_coturns_meet_on_the_server_and_nothing_is_bound() {
     let server = serve(&["--turn-user", "u:p"]);
     for way in [&["-y"][..], &["-y", "-t", "-s"]] {
         let arguments = [&["-u", "u", "-w", "p"][..], way].concat();
-        assert_whole(
-            &uclient(server.stun.port(), &arguments),
-            &format!("{way:?}"),
-        );
+        let goes_on = || uclient(server.stun.port(), &arguments);
+        let ([allocations, sockets], said) = most(&server, ALLOCATIONS_AND_SOCKETS, goes_on);
+        assert_whole(&said, &format!("{way:?}"));
+        assert!(allocations > 0);
+        assert_eq!(sockets, 0, "nothing is bound");
     }
 }
 
@@ -566,8 +686,12 @@ fn coturns_stun_client_learns_its_address() {
 
 /// What `twocan nat` says of a server on loopback.
 fn nat(port: u16) -> serde_json::Value {
+    nat_of(SocketAddr::new([127, 0, 0, 1].into(), port))
+}
+
+fn nat_of(server: SocketAddr) -> serde_json::Value {
     let output = Command::new(env!("CARGO_BIN_EXE_twocan"))
-        .args(["nat", "--json", &format!("stun:127.0.0.1:{port}")])
+        .args(["nat", "--json", &format!("stun:{server}")])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -585,9 +709,21 @@ fn assert_open(said: &serde_json::Value) {
 #[test]
 #[cfg(target_os = "linux")]
 fn behaviour_discovery_of_coturns_and_our_own_agree_on_a_server_with_two_addresses() {
-    let server = serve(&["--stun-other", "127.0.0.2:0"]);
+    let has_v6 = UdpSocket::bind("[::1]:0").is_ok();
+    let v6 = if has_v6 {
+        &["--stun", "[::1]:0"][..]
+    } else {
+        &[]
+    };
+    let server = serve(&[&["--stun-other", "127.0.0.2:0"], v6].concat());
     let said = nat(server.stun.port());
     assert_open(&said);
+    // A listener of the other family has no second address, and says so.
+    for address in server.all.iter().skip(1) {
+        let said = nat_of(*address);
+        assert_eq!(said["translated"], false, "{said}");
+        assert_eq!(said["other"], serde_json::Value::Null, "{said}");
+    }
     assert!(said["other"].as_str().unwrap().starts_with("127.0.0.2:"));
     if !installed() {
         return;

@@ -10,7 +10,6 @@ use twocan_io::clock;
 use twocan_proto::contract::Output;
 use twocan_proto::random::Random;
 use twocan_proto::time::Now;
-use twocan_proto::turn::server::MediaAddress;
 use twocan_room::{
     Admission, CloseCode, ConnectionId, Event, GuestLine, GuestPurpose, GuestRefusal, Hall,
     Introduction, MediaEvent, Moderated, Notice, OwnUrls, Protocol, Refusal, ShownToken, Topology,
@@ -25,7 +24,8 @@ pub(crate) use handle::{ExchangeError, HallHandle};
 
 use super::Plan;
 use super::access::{Access, Denied};
-use super::media::{Answer, Media, Told};
+use super::hatch::Hatch;
+use super::media::{Answer, Media, Reached, Told};
 use super::webhooks::Webhooks;
 use super::whip::Sessions;
 use crate::tokens::TokenError;
@@ -132,21 +132,22 @@ enum Command {
 }
 
 /// Starts the task, and the threads that forward media where rooms are of that shape; answers where
-/// these are reached.
+/// these are reached. What they send to relayed addresses of our own they put into `to_turn`.
 pub(crate) fn start(
     plan: &Plan,
     sessions: Sessions,
     access: Arc<Access>,
-) -> std::io::Result<(HallHandle, Vec<MediaAddress>)> {
+    to_turn: Option<Arc<Hatch>>,
+) -> std::io::Result<(HallHandle, Vec<Reached>)> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (told_to, told) = mpsc::channel(TOLD_MAX);
     let hall = Hall::new(plan.hall.clone(), Random::new(twocan_io::clock::seed()));
     let media = match plan.media.topology {
         Topology::Mesh => None,
-        Topology::Sfu | Topology::Auto => Some(Media::start(&plan.media, &told_to)?),
+        Topology::Sfu | Topology::Auto => Some(Media::start(&plan.media, &told_to, to_turn)?),
     };
-    let bound: Vec<_> = media.iter().flat_map(Media::addresses).collect();
-    let addresses = plan.media.media_addresses(&bound);
+    let media_reached = media.iter().flat_map(|media| media.reached(&plan.media));
+    let media_reached = media_reached.collect();
     let (tokens, shown) = mpsc::channel(TOKENS_MAX);
     let task = Task {
         hall,
@@ -163,7 +164,7 @@ pub(crate) fn start(
     };
     tokio::spawn(task.run());
     tokio::spawn(look_at(access, shown, sender.downgrade()));
-    Ok((HallHandle(sender), addresses))
+    Ok((HallHandle(sender), media_reached))
 }
 
 /// Looks at the tokens that participants show, one after another: a signature costs more than a frame,

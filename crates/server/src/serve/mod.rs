@@ -6,7 +6,10 @@ mod api;
 mod credentials;
 mod descriptors;
 mod hall;
+mod hatch;
 mod http;
+mod listeners;
+mod logs;
 mod media;
 mod pages;
 mod rates;
@@ -19,7 +22,6 @@ mod turn;
 mod webhooks;
 mod whip;
 
-use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +30,11 @@ use std::time::Duration;
 use axum_server::Handle;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
+use tokio::task::JoinSet;
 use twocan_proto::random::Random;
 
 pub(crate) use settings::Settings;
-use settings::{LogFormat, Plan, SettingsError};
+use settings::{Plan, SettingsError};
 
 /// How long open connections may take to end after a signal.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -96,7 +99,7 @@ pub(crate) struct Shared {
 /// Runs until a signal.
 pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     let plan = settings.plan()?;
-    set_up_logs(plan.log_format, &plan.log);
+    logs::set_up(plan.log_format, &plan.log);
     let descriptors = descriptors::raise();
     if let (Some(turn), Some(most)) = (&plan.turn, descriptors) {
         turn.warn_of_few_descriptors(most);
@@ -114,10 +117,14 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|_| ServeError::Metrics)?;
-    let listener = std::net::TcpListener::bind(plan.http)
-        .map_err(|source| ServeError::bind("http", plan.http, source))?;
-    listener.set_nonblocking(true)?;
-    let http = listener.local_addr()?;
+    let listeners = plan
+        .http
+        .listen()
+        .map_err(|(address, source)| ServeError::bind("http", address, source))?;
+    let http = listeners
+        .iter()
+        .map(std::net::TcpListener::local_addr)
+        .collect::<Result<Vec<_>, _>>()?;
     let tls_is_trusted = Arc::new(AtomicBool::new(false));
     let tls = tls::load(&plan, &tls_is_trusted).await?;
     let turn = match &plan.turn {
@@ -126,8 +133,9 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     };
     let sessions = whip::Sessions::default();
     let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
+    let to_turn = turn.as_ref().map(|turn| turn.hatch.clone());
     let (hall, media) =
-        hall::start(&plan, sessions.clone(), access.clone()).map_err(ServeError::Media)?;
+        hall::start(&plan, sessions.clone(), access.clone(), to_turn).map_err(ServeError::Media)?;
     if let Some(turn) = &turn {
         turn.relay_to_media(media).await;
     }
@@ -144,52 +152,69 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
         sessions,
         rates,
     });
-    greet(&shared, http, secure);
+    greet(&shared, &http, secure);
     let handle = Handle::new();
     tokio::spawn(reload::on_hangup(settings, shared.clone()));
     tokio::spawn(end_on_signal(handle.clone(), shared.clone()));
     let app = http::router(shared).into_make_service_with_connect_info::<SocketAddr>();
-    match tls {
-        Some(config) => {
-            axum_server::from_tcp_rustls(listener, config)?
-                .handle(handle)
-                .serve(app)
-                .await?;
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        let (handle, app) = (handle.clone(), app.clone());
+        match &tls {
+            Some(config) => {
+                let server = axum_server::from_tcp_rustls(listener, config.clone())?;
+                servers.spawn(server.handle(handle).serve(app));
+            }
+            None => {
+                let server = axum_server::from_tcp(listener)?;
+                servers.spawn(server.handle(handle).serve(app));
+            }
         }
-        None => {
-            axum_server::from_tcp(listener)?
-                .handle(handle)
-                .serve(app)
-                .await?
-        }
+    }
+    while let Some(ended) = servers.join_next().await {
+        ended.map_err(std::io::Error::other)??;
     }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Says where to go, and what will not work from elsewhere.
-fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
+fn greet(shared: &Shared, http: &[SocketAddr], secure: bool) {
     let plan = &shared.plan;
     let scheme = if secure { "https" } else { "http" };
-    let host = if http.ip().is_unspecified() || http.ip().is_loopback() {
-        "localhost".to_owned()
-    } else {
-        SocketAddr::new(http.ip(), 0)
-            .to_string()
-            .trim_end_matches(":0")
-            .to_owned()
+    let page = http.first().map(|http| {
+        let host = if http.ip().is_unspecified() || http.ip().is_loopback() {
+            "localhost".to_owned()
+        } else {
+            SocketAddr::new(http.ip(), 0)
+                .to_string()
+                .trim_end_matches(":0")
+                .to_owned()
+        };
+        let secret = plan
+            .secret
+            .as_ref()
+            .map_or(String::new(), |_| "/?access_token=…".to_owned());
+        format!("{scheme}://{host}:{}{secret}", http.port())
+    });
+    let listens = shared.turn.as_ref().map(|turn| &turn.listens);
+    let list = |all: &[SocketAddr]| {
+        let all: Vec<_> = all.iter().map(SocketAddr::to_string).collect();
+        (!all.is_empty()).then(|| tracing::field::display(all.join(", ")))
     };
-    let secret = plan
-        .secret
-        .as_ref()
-        .map_or(String::new(), |_| "/?access_token=…".to_owned());
-    let page = format!("{scheme}://{host}:{}{secret}", http.port());
-    let listens = shared.turn.as_ref().map(|turn| turn.listens);
-    let stun = listens.map(|listens| tracing::field::display(listens.udp));
-    let turns = listens.and_then(|listens| listens.tls.map(tracing::field::display));
+    let stun = listens.and_then(|listens| list(&listens.udp));
+    let turns = listens.and_then(|listens| list(&listens.tls));
     let other = listens.and_then(|listens| listens.other.map(tracing::field::display));
-    tracing::info!(http = %http, stun, stun_other = other, turns, page, "listening");
-    let relays = listens.is_some_and(|listens| !listens.udp.ip().is_loopback());
+    let own = list(http);
+    tracing::info!(
+        http = own,
+        stun,
+        stun_other = other,
+        turns,
+        page,
+        "listening"
+    );
+    let relays = listens.is_some_and(|listens| listens.beyond_loopback().next().is_some());
     if relays && plan.secret.is_none() && !plan.tokens.closes_rooms() {
         tracing::warn!(
             "without a secret everybody who reaches this server can join, and so relay through it \
@@ -197,10 +222,10 @@ fn greet(shared: &Shared, http: SocketAddr, secure: bool) {
              to (--turn-peer-relay false)"
         );
     }
-    if http.ip().is_loopback() {
+    if http.iter().all(|http| is_loopback(http.ip())) {
         tracing::info!(
             "reachable from this machine alone; to open it to the network set a secret \
-             (--secret, TWOCAN_SECRET) or bind it yourself (--http 0.0.0.0:8080 --stun 0.0.0.0:3478)"
+             (--secret, TWOCAN_SECRET) or bind it yourself (--http 0.0.0.0:8080)"
         );
     } else if !secure && plan.trusted_proxies.is_empty() {
         tracing::warn!(
@@ -231,20 +256,6 @@ async fn end_on_signal(handle: Handle<SocketAddr>, shared: Arc<Shared>) {
         }
     }
     handle.graceful_shutdown(Some(SHUTDOWN_PATIENCE));
-}
-
-fn set_up_logs(format: LogFormat, filter: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // A second initialisation (in tests) changes nothing.
-    let _ = match format {
-        LogFormat::Text => logs.with_target(false).try_init(),
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
-    };
 }
 
 /// Whether an address is this machine's own.

@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::acme::{AcmeSettings, AcmeSettingsError};
 use super::is_loopback;
+use super::listeners::{Listeners, one_or_more};
+use super::logs::LogFormat;
 use super::media::{self, MediaPlan, MediaSettings};
 use super::tls::{self, Tls};
 use super::tokens_settings::{self, TokenPlan, TokenSettings, WebhookPlan, WebhookSettings};
@@ -29,17 +31,33 @@ pub(crate) struct Settings {
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address of the page and of signaling. Default 127.0.0.1:8080, or 0.0.0.0:8080 where a
-    /// secret or keys of tokens are set.
-    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_HTTP")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) http: Option<SocketAddr>,
+    /// Address of the page and of signaling. Default 127.0.0.1:8080, or 0.0.0.0:8080 and [::]:8080
+    /// where a secret or keys of tokens are set. May be repeated.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "TWOCAN_HTTP",
+        value_delimiter = ','
+    )]
+    #[serde(
+        deserialize_with = "one_or_more",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) http: Vec<SocketAddr>,
 
-    /// Address of the STUN and TURN server, UDP and TCP. Default port 3478 of the same IP as
-    /// --http.
-    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_STUN")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stun: Option<SocketAddr>,
+    /// Address of the STUN and TURN server, UDP and TCP. Default port 3478 of the same IPs as
+    /// --http; where that is 0.0.0.0, of [::] as well. May be repeated.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "TWOCAN_STUN",
+        value_delimiter = ','
+    )]
+    #[serde(
+        deserialize_with = "one_or_more",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) stun: Vec<SocketAddr>,
 
     /// Alternate address of the STUN server, by which clients learn how their address translator
     /// behaves (RFC 5780); another IP and another port than --stun, whose IP has to be named.
@@ -149,11 +167,19 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) no_turn_tcp: Option<bool>,
 
-    /// Address of TURN over TLS, where there is a certificate. Default port 5349 of the same IP
-    /// as --stun.
-    #[arg(long, value_name = "IP:PORT", env = "TWOCAN_TURN_TLS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) turn_tls: Option<SocketAddr>,
+    /// Address of TURN over TLS, where there is a certificate. Default port 5349 of the same IPs
+    /// as --stun. May be repeated.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "TWOCAN_TURN_TLS",
+        value_delimiter = ','
+    )]
+    #[serde(
+        deserialize_with = "one_or_more",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) turn_tls: Vec<SocketAddr>,
 
     /// Address on which relayed ports are opened. Default that of --stun, or those by which this
     /// machine reaches the internet. May be repeated.
@@ -337,17 +363,6 @@ pub(crate) struct Settings {
     pub(crate) log_format: Option<LogFormat>,
 }
 
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum SettingsError {
@@ -427,8 +442,8 @@ pub(crate) enum SettingsError {
     StunOther {
         /// The alternate address.
         other: SocketAddr,
-        /// The first.
-        stun: SocketAddr,
+        /// The others.
+        stun: String,
     },
     /// Not one for each.
     #[error(
@@ -453,7 +468,7 @@ fn is_unset(table: &impl Serialize) -> bool {
 /// Settings with their defaults, checked.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    pub(crate) http: SocketAddr,
+    pub(crate) http: Listeners,
     pub(crate) turn: Option<TurnPlan>,
     pub(crate) turn_drain: Duration,
     pub(crate) secret: Option<String>,
@@ -513,14 +528,13 @@ impl Settings {
         } else {
             Ipv4Addr::LOCALHOST
         });
-        let http = self.http.unwrap_or(SocketAddr::new(ip, 8080));
-        let stun_ip = if is_loopback(http.ip()) {
-            ip
-        } else {
-            http.ip()
-        };
-        let stun = self.stun.unwrap_or(SocketAddr::new(stun_ip, 3478));
-        let turn = turn::plan(&self, stun, &tls)?;
+        let http = Listeners::named_or(&self.http, &[ip], 8080);
+        let ips = http.addresses.iter().map(SocketAddr::ip);
+        let mut stun_ips: Vec<_> = ips.filter(|ip| !is_loopback(*ip)).collect();
+        if stun_ips.is_empty() {
+            stun_ips.push(ip);
+        }
+        let turn = turn::plan(&self, &stun_ips, &tls)?;
         let media = media::plan(&self)?;
         let tokens = tokens_settings::plan(&self)?;
         let webhooks = tokens_settings::webhooks(&self)?;

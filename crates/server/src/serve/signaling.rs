@@ -90,7 +90,7 @@ pub(crate) fn bearer_is_right(shared: &Shared, headers: &HeaderMap) -> bool {
 
 /// Our own STUN and TURN server under the name by which the client reached us.
 pub(crate) fn own_urls(shared: &Shared, host: Option<&str>) -> OwnUrls {
-    let listens = shared.turn.as_ref().map(|turn| turn.listens);
+    let listens = shared.turn.as_ref().map(|turn| &turn.listens);
     let is_trusted = shared.tls_is_trusted.load(Ordering::Relaxed);
     listens.map_or_else(OwnUrls::default, |listens| listens.urls(host, is_trusted))
 }

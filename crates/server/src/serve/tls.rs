@@ -71,7 +71,7 @@ pub(super) async fn load(
             tokio::spawn(watch(config.clone(), certificate.clone(), key.clone()));
             Ok(Some(config))
         }
-        Tls::Acme(own) => acme::start(own, plan.http, is_trusted.clone())
+        Tls::Acme(own) => acme::start(own, plan.http.first(), is_trusted.clone())
             .await
             .map(Some),
     }

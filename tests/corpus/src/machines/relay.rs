@@ -10,7 +10,7 @@ use twocan_proto::time::Now;
 use twocan_proto::turn::LongTermKey;
 use twocan_proto::turn::server::{
     CHUNK_LEN, CONNECTIONS_MAX, Config, ConnectionId, EARLY_LEN_MAX, Event, LISTENERS_MAX,
-    MediaAddress, Quotas, RelayAddress, Server, StreamId,
+    MEDIA_SOCKET, MediaAddress, Quotas, RelayAddress, Server, StreamId,
 };
 use twocan_wire::stun::{
     Attribute, Builder, ChannelNumber, Class, Icmp, Message, Method, TransactionId,
@@ -191,9 +191,12 @@ impl World {
                 self.say(from, &bytes);
             }
             4 => {
-                let socket = SocketId(LISTENERS_MAX + u32::from(script.byte()?));
+                let place = u32::from(script.byte()?);
                 let (peer, data) = (self.peer(script)?, script.piece()?);
-                self.datagram(socket, peer, data);
+                match self.relayed.get((place & 0xf) as usize).copied() {
+                    Some(relayed) if place >= 0xf0 => self.of_media(relayed, data),
+                    _ => self.datagram(SocketId(LISTENERS_MAX + place), peer, data),
+                }
             }
             5 => {
                 self.now = self.now.at(self.now.monotonic + step(script.byte()?));
@@ -458,8 +461,21 @@ impl World {
     }
 
     fn datagram(&mut self, socket: SocketId, remote: SocketAddr, bytes: &[u8]) {
+        self.datagram_by(path(socket), remote, bytes);
+    }
+
+    /// Media sends to a relayed address, that of an allocation or of one that is gone.
+    fn of_media(&mut self, relayed: SocketAddr, bytes: &[u8]) {
+        let path = Path {
+            socket: MEDIA_SOCKET,
+            local: relayed,
+        };
+        self.datagram_by(path, address(MEDIA), bytes);
+    }
+
+    fn datagram_by(&mut self, path: Path, remote: SocketAddr, bytes: &[u8]) {
         let datagram = Datagram {
-            path: path(socket),
+            path,
             remote,
             ecn: Ecn::NotEct,
             waited: Duration::ZERO,
@@ -547,11 +563,14 @@ impl World {
     }
 
     fn arrived(&mut self, socket: SocketId, to: SocketAddr, bytes: &[u8]) {
+        if socket == MEDIA_SOCKET {
+            assert!(self.takes_media && to == address(MEDIA), "handed to {to}");
+            return;
+        }
         if socket.0 >= LISTENERS_MAX {
             assert!(self.sockets.contains(&socket), "sent without a socket");
-            let is_media = self.takes_media && to == address(MEDIA);
             let is_public = PUBLIC.contains(&to.to_string().as_str());
-            assert!(is_public || is_media, "relayed to {to}");
+            assert!(is_public, "relayed to {to}");
             return;
         }
         let index = (0..STREAMING).find(|index| client(*index) == to);

@@ -146,3 +146,47 @@ fn the_priorities_are_those_of_the_formula() {
     assert_eq!(pair_priority(1, 2), (1 << 32) + 4);
     assert_eq!(pair_priority(2, 1), (1 << 32) + 4 + 1);
 }
+
+/// RFC 8863 §4: an agent whose pairs have all failed, or that has none, waits for others until its
+/// patience of 39.5 s is over, and fails then.
+#[test]
+fn with_no_pair_left_patience_lasts_and_a_late_candidate_still_connects() {
+    let patience = Duration::from_millis(39_500);
+    let nobody = |port| Candidate {
+        kind: Kind::Host,
+        address: SocketAddr::new([10, 9, 9, 9].into(), port),
+        tcp: None,
+        related: None,
+        priority: 1,
+        foundation: "x".into(),
+        server: None,
+    };
+    for (pairs, comes_late) in [(0, false), (1, false), (0, true), (1, true)] {
+        let mut net = Net::new(9, [Role::Controlling, Role::Controlled]);
+        net.bind();
+        net.introduce();
+        for port in 1..=pairs {
+            for agent in &mut net.agents {
+                agent.add_remote_candidate(net.now, nobody(port));
+            }
+        }
+        for agent in &mut net.agents {
+            agent.end_of_remote_candidates(net.now);
+        }
+        net.run_until(Duration::from_secs(39), |_| false);
+        for agent in &net.agents {
+            let states: Vec<_> = agent.pairs.iter().map(|pair| pair.state).collect();
+            assert_eq!(states, vec![PairState::Failed; pairs.into()]);
+        }
+        assert!(!net.states().contains(&State::Failed), "{:?}", net.states());
+        if comes_late {
+            net.trickle();
+            net.run_until(Duration::from_secs(5), connected);
+            assert!(connected(&net.agents), "{:?}", net.states());
+            continue;
+        }
+        let failed = |agents: &[Agent; 2]| agents.iter().all(|own| own.state() == State::Failed);
+        let lasted = net.run_until(Duration::from_secs(10), failed);
+        assert_eq!(lasted, patience);
+    }
+}

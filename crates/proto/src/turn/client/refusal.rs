@@ -24,6 +24,11 @@ impl Client {
                 self.mobility = Mobility::Forbidden;
                 self.begin(now, Operation::Allocate);
             }
+            // We ask for UDP alone: this server has no use for us on any way to it, now or later.
+            (Operation::Allocate, 442) => {
+                self.counters.count("turn.relays_no_udp");
+                self.fail(Failure::Refused { code, reason });
+            }
             (Operation::Allocate, _) => self.fail(Failure::Refused { code, reason }),
             // We may have another address without knowing it, by a translator's doing.
             (Operation::Refresh | Operation::Ask(_), 437) if self.can_relocate() => {

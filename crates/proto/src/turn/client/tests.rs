@@ -369,6 +369,26 @@ fn a_refusal_names_its_code() {
     }
 }
 
+/// RFC 8656 §7.4: who is told 442 for UDP does not ask again.
+#[test]
+fn a_server_that_relays_no_udp_is_left_alone() {
+    let mut bench = Bench::new(false);
+    let first = bench.request(Method::ALLOCATE);
+    bench.challenge(&first, ErrorCode::UNAUTHENTICATED, "one");
+    let second = bench.signed(Method::ALLOCATE);
+    bench.refuse(&second, ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL);
+    let failed = bench.client.poll_event();
+    let Some(Event::Failed(Failure::Refused { code: 442, .. })) = failed else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(bench.client.counters().get("turn.relays_no_udp"), 1);
+    bench
+        .client
+        .handle_timeout(bench.now + Duration::from_secs(3600));
+    assert_eq!(bench.client.poll_transmit(), None);
+    assert_eq!(bench.client.poll_timeout(), None);
+}
+
 #[test]
 fn data_goes_by_indication_until_there_is_a_channel() {
     let mut bench = Bench::new(false);

@@ -70,7 +70,8 @@ impl FromStr for Cidr {
 /// How a peer is reached, if it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// It is one of our relayed addresses: what goes there is handed over without a socket.
+    /// It is one of our relayed addresses, or takes media of ours: what goes there is handed over
+    /// without a socket.
     Own,
     /// Through a socket on the relayed address.
     Socket,

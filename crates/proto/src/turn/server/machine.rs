@@ -18,7 +18,9 @@ use super::outbox::{Next, Outbox, Way};
 use super::ports::{Keyed, PortCheck, Ports};
 use super::quota::{Holders, Unproven};
 use super::stream::Stream;
-use super::{Config, ConnectionId, Event, LISTENERS_MAX, StreamId, Traffic, Transport};
+use super::{
+    Config, ConnectionId, Event, LISTENERS_MAX, MEDIA_SOCKET, StreamId, Traffic, Transport,
+};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, SocketId};
 use crate::counters::Counters;
 use crate::random::Random;
@@ -120,7 +122,8 @@ impl Server {
         }
     }
 
-    /// A datagram arrived on a listener or on a relayed socket.
+    /// A datagram arrived on a listener, on a relayed socket, or from media of this machine
+    /// ([`MEDIA_SOCKET`]).
     pub fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
         let Datagram {
             path,
@@ -129,6 +132,9 @@ impl Server {
             bytes,
             ..
         } = datagram;
+        if path.socket == MEDIA_SOCKET {
+            return self.handle_media(now, (remote, path.local), ecn, bytes);
+        }
         if path.socket.0 >= LISTENERS_MAX {
             return self.handle_peer(now, path.socket, remote, ecn, bytes);
         }
@@ -150,7 +156,10 @@ impl Server {
             return self.counters.count("turn.malformed");
         };
         // The other addresses of behaviour discovery do nothing else.
-        let is_main = matches!(client.key, ClientKey::Stream(_)) || client.path.socket.0 == 0;
+        let others = SocketId(1)..SocketId(Origin::ALL.len() as u32);
+        let is_main = matches!(client.key, ClientKey::Stream(_))
+            || self.config.discovery.is_none()
+            || !others.contains(&client.path.socket);
         match (message.class, message.method) {
             (class, method) if !is_main && (class, method) != (Class::Request, Method::BINDING) => {
                 self.counters.count("turn.other_method");

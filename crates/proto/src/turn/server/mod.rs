@@ -2,8 +2,9 @@
 //! anybody, everything else needs a long-term credential.
 //!
 //! - **No socket before it is needed.** A relayed address is a promise: the socket is asked for
-//!   ([`Event::Bind`]) at the first permission for a peer that is not a relayed address of ours.
-//!   Two clients of this server talk to each other without one.
+//!   ([`Event::Bind`]) at the first permission for a peer that is neither a relayed address nor a
+//!   media port of ours. Two clients of this server talk to each other without one, and with the
+//!   server's own media ([`MEDIA_SOCKET`]).
 //! - **Nothing is kept for a source that has proved nothing**, and it gets no more than three
 //!   times what it sent, headers counted, up to a rate per prefix.
 //! - **Safe by default**: peers are public addresses and our own relayed ones
@@ -53,6 +54,11 @@ pub use media::MediaAddress;
 
 /// Sockets below this number are the driver's listeners; the machine names relayed ones above.
 pub const LISTENERS_MAX: u32 = 1 << 16;
+
+/// What is sent on it is for a media port of this machine ([`MediaAddress`]): the driver hands it over
+/// without a socket, `remote` being where that is bound and `local` the relayed address from which it
+/// comes. What is answered arrives on it in the same way, with the same two addresses.
+pub const MEDIA_SOCKET: SocketId = SocketId(u32::MAX);
 
 /// Seconds that an allocation lasts if its client asks for less, or for nothing (RFC 8656 §7.2).
 pub const LIFETIME: Duration = Duration::from_secs(600);
@@ -211,9 +217,10 @@ pub struct Config {
     /// Whether TCP is relayed as well (RFC 6062); if not, who asks for it gets 442. Default `false`: it
     /// lets everybody with a credential reach any TCP port of the peers that are allowed.
     pub tcp_relay: bool,
-    /// The addresses of behaviour discovery (RFC 5780). Where there are any, the listeners for
-    /// datagrams are four, whose [`SocketId`]s are the places of [`Origin::ALL`]; the first is the
-    /// one that also relays.
+    /// The addresses of behaviour discovery (RFC 5780). Where there are any, the first four
+    /// listeners for datagrams have the places of [`Origin::ALL`] as [`SocketId`]s; of these only
+    /// the first also relays. Others, such as those of the other address family, answer Binding as a
+    /// server with one address does, and relay.
     pub discovery: Option<Discovery>,
 }
 
@@ -323,6 +330,10 @@ pub struct Traffic {
     pub packets_to_clients: u64,
     /// Their data in bytes, and that of connections with peers.
     pub bytes_to_clients: u64,
+    /// Those datagrams to peers that were for media of this machine.
+    pub packets_to_media: u64,
+    /// Those datagrams to clients that came from media of this machine without a socket.
+    pub packets_from_media: u64,
     /// Datagrams dropped by an allocation's bandwidth.
     pub over_quota: u64,
     /// Datagrams dropped by the bandwidth of all allocations of a user.

@@ -14,11 +14,11 @@ use crate::time::Now;
 
 impl Server {
     pub(super) fn create_permission(&mut self, now: Now, asked: Asked<'_>, id: u32) {
-        let peers: Vec<IpAddr> = asked
+        let peers: Vec<SocketAddr> = asked
             .message
             .attributes()
             .filter_map(|attribute| match attribute {
-                Attribute::XorPeerAddress(peer) => Some(peer.ip()),
+                Attribute::XorPeerAddress(peer) => Some(peer),
                 _ => None,
             })
             .collect();
@@ -54,7 +54,7 @@ impl Server {
         if is_other || peer.port() == 0 {
             return self.refuse(&asked, ErrorCode::BAD_REQUEST);
         }
-        self.permit(now, asked, id, vec![peer.ip()], Some((number, peer)));
+        self.permit(now, asked, id, vec![peer], Some((number, peer)));
     }
 
     fn permit(
@@ -62,10 +62,11 @@ impl Server {
         now: Now,
         asked: Asked<'_>,
         id: u32,
-        peers: Vec<IpAddr>,
+        peers: Vec<SocketAddr>,
         channel: Option<(ChannelNumber, SocketAddr)>,
     ) {
-        if let Err(error) = self.check_peers(now, id, &peers, channel.map(|(number, _)| number)) {
+        let ips: Vec<IpAddr> = peers.iter().map(SocketAddr::ip).collect();
+        if let Err(error) = self.check_peers(now, id, &ips, channel.map(|(number, _)| number)) {
             return self.refuse(&asked, error);
         }
         if self
@@ -80,7 +81,7 @@ impl Server {
             method: asked.method(),
             transaction: asked.message.transaction,
             key: asked.proof.key,
-            peers,
+            peers: ips,
             channel,
         };
         if let Some(allocation) = self.allocation_mut(id) {
@@ -114,13 +115,15 @@ impl Server {
         Ok(())
     }
 
-    fn ask_for_sockets(&mut self, id: u32, peers: &[IpAddr]) {
+    fn ask_for_sockets(&mut self, id: u32, peers: &[SocketAddr]) {
+        let Some(transport) = self.allocation(id).map(|own| own.transport) else {
+            return;
+        };
         for family in Family::ALL {
-            let mut peers = peers.iter().filter(|ip| Family::of(**ip) == family);
-            if !peers.any(|ip| self.way_to(*ip) == Way::Socket) {
-                continue;
+            let mut peers = peers.iter().filter(|peer| Family::of(peer.ip()) == family);
+            if peers.any(|peer| self.needs_socket(transport, *peer)) {
+                self.ask_for_socket(id, family);
             }
-            self.ask_for_socket(id, family);
         }
     }
 

@@ -119,14 +119,21 @@ impl Server {
         {
             return self.deliver(now, other, relay.external, ecn, data);
         }
-        let Some(remote) = self.reached_at(peer) else {
+        if let Some(bound) = self.media_at(peer) {
+            self.traffic.packets_to_media += 1;
+            let way = Self::way_to_media(relay.external, bound, ecn);
+            return self.outbox.push(Way::Socket(way), |out| {
+                out.extend_from_slice(data);
+            });
+        }
+        if !self.is_reached(peer) {
             // A port of this machine on which nobody relays: a listener, or none at all.
             self.traffic.unwanted += 1;
             return;
-        };
+        }
         if relay.binding != Binding::Bound {
-            // A permission for an address on which we relay needs no socket; media there does.
-            if relay.binding == Binding::None && self.is_media(peer) {
+            // A permission for media of ours needs no socket; another port of that address does.
+            if relay.binding == Binding::None {
                 self.ask_for_socket(id, family);
             }
             self.traffic.unwanted += 1;
@@ -137,7 +144,7 @@ impl Server {
                 socket: socket_of(id, family),
                 local: relay.bind,
             },
-            remote,
+            remote: peer,
             ecn,
         };
         self.outbox.push(Way::Socket(destination), |out| {
@@ -197,7 +204,7 @@ impl Server {
 
     /// Hands to a client what a peer has sent.
     #[inline]
-    fn deliver(&mut self, now: Now, id: u32, peer: SocketAddr, ecn: Ecn, data: &[u8]) {
+    pub(super) fn deliver(&mut self, now: Now, id: u32, peer: SocketAddr, ecn: Ecn, data: &[u8]) {
         let Some(allocation) = self
             .allocations
             .get_mut(id as usize)

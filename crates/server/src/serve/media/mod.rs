@@ -2,20 +2,24 @@
 //! are its own. Decisions are `room::forward`'s.
 
 mod figures;
+mod relayed;
 mod settings;
 mod shard;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use twocan_proto::crypto::Hash;
+use twocan_proto::turn::server::MediaAddress;
 use twocan_room::MediaEvent;
 use twocan_room::forward::{Choice, ChoiceRefused, Fragment, Playing};
 
+use super::hatch::Hatch;
 pub(crate) use figures::Figures;
 pub(super) use settings::{MediaPlan, plan};
 pub(crate) use settings::{MediaSettings, TopologyName, VideoCodec};
@@ -60,6 +64,17 @@ struct Shard {
     waiting: VecDeque<Command>,
     /// Where it is reached.
     addresses: Vec<SocketAddr>,
+    /// The same without a socket.
+    hatch: Arc<Hatch>,
+}
+
+/// Where a media thread is reached.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// By its sockets.
+    pub(super) addresses: Vec<MediaAddress>,
+    /// By the TURN server of this machine.
+    pub(super) hatch: Arc<Hatch>,
 }
 
 impl Shard {
@@ -70,15 +85,22 @@ impl Shard {
 }
 
 impl Media {
-    /// Binds the sockets and starts the threads. What shards say comes through `told`.
+    /// Binds the sockets and starts the threads. What shards say comes through `told`, and what
+    /// they send to relayed addresses of our own through `to_turn`.
     ///
     /// # Errors
     /// The system's, where no socket can be bound or no thread started.
-    pub(super) fn start(plan: &MediaPlan, told: &mpsc::Sender<Told>) -> io::Result<Self> {
+    pub(super) fn start(
+        plan: &MediaPlan,
+        told: &mpsc::Sender<Told>,
+        to_turn: Option<Arc<Hatch>>,
+    ) -> io::Result<Self> {
         let mut shards = Vec::new();
         for index in 0..plan.shards {
             let (to, commands) = mpsc::channel(COMMANDS_MAX);
-            let addresses = shard::start(index, plan, commands, told.clone())?;
+            let hatch = Arc::<Hatch>::default();
+            let hatches = shard::Hatches::new(hatch.clone(), to_turn.clone());
+            let addresses = shard::start(index, plan, commands, told.clone(), hatches)?;
             let bound: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
             tracing::info!(
                 shard = index,
@@ -89,6 +111,7 @@ impl Media {
                 to,
                 waiting: VecDeque::new(),
                 addresses,
+                hatch,
             });
         }
         Ok(Self {
@@ -97,11 +120,12 @@ impl Media {
         })
     }
 
-    /// The addresses of all shards.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.addresses.iter().copied())
+    /// Where all shards are reached.
+    pub(super) fn reached(&self, plan: &MediaPlan) -> impl Iterator<Item = Reached> {
+        self.shards.iter().map(|shard| Reached {
+            addresses: plan.media_addresses(&shard.addresses),
+            hatch: shard.hatch.clone(),
+        })
     }
 
     /// Passes on what the hall says.

@@ -23,6 +23,7 @@ use twocan_room::forward::{
 };
 
 use super::figures::{self, Figures};
+pub(super) use super::relayed::Hatches;
 use super::{Answer, MediaPlan, Told};
 
 /// Batches sent before the sockets are looked at again.
@@ -122,6 +123,7 @@ struct Shard {
     /// Who is told once nobody's last word is on its way.
     drained: Vec<oneshot::Sender<()>>,
     measure_at: Instant,
+    hatches: Hatches,
     lost: u64,
     sent: u64,
     sent_len: u64,
@@ -135,6 +137,7 @@ pub(super) fn start(
     plan: &MediaPlan,
     commands: mpsc::Receiver<Command>,
     told: mpsc::Sender<Told>,
+    hatches: Hatches,
 ) -> io::Result<Vec<SocketAddr>> {
     let bind = |ip| match &plan.ports {
         None => std::net::UdpSocket::bind(SocketAddr::new(ip, 0)),
@@ -186,6 +189,7 @@ pub(super) fn start(
         answers: BTreeMap::new(),
         drained: Vec::new(),
         measure_at: Instant::now(),
+        hatches,
         lost: 0,
         sent: 0,
         sent_len: 0,
@@ -233,6 +237,7 @@ impl Shard {
         self.forwarder.handle_interfaces(clock::now(), &interfaces);
         loop {
             let (deadline, more) = self.settle(&mut bound);
+            self.lost += self.hatches.flush();
             let more = self.flush() || more;
             if self.forwarder.departing_count() == 0 {
                 for done in self.drained.drain(..) {
@@ -246,6 +251,7 @@ impl Shard {
                 (false, false) => wake.min(Instant::now() + FLUSH_AFTER),
             };
             let (forwarder, sockets) = (&mut self.forwarder, &self.sockets);
+            let hatches = &mut self.hatches;
             let (received, received_len) = (&mut self.received, &mut self.received_len);
             tokio::select! {
                 biased;
@@ -261,6 +267,11 @@ impl Shard {
                         // An error is that of an earlier datagram; the socket goes on.
                         any |= polled.is_ready();
                     }
+                    any |= hatches.poll_receive(context, sockets, |datagram| {
+                        *received += 1;
+                        *received_len += datagram.bytes.len() as u64;
+                        forwarder.handle_datagram(clock::now(), datagram);
+                    });
                     if any { Poll::Ready(()) } else { Poll::Pending }
                 }) => {}
                 command = commands.recv() => match command {
@@ -280,6 +291,7 @@ impl Shard {
             self.forwarder.handle_timeout(now);
             if self.measure_at <= now.monotonic {
                 self.measure_at = now.monotonic + MEASURE_EVERY;
+                self.hatches.forget_silent(now.monotonic);
                 self.measure();
             }
         }
@@ -428,7 +440,10 @@ impl Shard {
         if let Some((_, socket)) = self.sockets.iter().find(|(id, _)| *id == wanted) {
             self.sent += self.batch.segments() as u64;
             self.sent_len += self.batch.bytes().len() as u64;
-            self.lost += socket.send(&self.batch) as u64;
+            self.lost += match self.hatches.takes(destination.remote) {
+                true => self.hatches.send(socket.local(), destination, &self.batch),
+                false => socket.send(&self.batch) as u64,
+            };
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,13 +14,15 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use twocan_io::clock;
 use twocan_io::udp::Socket;
-use twocan_proto::contract::{Batch, Output, Path, SocketId};
+use twocan_proto::contract::{Batch, Datagram, Output, Path, SocketId};
 use twocan_proto::random::Random;
 use twocan_proto::turn::server::{
-    Config, ConnectionId, Event, MediaAddress, Server, StreamId, Traffic, Transport,
+    Config, ConnectionId, Event, MEDIA_SOCKET, Server, StreamId, Traffic, Transport,
 };
 use twocan_proto::wire::stun::Icmp;
 
+use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch};
+use super::super::media::Reached;
 use super::ready::{Ready, SocketWaker};
 use super::settings::own_addresses;
 use super::streams::{Ask, Outgoing};
@@ -41,7 +44,7 @@ pub(super) enum Input {
     Connected {
         stream: StreamId,
         path: Path,
-        remote: std::net::SocketAddr,
+        remote: SocketAddr,
         to: Outgoing,
     },
     Bytes(StreamId, Vec<u8>),
@@ -50,9 +53,9 @@ pub(super) enum Input {
     /// A peer has connected to a relayed port.
     Accepted {
         socket: SocketId,
-        at: std::net::SocketAddr,
+        at: SocketAddr,
         stream: StreamId,
-        peer: std::net::SocketAddr,
+        peer: SocketAddr,
         to: Outgoing,
     },
     /// A connection to a peer is there, or is not to be had.
@@ -60,7 +63,7 @@ pub(super) enum Input {
     Closed(StreamId),
     Reconfigure(Box<Config>),
     /// Where this machine takes media.
-    Media(Vec<MediaAddress>),
+    Media(Vec<Reached>),
     Drain(oneshot::Sender<()>),
 }
 
@@ -70,9 +73,23 @@ struct Bound {
     as_waker: Waker,
 }
 
+/// A media thread, and what is on its way there.
+struct Medium {
+    bound: Vec<SocketAddr>,
+    hatch: Arc<Hatch>,
+    collected: Collected,
+}
+
 struct Driver {
     server: Server,
     sockets: HashMap<u32, Bound>,
+    /// How many of them are listeners.
+    own_sockets: usize,
+    media: Vec<Medium>,
+    /// What has come from media.
+    taken: Collected,
+    /// What media had no room for.
+    not_handed: u64,
     ready: Arc<Ready>,
     woken: Vec<u32>,
     streams: HashMap<StreamId, Outgoing>,
@@ -90,7 +107,7 @@ pub(super) async fn run(
     config: Config,
     to: mpsc::Sender<Input>,
     mut inputs: mpsc::Receiver<Input>,
-    allocations: watch::Sender<usize>,
+    (allocations, from_media): (watch::Sender<usize>, Arc<Hatch>),
 ) -> io::Result<()> {
     let relays = !config.relays.is_empty();
     let mut server = Server::new(config, Random::new(clock::seed()), clock::now());
@@ -103,6 +120,10 @@ pub(super) async fn run(
     let mut driver = Driver {
         server,
         sockets: HashMap::new(),
+        own_sockets: sockets.udp.len(),
+        media: Vec::new(),
+        taken: Collected::default(),
+        not_handed: 0,
         ready: Arc::new(Ready::default()),
         woken: Vec::new(),
         streams: HashMap::new(),
@@ -116,11 +137,13 @@ pub(super) async fn run(
     for (listener, socket) in (0..).map(SocketId).zip(sockets.udp) {
         driver.add(listener, Socket::from_std(socket)?);
     }
-    if let Some(listener) = sockets.tcp {
+    for listener in sockets.tcp {
         tokio::spawn(streams::accept(listener, None, to.clone()));
     }
-    if let Some((listener, config)) = sockets.tls {
-        tokio::spawn(streams::accept(listener, Some(config), to));
+    // All of them share the bounds of handshakes.
+    let tls = sockets.tls_config.map(streams::Tls::new);
+    for listener in sockets.tls {
+        tokio::spawn(streams::accept(listener, tls.clone(), to.clone()));
     }
     let mut measure = tokio::time::interval(MEASURE_EVERY);
     measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,9 +156,10 @@ pub(super) async fn run(
     ));
     loop {
         let ready = driver.ready.clone();
-        let woken = &mut driver.woken;
+        let (woken, taken) = (&mut driver.woken, &mut driver.taken);
         tokio::select! {
             () = poll_fn(|context| ready.poll(context, woken)) => driver.receive(),
+            () = poll_fn(|context| from_media.poll_take(context, taken)) => driver.take_from_media(),
             input = inputs.recv() => match input {
                 Some(input) => driver.take(input),
                 None => return Ok(()),
@@ -149,6 +173,7 @@ pub(super) async fn run(
             },
         }
         let next = driver.settle();
+        driver.hand_over();
         if next != deadline || timer.is_elapsed() {
             deadline = next;
             timer.as_mut().reset(next.map_or_else(far, Into::into));
@@ -220,6 +245,62 @@ impl Driver {
         self.woken = woken;
     }
 
+    /// Passes on what media has for clients.
+    fn take_from_media(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        let now = clock::now();
+        taken.drain(|between, pieces| {
+            let Between {
+                relayed,
+                media,
+                ecn,
+            } = between;
+            let path = Path {
+                socket: MEDIA_SOCKET,
+                local: relayed,
+            };
+            for bytes in pieces {
+                let datagram = Datagram {
+                    path,
+                    remote: media,
+                    ecn,
+                    waited: Duration::ZERO,
+                    bytes,
+                };
+                self.server.handle_datagram(now, datagram);
+            }
+            self.settle();
+        });
+        self.taken = taken;
+    }
+
+    /// Collects a batch for media.
+    fn collect(&mut self) {
+        let Some(to) = self.batch.destination() else {
+            return;
+        };
+        let mut media = self.media.iter_mut();
+        let Some(medium) = media.find(|own| own.bound.contains(&to.remote)) else {
+            return;
+        };
+        let between = Between {
+            relayed: to.path.local,
+            media: to.remote,
+            ecn: to.ecn,
+        };
+        medium.collected.push(between, &self.batch);
+        if medium.collected.len() > COLLECTED_LEN {
+            self.not_handed += medium.hatch.put(&mut medium.collected);
+        }
+    }
+
+    /// Hands to media what has been collected for it.
+    fn hand_over(&mut self) {
+        for medium in &mut self.media {
+            self.not_handed += medium.hatch.put(&mut medium.collected);
+        }
+    }
+
     fn take(&mut self, input: Input) {
         let now = clock::now();
         match input {
@@ -258,7 +339,7 @@ impl Driver {
                 self.server.handle_stream_closed(now, stream);
             }
             Input::Reconfigure(config) => self.server.reconfigure(&config),
-            Input::Media(media) => self.server.set_media_addresses(media),
+            Input::Media(media) => self.relay_to(media),
             Input::Drain(done) => {
                 self.server.drain();
                 self.allocations
@@ -268,13 +349,30 @@ impl Driver {
         }
     }
 
+    fn relay_to(&mut self, media: Vec<Reached>) {
+        let mut all = Vec::new();
+        self.media.clear();
+        for Reached { addresses, hatch } in media {
+            self.media.push(Medium {
+                bound: addresses.iter().map(|own| own.bound).collect(),
+                hatch,
+                collected: Collected::default(),
+            });
+            all.extend(addresses);
+        }
+        self.server.set_media_addresses(all);
+    }
+
     /// Does what the machine wants; answers when it wants to be woken.
     fn settle(&mut self) -> Option<Instant> {
         loop {
             match self.server.poll_output(&mut self.batch) {
                 Output::Transmit => {
                     let socket = self.batch.destination().map(|to| to.path.socket.0);
-                    if let Some((id, bound)) = socket.and_then(|id| self.sockets.get_key_value(&id))
+                    if socket == Some(MEDIA_SOCKET.0) {
+                        self.collect();
+                    } else if let Some((id, bound)) =
+                        socket.and_then(|id| self.sockets.get_key_value(&id))
                     {
                         self.dropped += bound.socket.send(&self.batch) as u64;
                         take_errors(&mut self.server, *id, bound);
@@ -372,7 +470,11 @@ impl Driver {
         metrics::gauge!("twocan_turn_allocations").set(count as f64);
         metrics::gauge!("twocan_turn_connections").set(self.server.connection_count() as f64);
         metrics::gauge!("twocan_turn_streams").set(self.server.stream_count() as f64);
+        let relay_sockets = self.sockets.len().saturating_sub(self.own_sockets);
+        metrics::gauge!("twocan_turn_relay_sockets").set(relay_sockets as f64);
         let Traffic {
+            packets_to_media,
+            packets_from_media,
             packets_to_peers,
             bytes_to_peers,
             packets_to_clients,
@@ -389,12 +491,16 @@ impl Driver {
             metrics::counter!("twocan_turn_packets_total", "to" => to).absolute(packets);
             metrics::counter!("twocan_turn_bytes_total", "to" => to).absolute(bytes);
         }
+        for (to, packets) in [("media", packets_to_media), ("clients", packets_from_media)] {
+            metrics::counter!("twocan_turn_handed_over_total", "to" => to).absolute(packets);
+        }
         for (reason, count) in [
             ("over_quota", over_quota),
             ("over_user_quota", over_user_quota),
             ("over_total_quota", over_total_quota),
             ("unwanted", unwanted),
             ("no_room_to_send", self.dropped),
+            ("no_room_at_media", self.not_handed),
         ] {
             metrics::counter!("twocan_turn_dropped_total", "reason" => reason).absolute(count);
         }

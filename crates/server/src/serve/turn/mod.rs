@@ -8,16 +8,20 @@ mod settings;
 mod streams;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use twocan_proto::stun_server::{Discovery, Origin};
-use twocan_proto::turn::server::{Config, MediaAddress};
+use twocan_proto::turn::server::Config;
 use twocan_proto::wire::scope::Scope;
 use twocan_room::OwnUrls;
 
 use super::ServeError;
+use super::hatch::Hatch;
+use super::listeners;
+use super::media::Reached;
 pub(crate) use settings::{TurnPlan, plan, ports};
 
 /// What streams have to say and waits; they stop reading when it is full.
@@ -27,16 +31,16 @@ const INPUTS_MAX: usize = 1024;
 const TRIES: usize = 16;
 
 /// Where it listens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Listens {
-    /// STUN, and TURN where there is a relay.
-    pub(crate) udp: SocketAddr,
+    /// STUN, and TURN where there is a relay; the first is that of behaviour discovery.
+    pub(crate) udp: Vec<SocketAddr>,
     /// The alternate address of behaviour discovery.
     pub(crate) other: Option<SocketAddr>,
     /// TURN over TCP.
-    pub(crate) tcp: Option<SocketAddr>,
+    pub(crate) tcp: Vec<SocketAddr>,
     /// TURN over TLS.
-    pub(crate) tls: Option<SocketAddr>,
+    pub(crate) tls: Vec<SocketAddr>,
     /// Whether it relays.
     pub(crate) relays: bool,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Listens {
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(crate) listens: Listens,
+    /// For what media of this machine sends to relayed addresses.
+    pub(super) hatch: Arc<Hatch>,
     inputs: mpsc::Sender<driver::Input>,
     allocations: watch::Receiver<usize>,
 }
@@ -57,8 +63,8 @@ impl Turn {
         let _ = self.inputs.send(driver::Input::Reconfigure(config)).await;
     }
 
-    /// Relays to these ports of this machine.
-    pub(crate) async fn relay_to_media(&self, media: Vec<MediaAddress>) {
+    /// Relays to media of this machine, which is reached here.
+    pub(crate) async fn relay_to_media(&self, media: Vec<Reached>) {
         let _ = self.inputs.send(driver::Input::Media(media)).await;
     }
 
@@ -73,11 +79,14 @@ impl Turn {
 }
 
 /// What is bound before the thread starts.
+#[derive(Default)]
 struct Sockets {
-    /// One, or the four of behaviour discovery in the order of [`Origin::ALL`].
+    /// One for each listener; with behaviour discovery its four in the order of [`Origin::ALL`], and
+    /// then the others.
     udp: Vec<std::net::UdpSocket>,
-    tcp: Option<std::net::TcpListener>,
-    tls: Option<(std::net::TcpListener, RustlsConfig)>,
+    tcp: Vec<std::net::TcpListener>,
+    tls: Vec<std::net::TcpListener>,
+    tls_config: Option<RustlsConfig>,
 }
 
 /// Binds and starts; `secret` makes the passwords of time-limited credentials.
@@ -86,36 +95,52 @@ pub(crate) fn start(
     secret: Option<String>,
     tls: Option<RustlsConfig>,
 ) -> Result<Turn, ServeError> {
-    let mut sockets = bind(plan).map_err(|source| ServeError::bind("stun", plan.listen, source))?;
-    let addresses: Vec<SocketAddr> = sockets
+    let mut sockets = bind(plan)?;
+    let mut udp = sockets
         .udp
         .iter()
         .map(std::net::UdpSocket::local_addr)
-        .collect::<Result<_, _>>()?;
-    let udp = addresses.first().copied().unwrap_or(plan.listen);
-    let other = addresses.get(Origin::ALL.len() - 1).copied();
-    if let (Some(address), Some(config)) = (plan.tls, tls) {
-        let listener = std::net::TcpListener::bind(address)
-            .map_err(|source| ServeError::bind("turn-tls", address, source))?;
-        listener.set_nonblocking(true)?;
-        sockets.tls = Some((listener, config));
-    }
-    let mut config = plan.config(udp, secret)?;
-    config.discovery = other.and_then(|other| Discovery::new(udp, other));
-    let listens = Listens {
-        udp,
-        other,
-        tcp: sockets.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()),
-        tls: sockets
-            .tls
-            .as_ref()
-            .and_then(|(tls, _)| tls.local_addr().ok()),
-        relays: !config.relays.is_empty(),
+        .collect::<Result<Vec<_>, _>>()?;
+    let other = match plan.other {
+        None => None,
+        Some(_) => udp.drain(1..Origin::ALL.len()).next_back(),
     };
-    warn_of_private_relays(&config, udp);
+    if let (Some(wanted), Some(config)) = (&plan.tls, tls) {
+        sockets.tls = wanted
+            .listen()
+            .map_err(|(address, error)| ServeError::bind("turn-tls", address, error))?;
+        sockets.tls_config = Some(config);
+    }
+    let mut config = plan.config(&udp, secret)?;
+    let primary = udp.first().copied();
+    config.discovery = primary
+        .zip(other)
+        .and_then(|(primary, other)| Discovery::new(primary, other));
+    let local = |all: &[std::net::TcpListener]| -> Vec<SocketAddr> {
+        all.iter().filter_map(|own| own.local_addr().ok()).collect()
+    };
+    let listens = Listens {
+        other,
+        tcp: local(&sockets.tcp),
+        tls: local(&sockets.tls),
+        relays: !config.relays.is_empty(),
+        udp,
+    };
+    if listens.beyond_loopback().next().is_some() {
+        warn_of_private_relays(&config);
+    }
+    if let Some(address) = settings::opened_by_name(&config) {
+        tracing::warn!(
+            %address,
+            "--turn-allow has an address of this machine: clients of the relay reach every port \
+             there, this server's own among them, as programs of this machine do"
+        );
+    }
     let (inputs, received) = mpsc::channel(INPUTS_MAX);
     let (count, allocations) = watch::channel(0);
     let to = inputs.clone();
+    let hatch = Arc::<Hatch>::default();
+    let from_media = hatch.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -123,43 +148,66 @@ pub(crate) fn start(
     std::thread::Builder::new()
         .name("turn".to_owned())
         .spawn(move || {
-            let running = driver::run(sockets, config, to, received, count);
+            let running = driver::run(sockets, config, to, received, (count, from_media));
             if let Err(error) = runtime.block_on(running) {
                 tracing::error!(%error, "the STUN and TURN server has ended");
             }
         })?;
     Ok(Turn {
         listens,
+        hatch,
         inputs,
         allocations,
     })
 }
 
-/// Binds UDP and, if wanted, TCP to the same port.
-fn bind(plan: &TurnPlan) -> io::Result<Sockets> {
+/// Binds UDP and, if wanted, TCP to the same port, of each listener.
+fn bind(plan: &TurnPlan) -> Result<Sockets, ServeError> {
+    let mut sockets = Sockets::default();
+    for (index, address) in plan.listen.addresses.iter().copied().enumerate() {
+        let other = plan.other.filter(|_| index == 0);
+        let is_v6_alone = plan.listen.is_v6_alone(address);
+        match bind_one(address, is_v6_alone, other, plan.tcp) {
+            Ok((udp, tcp)) => {
+                sockets.udp.extend(udp);
+                sockets.tcp.extend(tcp);
+            }
+            Err(error) if plan.listen.may_lack(address, &error) => {
+                tracing::debug!(%error, "no STUN over IPv6");
+            }
+            Err(error) => return Err(ServeError::bind("stun", address, error)),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Binds a listener, with the other three of behaviour discovery where it has them.
+fn bind_one(
+    address: SocketAddr,
+    is_v6_alone: bool,
+    other: Option<SocketAddr>,
+    with_tcp: bool,
+) -> io::Result<(Vec<std::net::UdpSocket>, Option<std::net::TcpListener>)> {
     let mut tries = 0;
     loop {
-        let udp = std::net::UdpSocket::bind(plan.listen)?;
-        let tcp = match plan.tcp {
+        let udp = listeners::bind_udp(address, is_v6_alone)?;
+        let bound = udp.local_addr()?;
+        let tcp = match with_tcp {
             false => Ok(None),
-            true => std::net::TcpListener::bind(udp.local_addr()?).map(Some),
+            true => listeners::listen_tcp(bound, is_v6_alone).map(Some),
         };
-        let others = match plan.other {
+        let others = match other {
             None => Ok(Vec::new()),
-            Some(other) => bind_others(udp.local_addr()?, other),
+            Some(other) => bind_others(bound, other),
         };
         tries += 1;
-        let is_any = plan.listen.port() == 0 || plan.other.is_some_and(|own| own.port() == 0);
+        let is_any = address.port() == 0 || other.is_some_and(|own| own.port() == 0);
         match tcp.and_then(|tcp| Ok((tcp, others?))) {
             Err(_) if is_any && tries < TRIES => {}
             Err(error) => return Err(error),
             Ok((tcp, others)) => {
-                if let Some(tcp) = &tcp {
-                    tcp.set_nonblocking(true)?;
-                }
-                let tls = None;
                 let udp = std::iter::once(udp).chain(others).collect();
-                return Ok(Sockets { udp, tcp, tls });
+                return Ok((udp, tcp));
             }
         }
     }
@@ -174,10 +222,9 @@ fn bind_others(main: SocketAddr, other: SocketAddr) -> io::Result<Vec<std::net::
     Ok(vec![first, second, last])
 }
 
-fn warn_of_private_relays(config: &Config, udp: SocketAddr) {
+fn warn_of_private_relays(config: &Config) {
     let mut relays = config.relays.iter();
-    let private = relays.find(|relay| Scope::of(relay.external).is_near());
-    if let (Some(relay), false) = (private, super::is_loopback(udp.ip())) {
+    if let Some(relay) = relays.find(|relay| Scope::of(relay.external).is_near()) {
         tracing::warn!(
             address = %relay.external,
             "relayed addresses are private: clients of this server meet on it all the same, others \
@@ -187,15 +234,22 @@ fn warn_of_private_relays(config: &Config, udp: SocketAddr) {
 }
 
 impl Listens {
+    /// Those for STUN that others than this machine can reach.
+    pub(crate) fn beyond_loopback(&self) -> impl Iterator<Item = SocketAddr> {
+        Self::beyond(&self.udp)
+    }
+
+    fn beyond(all: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
+        let beyond = all.iter().filter(|own| !super::is_loopback(own.ip()));
+        beyond.copied()
+    }
+
     /// Our URLs for a client that knows us as `host`, port included; none where we answer to this
     /// machine alone. TLS is named where browsers believe its certificate.
     pub(crate) fn urls(&self, host: Option<&str>, tls_is_trusted: bool) -> OwnUrls {
         let Some(host) = host else {
             return OwnUrls::default();
         };
-        if super::is_loopback(self.udp.ip()) {
-            return OwnUrls::default();
-        }
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
@@ -205,25 +259,33 @@ impl Listens {
                 .trim_matches(['[', ']'])
                 .parse()
                 .is_ok_and(super::is_loopback);
-        let own = self.udp.ip();
-        let name = match own {
+        let named = |own: SocketAddr| match own.ip() {
             // A page on this machine, and a listener on one of its other addresses.
-            IpAddr::V4(ip) if is_here && !own.is_unspecified() => ip.to_string(),
-            IpAddr::V6(ip) if is_here && !own.is_unspecified() => format!("[{ip}]"),
-            _ => name.to_owned(),
+            ip if is_here && !ip.is_unspecified() => own.to_string(),
+            _ => format!("{name}:{}", own.port()),
         };
         let mut turn = Vec::new();
-        if self.relays {
-            turn.push(format!("turn:{name}:{}?transport=udp", self.udp.port()));
-            if let Some(tcp) = self.tcp {
-                turn.push(format!("turn:{name}:{}?transport=tcp", tcp.port()));
+        // Listeners of both families have one name.
+        let mut add = |scheme: &str, all: &[SocketAddr], transport: &str| {
+            for own in Self::beyond(all) {
+                let url = format!("{scheme}:{}?transport={transport}", named(own));
+                if !turn.contains(&url) {
+                    turn.push(url);
+                }
             }
-            if let Some(tls) = self.tls.filter(|_| tls_is_trusted) {
-                turn.push(format!("turns:{name}:{}?transport=tcp", tls.port()));
+        };
+        if self.relays {
+            add("turn", &self.udp, "udp");
+            add("turn", &self.tcp, "tcp");
+            if tls_is_trusted {
+                add("turns", &self.tls, "tcp");
             }
         }
         OwnUrls {
-            stun: Some(format!("stun:{name}:{}", self.udp.port())),
+            stun: self
+                .beyond_loopback()
+                .next()
+                .map(|own| format!("stun:{}", named(own))),
             turn,
         }
     }
@@ -235,11 +297,14 @@ mod tests {
 
     #[test]
     fn the_server_is_named_as_the_client_knows_it() {
+        let at = |list: &[&str]| -> Vec<SocketAddr> {
+            list.iter().map(|text| text.parse().unwrap()).collect()
+        };
         let mut listens = Listens {
-            udp: "0.0.0.0:3478".parse().unwrap(),
+            udp: at(&["0.0.0.0:3478", "[::]:3478"]),
             other: None,
-            tcp: Some("0.0.0.0:3478".parse().unwrap()),
-            tls: Some("0.0.0.0:5349".parse().unwrap()),
+            tcp: at(&["0.0.0.0:3478", "[::]:3478"]),
+            tls: at(&["0.0.0.0:5349"]),
             relays: true,
         };
         let own = listens.urls(Some("example.org:8080"), true);
@@ -252,13 +317,18 @@ mod tests {
         assert_eq!(own.turn, turn);
         let own = listens.urls(Some("[2001:db8::1]"), true);
         assert_eq!(own.stun.as_deref(), Some("stun:[2001:db8::1]:3478"));
-        listens.udp = "192.0.2.7:3478".parse().unwrap();
+        listens.udp = at(&["127.0.0.1:3478", "192.0.2.7:3478", "[2001:db8::7]:443"]);
         let own = listens.urls(Some("localhost:8080"), true);
         assert_eq!(own.stun.as_deref(), Some("stun:192.0.2.7:3478"));
-        assert_eq!(listens.urls(Some("a"), false).turn.len(), 2);
+        let turn = [
+            "turn:192.0.2.7:3478?transport=udp",
+            "turn:[2001:db8::7]:443?transport=udp",
+            "turn:localhost:3478?transport=tcp",
+        ];
+        assert_eq!(listens.urls(Some("localhost:8080"), false).turn, turn);
         listens.relays = false;
         assert_eq!(listens.urls(Some("a"), true).turn, [""; 0]);
-        listens.udp = "127.0.0.1:3478".parse().unwrap();
+        listens.udp = at(&["127.0.0.1:3478", "[::1]:3478"]);
         assert_eq!(
             listens.urls(Some("localhost:8080"), true),
             OwnUrls::default()

@@ -9,8 +9,12 @@ use twocan_proto::stun_server::Discovery;
 use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
 
 use super::super::ServeError;
+use super::super::listeners::Listeners;
 use super::super::settings::{Settings, SettingsError};
 use super::super::tls::Tls;
+
+/// Port of STUN and TURN (RFC 8489 §18.6).
+const STUN_PORT: u16 = 3478;
 
 /// Port of TURN over TLS (RFC 8656 §20).
 const TLS_PORT: u16 = 5349;
@@ -22,22 +26,23 @@ const OPEN_BYTES_PER_SECOND: u64 = 12_500_000;
 /// What the server is to do, once its socket is bound.
 #[derive(Debug, Clone)]
 pub(crate) struct TurnPlan {
-    /// UDP, and TCP on the same port.
-    pub(crate) listen: SocketAddr,
+    /// UDP, and TCP on the same ports. The first is that of behaviour discovery.
+    pub(crate) listen: Listeners,
     /// The alternate address of behaviour discovery.
-    pub(crate) other: Option<SocketAddr>,
-    pub(crate) tcp: bool,
-    pub(crate) tls: Option<SocketAddr>,
+    pub(super) other: Option<SocketAddr>,
+    pub(super) tcp: bool,
+    pub(super) tls: Option<Listeners>,
     relays: bool,
     relay_ips: Vec<IpAddr>,
     external_ips: Vec<IpAddr>,
     config: Config,
 }
 
-/// Checks the settings; `None` where no STUN server is to run.
+/// Checks the settings; `None` where no STUN server is to run. Where nobody says on which addresses,
+/// it listens on `ips`.
 pub(crate) fn plan(
     settings: &Settings,
-    listen: SocketAddr,
+    ips: &[IpAddr],
     tls: &Tls,
 ) -> Result<Option<TurnPlan>, SettingsError> {
     let range = |text: &String| text.parse().map_err(|_| SettingsError::Range(text.clone()));
@@ -67,11 +72,17 @@ pub(crate) fn plan(
     if !(1..=32).contains(&realm.len()) {
         return Err(SettingsError::TurnRealm);
     }
-    if let Some(other) = settings.stun_other
-        && !is_alternate(listen, other)
-    {
-        let stun = listen;
-        return Err(SettingsError::StunOther { other, stun });
+    let mut listen = Listeners::named_or(&settings.stun, ips, STUN_PORT);
+    if let Some(other) = settings.stun_other {
+        let mut all = listen.addresses.iter().copied();
+        match all.find(|own| is_alternate(*own, other)) {
+            Some(primary) => listen.put_first(primary),
+            None => {
+                let all: Vec<_> = listen.addresses.iter().map(SocketAddr::to_string).collect();
+                let stun = all.join(", ");
+                return Err(SettingsError::StunOther { other, stun });
+            }
+        }
     }
     let config = Config {
         realm,
@@ -92,14 +103,15 @@ pub(crate) fn plan(
     };
     let relays = !settings.no_turn.unwrap_or(false);
     let streams = relays && !settings.no_turn_tcp.unwrap_or(false);
-    let tls_address = settings
-        .turn_tls
-        .unwrap_or(SocketAddr::new(listen.ip(), TLS_PORT));
+    let tls_listen = match &settings.turn_tls[..] {
+        [] => listen.with_port(TLS_PORT),
+        named => Listeners::named_or(named, ips, TLS_PORT),
+    };
     Ok((!settings.no_stun.unwrap_or(false)).then_some(TurnPlan {
         listen,
         other: settings.stun_other,
         tcp: streams,
-        tls: (streams && *tls != Tls::Off).then_some(tls_address),
+        tls: (streams && *tls != Tls::Off).then_some(tls_listen),
         relays,
         relay_ips: relay_ips.clone(),
         external_ips: external_ips.clone(),
@@ -188,11 +200,11 @@ impl TurnPlan {
         }
     }
 
-    /// The machine's configuration for a listener at `listen`, with the secret of time-limited
+    /// The machine's configuration for listeners at `listen`, with the secret of time-limited
     /// credentials.
     pub(super) fn config(
         &self,
-        listen: SocketAddr,
+        listen: &[SocketAddr],
         secret: Option<String>,
     ) -> Result<Config, ServeError> {
         let mut config = self.config.clone();
@@ -200,11 +212,17 @@ impl TurnPlan {
         if !self.relays {
             return Ok(config);
         }
-        let binds = match (&self.relay_ips[..], listen.ip()) {
-            ([], ip) if ip.is_unspecified() => primary_addresses(),
-            ([], ip) => vec![ip],
-            (named, _) => named.to_vec(),
-        };
+        let mut binds = self.relay_ips.clone();
+        if binds.is_empty() {
+            let any = listen.iter().any(|own| own.ip().is_unspecified());
+            let named = listen.iter().map(|own| own.ip().to_canonical());
+            let by_route = any.then(primary_addresses).into_iter().flatten();
+            for ip in named.filter(|ip| !ip.is_unspecified()).chain(by_route) {
+                if !binds.contains(&ip) {
+                    binds.push(ip);
+                }
+            }
+        }
         config.relays = relay_addresses(&binds, &self.external_ips)?;
         config.policy.own = own_addresses()?;
         Ok(config)
@@ -217,6 +235,13 @@ pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
         loopback: true,
         ..interfaces::Filter::default()
     })
+}
+
+/// An address of this machine that the operator has named among those that are relayed to.
+pub(super) fn opened_by_name(config: &Config) -> Option<IpAddr> {
+    let policy = &config.policy;
+    let is_named = |ip: &&IpAddr| policy.allow.iter().any(|range| range.contains(**ip));
+    policy.own.iter().find(is_named).copied()
 }
 
 /// The addresses of relays with what peers see of them: in each family none is translated, or all
@@ -279,7 +304,7 @@ mod tests {
     use super::*;
 
     fn planned(settings: &Settings) -> Result<Option<TurnPlan>, SettingsError> {
-        plan(settings, "0.0.0.0:3478".parse().unwrap(), &Tls::Off)
+        plan(settings, &["0.0.0.0".parse().unwrap()], &Tls::Off)
     }
 
     #[test]
@@ -369,7 +394,7 @@ mod tests {
             ..Settings::default()
         };
         let plan = planned(&settings).unwrap().unwrap();
-        let error = plan.config("198.51.100.7:3478".parse().unwrap(), None);
+        let error = plan.config(&["198.51.100.7:3478".parse().unwrap()], None);
         let said = error.unwrap_err().to_string();
         assert!(said.contains("IPv6: 1 for 0"), "{said}");
     }
@@ -379,7 +404,7 @@ mod tests {
         let listen: SocketAddr = "198.51.100.7:3478".parse().unwrap();
         let made = |settings: Settings| {
             let plan = planned(&settings).unwrap().unwrap();
-            plan.config(listen, Some("s".into())).unwrap()
+            plan.config(&[listen], Some("s".into())).unwrap()
         };
         let config = made(Settings::default());
         assert_eq!(config.relays.len(), 1);
@@ -409,6 +434,14 @@ mod tests {
         });
         assert_eq!(config.quotas.bytes_per_second_in_all, 3000);
         assert!(config.policy.own.iter().any(IpAddr::is_loopback));
+        assert_eq!(opened_by_name(&config), None);
+        for (range, opened) in [("127.0.0.0/8", true), ("240.0.0.0/8", false)] {
+            let config = made(Settings {
+                turn_allow: vec![range.to_owned()],
+                ..Settings::default()
+            });
+            assert_eq!(opened_by_name(&config).is_some(), opened, "{range}");
+        }
         let config = made(Settings {
             no_turn: Some(true),
             ..Settings::default()

@@ -121,17 +121,32 @@ impl Outgoing {
     }
 }
 
+/// TLS of listeners that share the bounds of handshakes.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    config: RustlsConfig,
+    handshakes: Arc<Handshakes>,
+}
+
+impl Tls {
+    pub(super) fn new(config: RustlsConfig) -> Self {
+        Self {
+            config,
+            handshakes: Arc::default(),
+        }
+    }
+}
+
 /// Accepts until the process ends.
 pub(super) async fn accept(
     listener: std::net::TcpListener,
-    tls: Option<RustlsConfig>,
+    tls: Option<Tls>,
     to: mpsc::Sender<Input>,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "no TURN over TCP"),
     };
-    let handshakes = Arc::new(Handshakes::default());
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -146,14 +161,14 @@ pub(super) async fn accept(
             continue;
         };
         // Nobody waits here: one who keeps handshakes open would make all others wait.
-        let Some(permit) = handshakes.admit(remote.ip()) else {
+        let Some(permit) = tls.handshakes.admit(remote.ip()) else {
             metrics::counter!(
                 "twocan_turn_requests_total", "outcome" => "turn.too_many_handshakes"
             )
             .increment(1);
             continue;
         };
-        let acceptor = acceptor(tls);
+        let acceptor = acceptor(&tls.config);
         let to = to.clone();
         tokio::spawn(async move {
             let shaken = timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await;

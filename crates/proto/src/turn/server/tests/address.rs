@@ -329,3 +329,50 @@ proptest! {
         }
     }
 }
+
+/// Beside the four addresses of behaviour discovery a server has others, which do all but that.
+#[test]
+fn a_listener_beside_those_of_behaviour_discovery_relays_and_knows_no_other_address() {
+    let (primary, other) = (address("198.51.100.1:3478"), address("198.51.100.2:3479"));
+    let mut lab = Lab::new(Config {
+        discovery: crate::stun_server::Discovery::new(primary, other),
+        ..config()
+    });
+    let binding = plain(Method::BINDING, TransactionId([1; 12]), &[]);
+    let at = address("[2001:db8:9::1]:5000");
+    let is_told = |lab: &mut Lab, socket: u32| {
+        lab.sent.clear();
+        lab.datagram(socket, at, &binding);
+        let (from, to, answer) = lab.sent.first().unwrap();
+        assert_eq!((*from, *to), (SocketId(socket), at));
+        let message = Message::parse(answer).unwrap();
+        assert_eq!(message.mapped_address(), Some(at));
+        find(&message, |attribute| match attribute {
+            Attribute::OtherAddress(other) => Some(other),
+            _ => None,
+        })
+    };
+    assert_eq!(is_told(&mut lab, 0), Some(other));
+    assert_eq!(is_told(&mut lab, 3), Some(primary));
+    assert_eq!(is_told(&mut lab, 4), None);
+    let change = Attribute::ChangeRequest {
+        ip: true,
+        port: true,
+    };
+    let allocate = plain(Method::ALLOCATE, TransactionId([2; 12]), &[UDP]);
+    let changed = plain(Method::BINDING, TransactionId([3; 12]), &[change]);
+    for (socket, bytes, code) in [(4, &allocate, Some(401)), (4, &changed, Some(420))] {
+        lab.sent.clear();
+        lab.datagram(socket, at, bytes);
+        let (from, _, answer) = lab.sent.first().unwrap();
+        assert_eq!(*from, SocketId(socket));
+        assert_eq!(Message::parse(answer).unwrap().error_code(), code);
+    }
+    lab.sent.clear();
+    lab.datagram(3, at, &allocate);
+    assert_eq!(lab.sent, [], "nothing but discovery");
+    // Without it, every listener relays.
+    let mut lab = Lab::new(config());
+    lab.datagram(1, at, &allocate);
+    assert_eq!(lab.sent.len(), 1);
+}

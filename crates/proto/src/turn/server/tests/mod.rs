@@ -58,6 +58,8 @@ struct Lab {
     server: Server,
     now: Now,
     sent: Vec<(SocketId, SocketAddr, Vec<u8>)>,
+    /// By which way the last of it went.
+    sent_by: Option<Path>,
     events: Vec<Event>,
     /// Where the last listener is.
     listens_at: Option<SocketAddr>,
@@ -76,6 +78,7 @@ impl Lab {
             server: Server::new(config, Random::new([7; 32]), now),
             now,
             sent: Vec::new(),
+            sent_by: None,
             events: Vec::new(),
             listens_at: None,
             binds: true,
@@ -97,6 +100,7 @@ impl Lab {
             match self.server.poll_output(&mut batch) {
                 Output::Transmit => {
                     let to = batch.destination().unwrap();
+                    self.sent_by = Some(to.path);
                     for bytes in batch.iter() {
                         self.sent.push((to.path.socket, to.remote, bytes.to_vec()));
                     }
@@ -120,11 +124,16 @@ impl Lab {
     }
 
     fn datagram(&mut self, socket: u32, from: SocketAddr, bytes: &[u8]) {
+        let path = Path {
+            socket: SocketId(socket),
+            local: address("198.51.100.1:3478"),
+        };
+        self.datagram_by(path, from, bytes);
+    }
+
+    fn datagram_by(&mut self, path: Path, from: SocketAddr, bytes: &[u8]) {
         let datagram = Datagram {
-            path: Path {
-                socket: SocketId(socket),
-                local: address("198.51.100.1:3478"),
-            },
+            path,
             remote: from,
             ecn: Ecn::NotEct,
             waited: Duration::ZERO,

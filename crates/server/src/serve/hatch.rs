@@ -1,0 +1,256 @@
+//! Where the TURN server's thread and those of media hand datagrams to each other, without a socket
+//! and without a call of the system but the one that wakes: as many at once as there are, under one
+//! lock, in memory that is used again.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use twocan_proto::contract::{Batch, Ecn};
+
+/// Most bytes that wait at a hatch, what is noted about them counted; what is put there beyond is
+/// dropped, as the system drops what a socket has no room for.
+pub(super) const HATCH_LEN_MAX: usize = 2 << 20;
+
+/// Who collects more than this hands it over before going on.
+pub(super) const COLLECTED_LEN: usize = 128 << 10;
+
+/// Datagrams of equal length, but for the last, between two addresses.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    relayed: SocketAddr,
+    media: SocketAddr,
+    ecn: Ecn,
+    segment_len: usize,
+    len: usize,
+}
+
+/// Which way datagrams go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Between {
+    /// A relayed address, as peers see it.
+    pub(super) relayed: SocketAddr,
+    /// Where media of ours is bound.
+    pub(super) media: SocketAddr,
+    /// The congestion mark.
+    pub(super) ecn: Ecn,
+}
+
+/// Datagrams laid end to end.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+    datagrams: u64,
+}
+
+impl Collected {
+    /// Adds all datagrams of a batch.
+    pub(super) fn push(&mut self, between: Between, batch: &Batch) {
+        let Between {
+            relayed,
+            media,
+            ecn,
+        } = between;
+        if batch.is_empty() {
+            return;
+        }
+        self.bytes.extend_from_slice(batch.bytes());
+        self.datagrams += batch.segments() as u64;
+        self.runs.push(Run {
+            relayed,
+            media,
+            ecn,
+            segment_len: batch.segment_len().max(1),
+            len: batch.bytes().len(),
+        });
+    }
+
+    /// What it takes up, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + self.runs.len() * size_of::<Run>()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Shows each run, its datagrams one by one, and is empty afterwards.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(Between, std::slice::ChunksMut<'_, u8>)) {
+        let mut rest = &mut self.bytes[..];
+        for run in self.runs.drain(..) {
+            let Some((all, next)) = rest.split_at_mut_checked(run.len) else {
+                break;
+            };
+            rest = next;
+            let between = Between {
+                relayed: run.relayed,
+                media: run.media,
+                ecn: run.ecn,
+            };
+            each(between, all.chunks_mut(run.segment_len));
+        }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.runs.clear();
+        self.datagrams = 0;
+    }
+
+    fn append(&mut self, other: &mut Self) {
+        self.bytes.append(&mut other.bytes);
+        self.runs.append(&mut other.runs);
+        self.datagrams += std::mem::take(&mut other.datagrams);
+    }
+}
+
+/// What many put there and one takes.
+#[derive(Debug, Default)]
+pub(super) struct Hatch(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Collected,
+    task: Option<Waker>,
+}
+
+impl Hatch {
+    /// Puts everything there, and wakes who takes it; `all` is empty afterwards. Answers how many
+    /// datagrams were dropped: all of these, where there is no room.
+    pub(super) fn put(&self, all: &mut Collected) -> u64 {
+        if all.is_empty() {
+            return 0;
+        }
+        let task = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.waiting.is_empty() {
+                std::mem::swap(&mut state.waiting, all);
+            } else if state.waiting.len() + all.len() <= HATCH_LEN_MAX {
+                state.waiting.append(all);
+            } else {
+                let lost = all.datagrams;
+                all.clear();
+                return lost;
+            }
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+        0
+    }
+
+    /// Takes everything into `into`, which is empty; pending while there is nothing.
+    pub(super) fn poll_take(&self, context: &mut Context<'_>, into: &mut Collected) -> Poll<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.is_empty() {
+            let same = state.task.as_ref();
+            if !same.is_some_and(|task| task.will_wake(context.waker())) {
+                state.task = Some(context.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        debug_assert!(into.is_empty());
+        into.clear();
+        std::mem::swap(&mut state.waiting, into);
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use twocan_proto::contract::{Destination, Path, SocketId};
+
+    fn between(port: u16) -> Between {
+        Between {
+            relayed: SocketAddr::new([192, 0, 2, 1].into(), port),
+            media: SocketAddr::new([10, 0, 0, 1].into(), 4000),
+            ecn: Ecn::Ect0,
+        }
+    }
+
+    fn batch(lens: &[usize]) -> Batch {
+        let mut batch = Batch::new();
+        let to = Destination {
+            path: Path {
+                socket: SocketId(1),
+                local: between(1).relayed,
+            },
+            remote: between(1).media,
+            ecn: Ecn::Ect0,
+        };
+        for (byte, len) in (0..).zip(lens) {
+            let grown = |out: &mut Vec<u8>| out.resize(out.len() + len, byte);
+            assert!(batch.push(to, &mut Vec::new(), grown));
+        }
+        batch
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_is_put_there_is_taken_as_it_was_and_wakes_once() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        let (hatch, mut into, mut all) =
+            (Hatch::default(), Collected::default(), Collected::default());
+        assert!(hatch.poll_take(&mut context, &mut into).is_pending());
+        assert_eq!(hatch.put(&mut all), 0);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "there is nothing");
+        all.push(between(1), &batch(&[3, 3, 2]));
+        all.push(between(2), &batch(&[5]));
+        assert_eq!((hatch.put(&mut all), all.len()), (0, 0));
+        all.push(between(1), &batch(&[1]));
+        assert_eq!((hatch.put(&mut all), all.len()), (0, 0));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(hatch.poll_take(&mut context, &mut into).is_ready());
+        let mut taken = Vec::new();
+        into.drain(|way, pieces| taken.extend(pieces.map(|piece| (way, piece.to_vec()))));
+        let expected = [
+            (between(1), vec![0, 0, 0]),
+            (between(1), vec![1, 1, 1]),
+            (between(1), vec![2, 2]),
+            (between(2), vec![0; 5]),
+            (between(1), vec![0]),
+        ];
+        assert_eq!(taken, expected);
+        assert!(hatch.poll_take(&mut context, &mut into).is_pending());
+    }
+
+    #[test]
+    fn what_has_no_room_is_dropped_and_counted() {
+        let (hatch, mut all) = (Hatch::default(), Collected::default());
+        let (mut put, mut lost) = (0, 0);
+        for _ in 0..4 * HATCH_LEN_MAX / 60_000 {
+            all.push(between(1), &batch(&[30_000, 30_000]));
+            put += 2;
+            lost += hatch.put(&mut all);
+            assert!(all.is_empty());
+        }
+        let mut into = Collected::default();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(hatch.poll_take(&mut context, &mut into).is_ready());
+        assert!(into.len() <= HATCH_LEN_MAX);
+        let mut taken = 0;
+        into.drain(|_, pieces| taken += pieces.len() as u64);
+        assert!(lost > 0 && taken > 0);
+        assert_eq!(taken + lost, put);
+        // There is room again.
+        all.push(between(1), &batch(&[1]));
+        assert_eq!(hatch.put(&mut all), 0);
+    }
+}

@@ -1,0 +1,110 @@
+//! Clients that come through our own TURN server, without a socket between.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use twocan_io::clock;
+use twocan_io::udp::Socket;
+use twocan_proto::contract::{Batch, Datagram, Destination, Path, SocketId};
+
+use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch};
+
+/// A relayed address from which nothing has come for so long is one like any other again: twice as
+/// long as a client may be silent (RFC 7675 §5.1).
+const RELAYED_LASTS: Duration = Duration::from_secs(60);
+
+/// The ways to and from the TURN server's thread.
+pub(in super::super) struct Hatches {
+    from_turn: Arc<Hatch>,
+    to_turn: Option<Arc<Hatch>>,
+    /// Relayed addresses from which something came, and when the last of it did. The TURN server has
+    /// proved who is there, and has no more of them than allocations.
+    relayed: HashMap<SocketAddr, Instant>,
+    taken: Collected,
+    sending: Collected,
+}
+
+impl Hatches {
+    pub(in super::super) fn new(from_turn: Arc<Hatch>, to_turn: Option<Arc<Hatch>>) -> Self {
+        Self {
+            from_turn,
+            to_turn,
+            relayed: HashMap::new(),
+            taken: Collected::default(),
+            sending: Collected::default(),
+        }
+    }
+
+    /// Shows what has come, as if it had on one of the sockets; answers whether anything has.
+    pub(super) fn poll_receive(
+        &mut self,
+        context: &mut Context<'_>,
+        sockets: &[(SocketId, Socket)],
+        mut each: impl FnMut(Datagram<'_>),
+    ) -> bool {
+        if self
+            .from_turn
+            .poll_take(context, &mut self.taken)
+            .is_pending()
+        {
+            return false;
+        }
+        let (relayed, now) = (&mut self.relayed, clock::now().monotonic);
+        self.taken.drain(|between, pieces| {
+            let Between { media, ecn, .. } = between;
+            let mut sockets = sockets.iter();
+            let Some((id, _)) = sockets.find(|(_, own)| own.local() == media) else {
+                return;
+            };
+            let path = Path {
+                socket: *id,
+                local: media,
+            };
+            relayed.insert(between.relayed, now);
+            for bytes in pieces {
+                each(Datagram {
+                    path,
+                    remote: between.relayed,
+                    ecn,
+                    waited: Duration::ZERO,
+                    bytes,
+                });
+            }
+        });
+        true
+    }
+
+    /// Whether what is for `remote` goes to the TURN server.
+    pub(super) fn takes(&self, remote: SocketAddr) -> bool {
+        !self.relayed.is_empty() && self.relayed.contains_key(&remote)
+    }
+
+    /// Sends a batch from the socket at `media`; answers how many datagrams were lost.
+    pub(super) fn send(&mut self, media: SocketAddr, to: Destination, batch: &Batch) -> u64 {
+        let between = Between {
+            relayed: to.remote,
+            media,
+            ecn: to.ecn,
+        };
+        self.sending.push(between, batch);
+        match self.sending.len() > COLLECTED_LEN {
+            true => self.flush(),
+            false => 0,
+        }
+    }
+
+    /// Hands over what has been sent; answers how many datagrams were lost.
+    pub(super) fn flush(&mut self) -> u64 {
+        let to_turn = self.to_turn.as_ref();
+        to_turn.map_or(0, |to_turn| to_turn.put(&mut self.sending))
+    }
+
+    /// Forgets those from which nothing has come for long.
+    pub(super) fn forget_silent(&mut self, now: Instant) {
+        self.relayed
+            .retain(|_, last| now.saturating_duration_since(*last) < RELAYED_LASTS);
+    }
+}
