@@ -293,6 +293,13 @@ fn media_arrives_over_a_bad_link_both_ways_under_one_mid() {
         let said = frames(&call, 1, sound.1);
         assert!(said.len() >= 36, "seed {seed}: {} of 60", said.len());
         assert!(said.iter().all(|frame| frame.ssrc.0 == 1234), "seed {seed}");
+        // Statistics have the names that the sides know, of which sound has none.
+        let sent = call.peer(0).outbound_stats();
+        let sent: Vec<&str> = sent.iter().map(|own| own.mid.as_str()).collect();
+        assert_eq!(sent, ["0", ""], "seed {seed}");
+        let got = call.peer(1).inbound_stats();
+        let got = got.iter().filter(|own| own.mid.as_str() == "0");
+        assert_eq!(got.count(), 1, "seed {seed}");
         let told = call.peer(0).rtp_parameters(sound.0).unwrap();
         assert_eq!(told.rtcp.cname, "hand");
         // The path is measured as in any call, and what it carries is shared out.

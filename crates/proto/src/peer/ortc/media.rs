@@ -181,6 +181,18 @@ impl Peer {
         own.unwrap_or(&self.negotiator.config().cname).clone()
     }
 
+    /// What the two sides call a section: nothing, where parameters set by hand have no name for it.
+    pub(in crate::peer) fn told_mid(&self, mid: &Mid) -> Mid {
+        let Some(hand) = &self.by_hand else {
+            return mid.clone();
+        };
+        let mut all = hand.plans.iter();
+        let id = all.find(|(_, plan)| plan.mid == *mid).map(|(id, _)| id);
+        let parameters = id.and_then(|id| hand.parameters.get(id));
+        let told = parameters.and_then(|own| own.mid.as_deref());
+        Mid::from(told.unwrap_or_default())
+    }
+
     fn kind_of(&mut self, id: TransceiverId, way: Direction) -> Result<Kind, OrtcError> {
         self.hand()?;
         let own = self.negotiator.transceiver(id);
