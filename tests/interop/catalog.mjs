@@ -23,6 +23,7 @@ const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const firefox = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 const aiortcPython = resolve(tools, 'py/bin/python');
 const pion3 = resolve(tools, 'pion3');
+const byHand = resolve(here, '../../target/debug/examples/ortc');
 
 // webrtcbin needs Debian's python3: another Python in PATH does not see its `gi` module.
 const DEBIAN_PYTHON = '/usr/bin/python3';
@@ -42,6 +43,7 @@ function gstreamer() {
 
 /**
  * `media`: audio and video both ways. `repair`: what it repairs losses by, with `--repair`. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `allocates`: tells which layers it has then. `playoutDelay`: plays as it is told, and what it tells itself, in ms. `tcp`: connects to candidates over TCP. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
+ * `answersOnly`: makes no offers, and runs in pairs alone. `mirrors`: sends no media but what it gets, of which two make none.
  * `quick`: in the quick set. `race`: a fault of the peer's own that comes and goes, recognised by what the *peer* says;
  * such a run is done again and counted in the table. `known`: a fault that is expected until it is mended, recognised by what our side says.
  */
@@ -51,13 +53,15 @@ export const PEERS = {
   aiortc: { command: [aiortcPython, script('aiortc_peer.py')], media: ['vp8', 'h264'], loopback: false, quick: true, checks: [program(aiortcPython, 'pypi')] },
   werift: { command: node('werift.mjs'), media: ['vp8'], loopback: false, quick: true, checks: [npm('werift')] },
   ndc: {
-    command: node('ndc.mjs'), media: ['vp8'], loopback: true, quick: true, checks: [npm('node-datachannel')],
+    command: node('ndc.mjs'), media: ['vp8'], mirrors: true, loopback: true, quick: true, checks: [npm('node-datachannel')],
     // As offerer, when the answerer's first check and ClientHello are faster than its answer: up to 1 run in 6 on a busy
     // machine, with libwebrtc and with itself too. libdatachannel drops its ICE transport and then asks for it.
     race: /Got a remote candidate without ICE transport/,
   },
   wrtc: { command: node('wrtc.mjs'), media: ['vp8'], loopback: true, tcp: true, quick: true, checks: [npm('@roamhq/wrtc')] },
   pion3: { command: [pion3], media: ['vp8'], loopback: true, quick: false, checks: [program(pion3, 'pion3')] },
+  // Ours, without descriptions: for pairs alone (`--pair chromium ortc`).
+  ortc: { command: [byHand], media: ['vp8', 'h264'], loopback: true, quick: false, answersOnly: true, mirrors: true, checks: [() => existsSync(byHand) ? null : `${byHand} is not built: cargo build -p twocan --example ortc`] },
   gst: {
     command: [DEBIAN_PYTHON, script('gst_peer.py')], media: ['vp8'], loopback: false, quick: false, checks: [gstreamer],
     known: { says: /\bRSA\b/, why: 'webrtcbin presents an RSA certificate' },

@@ -106,11 +106,13 @@ function pairRows() {
 
 /** Rows that a peer can never do (media with a data-only peer) are no rows at all. */
 function possible({ offerer, answerer, kind }) {
+  if (PEERS[offerer]?.answersOnly) return false;
   if (kind === SIMULCAST) return [offerer, answerer].includes('ours') && [offerer, answerer].some((name) => PEERS[name]?.simulcast);
   const others = [offerer, answerer].filter((name) => name !== 'ours').map((name) => PEERS[name]);
   if (kind === DELAY) return others.length === 1 && others[0].playoutDelay !== undefined;
   if (isTcp(kind) && !others.every((peer) => peer.tcp)) return false;
   if (isRepair(kind)) return others.every((peer) => peer.repair?.includes(repairOf(kind)));
+  if (codecOf(kind) !== null && others.length === 2 && others.every((peer) => peer.mirrors)) return false;
   return codecOf(kind) === null || others.every((peer) => peer.media.includes(codecOf(kind)));
 }
 
@@ -292,7 +294,7 @@ function markdown(results) {
 
 function parse(words) {
   const options = {
-    ours: null, peers: Object.keys(PEERS), pairs: [], kinds: null, video: null, pings: null, repeat: 1, quick: false, loopback: false, json: null, table: null, verbose: false,
+    ours: null, peers: Object.keys(PEERS).filter((name) => !PEERS[name].answersOnly), pairs: [], kinds: null, video: null, pings: null, repeat: 1, quick: false, loopback: false, json: null, table: null, verbose: false,
   };
   const usage = (why) => {
     console.error(`${why}\n${USAGE}`);

@@ -156,6 +156,30 @@ impl DataChannel {
         Self { owner, id }
     }
 
+    /// `createDataChannel` of whatever has channels.
+    pub(crate) fn create(
+        owner: &Arc<Owner>,
+        label: &str,
+        init: DataChannelInit,
+    ) -> Result<Self, Error> {
+        let init = init.with_label(label)?;
+        let id = owner.act(|state| {
+            let id = state.peer.create_data_channel(init)?;
+            let info = state.peer.channel_info(id).cloned();
+            let entry = ChannelEntry {
+                info,
+                ..ChannelEntry::default()
+            };
+            state.channels.insert(id, entry);
+            Ok(id)
+        });
+        let refused = |error: channel::OpenError| Error::Channel {
+            name: error.name(),
+            reason: error.to_string(),
+        };
+        Ok(Self::new(Arc::clone(owner), id.map_err(refused)?))
+    }
+
     /// The next thing that happens; `None` after [`DataChannelEvent::Closed`], and once
     /// [detached](Self::detach).
     pub async fn next_event(&self) -> Option<DataChannelEvent> {

@@ -3,6 +3,7 @@
 use thiserror::Error as ThisError;
 use twocan_proto::negotiate::NegotiateError;
 use twocan_proto::peer::ParametersError;
+use twocan_proto::peer::ortc::OrtcError;
 
 use crate::byte_stream::DetachError;
 
@@ -15,6 +16,9 @@ pub enum Error {
     /// Parameters of senders, and dictionaries of transceivers.
     #[error(transparent)]
     Parameters(#[from] ParametersError),
+    /// Parameters that are set by hand ([`crate::ortc`]).
+    #[error(transparent)]
+    Ortc(#[from] OrtcError),
     /// Data channels.
     #[error("{name}: {reason}")]
     Channel {
@@ -46,6 +50,7 @@ impl Error {
         match self {
             Self::Negotiation(error) => error.name(),
             Self::Parameters(error) => error.name(),
+            Self::Ortc(error) => error.name(),
             Self::Channel { name, .. } => name,
             Self::Detach(error) => error.name(),
             Self::Syntax(_) => "SyntaxError",

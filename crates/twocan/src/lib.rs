@@ -24,6 +24,11 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// Compiles what the page on connections without descriptions shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/ortc.md")]
+struct WithoutDescriptions;
+
 mod byte_stream;
 mod configuration;
 mod data_channel;
@@ -35,6 +40,7 @@ pub mod files;
 mod ice_server;
 pub mod interceptor;
 mod nat;
+pub mod ortc;
 mod peer_connection;
 pub mod playout;
 mod receiver;

@@ -20,7 +20,7 @@ use crate::driver::Driver;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ice_server::Servers;
-use crate::state::{ChannelEntry, Pending, Shared, State};
+use crate::state::{Pending, Shared, State};
 use crate::stats::StatsReport;
 use crate::transceiver::{RtpTransceiver, TrackEvent};
 
@@ -84,30 +84,9 @@ pub(crate) struct Owner {
     pub(crate) shared: Arc<Shared>,
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.shared.lock().peer.close(clock::now());
-        self.shared.wake.notify_one();
-    }
-}
-
-/// A connection to one peer. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct PeerConnection {
-    pub(crate) owner: Arc<Owner>,
-}
-
-impl PeerConnection {
-    /// A connection that has not begun. Starts a task on the present tokio runtime.
-    ///
-    /// # Errors
-    /// `SyntaxError` for a malformed ICE server URL, `InvalidAccessError` for a TURN server without
-    /// username or credential, `OperationError` when no certificate could
-    /// be made or a cipher fails its self-test.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime, as `tokio::spawn` does.
-    pub fn new(configuration: Configuration) -> Result<Self, Error> {
+impl Owner {
+    /// A connection that has not begun, and its task.
+    pub(crate) fn begin(configuration: Configuration, by_hand: bool) -> Result<Arc<Self>, Error> {
         let servers = Servers::of(&configuration.ice_servers)?;
         let environment = match configuration.environment {
             Some(environment) => environment,
@@ -149,6 +128,7 @@ impl PeerConnection {
         config.receive_simulcast = configuration.receive_simulcast;
         config.event_log = configuration.event_log;
         config.interceptor = configuration.interceptor;
+        config.by_hand = by_hand;
         let machine = Peer::new(clock::now(), config, Random::new(clock::seed()));
         let shared = Shared::new(machine);
         let filter = Filter {
@@ -161,9 +141,42 @@ impl PeerConnection {
             filter,
             configuration.ports,
         );
-        Ok(Self {
-            owner: Arc::new(Owner { shared }),
-        })
+        Ok(Arc::new(Self { shared }))
+    }
+
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let result = act(&mut self.shared.lock());
+        self.shared.wake.notify_one();
+        result
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.lock().peer.close(clock::now());
+        self.shared.wake.notify_one();
+    }
+}
+
+/// A connection to one peer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PeerConnection {
+    pub(crate) owner: Arc<Owner>,
+}
+
+impl PeerConnection {
+    /// A connection that has not begun. Starts a task on the present tokio runtime.
+    ///
+    /// # Errors
+    /// `SyntaxError` for a malformed ICE server URL, `InvalidAccessError` for a TURN server without
+    /// username or credential, `OperationError` when no certificate could
+    /// be made or a cipher fails its self-test.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn new(configuration: Configuration) -> Result<Self, Error> {
+        let owner = Owner::begin(configuration, false)?;
+        Ok(Self { owner })
     }
 
     /// The next thing that happens; `None` once the connection is closed and all was told.
@@ -206,27 +219,7 @@ impl PeerConnection {
         label: &str,
         init: DataChannelInit,
     ) -> Result<DataChannel, Error> {
-        let init = init.with_label(label)?;
-        let id = self.act(|state| {
-            let id = state.peer.create_data_channel(init)?;
-            let info = state.peer.channel_info(id).cloned();
-            state.channels.insert(
-                id,
-                ChannelEntry {
-                    info,
-                    ..ChannelEntry::default()
-                },
-            );
-            Ok(id)
-        });
-        let refused = |error: twocan_proto::channel::OpenError| Error::Channel {
-            name: error.name(),
-            reason: error.to_string(),
-        };
-        Ok(DataChannel::new(
-            Arc::clone(&self.owner),
-            id.map_err(refused)?,
-        ))
+        DataChannel::create(&self.owner, label, init)
     }
 
     /// `addTransceiver`: a section for `kind` that sends and receives as `direction` says; our
@@ -453,9 +446,7 @@ impl PeerConnection {
     }
 
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let result = act(&mut self.owner.shared.lock());
-        self.owner.shared.wake.notify_one();
-        result
+        self.owner.act(act)
     }
 
     fn to_event(&self, pending: Pending) -> PeerConnectionEvent {

@@ -44,6 +44,18 @@ pub(crate) enum Pending {
     },
 }
 
+impl Pending {
+    /// Whether somebody may ask for it where there is no connection object, but its parts; states
+    /// are looked at.
+    fn is_waited_for_by_hand(&self) -> bool {
+        matches!(
+            self,
+            Self::Channel(_)
+                | Self::Event(E::IceCandidate(_) | E::IceCandidateError(_) | E::Failed(_))
+        )
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct ChannelEntry {
     pub(crate) events: VecDeque<DataChannelEvent>,
@@ -428,6 +440,9 @@ impl State {
     }
 
     fn push(&mut self, pending: Pending) {
+        if self.peer.is_by_hand() && !pending.is_waited_for_by_hand() {
+            return;
+        }
         if self.events.len() >= EVENTS_MAX {
             self.events.pop_front();
             self.events_dropped += 1;

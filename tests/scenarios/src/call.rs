@@ -11,8 +11,10 @@ use twocan_proto::peer::{
     TurnServer,
 };
 use twocan_proto::random::Random;
+use twocan_proto::time::Now;
 use twocan_proto::turn::client::Account;
 use twocan_sim::{Families, HostId, LinkConfig, NatConfig, SiteId, World, certificate, settings};
+use twocan_wire::candidate::Candidate;
 
 use crate::node::PeerNode;
 
@@ -160,22 +162,14 @@ impl Call {
     }
 
     /// Acts on one peer as its application.
-    pub fn with<R>(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Peer, twocan_proto::time::Now) -> R,
-    ) -> R {
+    pub fn with<R>(&mut self, index: usize, act: impl FnOnce(&mut Peer, Now) -> R) -> R {
         let result = self.act(index, act);
         self.collect();
         result
     }
 
     /// As [`Self::with`], but what the peer reports waits: its description goes first.
-    fn act<R>(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Peer, twocan_proto::time::Now) -> R,
-    ) -> R {
+    fn act<R>(&mut self, index: usize, act: impl FnOnce(&mut Peer, Now) -> R) -> R {
         self.world
             .with(self.hosts[index], |node, now| act(&mut node.peer, now))
     }
@@ -345,10 +339,20 @@ impl Call {
                 }
                 Signal::Candidate(init) => {
                     // A candidate of a generation that has passed is refused, as in a browser.
-                    let _ = self.with(to, |peer, now| peer.add_ice_candidate(now, &init));
+                    self.with(to, |peer, now| add_candidate(peer, now, &init));
                 }
             }
         }
+    }
+}
+
+fn add_candidate(peer: &mut Peer, now: Now, init: &RemoteCandidateInit) {
+    if peer.is_by_hand() {
+        // Nothing stands for the end.
+        let candidate = Candidate::parse(&init.candidate).ok();
+        let _ = peer.add_remote_candidate(now, candidate);
+    } else {
+        let _ = peer.add_ice_candidate(now, init);
     }
 }
 

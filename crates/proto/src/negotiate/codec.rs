@@ -79,7 +79,7 @@ impl Feedback {
     }
 
     /// Adds the kind that stands in `a=rtcp-fb`; unknown ones are left out.
-    pub(super) fn add(&mut self, text: &str) {
+    pub(crate) fn add(&mut self, text: &str) {
         match text {
             "nack" => self.nack = true,
             "nack pli" => self.nack_pli = true,
@@ -93,7 +93,7 @@ impl Feedback {
 
     /// The kinds as they stand in `a=rtcp-fb` of one payload type: all but that of RFC 8888, which
     /// is for all of them (§6).
-    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         [
             (self.goog_remb, "goog-remb"),
             (self.transport_cc, "transport-cc"),

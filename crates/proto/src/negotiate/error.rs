@@ -69,6 +69,9 @@ pub enum StateReason {
     /// Candidates cannot come before a remote description.
     #[error("no remote description yet")]
     NoRemoteDescription,
+    /// The parameters are set by hand ([`crate::peer::ortc`]).
+    #[error("the connection's parameters are set by hand, not by descriptions")]
+    ByHand,
 }
 
 /// What is wrong with a well-formed description.

@@ -12,6 +12,7 @@
 //! peer offers outside of the BUNDLE group of the first usable section are rejected.
 
 mod answer;
+mod by_hand;
 mod codec;
 mod descriptions;
 mod error;
@@ -42,6 +43,7 @@ mod w3c_tests;
 
 use std::fmt;
 
+pub use by_hand::WantedEncoding;
 pub(crate) use codec::RepairCodec;
 pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
@@ -115,7 +117,7 @@ pub struct IceParameters {
 
 impl IceParameters {
     /// RFC 8839 §5.4.
-    fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         (4..=256).contains(&self.username_fragment.len())
             && (22..=256).contains(&self.password.len())
     }

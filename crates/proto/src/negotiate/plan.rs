@@ -105,6 +105,8 @@ pub struct MediaPlan {
     pub transceiver: TransceiverId,
     /// Its identification.
     pub mid: Mid,
+    /// What the other side's packets call it, where that is another name: never so by descriptions.
+    pub remote_mid: Option<Mid>,
     /// What it carries.
     pub kind: Kind,
     /// Which way, seen from here: `currentDirection`.

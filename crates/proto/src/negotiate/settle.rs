@@ -280,6 +280,7 @@ impl Negotiator {
             plans.push(MediaPlan {
                 transceiver: transceiver.id(),
                 mid: slot.mid.clone(),
+                remote_mid: None,
                 kind,
                 direction: local.direction.intersect(remote.direction.reversed()),
                 codecs: codecs(local, remote, answer),

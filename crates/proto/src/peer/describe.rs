@@ -19,7 +19,7 @@ use crate::negotiate::{
 use crate::time::Now;
 
 /// Candidates held for a generation that is not agreed yet; later ones are dropped and counted.
-const HELD_MAX: usize = 64;
+pub(super) const HELD_MAX: usize = 64;
 
 impl Peer {
     /// `addTransceiver`.
@@ -284,7 +284,7 @@ impl Peer {
                 .iter()
                 .filter_map(|stated| dtls::Fingerprint::new(&stated.hash, stated.bytes.clone()))
                 .collect();
-            self.transport.start_dtls(at, role, fingerprints);
+            self.transport.start_dtls(at, Some(role), fingerprints);
         } else if plan.signaling_state == SignalingState::Stable {
             // A rollback: what was held belonged to what was rolled back.
             self.held.clear();
@@ -311,7 +311,7 @@ impl Peer {
         }
     }
 
-    fn take_candidate(&mut self, now: Now, candidate: RemoteCandidate) {
+    pub(super) fn take_candidate(&mut self, now: Now, candidate: RemoteCandidate) {
         let candidate = match candidate {
             RemoteCandidate::Candidate(candidate) => candidate,
             RemoteCandidate::EndOfCandidates => {
@@ -362,11 +362,14 @@ impl Peer {
             .get_or_insert_with(|| Credentials::random(random))
     }
 
+    /// Whether descriptions can change anything.
     pub(super) fn open(&self) -> Result<(), NegotiateError> {
-        if self.is_closed() {
-            return Err(NegotiateError::InvalidState(StateReason::Closed));
-        }
-        Ok(())
+        let reason = match (self.is_closed(), &self.by_hand) {
+            (true, _) => StateReason::Closed,
+            (false, Some(_)) => StateReason::ByHand,
+            (false, None) => return Ok(()),
+        };
+        Err(NegotiateError::InvalidState(reason))
     }
 }
 
@@ -432,7 +435,7 @@ pub(super) fn from_wire(candidate: &Candidate, ip: IpAddr) -> Option<ice::Candid
     })
 }
 
-fn stated(credentials: &Credentials) -> IceParameters {
+pub(super) fn stated(credentials: &Credentials) -> IceParameters {
     IceParameters {
         username_fragment: credentials.username_fragment.clone(),
         password: credentials.password.clone(),

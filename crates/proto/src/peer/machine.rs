@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::intercept::Interception;
 use super::journal::Journal;
 use super::names::Names;
+use super::ortc::ByHand;
 use super::parameters::Sender;
 use super::tcp::Listener;
 use super::transport::Transport;
@@ -93,6 +94,8 @@ pub struct Peer {
     negotiation_needed: bool,
     pub(super) closed: bool,
     pub(super) counters: Counters,
+    /// Where parameters are set by hand, and not by descriptions.
+    pub(super) by_hand: Option<Box<ByHand>>,
     /// Where the event log is on.
     pub(super) journal: Option<Box<Journal>>,
 }
@@ -182,6 +185,7 @@ impl Peer {
             negotiation_needed: false,
             closed: false,
             counters: Counters::default(),
+            by_hand: config.by_hand.then(Box::default),
             journal: config.event_log.then(|| Box::new(Journal::new(now))),
         }
     }
@@ -442,7 +446,7 @@ impl Peer {
 
     /// W3C webrtc-pc §4.7.3: said once, until a negotiation has settled it.
     pub(super) fn check_negotiation_needed(&mut self) {
-        let needed = !self.closed && self.negotiator.is_negotiation_needed();
+        let needed = self.is_negotiation_needed();
         if needed && !self.negotiation_needed {
             self.events.push_back(Event::NegotiationNeeded);
         }

@@ -241,6 +241,7 @@ impl NegotiatedMedia {
 fn to_media(plan: &MediaPlan, delivery: Delivery) -> Media {
     Media {
         mid: plan.mid.clone(),
+        remote_mid: plan.remote_mid.clone(),
         sends: plan.direction.sends(),
         receives: plan.direction.receives(),
         codecs: plan

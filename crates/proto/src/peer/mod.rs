@@ -16,6 +16,7 @@ mod journal;
 mod machine;
 mod media;
 mod names;
+pub mod ortc;
 mod outlet;
 mod parameters;
 mod rate;
@@ -107,6 +108,8 @@ pub struct Config {
     pub event_log: bool,
     /// What sees packets of media in the clear, and may change them. Default nothing.
     pub interceptor: Option<InterceptorFactory>,
+    /// Whether parameters are set by hand ([`ortc`]), and not by descriptions. Default no.
+    pub by_hand: bool,
 }
 
 impl Config {
@@ -133,6 +136,7 @@ impl Config {
             receive_simulcast: false,
             event_log: false,
             interceptor: None,
+            by_hand: false,
         }
     }
 }

@@ -201,6 +201,15 @@ pub(super) struct Sender {
     returned: Option<RtpSendParameters>,
 }
 
+impl Sender {
+    pub(super) fn of(encodings: Vec<EncodingParameters>) -> Self {
+        Self {
+            encodings,
+            ..Self::default()
+        }
+    }
+}
+
 impl Peer {
     /// `addTransceiver` with its dictionary.
     ///
@@ -245,11 +254,7 @@ impl Peer {
             encodings.push(EncodingParameters::default());
         }
         set_scales(kind, &mut encodings);
-        let sender = Sender {
-            encodings,
-            ..Sender::default()
-        };
-        self.senders.insert(id, sender);
+        self.senders.insert(id, Sender::of(encodings));
         self.check_negotiation_needed();
         Ok(id)
     }
@@ -271,7 +276,7 @@ impl Peer {
             encodings: self.encodings(id),
             header_extensions: media.map(|own| own.header_extensions()).unwrap_or_default(),
             rtcp: RtcpParameters {
-                cname: self.negotiator.config().cname.clone(),
+                cname: self.cname(id),
                 reduced_size: media.is_some_and(|own| own.rtcp_rsize),
             },
             codecs: codecs
@@ -302,7 +307,9 @@ impl Peer {
         id: TransceiverId,
         parameters: &RtpSendParameters,
     ) -> Result<(), ParametersError> {
-        self.open()?;
+        if self.is_closed() {
+            return Err(NegotiateError::InvalidState(StateReason::Closed).into());
+        }
         let transceiver = self.negotiator.transceiver(id);
         let live = transceiver.filter(|own| !own.is_stopping());
         let stopped = || NegotiateError::InvalidState(StateReason::TransceiverStopped);
@@ -411,7 +418,7 @@ fn fit(
 
 /// W3C webrtc-pc §5.1: where no encoding says how much smaller it is, each is twice as wide as the
 /// one before; else those that do not say are of full size.
-fn set_scales(kind: Kind, encodings: &mut [EncodingParameters]) {
+pub(super) fn set_scales(kind: Kind, encodings: &mut [EncodingParameters]) {
     if kind != Kind::Video {
         return;
     }
@@ -427,7 +434,7 @@ fn set_scales(kind: Kind, encodings: &mut [EncodingParameters]) {
     }
 }
 
-fn check_ranges(encodings: &[EncodingParameters]) -> Result<(), ParametersError> {
+pub(super) fn check_ranges(encodings: &[EncodingParameters]) -> Result<(), ParametersError> {
     for own in encodings {
         if own
             .scale_resolution_down_by
@@ -455,7 +462,7 @@ fn check_ranges(encodings: &[EncodingParameters]) -> Result<(), ParametersError>
     Ok(())
 }
 
-fn check_modes(
+pub(super) fn check_modes(
     encodings: &[EncodingParameters],
     formats: &[crate::rtp::Format],
 ) -> Result<(), ParametersError> {

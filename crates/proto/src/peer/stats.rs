@@ -114,6 +114,7 @@ impl Peer {
             let mut targets = targets.into_iter().flatten();
             let target = targets.find(|own| own.rid.as_deref() == rid);
             OutboundStats {
+                mid: self.told_mid(&stats.mid),
                 active: encoding.is_some_and(|own| own.active),
                 target_bitrate: target.map(|own| own.bitrate),
                 scalability_mode: encoding.and_then(|own| own.scalability_mode),
@@ -125,6 +126,11 @@ impl Peer {
 
     /// What is received, by source.
     pub fn inbound_stats(&self) -> Vec<InboundStats> {
-        self.transport.rtp.inbound_stats().collect()
+        let streams = self.transport.rtp.inbound_stats();
+        let named = streams.map(|stats| InboundStats {
+            mid: self.told_mid(&stats.mid),
+            ..stats
+        });
+        named.collect()
     }
 }

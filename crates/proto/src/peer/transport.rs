@@ -35,8 +35,8 @@ const DATAGRAM_ROOM: usize = super::DATAGRAM_LEN_MAX + Envelope::LEN_MAX;
 pub(super) enum Security {
     /// The roles are not agreed.
     Waiting,
-    /// The roles are agreed; a client waits for a route.
-    Ready(dtls::Role),
+    /// The roles are agreed, or those of ICE are to decide; a client waits for a route.
+    Ready(Option<dtls::Role>),
     /// Started.
     Handshake,
     /// The peer is who it should be.
@@ -260,7 +260,7 @@ impl Transport {
     pub(super) fn start_dtls(
         &mut self,
         now: Instant,
-        role: dtls::Role,
+        role: Option<dtls::Role>,
         fingerprints: Vec<Fingerprint>,
     ) {
         if self.security != Security::Waiting {
@@ -298,8 +298,8 @@ impl Transport {
             .set_remote_max_message_size(if max == usize::MAX { 0 } else { max });
         // W3C webrtc-pc §4.4.1.5: channels have their ids as soon as the roles are agreed.
         match self.security {
-            Security::Waiting => {}
-            Security::Ready(role) => self.channels.assign_ids(channel_role(role)),
+            Security::Waiting | Security::Ready(None) => {}
+            Security::Ready(Some(role)) => self.channels.assign_ids(channel_role(role)),
             _ => self.channels.assign_ids(channel_role(self.role)),
         }
     }
@@ -307,7 +307,8 @@ impl Transport {
     /// Lets the parts react to each other.
     pub(super) fn settle(&mut self, now: Now) {
         let at = now.monotonic;
-        if let Security::Ready(role) = self.security
+        if let Security::Ready(stated) = self.security
+            && let Some(role) = self.dtls_role(stated)
             && (role == dtls::Role::Server || self.ice.has_fresh_route())
         {
             self.security = Security::Handshake;

@@ -108,7 +108,7 @@ impl Peer {
 
     /// Whether a `negotiationneeded` is due (W3C webrtc-pc §4.7.3).
     pub fn is_negotiation_needed(&self) -> bool {
-        !self.closed && self.negotiator.is_negotiation_needed()
+        self.open().is_ok() && self.negotiator.is_negotiation_needed()
     }
 
     /// `canTrickleIceCandidates`; `None` without a remote description.
@@ -231,8 +231,12 @@ impl Peer {
         self.negotiator.local_ice()
     }
 
-    /// `getRemoteParameters` of the `RTCIceTransport`, once there is a remote description.
+    /// `getRemoteParameters` of the `RTCIceTransport`, once there is a remote description; by hand
+    /// once ICE was started.
     pub fn remote_ice_parameters(&self) -> Option<IceParameters> {
+        if let Some(hand) = &self.by_hand {
+            return hand.remote_ice.clone();
+        }
         self.negotiator.remote_ice()
     }
 

@@ -169,13 +169,15 @@ impl Session {
             report.write(out);
         }
         if has_report || !reduced {
-            // All sources of a connection share the name, which is how sound finds its picture.
+            // All sources of a connection share the name, which is how sound finds its picture, unless
+            // the application gave them others by hand.
             let mut ssrcs: Vec<Ssrc> = self.send.values().map(|stream| stream.ssrc).collect();
             if !ssrcs.contains(&sender) {
                 ssrcs.insert(0, sender);
             }
             let named = ssrcs.into_iter().take(CNAMES_MAX);
-            let cnames = named.map(|ssrc| (ssrc, cname.clone())).collect();
+            let cnames = named.map(|ssrc| (ssrc, self.cname_of(ssrc).unwrap_or(&cname).to_owned()));
+            let cnames = cnames.collect();
             Sdes { cnames }.write(out);
         }
         out.extend_from_slice(&feedback);
@@ -184,6 +186,13 @@ impl Session {
             Bye { ssrcs }.write(out);
         }
         out.len() > start
+    }
+
+    /// The canonical name of a stream of ours: mostly that of all.
+    fn cname_of(&self, ssrc: Ssrc) -> Option<&str> {
+        let mut sending = self.media.iter().filter(|media| media.sends);
+        let has = |media: &&Media| media.encodings.iter().any(|own| own.ssrc == ssrc);
+        sending.find(has).map(|media| media.cname.as_str())
     }
 
     /// Sender reports of streams that are due, and blocks for what is received.

@@ -135,7 +135,10 @@ impl Session {
         values: &ExtensionValues<'_>,
     ) -> Option<&Media> {
         if let Some(mid) = values.mid {
-            let named = |media: &&Media| media.mid.as_str().as_bytes() == mid;
+            let named = |media: &&Media| {
+                let own = media.remote_mid.as_ref().unwrap_or(&media.mid);
+                media.receives && own.as_str().as_bytes() == mid
+            };
             return self.media.iter().find(named);
         }
         let announces = |media: &&Media| {

@@ -212,6 +212,8 @@ pub struct Codec {
 pub struct Media {
     /// Its identification.
     pub mid: Mid,
+    /// What the other side's packets call it, where that is another name than ours.
+    pub remote_mid: Option<Mid>,
     /// Whether we send.
     pub sends: bool,
     /// Whether we receive.

@@ -480,6 +480,8 @@ impl Session {
         }
         add(self.arrivals.due_at(), "rtp transport feedback");
         add(self.streams.due_at(), "rtp congestion feedback");
+        let told = self.told.filter(|_| !self.ended.is_empty());
+        add(told.map(|(_, now)| now), "rtp goodbye");
         Deadline::earlier(earliest, self.poll_gap_timeout())
     }
 

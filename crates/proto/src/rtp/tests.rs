@@ -28,6 +28,7 @@ pub(super) fn media(mid: &str, format: Format, ssrc: u32) -> Media {
     let number = if video { 96 } else { 111 };
     Media {
         mid: Mid::from(mid),
+        remote_mid: None,
         sends: true,
         receives: true,
         codecs: vec![Codec {

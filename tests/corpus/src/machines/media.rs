@@ -97,6 +97,7 @@ pub(super) fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media
     let video = format.is_video();
     Media {
         mid: Mid::from(mid),
+        remote_mid: None,
         sends: true,
         receives: true,
         codecs: vec![Codec {
