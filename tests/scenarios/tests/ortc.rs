@@ -10,7 +10,7 @@ use twocan_proto::peer::ortc::{
     DtlsParameters, DtlsRole, IceParameters, RtpCapabilities, RtpEncodingParameters, RtpParameters,
 };
 use twocan_proto::peer::{DtlsTransportState, EncodingParameters, Event};
-use twocan_proto::rtp::{self, OutgoingFrame};
+use twocan_proto::rtp::{self, OutgoingFrame, PictureProperties};
 use twocan_scenarios::{Call, Setting, seeds};
 use twocan_sim::{LinkConfig, Loss};
 use twocan_wire::ids::PayloadType;
@@ -213,6 +213,7 @@ fn send(call: &mut Call, index: usize, id: TransceiverId, number: u8, at: u32, d
         audio_level: None,
         layer: None,
         resolution: None,
+        picture: PictureProperties::default(),
     };
     call.with(index, |peer, now| peer.send_frame(now, id, &frame))
         .unwrap();
@@ -342,6 +343,7 @@ fn the_streams_of_a_simulcast_are_told_apart_by_their_names() {
                 audio_level: None,
                 layer: None,
                 resolution: None,
+                picture: PictureProperties::default(),
             };
             peer.send_frame(now, sender, &frame).unwrap();
         });
