@@ -46,10 +46,15 @@ impl Resend {
         !self.due.is_empty()
     }
 
-    /// Adds a packet, which is sent now and, where `doubled`, a little later.
+    /// Adds a packet, which is sent now and, where `doubled`, a little later. One that waits already
+    /// is in the same place as before: where the rate is low it is asked for again before it leaves.
     pub(super) fn push(&mut self, sequence: SeqNo16, doubled: bool) {
+        if self.due.contains(&sequence) {
+            return;
+        }
         self.due.push_back(sequence);
-        if doubled && self.once_more.len() < RESEND_MAX {
+        let is_copied = self.once_more.iter().any(|(_, own)| *own == sequence);
+        if doubled && !is_copied && self.once_more.len() < RESEND_MAX {
             self.once_more.push_back((self.place + APART, sequence));
         }
     }
@@ -65,7 +70,7 @@ impl Resend {
         self.place += 1 + u64::from(ends_frame) * FRAME_END;
         let place = self.place;
         while let Some((_, sequence)) = self.once_more.pop_front_if(|(own, _)| *own <= place) {
-            if has_budget && !self.is_full() {
+            if has_budget && !self.is_full() && !self.due.contains(&sequence) {
                 self.due.push_back(sequence);
             }
         }
@@ -109,6 +114,17 @@ mod tests {
             assert_eq!(at, expected);
             assert!(resend.once_more.is_empty());
         }
+    }
+
+    #[test]
+    fn what_waits_is_not_queued_again() {
+        let mut resend = Resend::default();
+        for _ in 0..3 {
+            resend.push(SeqNo16(7), true);
+        }
+        assert_eq!((resend.pop(), resend.pop()), (Some(SeqNo16(7)), None));
+        (0..APART).for_each(|_| resend.handle_sent(false, true));
+        assert_eq!((resend.pop(), resend.pop()), (Some(SeqNo16(7)), None));
     }
 
     #[test]

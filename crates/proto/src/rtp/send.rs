@@ -39,6 +39,9 @@ const QUEUE_LEN_MAX: usize = 2 * 1024 * 1024;
 const BUDGET_MAX: usize = 64 * 1024;
 const BUDGET_DIVISOR: usize = 3;
 
+/// Where new packets wait longer than this, nothing is sent twice: there is no rate for it.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Bytes of padding in a packet of padding alone: the count has eight bits, and a
 /// multiple of 16 needs none of its own in a block cipher.
 const PADDING_LEN: u8 = 224;
@@ -203,7 +206,7 @@ impl SendStream {
         if let Some(written) = out.get(start..) {
             self.protection.handle_sent(&packet, written, header_len);
         }
-        self.handle_left(packet.marker);
+        self.handle_left(now.monotonic, packet.marker);
         self.outbox.keep(packet, sent);
         self.budget = (self.budget + len / BUDGET_DIVISOR).min(BUDGET_MAX);
         self.packet_count = self.packet_count.wrapping_add(1);
@@ -250,7 +253,7 @@ impl SendStream {
         out.extend_from_slice(payload);
         self.stats.fec_packets_sent += 1;
         self.stats.fec_bytes_sent += payload.len() as u64;
-        self.handle_left(false);
+        self.handle_left(now.monotonic, false);
         self.count_sent(header_len, payload.len());
         Departure::new(&header, media, sent)
     }
@@ -293,8 +296,10 @@ impl SendStream {
     }
 
     /// A packet of the stream is on its way.
-    fn handle_left(&mut self, ends_frame: bool) {
-        let has_budget = self.budget > BUDGET_MAX / 2;
+    fn handle_left(&mut self, now: Instant, ends_frame: bool) {
+        let since = self.outbox.waiting_since();
+        let is_late = since.is_some_and(|at| now.saturating_duration_since(at) > LATE);
+        let has_budget = self.budget > BUDGET_MAX / 2 && !is_late;
         self.resend.handle_sent(ends_frame, has_budget);
     }
 
