@@ -38,6 +38,10 @@ impl Negotiator {
         wanted: &[WantedEncoding],
     ) -> Option<&Transceiver> {
         let before = self.transceiver(id)?.clone();
+        let is_stated = |ssrc: Ssrc| {
+            let stated = wanted.iter().flat_map(|own| [own.ssrc, own.rtx, own.fec]);
+            stated.flatten().any(|own| own == ssrc)
+        };
         let mut encodings: Vec<SendEncoding> = Vec::new();
         for (index, wanted) in wanted.iter().take(ENCODINGS_MAX).enumerate() {
             // Its streams keep their numbers when it is told again what to send.
@@ -46,9 +50,11 @@ impl Negotiator {
                 let taken: Vec<&SendEncoding> = encodings.iter().collect();
                 negotiator.new_ssrc(&taken)
             };
-            let ssrc = wanted.ssrc.or(own.map(|own| own.ssrc));
+            // Unless one of them is stated for something else now.
+            let kept = |ssrc: Option<Ssrc>| ssrc.filter(|own| !is_stated(*own));
+            let ssrc = wanted.ssrc.or(kept(own.map(|own| own.ssrc)));
             let ssrc = ssrc.unwrap_or_else(|| free(self));
-            let rtx = wanted.rtx.or(own.map(|own| own.rtx));
+            let rtx = wanted.rtx.or(kept(own.map(|own| own.rtx)));
             let rtx = rtx.unwrap_or_else(|| free(self));
             encodings.push(SendEncoding {
                 active: wanted.active,

@@ -135,12 +135,10 @@ impl Session {
             .entries
             .iter()
             .flat_map(|entry| entry.sequence_numbers());
-        // As it was, it is of no use twice: the same bytes are taken for a replay.
         let media = self.media.iter().find(|own| own.mid == stream.name.mid);
-        let has_rtx = media.is_some_and(|own| own.codecs.iter().any(|own| own.rtx_send.is_some()));
         let loss = stream.loss.get().unwrap_or(0.0);
-        let doubled = has_rtx && Resend::is_doubled(loss, self.rtt);
-        stream.handle_nack(now.monotonic, doubled, missing, &mut self.counters);
+        let doubled = Resend::is_doubled(loss, self.rtt);
+        stream.handle_nack(now.monotonic, (media, doubled), missing, &mut self.counters);
     }
 
     /// Appends what is due to `out` as one compound, in the clear, of at most 1200 bytes; answers

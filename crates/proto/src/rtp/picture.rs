@@ -1,8 +1,10 @@
 //! What a picture is, beside its pixels, and when packets say so.
 //!
-//! A receiver takes a picture that says nothing for upright and for a camera's, and keeps to the
-//! colors that it was told last. So the first two travel with every picture to which they matter,
-//! and colors with key frames and where they change: all of them in the last packet of the picture.
+//! A receiver takes a picture that says nothing for upright, and keeps to the colors that it was told
+//! with the last key frame or since; of what is shown some do that and some do not. So the
+//! orientation and what is shown travel with every picture to which they matter, and colors with key
+//! frames and where they change. All of them are in the last packet of the picture, and of each of its
+//! spatial layers: a forwarder may send some of them alone.
 
 use twocan_wire::rtp::{ColorSpace, VideoContentType, VideoOrientation};
 
@@ -11,12 +13,13 @@ use twocan_wire::rtp::{ColorSpace, VideoContentType, VideoOrientation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PictureProperties {
     /// How it is to be turned to be upright (3GPP TS 26.114 §6.2.3). Of what is received: `None`
-    /// where the packets of this picture say nothing, which means upright.
+    /// where the packets of this picture say nothing, which means upright, as libwebrtc takes it.
     pub video_orientation: Option<VideoOrientation>,
-    /// What it shows. Of what is received: `None` where the packets of this picture say nothing,
-    /// which means unspecified.
+    /// What it shows. Of frames that are received: the newest word since the last key frame; `None`
+    /// where there is none, which means unspecified. Packets say what they say.
     pub video_content_type: Option<VideoContentType>,
-    /// How its numbers become colors. Of frames that are received: the newest word of the sender.
+    /// How its numbers become colors. Of frames that are received: the newest word since the last key
+    /// frame. Packets say what they say.
     pub color_space: Option<ColorSpace>,
 }
 
@@ -50,11 +53,27 @@ impl PictureProperties {
 #[derive(Debug, Default)]
 pub(super) struct StatedProperties {
     last: Option<Box<PictureProperties>>,
+    /// What the newest picture says, by its timestamp.
+    said: Option<(u32, Box<PictureProperties>)>,
 }
 
 impl StatedProperties {
-    /// What the last packet of a picture is to say.
-    pub(super) fn value(&mut self, own: PictureProperties, key_frame: bool) -> PictureProperties {
+    /// What the last packet of a picture is to say, and that of each of its spatial layers.
+    pub(super) fn value(
+        &mut self,
+        timestamp: u32,
+        own: PictureProperties,
+        key_frame: bool,
+    ) -> PictureProperties {
+        if let Some((_, said)) = self.said.as_ref().filter(|(at, _)| *at == timestamp) {
+            return **said;
+        }
+        let said = self.next(own, key_frame);
+        self.said = said.boxed().map(|said| (timestamp, said));
+        said
+    }
+
+    fn next(&mut self, own: PictureProperties, key_frame: bool) -> PictureProperties {
         let last = self.last.take().map(|last| *last).unwrap_or_default();
         self.last = own.or(last).boxed();
         let orientation = own.video_orientation.filter(|orientation| {
@@ -96,20 +115,25 @@ mod tests {
             video_content_type: Some(VideoContentType::UNSPECIFIED),
             color_space: Some(ColorSpace::default()),
         };
-        assert_eq!(stated.value(upright, true), upright);
-        assert_eq!(stated.value(upright, false), PictureProperties::default());
+        assert_eq!(stated.value(0, upright, true), upright);
+        assert_eq!(
+            stated.value(1, upright, false),
+            PictureProperties::default()
+        );
         let turned = PictureProperties {
             video_orientation: Some(TURNED),
             ..upright
         };
-        for _ in 0..2 {
-            let said = stated.value(turned, false);
+        for at in [2, 3] {
+            let said = stated.value(at, turned, false);
             assert_eq!(said.video_orientation, Some(TURNED));
             assert_eq!((said.video_content_type, said.color_space), (None, None));
         }
-        let said = stated.value(upright, false);
-        assert_eq!(said.video_orientation, upright.video_orientation);
+        for _layer in 0..3 {
+            let said = stated.value(4, upright, false);
+            assert_eq!(said.video_orientation, upright.video_orientation);
+        }
         let nothing = PictureProperties::default();
-        assert_eq!(stated.value(nothing, true), nothing);
+        assert_eq!(stated.value(5, nothing, true), nothing);
     }
 }

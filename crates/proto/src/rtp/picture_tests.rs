@@ -54,7 +54,11 @@ fn of_picture(number: u32) -> PictureProperties {
 }
 
 fn send(call: &mut Call, number: u32) {
-    let data = vp8_frame(number, number == 0, 3000);
+    send_as(call, number, number == 0, of_picture(number));
+}
+
+fn send_as(call: &mut Call, number: u32, key_frame: bool, picture: PictureProperties) {
+    let data = vp8_frame(number, key_frame, 3000);
     let frame = OutgoingFrame {
         rid: None,
         payload_type: PayloadType(96),
@@ -64,7 +68,7 @@ fn send(call: &mut Call, number: u32) {
         audio_level: None,
         layer: None,
         resolution: None,
-        picture: of_picture(number),
+        picture,
     };
     let now = call.now;
     call.sides[0]
@@ -124,4 +128,70 @@ fn the_last_packet_of_a_picture_says_it_and_nothing_is_said_that_was_not_agreed_
         }
         assert_eq!(turned, 2);
     }
+}
+
+#[test]
+fn colors_and_content_hold_until_the_next_key_frame() {
+    let mut call = Call::new(3, &[section(&KINDS)]);
+    // As a browser says what it shows: with key frames alone.
+    let nothing = PictureProperties::default();
+    for (number, key_frame) in [(0, true), (1, false), (2, true), (3, false)] {
+        let picture = if number == 0 { of_picture(0) } else { nothing };
+        send_as(&mut call, number, key_frame, picture);
+    }
+    call.run(Duration::from_secs(1));
+    let frames = call.frames(1);
+    let said: Vec<bool> = frames
+        .iter()
+        .map(|own| {
+            let both = (own.picture.color_space, own.picture.video_content_type);
+            assert!(both == (None, None) || both.0.is_some() && both.1.is_some());
+            both.0.is_some()
+        })
+        .collect();
+    assert_eq!(said, [true, true, false, false]);
+}
+
+#[test]
+fn each_spatial_layer_says_it() {
+    let mut section = section(&KINDS);
+    section.codecs[0].format = Format::Vp9;
+    section.delivery = Delivery::Packets;
+    let mut call = Call::new(4, &[section]);
+    for number in 0..12 {
+        for spatial in 0..2 {
+            let frame = OutgoingFrame {
+                rid: None,
+                payload_type: PayloadType(96),
+                timestamp: number * 3000,
+                marker: false,
+                data: &[0x82; 2000],
+                audio_level: None,
+                layer: Some(FrameLayer {
+                    mode: "L2T1".parse().unwrap(),
+                    spatial,
+                    temporal: 0,
+                    key_picture: number == 0,
+                    last_of_picture: spatial == 1,
+                }),
+                resolution: None,
+                picture: of_picture(number),
+            };
+            let now = call.now;
+            call.sides[0]
+                .send_frame(now, &Mid::from("v"), &frame)
+                .unwrap();
+            call.flush();
+        }
+        call.run(Duration::from_millis(33));
+    }
+    let packets = call
+        .take_events(1)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Packet(packet) if packet.timestamp >= 30_000 => Some(packet),
+            _ => None,
+        });
+    let said = packets.filter(|own| own.picture.video_orientation == Some(TURNED));
+    assert_eq!(said.count(), 4);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
 use twocan_wire::rtcp::{ReportBlock, SenderReport};
-use twocan_wire::rtp::{AbsCaptureTime, ColorSpace, PlayoutDelay};
+use twocan_wire::rtp::{AbsCaptureTime, PlayoutDelay};
 use twocan_wire::seq::{SeqNo16, SeqNo32, Unwrapper16};
 
 use super::assemble::{Assembled, Assembler, Inserted, Piece};
@@ -74,7 +74,8 @@ pub(super) struct ReceiveStream {
     cadence: Cadence,
     /// The newest word on each, with the number of the packet that said it.
     playout_delay: Option<(u64, PlayoutDelay)>,
-    color_space: Option<ColorSpace>,
+    /// What pictures said that holds until the next key frame.
+    lasting: PictureProperties,
     allocated: Option<u64>,
     /// When the newest frame was captured, and when it was handed out.
     last_frame: Option<(Duration, Instant)>,
@@ -153,7 +154,7 @@ impl ReceiveStream {
             capture: CaptureClock::new(codec.clock_rate),
             cadence: Cadence::default(),
             playout_delay: None,
-            color_space: None,
+            lasting: PictureProperties::default(),
             allocated: None,
             last_frame: None,
             recovery: Recovery::new(ssrc),
@@ -382,7 +383,10 @@ impl ReceiveStream {
     }
 
     fn address(&mut self, frame: Assembled, captured_at: Option<Duration>) -> Frame {
-        self.color_space = frame.picture.color_space.or(self.color_space);
+        self.lasting = match frame.key_frame {
+            true => frame.picture,
+            false => frame.picture.or(self.lasting),
+        };
         Frame {
             mid: self.mid.clone(),
             rid: self.rid.clone(),
@@ -399,8 +403,8 @@ impl ReceiveStream {
             audio_level: frame.audio_level,
             playout_delay: self.playout_delay.map(|(_, own)| own),
             picture: PictureProperties {
-                color_space: self.color_space,
-                ..frame.picture
+                video_orientation: frame.picture.video_orientation,
+                ..self.lasting
             },
             data: frame.data,
         }

@@ -6,7 +6,7 @@
 //! burst of losses does not take both.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twocan_wire::seq::SeqNo16;
 
@@ -20,13 +20,16 @@ const UNANSWERED_MAX: f64 = 0.01;
 
 /// Between the two: so many packets of the stream, where the end of a frame counts for some.
 const APART: u64 = 6;
-const FRAME_END: u64 = 3;
+const FRAME_END: u64 = 5;
+
+/// What did not go a second time by then would come too late.
+const AGE_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct Resend {
     due: VecDeque<SeqNo16>,
-    /// Once more, from that place of the stream on.
-    once_more: VecDeque<(u64, SeqNo16)>,
+    /// Once more, from that place of the stream on, and when it was asked for.
+    once_more: VecDeque<(u64, SeqNo16, Instant)>,
     place: u64,
 }
 
@@ -48,14 +51,15 @@ impl Resend {
 
     /// Adds a packet, which is sent now and, where `doubled`, a little later. One that waits already
     /// is in the same place as before: where the rate is low it is asked for again before it leaves.
-    pub(super) fn push(&mut self, sequence: SeqNo16, doubled: bool) {
+    pub(super) fn push(&mut self, now: Instant, sequence: SeqNo16, doubled: bool) {
         if self.due.contains(&sequence) {
             return;
         }
         self.due.push_back(sequence);
-        let is_copied = self.once_more.iter().any(|(_, own)| *own == sequence);
+        let is_copied = self.once_more.iter().any(|(_, own, _)| *own == sequence);
         if doubled && !is_copied && self.once_more.len() < RESEND_MAX {
-            self.once_more.push_back((self.place + APART, sequence));
+            let place = self.place + APART;
+            self.once_more.push_back((place, sequence, now));
         }
     }
 
@@ -66,11 +70,12 @@ impl Resend {
 
     /// A packet of the stream was sent: what is far enough from the first time is due, or left out
     /// where requests may soon take all that is kept free for them.
-    pub(super) fn handle_sent(&mut self, ends_frame: bool, has_budget: bool) {
+    pub(super) fn handle_sent(&mut self, now: Instant, ends_frame: bool, has_budget: bool) {
         self.place += 1 + u64::from(ends_frame) * FRAME_END;
         let place = self.place;
-        while let Some((_, sequence)) = self.once_more.pop_front_if(|(own, _)| *own <= place) {
-            if has_budget && !self.is_full() && !self.due.contains(&sequence) {
+        while let Some((_, sequence, at)) = self.once_more.pop_front_if(|(own, ..)| *own <= place) {
+            let in_time = now.saturating_duration_since(at) <= AGE_MAX;
+            if in_time && has_budget && !self.is_full() && !self.due.contains(&sequence) {
                 self.due.push_back(sequence);
             }
         }
@@ -80,6 +85,7 @@ impl Resend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::tests::instant;
 
     #[test]
     fn answers_are_doubled_on_lossy_ways_with_time_for_one() {
@@ -102,14 +108,14 @@ mod tests {
     fn the_second_follows_apart_unless_there_is_no_budget() {
         for (has_budget, expected) in [(true, vec![0, APART]), (false, vec![0])] {
             let mut resend = Resend::default();
-            resend.push(SeqNo16(7), true);
+            resend.push(instant(), SeqNo16(7), true);
             let mut at = Vec::new();
             for sent in 0..50 {
                 while let Some(sequence) = resend.pop() {
                     assert_eq!(sequence, SeqNo16(7));
                     at.push(sent);
                 }
-                resend.handle_sent(false, has_budget);
+                resend.handle_sent(instant(), false, has_budget);
             }
             assert_eq!(at, expected);
             assert!(resend.once_more.is_empty());
@@ -117,24 +123,36 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_for_long_ago_does_not_go_again() {
+        let mut resend = Resend::default();
+        resend.push(instant(), SeqNo16(7), true);
+        assert_eq!(resend.pop(), Some(SeqNo16(7)));
+        for _ in 0..APART {
+            let late = instant() + Duration::from_secs(1);
+            resend.handle_sent(late, true, true);
+        }
+        assert!(!resend.is_due() && resend.once_more.is_empty());
+    }
+
+    #[test]
     fn what_waits_is_not_queued_again() {
         let mut resend = Resend::default();
         for _ in 0..3 {
-            resend.push(SeqNo16(7), true);
+            resend.push(instant(), SeqNo16(7), true);
         }
         assert_eq!((resend.pop(), resend.pop()), (Some(SeqNo16(7)), None));
-        (0..APART).for_each(|_| resend.handle_sent(false, true));
+        (0..APART).for_each(|_| resend.handle_sent(instant(), false, true));
         assert_eq!((resend.pop(), resend.pop()), (Some(SeqNo16(7)), None));
     }
 
     #[test]
     fn the_end_of_a_frame_is_further_than_a_packet() {
         let mut resend = Resend::default();
-        resend.push(SeqNo16(7), true);
+        resend.push(instant(), SeqNo16(7), true);
         assert_eq!(resend.pop(), Some(SeqNo16(7)));
-        resend.handle_sent(true, true);
+        resend.handle_sent(instant(), false, true);
         assert!(!resend.is_due());
-        resend.handle_sent(true, true);
+        resend.handle_sent(instant(), true, true);
         assert!(resend.is_due());
     }
 }

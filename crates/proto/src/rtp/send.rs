@@ -300,7 +300,7 @@ impl SendStream {
         let since = self.outbox.waiting_since();
         let is_late = since.is_some_and(|at| now.saturating_duration_since(at) > LATE);
         let has_budget = self.budget > BUDGET_MAX / 2 && !is_late;
-        self.resend.handle_sent(ends_frame, has_budget);
+        self.resend.handle_sent(now, ends_frame, has_budget);
     }
 
     fn sent_now(
@@ -401,11 +401,12 @@ impl SendStream {
         self.stats.header_bytes_sent += header_len as u64;
     }
 
-    /// Queues what the remote side misses and the cache still has, each twice where `doubled`.
+    /// Queues what the remote side misses and the cache still has, each twice where `doubled`, unless it
+    /// would be the same packet.
     pub(super) fn handle_nack(
         &mut self,
         now: Instant,
-        doubled: bool,
+        (media, doubled): (Option<&Media>, bool),
         missing: impl Iterator<Item = SeqNo16>,
         counters: &mut Counters,
     ) {
@@ -415,12 +416,16 @@ impl SendStream {
                 counters.count("rtp.nack_not_cached");
                 continue;
             };
-            let number = packet.number;
+            let (number, payload_type) = (packet.number, packet.payload_type);
             if self.resend.is_full() || !self.outbox.ask(number, now, RESEND_INTERVAL) {
                 counters.count("rtp.nack_ignored");
                 continue;
             }
-            self.resend.push(sequence, doubled);
+            // As it was, it is of no use twice: the same bytes are taken for a replay.
+            let mut codecs = media.iter().flat_map(|own| &own.codecs);
+            let codec = codecs.find(|own| own.payload_type_send == payload_type);
+            let has_rtx = codec.is_some_and(|own| own.rtx_send.is_some());
+            self.resend.push(now, sequence, doubled && has_rtx);
         }
     }
 

@@ -180,16 +180,18 @@ impl SendStream {
             chunk.write(&mut payload);
             let is_last = chunks.peek().is_none();
             key_frame |= format.inspect(&payload).key_frame;
-            let ends_picture = is_last && ends_picture;
-            let picture = match ends_picture {
-                true => self.stated_properties.value(frame.picture, key_frame),
+            let picture = match is_last {
+                true => {
+                    let stated = &mut self.stated_properties;
+                    stated.value(frame.timestamp, frame.picture, key_frame)
+                }
                 false => PictureProperties::default(),
             };
             let descriptor = marks.descriptor(is_first, is_last);
             let allocation = if is_first { allocation } else { &[] };
             self.push(
                 (frame, format),
-                ends_picture,
+                is_last && ends_picture,
                 payload,
                 (descriptor, allocation, picture),
             );
