@@ -6,7 +6,7 @@
 //        [--links steady,...] [--repeat N] [--page FILE] [--json FILE]
 //
 // Ends with `N rows, N behind the reference, N failed` alone on the last line; exit code 0 when no run failed.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PEERS, notRunnable } from './catalog.mjs';
@@ -63,6 +63,20 @@ changes at ${FROM_S} s, and figures are of the time from ${FROM_S} s to ${TO_S} 
 - *behind in*: where the row is behind the browser among itself, by more than 5 % or two freezes a minute.
 `;
 
+const NOTES = ['<!-- notes -->\n', '<!-- end of notes -->\n'];
+
+/** What people have written on the page about its rows: it stays where it is. */
+function notes(page) {
+  let text;
+  try {
+    text = readFileSync(page, 'utf8');
+  } catch {
+    return '';
+  }
+  const [from, to] = NOTES.map((mark) => text.indexOf(mark));
+  return from < 0 || to < from ? '' : `${text.slice(from, to + NOTES[1].length)}\n`;
+}
+
 const options = parse(process.argv.slice(2));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
 
@@ -86,7 +100,7 @@ for (const browser of options.browsers) {
 const rows = compared(results);
 const table = markdown(rows);
 console.log(`\n${table}`);
-if (options.page) writeFileSync(options.page, `${PAGE}\n${table}\nRuns of each: ${options.repeat}; the figures are medians.\n`);
+if (options.page) writeFileSync(options.page, `${PAGE}\n${notes(options.page)}${table}\nRuns of each: ${options.repeat}; the figures are medians.\n`);
 if (options.json) writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
 const failed = results.filter((result) => result.runs.some((run) => !run.ok)).length;
 console.log(`${rows.length} rows, ${rows.filter((row) => row.behind.length > 0).length} behind the reference, ${failed} failed`);
