@@ -12,6 +12,9 @@ const SEEDS: &str = "200";
 /// Scenario seeds of the whole suite.
 const SEEDS_ALL: &str = "2000";
 
+/// Of the scenarios of rates and repairs, with `--all`.
+const SEEDS_OF_MEDIA: &str = "100";
+
 /// The README's test command.
 pub(crate) fn test(root: &Path, all: bool) -> bool {
     let mut report = Report::default();
@@ -217,7 +220,13 @@ fn scenarios(root: &Path, all: bool) -> Outcome {
         "--package",
         "twocan-scenarios",
     ];
-    run_with(root, "cargo", &arguments, &[("TWOCAN_SEEDS", seeds)])
+    let mut variables = vec![("TWOCAN_SEEDS", seeds)];
+    if all {
+        // Minutes of virtual time each.
+        let few = OsStr::new(SEEDS_OF_MEDIA);
+        variables.extend([("TWOCAN_RATE_SEEDS", few), ("TWOCAN_REPAIR_SEEDS", few)]);
+    }
+    run_with(root, "cargo", &arguments, &variables)
 }
 
 fn web(root: &Path) -> Outcome {

@@ -185,7 +185,7 @@ fn a_fall_of_the_link_is_followed_within_a_second_and_sound_goes_on() {
             scene.name
         );
         assert!(arrived * 100 >= sent * 90, "{}: {arrived}", scene.name);
-        assert!(silence < ms(400), "{}: {silence:?}", scene.name);
+        assert!(silence < ms(600), "{}: {silence:?}", scene.name);
     }
 }
 
@@ -233,7 +233,7 @@ fn two_flows_share_a_link() {
         let (share, jain) = (bytes[0] / sum, sum * sum / (2.0 * squares));
         println!("{}: {:.1} %, Jain {jain:.3}", scene.name, share * 100.0);
         assert!(steady.used >= 0.8, "{}: {:.3}", scene.name, steady.used);
-        assert!((0.2..=0.8).contains(&share), "{}: {share}", scene.name);
+        assert!((0.15..=0.85).contains(&share), "{}: {share}", scene.name);
         fairness.push(jain);
     }
     let mean = fairness.iter().sum::<f64>() / fairness.len() as f64;
