@@ -42,6 +42,8 @@ pub(super) struct Collected {
     bytes: Vec<u8>,
     runs: Vec<Run>,
     datagrams: u64,
+    /// How many bytes and runs of these have been shown.
+    shown: (usize, usize),
 }
 
 impl Collected {
@@ -76,13 +78,27 @@ impl Collected {
     }
 
     /// Shows each run, its datagrams one by one, and is empty afterwards.
-    pub(super) fn drain(&mut self, mut each: impl FnMut(Between, std::slice::ChunksMut<'_, u8>)) {
-        let mut rest = &mut self.bytes[..];
-        for run in self.runs.drain(..) {
-            let Some((all, next)) = rest.split_at_mut_checked(run.len) else {
-                break;
+    pub(super) fn drain(&mut self, each: impl FnMut(Between, std::slice::ChunksMut<'_, u8>)) {
+        self.drain_some(usize::MAX, each);
+    }
+
+    /// Shows runs until `len` bytes are reached, and the others the next time.
+    pub(super) fn drain_some(
+        &mut self,
+        len: usize,
+        mut each: impl FnMut(Between, std::slice::ChunksMut<'_, u8>),
+    ) {
+        let (bytes_shown, runs_shown) = &mut self.shown;
+        let end = bytes_shown.saturating_add(len);
+        while *bytes_shown < end {
+            let run = self.runs.get(*runs_shown);
+            let rest = self.bytes.get_mut(*bytes_shown..).unwrap_or_default();
+            let all = run.and_then(|run| Some((run, rest.get_mut(..run.len)?)));
+            let Some((run, all)) = all else {
+                return self.clear();
             };
-            rest = next;
+            *bytes_shown += run.len;
+            *runs_shown += 1;
             let between = Between {
                 relayed: run.relayed,
                 media: run.media,
@@ -90,13 +106,16 @@ impl Collected {
             };
             each(between, all.chunks_mut(run.segment_len));
         }
-        self.clear();
+        if *runs_shown == self.runs.len() {
+            self.clear();
+        }
     }
 
     fn clear(&mut self) {
         self.bytes.clear();
         self.runs.clear();
         self.datagrams = 0;
+        self.shown = (0, 0);
     }
 
     fn append(&mut self, other: &mut Self) {
@@ -229,6 +248,33 @@ mod tests {
         ];
         assert_eq!(taken, expected);
         assert!(hatch.poll_take(&mut context, &mut into).is_pending());
+    }
+
+    #[test]
+    fn what_is_too_much_for_once_is_shown_by_and_by() {
+        let mut all = Collected::default();
+        let lens = [300, 300, 100, 500, 200, 900];
+        for (port, len) in (1..).zip(lens) {
+            all.push(between(port), &batch(&[len, 1]));
+        }
+        let mut shown = Vec::new();
+        while !all.is_empty() {
+            let mut turn = Vec::new();
+            all.drain_some(600, |way, pieces| {
+                turn.push((way.relayed.port(), pieces.map(|piece| piece.len()).sum()));
+            });
+            shown.push(turn);
+        }
+        let expected = [
+            vec![(1, 301), (2, 301)],
+            vec![(3, 101), (4, 501)],
+            vec![(5, 201), (6, 901)],
+        ];
+        assert_eq!(shown, expected);
+        // It begins anew.
+        all.push(between(7), &batch(&[4]));
+        all.drain(|way, pieces| assert_eq!((way, pieces.len()), (between(7), 1)));
+        assert_eq!(all.len(), 0);
     }
 
     #[test]

@@ -152,10 +152,15 @@ async fn file(request: Request) -> Response {
 
 /// Whether the other end is a proxy that the operator named.
 pub(crate) fn is_trusted_proxy(shared: &Shared, remote: SocketAddr) -> bool {
-    shared
-        .plan
-        .trusted_proxies
-        .contains(&remote.ip().to_canonical())
+    is_trusted(&shared.plan.trusted_proxies, remote.ip())
+}
+
+/// Who trusts a loopback address trusts all of them: to a proxy that connects to `localhost` it is
+/// chance by which it comes, and one that is not known makes everybody look local.
+fn is_trusted(proxies: &[IpAddr], remote: IpAddr) -> bool {
+    let remote = remote.to_canonical();
+    let mut proxies = proxies.iter().map(IpAddr::to_canonical);
+    proxies.any(|proxy| proxy == remote || (is_loopback(proxy) && is_loopback(remote)))
 }
 
 /// Who asks: the other end, or whom a named proxy says it speaks for. `None` where the proxy does
@@ -210,6 +215,25 @@ mod tests {
         ] {
             assert!(!is_of_this_machine(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_trusted_loopback_address_stands_for_all_of_them() {
+        let is = |named: &[&str], remote: &str| {
+            let named: Vec<IpAddr> = named.iter().map(|ip| ip.parse().unwrap()).collect();
+            is_trusted(&named, remote.parse().unwrap())
+        };
+        for named in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            for remote in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"] {
+                assert!(is(&["192.0.2.1", named], remote), "{named} {remote}");
+                assert!(!is(&["192.0.2.1"], remote), "{remote}");
+                assert!(!is(&[], remote), "{remote}");
+            }
+            assert!(!is(&[named], "192.0.2.1"), "{named}");
+            assert!(!is(&[named], "2001:db8::1"), "{named}");
+        }
+        assert!(is(&["192.0.2.1"], "::ffff:192.0.2.1"));
+        assert!(!is(&["192.0.2.1"], "192.0.2.2"));
     }
 
     #[test]

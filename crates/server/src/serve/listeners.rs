@@ -80,9 +80,7 @@ impl Listeners {
         for address in self.addresses.iter().copied() {
             match listen_tcp(address, self.is_v6_alone(address)) {
                 Ok(listener) => all.push(listener),
-                Err(error) if self.may_lack(address, &error) => {
-                    tracing::debug!(%error, %address, "no IPv6");
-                }
+                Err(error) if self.goes_without(address, &error) => {}
                 Err(error) => return Err((address, error)),
             }
         }
@@ -95,15 +93,24 @@ impl Listeners {
         address.is_ipv6() && all.any(|own| own.is_ipv4() && own.port() == address.port())
     }
 
-    /// Whether to do without this one, which could not be bound.
-    pub(super) fn may_lack(&self, address: SocketAddr, error: &io::Error) -> bool {
-        let has_no_v6 = [
-            rustix::io::Errno::AFNOSUPPORT,
-            rustix::io::Errno::ADDRNOTAVAIL,
-        ]
-        .iter()
-        .any(|code| error.raw_os_error() == Some(code.raw_os_error()));
-        self.any_v6_is_optional && address.is_ipv6() && has_no_v6
+    /// Whether to do without this one, which could not be bound: nobody asked for it. Where that is
+    /// no lack of IPv6, it is told.
+    pub(super) fn goes_without(&self, address: SocketAddr, error: &io::Error) -> bool {
+        use rustix::io::Errno;
+        if !self.any_v6_is_optional || !address.is_ipv6() {
+            return false;
+        }
+        match Errno::from_io_error(error) {
+            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
+                tracing::debug!(%error, %address, "no IPv6");
+                true
+            }
+            Some(Errno::ADDRINUSE | Errno::ACCESS) => {
+                tracing::warn!(%error, %address, "not listening for IPv6");
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -169,15 +176,16 @@ mod tests {
         assert!(!listeners.is_v6_alone(listeners.addresses[0]));
         let none = io::Error::from(rustix::io::Errno::AFNOSUPPORT);
         let taken = io::Error::from(rustix::io::Errno::ADDRINUSE);
-        for (address, error, lacks) in [(1, &none, true), (1, &taken, false), (0, &none, false)] {
-            assert_eq!(
-                listeners.may_lack(listeners.addresses[address], error),
-                lacks
-            );
+        let barred = io::Error::from(rustix::io::Errno::ACCESS);
+        for error in [&none, &taken, &barred] {
+            assert!(listeners.goes_without(listeners.addresses[1], error));
+            assert!(!listeners.goes_without(listeners.addresses[0], error));
         }
+        let full = io::Error::from(rustix::io::Errno::MFILE);
+        assert!(!listeners.goes_without(listeners.addresses[1], &full));
         let tls = listeners.with_port(5349);
         assert_eq!(tls.addresses, addresses(&["0.0.0.0:5349", "[::]:5349"]));
-        assert!(tls.may_lack(tls.addresses[1], &none));
+        assert!(tls.goes_without(tls.addresses[1], &none));
     }
 
     #[test]
@@ -189,7 +197,9 @@ mod tests {
         // Alone it has both families, as the system gives them.
         assert!(!listeners.is_v6_alone(named[0]));
         let none = io::Error::from(rustix::io::Errno::AFNOSUPPORT);
-        assert!(!listeners.may_lack(named[0], &none));
+        let taken = io::Error::from(rustix::io::Errno::ADDRINUSE);
+        assert!(!listeners.goes_without(named[0], &none));
+        assert!(!listeners.goes_without(named[0], &taken));
         listeners.put_first(named[1]);
         assert_eq!(listeners.addresses[0], named[1]);
         let tls = listeners.with_port(5349);
@@ -201,6 +211,22 @@ mod tests {
         let two = Listeners::named_or(&[], &two, 3478);
         let expected = addresses(&["192.0.2.1:3478", "[2001:db8::1]:3478"]);
         assert_eq!(two.addresses, expected);
+    }
+
+    #[test]
+    fn a_port_that_ipv6_has_not_free_is_listened_on_by_ipv4() {
+        let Ok(other) = listen_tcp("[::]:0".parse().unwrap(), true) else {
+            return; // No IPv6 here.
+        };
+        let port = other.local_addr().unwrap().port();
+        let any: IpAddr = "0.0.0.0".parse().unwrap();
+        let open = Listeners::named_or(&[], &[any], port).listen().unwrap();
+        let at: Vec<_> = open.iter().map(|own| own.local_addr().unwrap()).collect();
+        assert_eq!(at, [SocketAddr::new(any, port)]);
+        let both = [any, "::".parse().unwrap()].map(|ip| SocketAddr::new(ip, port));
+        drop(open);
+        let named = Listeners::named_or(&both, &[any], port).listen();
+        assert_eq!(named.map(|_| ()).unwrap_err().0, both[1]);
     }
 
     #[test]

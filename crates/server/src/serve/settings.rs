@@ -101,7 +101,8 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "is_unset")]
     pub(crate) acme: AcmeSettings,
 
-    /// Address of a proxy whose X-Forwarded-For and X-Forwarded-Host are believed. May be repeated.
+    /// Address of a proxy whose X-Forwarded-For and X-Forwarded-Host are believed; a loopback
+    /// address stands for all of them. May be repeated.
     #[arg(
         long = "trusted-proxy",
         value_name = "IP",

@@ -61,6 +61,8 @@ pub(super) enum Binding {
     None,
     Asked,
     Bound,
+    /// It could not be had; the next permission tries again.
+    Failed,
 }
 
 /// A relayed transport address.

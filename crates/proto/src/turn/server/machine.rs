@@ -8,7 +8,7 @@ use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method, T
 
 #[cfg(doc)]
 use super::AddressPolicy;
-use super::allocation::{Allocation, Asked, Client, ClientKey, Family};
+use super::allocation::{Allocation, Asked, Binding, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
 use super::bandwidth::Bandwidth;
 use super::connection::Connection;
@@ -397,10 +397,10 @@ impl Server {
         id: u32,
         family: Family,
         external: SocketAddr,
-        binding: super::allocation::Binding,
+        binding: Binding,
     ) {
         self.ports.release(external);
-        if binding != super::allocation::Binding::None {
+        if matches!(binding, Binding::Asked | Binding::Bound) {
             let socket = socket_of(id, family);
             self.events.push_back(Event::Close { socket });
         }

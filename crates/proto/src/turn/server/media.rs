@@ -39,13 +39,10 @@ impl Server {
     }
 
     /// Whether a permission for `peer` needs a socket on the relayed address at once. One that names
-    /// no port counts as one for media where there is some; what is sent to another port there asks
-    /// for the socket.
+    /// no port may be for any; where it names media, what is sent to another port there asks for the
+    /// socket.
     pub(super) fn needs_socket(&self, transport: Transport, peer: SocketAddr) -> bool {
-        let is_media = |own: &MediaAddress| {
-            own.told == peer || (peer.port() == 0 && own.told.ip() == peer.ip())
-        };
-        let is_handed_over = transport == Transport::Udp && self.media.iter().any(is_media);
+        let is_handed_over = transport == Transport::Udp && self.media_at(peer).is_some();
         !is_handed_over && self.way_to(peer.ip()) == Way::Socket
     }
 

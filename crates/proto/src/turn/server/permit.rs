@@ -119,6 +119,12 @@ impl Server {
         let Some(transport) = self.allocation(id).map(|own| own.transport) else {
             return;
         };
+        let relays = self.allocation_mut(id).map(|own| own.relays.iter_mut());
+        for relay in relays.into_iter().flatten().flatten() {
+            if relay.binding == Binding::Failed {
+                relay.binding = Binding::None;
+            }
+        }
         for family in Family::ALL {
             let mut peers = peers.iter().filter(|peer| Family::of(peer.ip()) == family);
             if peers.any(|peer| self.needs_socket(transport, *peer)) {
@@ -160,7 +166,8 @@ impl Server {
             relay.binding = Binding::Bound;
             return self.go_on(now, id);
         }
-        relay.binding = Binding::None;
+        relay.binding = Binding::Failed;
+        self.counters.count("turn.bind_failed");
         let Some(allocation) = self.allocation_mut(id) else {
             return;
         };
@@ -169,7 +176,6 @@ impl Server {
             return;
         };
         let error = ErrorCode::INSUFFICIENT_CAPACITY;
-        self.counters.count("turn.bind_failed");
         self.counters.count(refusal(error.code));
         let Waiting {
             method,

@@ -10,7 +10,7 @@ use super::bandwidth::{Bandwidth, Direction, Exceeded};
 use super::machine::{Server, owner_of, socket_of, way};
 use super::outbox::Way;
 use super::ports::Holder;
-use super::{Quotas, Traffic, Transport};
+use super::{Quotas, Traffic, Transport, address};
 use crate::contract::{Destination, Ecn, Path, SocketId};
 use crate::time::Now;
 
@@ -114,17 +114,20 @@ impl Server {
         };
         self.traffic.packets_to_peers += 1;
         self.traffic.bytes_to_peers += data.len() as u64;
-        if self.ports.is_relay(peer.ip())
-            && let Some(Holder::Allocation(other)) = self.ports.holder(peer)
-        {
-            return self.deliver(now, other, relay.external, ecn, data);
-        }
+        // Before relayed ports: one of TCP may have the same number.
         if let Some(bound) = self.media_at(peer) {
             self.traffic.packets_to_media += 1;
             let way = Self::way_to_media(relay.external, bound, ecn);
             return self.outbox.push(Way::Socket(way), |out| {
                 out.extend_from_slice(data);
             });
+        }
+        // A permission for media on that address is none for those who relay there.
+        if self.ports.is_relay(peer.ip())
+            && self.way_beside_media(peer.ip()) != address::Way::Refused
+            && let Some(Holder::Allocation(other)) = self.ports.holder(peer)
+        {
+            return self.deliver(now, other, relay.external, ecn, data);
         }
         if !self.is_reached(peer) {
             // A port of this machine on which nobody relays: a listener, or none at all.
@@ -133,6 +136,7 @@ impl Server {
         }
         if relay.binding != Binding::Bound {
             // A permission for media of ours needs no socket; another port of that address does.
+            // One that could not be had is not asked for again with each packet.
             if relay.binding == Binding::None {
                 self.ask_for_socket(id, family);
             }

@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 use twocan_io::clock;
 use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Datagram, Destination, Path, SocketId};
+use twocan_proto::time::Now;
 
 use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch};
 
 /// A relayed address from which nothing has come for so long is one like any other again: twice as
 /// long as a client may be silent (RFC 7675 §5.1).
 const RELAYED_LASTS: Duration = Duration::from_secs(60);
+
+/// What is shown at once of what has come, in bytes; sockets, commands and time have their turn before
+/// the rest.
+const SHOWN_LEN: usize = 64 << 10;
 
 /// The ways to and from the TURN server's thread.
 pub(in super::super) struct Hatches {
@@ -38,22 +43,24 @@ impl Hatches {
         }
     }
 
-    /// Shows what has come, as if it had on one of the sockets; answers whether anything has.
+    /// Shows some of what has come, as if it had on one of the sockets; answers whether anything has.
+    /// Whoever is told so asks again: nothing wakes for what is left.
     pub(super) fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
         sockets: &[(SocketId, Socket)],
-        mut each: impl FnMut(Datagram<'_>),
+        mut each: impl FnMut(Now, Datagram<'_>),
     ) -> bool {
-        if self
-            .from_turn
-            .poll_take(context, &mut self.taken)
-            .is_pending()
+        if self.taken.is_empty()
+            && self
+                .from_turn
+                .poll_take(context, &mut self.taken)
+                .is_pending()
         {
             return false;
         }
-        let (relayed, now) = (&mut self.relayed, clock::now().monotonic);
-        self.taken.drain(|between, pieces| {
+        let relayed = &mut self.relayed;
+        self.taken.drain_some(SHOWN_LEN, |between, pieces| {
             let Between { media, ecn, .. } = between;
             let mut sockets = sockets.iter();
             let Some((id, _)) = sockets.find(|(_, own)| own.local() == media) else {
@@ -63,15 +70,17 @@ impl Hatches {
                 socket: *id,
                 local: media,
             };
-            relayed.insert(between.relayed, now);
+            let now = clock::now();
+            relayed.insert(between.relayed, now.monotonic);
             for bytes in pieces {
-                each(Datagram {
+                let datagram = Datagram {
                     path,
                     remote: between.relayed,
                     ecn,
                     waited: Duration::ZERO,
                     bytes,
-                });
+                };
+                each(now, datagram);
             }
         });
         true

@@ -267,10 +267,10 @@ impl Shard {
                         // An error is that of an earlier datagram; the socket goes on.
                         any |= polled.is_ready();
                     }
-                    any |= hatches.poll_receive(context, sockets, |datagram| {
+                    any |= hatches.poll_receive(context, sockets, |now, datagram| {
                         *received += 1;
                         *received_len += datagram.bytes.len() as u64;
-                        forwarder.handle_datagram(clock::now(), datagram);
+                        forwarder.handle_datagram(now, datagram);
                     });
                     if any { Poll::Ready(()) } else { Poll::Pending }
                 }) => {}

@@ -172,9 +172,7 @@ fn bind(plan: &TurnPlan) -> Result<Sockets, ServeError> {
                 sockets.udp.extend(udp);
                 sockets.tcp.extend(tcp);
             }
-            Err(error) if plan.listen.may_lack(address, &error) => {
-                tracing::debug!(%error, "no STUN over IPv6");
-            }
+            Err(error) if plan.listen.goes_without(address, &error) => {}
             Err(error) => return Err(ServeError::bind("stun", address, error)),
         }
     }

@@ -101,7 +101,7 @@ impl Lab {
 pub(super) struct Streaming {
     client: Client,
     control: StreamId,
-    relayed: SocketAddr,
+    pub(super) relayed: SocketAddr,
 }
 
 impl Streaming {

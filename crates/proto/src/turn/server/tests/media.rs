@@ -180,8 +180,6 @@ fn behind_a_translator_media_is_handed_to_where_it_is_bound() {
     lab.server.set_media_addresses(vec![media(told, bound)]);
     let mut ann = Client::ann("192.0.2.1:5000");
     let relayed = ann.allocate(&mut lab);
-    // Some clients name the address alone.
-    assert_eq!(ann.permit(&mut lab, address("203.0.113.50:0")), None);
     assert_eq!(ann.permit(&mut lab, address(told)), None);
     let reached = hands_over(&mut lab, &ann, relayed, told);
     assert_eq!(reached, Some(address(bound)));
@@ -196,11 +194,100 @@ fn behind_a_translator_media_is_handed_to_where_it_is_bound() {
     assert_eq!(sends(&mut lab, &ann, other), Some(address(other)));
     assert_eq!(gets(&mut lab, bound), Some(address(told)));
     assert_eq!(ann.permit(&mut lab, address(bound)), Some(403));
-    // A permission for it asks at once.
-    let mut bob = Client::bob("192.0.2.2:5000");
-    bob.allocate(&mut lab);
-    assert_eq!(bob.permit(&mut lab, address(other)), None);
-    assert_eq!(binds(&lab), 2);
+    // A permission for it asks at once, and so does one that names the address alone.
+    for (at, permitted) in [(1, other), (2, "203.0.113.50:0")] {
+        let mut bob = Client::bob(&format!("192.0.2.2:{at}"));
+        bob.allocate(&mut lab);
+        assert_eq!(bob.permit(&mut lab, address(permitted)), None);
+        assert_eq!(binds(&lab), at + 1);
+        assert_eq!(bob.permit(&mut lab, address(told)), None);
+    }
+}
+
+#[test]
+fn an_address_alone_needs_no_socket_where_media_is_all_that_is_reached_there() {
+    let mut lab = Lab::new(config());
+    let inside = "10.0.0.9:4000";
+    lab.server.set_media_addresses(vec![media(inside, inside)]);
+    let mut ann = Client::ann("192.0.2.1:5000");
+    let relayed = ann.allocate(&mut lab);
+    assert_eq!(ann.permit(&mut lab, address("10.0.0.9:0")), None);
+    let reached = hands_over(&mut lab, &ann, relayed, inside);
+    assert_eq!(reached, Some(address(inside)));
+    assert_eq!(binds(&lab), 0);
+}
+
+#[test]
+fn a_permission_for_media_on_the_address_of_relays_opens_no_way_between_clients() {
+    for allowed_only in [false, true] {
+        let mut config = config();
+        config.policy.allowed_only = allowed_only;
+        let mut lab = Lab::new(config);
+        let own = "198.51.100.1:4000";
+        lab.server.set_media_addresses(vec![media(own, own)]);
+        let mut ann = Client::ann("192.0.2.1:5000");
+        let mut bob = Client::bob("192.0.2.2:5000");
+        let (of_ann, of_bob) = (ann.allocate(&mut lab), bob.allocate(&mut lab));
+        assert_eq!(ann.permit(&mut lab, of_bob), None);
+        assert_eq!(bob.permit(&mut lab, of_ann), None);
+        let before = lab.server.traffic().unwanted;
+        lab.sent.clear();
+        lab.datagram(0, ann.at, &send_indication(of_bob, b"hi"));
+        assert_eq!(lab.sent.is_empty(), allowed_only);
+        let unwanted = lab.server.traffic().unwanted - before;
+        assert_eq!(unwanted, u64::from(allowed_only));
+        let reached = hands_over(&mut lab, &ann, of_ann, own);
+        assert_eq!(reached, Some(address(own)));
+        assert_eq!(binds(&lab), 0);
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_had_is_asked_for_once_a_permission() {
+    let mut lab = Lab::new(config());
+    lab.binds = false;
+    let (told, other) = ("203.0.113.50:4000", "203.0.113.50:9");
+    lab.server.set_media_addresses(vec![media(told, told)]);
+    let mut ann = Client::ann("192.0.2.1:5000");
+    ann.allocate(&mut lab);
+    for asked in 1..=2 {
+        assert_eq!(ann.permit(&mut lab, address(told)), None);
+        for _ in 0..3 {
+            assert_eq!(sends(&mut lab, &ann, other), None);
+            assert_eq!(binds(&lab), asked);
+        }
+    }
+    // What was never bound is not closed.
+    let gone = [Attribute::Lifetime(0)];
+    assert_eq!(ann.code(&mut lab, Method::REFRESH, &gone), None);
+    let is_close = |event: &Event| matches!(event, Event::Close { .. });
+    assert!(!lab.events.iter().any(is_close));
+    let mut ann = Client::ann("192.0.2.1:5001");
+    ann.allocate(&mut lab);
+    assert_eq!(ann.permit(&mut lab, address(told)), None);
+    assert_eq!(sends(&mut lab, &ann, other), None);
+    lab.binds = true;
+    assert_eq!(sends(&mut lab, &ann, other), None);
+    assert_eq!(ann.permit(&mut lab, address(other)), None);
+    assert_eq!(sends(&mut lab, &ann, other), Some(address(other)));
+}
+
+/// Of TCP and UDP each has its own ports.
+#[test]
+fn a_relayed_port_of_tcp_is_not_taken_for_the_media_port_of_its_number() {
+    let mut lab = Lab::new(config());
+    let both = Client::bob("192.0.2.2:5000");
+    let own = Streaming::of_both_families(&mut lab, both).relayed;
+    let media = MediaAddress {
+        told: own,
+        bound: own,
+    };
+    lab.server.set_media_addresses(vec![media]);
+    let mut ann = Client::ann("192.0.2.1:5000");
+    let relayed = ann.allocate(&mut lab);
+    assert_eq!(ann.permit(&mut lab, own), None);
+    let reached = hands_over(&mut lab, &ann, relayed, &own.to_string());
+    assert_eq!(reached, Some(own));
 }
 
 /// Ports of the same numbers may be anything.
