@@ -167,3 +167,25 @@ test('receivers', async (t) => {
   for (const value of [-1, 4001]) assert.throws(() => { receiver.jitterBufferTarget = value; }, RangeError);
   assert.throws(() => { receiver.jitterBufferTarget = NaN; }, TypeError);
 });
+
+test('packet time may adapt where sound is sent, and what encodings began with is kept', async (t) => {
+  const [connection] = peers(t);
+  const { sender } = connection.addTransceiver('audio', { sendEncodings: [{ adaptivePtime: true, networkPriority: 'high' }] });
+  const parameters = sender.getParameters();
+  assert.equal(parameters.encodings[0].adaptivePtime, true);
+  assert.equal(parameters.encodings[0].networkPriority, 'high');
+  parameters.encodings[0].adaptivePtime = false;
+  await sender.setParameters(parameters);
+  assert.equal(sender.getParameters().encodings[0].adaptivePtime, false);
+});
+
+test('setParameters asks for key frames of the encodings that are named', async (t) => {
+  const [connection] = peers(t);
+  const { sender } = connection.addTransceiver('video', { sendEncodings: [{ rid: 'a' }, { rid: 'b' }] });
+  const change = (options) => sender.setParameters(sender.getParameters(), options);
+  await change();
+  await change({});
+  await change({ encodingOptions: [] });
+  await change({ encodingOptions: [{ keyFrame: true }, {}] });
+  await assert.rejects(change({ encodingOptions: [{ keyFrame: true }] }), { name: 'InvalidModificationError' });
+});

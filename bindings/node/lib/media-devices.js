@@ -3,6 +3,7 @@
 import {
   Slots, dictionary, handlerAttributes, illegal, inside, required, sequence, shape, string,
 } from './webidl.js';
+import { OverconstrainedError, demand, supported } from './constraints.js';
 import { queueTask } from './tasks.js';
 import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
@@ -37,8 +38,8 @@ shape(MediaDeviceInfo, 'MediaDeviceInfo');
 
 export class InputDeviceInfo extends MediaDeviceInfo {
   getCapabilities() {
-    const { deviceId, groupId, kind } = infos.of(this);
-    return { deviceId, groupId, ...capabilities(kind === 'audioinput' ? 'audio' : 'video') };
+    const { deviceId, kind } = infos.of(this);
+    return deviceId === '' ? {} : capabilities(kind === 'audioinput' ? 'audio' : 'video');
   }
 }
 shape(InputDeviceInfo, 'InputDeviceInfo');
@@ -66,47 +67,26 @@ export class DeviceChangeEvent extends Event {
 }
 shape(DeviceChangeEvent, 'DeviceChangeEvent');
 
-const constraints = new Slots('OverconstrainedError');
-
-export class OverconstrainedError extends DOMException {
-  constructor(constraint, message = '') {
-    required(1, arguments.length, 'OverconstrainedError');
-    super(string(message), 'OverconstrainedError');
-    constraints.set(this, { constraint: string(constraint) });
-  }
-  get constraint() {
-    return constraints.of(this).constraint;
-  }
-}
-shape(OverconstrainedError, 'OverconstrainedError');
-
 const ids = { audio: 'synthetic-microphone', video: 'synthetic-camera' };
 
-function capabilities(kind) {
-  if (kind === 'audio') return { sampleRate: { min: 48000, max: 48000 }, channelCount: { min: 1, max: 2 } };
-  const { width, height, frameRate } = picture;
-  const one = (value) => ({ min: value, max: value });
-  return { width: one(width), height: one(height), frameRate: one(frameRate) };
-}
+const one = (value) => ({ min: value, max: value });
 
-/** The settings of a synthetic source. */
+/** The settings of a synthetic source. Nothing is done to its sound, and its picture has one size. */
 function settings(kind) {
   const device = { deviceId: ids[kind], groupId: 'synthetic' };
-  return kind === 'audio' ? { ...device, sampleRate: 48000, channelCount: 1 } : { ...device, ...picture };
+  if (kind === 'video') {
+    const { width, height } = picture;
+    return { ...device, ...picture, aspectRatio: width / height, facingMode: 'user', resizeMode: 'none' };
+  }
+  const processing = { echoCancellation: false, autoGainControl: false, noiseSuppression: false };
+  return { ...device, sampleRate: 48000, sampleSize: 16, channelCount: 1, latency: 0.02, ...processing };
 }
 
-/** A required value that the source does not have: the constraint's name. */
-function unmet(kind, wanted) {
-  if (typeof wanted !== 'object' || wanted === null) return null;
-  const own = settings(kind);
-  for (const [name, value] of Object.entries(wanted)) {
-    if (!(name in own) || typeof value !== 'object' || value === null) continue;
-    const { exact, min, max } = value;
-    const exacts = exact === undefined ? null : [exact].flat();
-    if (exacts !== null && !exacts.includes(own[name])) return name;
-    if ((min !== undefined && own[name] < min) || (max !== undefined && own[name] > max)) return name;
-  }
-  return null;
+/** What it can be: numbers as ranges, the others as lists. */
+function capabilities(kind) {
+  const { deviceId, groupId, ...own } = settings(kind);
+  const ways = Object.entries(own).map(([name, value]) => [name, typeof value === 'number' ? one(value) : [value]]);
+  return { deviceId, groupId, ...Object.fromEntries(ways) };
 }
 
 /** A live track with media of its own. */
@@ -131,14 +111,13 @@ export async function getUserMedia(given = {}) {
   if (kinds.length === 0) throw new TypeError('neither audio nor video is asked for');
   if (asked.peerIdentity !== undefined) throw new DOMException('media cannot be isolated', 'NotSupportedError');
   await new Promise((resolve) => queueTask(resolve));
-  for (const kind of kinds) {
-    const name = unmet(kind, asked[kind]);
-    if (name !== null) throw new OverconstrainedError(name, `the synthetic device has another ${name}`);
-  }
+  for (const kind of kinds) demand(kind, settings(kind), asked[kind]);
+  opened = true;
   return new MediaStream(kinds.map((kind) => syntheticTrack(kind, asked[kind])));
 }
 
-const supported = ['deviceId', 'groupId', 'width', 'height', 'frameRate', 'sampleRate', 'channelCount'];
+/** Before the first of them was opened, devices have no names (§9.2.1). */
+let opened = false;
 
 export class MediaDevices extends EventTarget {
   constructor() {
@@ -149,7 +128,8 @@ export class MediaDevices extends EventTarget {
   async enumerateDevices() {
     devices.of(this);
     const made = (kind, label) => new InputDeviceInfo(inside, {
-      deviceId: ids[kind], kind: `${kind}input`, label, groupId: 'synthetic',
+      kind: `${kind}input`,
+      ...(opened ? { deviceId: ids[kind], label, groupId: 'synthetic' } : { deviceId: '', label: '', groupId: '' }),
     });
     return [made('audio', 'Synthetic microphone'), made('video', 'Synthetic camera')];
   }
@@ -164,6 +144,8 @@ export class MediaDevices extends EventTarget {
 }
 shape(MediaDevices, 'MediaDevices');
 handlerAttributes(MediaDevices, devices, ['devicechange']);
+
+export { OverconstrainedError };
 
 /** `navigator.mediaDevices`. */
 export const mediaDevices = new MediaDevices(inside);

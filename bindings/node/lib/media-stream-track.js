@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { Slots, boolean, enumeration, handlerAttributes, illegal, inside, shape, string } from './webidl.js';
+import { demand } from './constraints.js';
 import { fire, register } from './events.js';
 
 export const tracks = new Slots('MediaStreamTrack');
@@ -73,7 +74,7 @@ export class MediaStreamTrack extends EventTarget {
   }
   getCapabilities() {
     const { id, source } = tracks.of(this);
-    return source === null ? { deviceId: id } : { ...structuredClone(source.capabilities), deviceId: source.settings.deviceId };
+    return source === null ? { deviceId: id } : structuredClone(source.capabilities);
   }
   getConstraints() {
     return structuredClone(tracks.of(this).constraints);
@@ -84,7 +85,11 @@ export class MediaStreamTrack extends EventTarget {
   }
   async applyConstraints() {
     const own = tracks.of(this);
-    own.constraints = { ...toConstraints(arguments[0]) };
+    const wanted = toConstraints(arguments[0]);
+    // What has ended is as it was (§4.3.8).
+    if (own.ended) return;
+    if (own.source !== null) demand(own.kind, own.source.settings, wanted);
+    own.constraints = { ...wanted };
   }
 }
 shape(MediaStreamTrack, 'MediaStreamTrack');

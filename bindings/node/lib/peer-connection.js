@@ -17,7 +17,7 @@ import { iceTransports } from './ice-transport.js';
 import { RTCIceCandidate } from './ice-candidate.js';
 import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
-import { checkEncodings, present, toTransceiverInit } from './rtp-parameters.js';
+import { checkEncodings, keptOf, present, toTransceiverInit } from './rtp-parameters.js';
 import { RTCRtpSender, initialCodecs, senders } from './rtp-sender.js';
 import { newTransceiver } from './rtp-transceiver.js';
 import { toDescription, toLocalDescription } from './session-description.js';
@@ -425,7 +425,7 @@ function addTransceiver(own, trackOrKind, init) {
   const track = isKind ? null : trackOrKind;
   const stated = encodings.map((encoding) => present({ priority: 'low', ...encoding }));
   const id = native(() => own.native.addTransceiver(kind, init.direction, ids, stated, track !== null));
-  const made = newTransceiver(own, { id, kind, direction: init.direction, track, streams: ids, codecs });
+  const made = newTransceiver(own, { id, kind, direction: init.direction, track, streams: ids, codecs, kept: keptOf(init.sendEncodings) });
   own.transceivers.push(made);
   own.updateNegotiationNeeded();
   return made.object;

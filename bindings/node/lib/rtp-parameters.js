@@ -28,6 +28,7 @@ export const toExtensions = sequence(dictionary('RTCRtpHeaderExtensionCapability
 
 export const toEncoding = dictionary('RTCRtpEncodingParameters', {
   active: { as: boolean, or: true },
+  adaptivePtime: { as: boolean, or: false },
   codec: { as: toCodec },
   maxBitrate: { as: unsignedLong },
   maxFramerate: { as: double },
@@ -37,6 +38,14 @@ export const toEncoding = dictionary('RTCRtpEncodingParameters', {
   scalabilityMode: { as: string },
   scaleResolutionDownBy: { as: double },
 });
+
+/** `RTCSetParameterOptions` (webrtc-extensions). */
+export const toSetOptions = dictionary('RTCSetParameterOptions', {
+  encodingOptions: { as: sequence(dictionary('RTCEncodingOptions', { keyFrame: { as: boolean, or: false } })), or: () => [] },
+});
+
+/** What the members of an encoding say that are kept and have no effect, by its place. */
+export const keptOf = (encodings) => encodings.map(({ networkPriority, adaptivePtime }) => ({ networkPriority, adaptivePtime }));
 
 export const toTransceiverInit = (isStream) => dictionary('RTCRtpTransceiverInit', {
   direction: { as: isDirection, or: 'sendrecv' },
@@ -81,7 +90,7 @@ export function checkEncodings(kind, given) {
   if (new Set(rids).size !== rids.length) throw new TypeError('two encodings have the same rid');
   const video = kind === 'video';
   const encodings = (video ? given : given.slice(0, 1)).map((own) => {
-    const { scaleResolutionDownBy, maxFramerate, scalabilityMode, codec, ...rest } = own;
+    const { scaleResolutionDownBy, maxFramerate, scalabilityMode, codec, adaptivePtime, ...rest } = own;
     return video ? { ...rest, scaleResolutionDownBy, maxFramerate, scalabilityMode } : rest;
   });
   if (!video) return encodings.map(({ rid, ...rest }) => rest);

@@ -14,7 +14,7 @@ import { feed, wantKeyFrame } from './synthetic-media.js';
 import { createEncodedStreams } from './encoded-streams.js';
 import { askForKeyFrame, attach, offer, toSenderTransform } from './transforms.js';
 import { SentCounts } from './media-counts.js';
-import { checkCodecs, checkEncodings, linearLevel, present, sameCodec, toSendParameters } from './rtp-parameters.js';
+import { checkCodecs, checkEncodings, keptOf, linearLevel, present, sameCodec, toSendParameters, toSetOptions } from './rtp-parameters.js';
 
 export const senders = new Slots('RTCRtpSender');
 const isTrack = nullable(interfaceOf(MediaStreamTrack, 'MediaStreamTrack'));
@@ -23,11 +23,11 @@ const isStream = interfaceOf(MediaStream, 'MediaStream');
 export class RTCRtpSender {
   constructor() {
     illegal(arguments[0]);
-    const { connection, transceiver, kind, track, streams, codecs } = arguments[1];
+    const { connection, transceiver, kind, track, streams, codecs, kept } = arguments[1];
     const own = senders.set(this, {
       connection, transceiver, kind, track, streams, transport: null, returned: null, dtmf: null,
       // What parameters say that only this package looks after: the codec of each encoding by its place.
-      codecs, priorities: [], degradation: undefined,
+      codecs, kept, degradation: undefined,
       fed: null, isWritten: false, codec: null, fedSeconds: 0, transform: null, encoded: null, ssrcs: new Map(), newest: null, isWatched: false, encoder: null, counts: new Map(),
     });
     if (kind === 'audio') own.dtmf = new RTCDTMFSender(inside, tonesOf(own));
@@ -51,7 +51,7 @@ export class RTCRtpSender {
   async setParameters(parameters) {
     const own = senders.of(this);
     required(1, arguments.length, 'setParameters');
-    await setParameters(own, toSendParameters(parameters));
+    await setParameters(own, toSendParameters(parameters), toSetOptions(arguments[1]));
   }
   async replaceTrack(withTrack) {
     const own = senders.of(this);
@@ -256,7 +256,7 @@ function getParameters(own) {
       encodings: got.encodings.map((encoding, index) => {
         const { priority, ...rest } = present(encoding);
         const codec = own.codecs[index];
-        return { ...rest, ...(codec === undefined ? {} : { codec: { ...codec } }), priority, networkPriority: own.priorities[index] ?? 'low' };
+        return { ...rest, ...(codec === undefined ? {} : { codec: { ...codec } }), priority, networkPriority: 'low', ...keptAt(own, index) };
       }),
       headerExtensions: got.headerExtensions.map(({ uri, id }) => ({ uri, id, encrypted: false })),
       rtcp: { cname: got.cname, reducedSize: got.reducedSize },
@@ -274,7 +274,13 @@ function getParameters(own) {
   return structuredClone(parameters);
 }
 
-async function setParameters(own, parameters) {
+/** Packets of sound alone have a length that could adapt. */
+function keptAt(own, index) {
+  const { networkPriority = 'low', adaptivePtime = false } = own.kept[index] ?? {};
+  return own.kind === 'audio' ? { networkPriority, adaptivePtime } : { networkPriority };
+}
+
+async function setParameters(own, parameters, { encodingOptions }) {
   if (own.transceiver.isStopping) throw invalidState('the transceiver is stopped');
   const last = own.returned;
   if (last === null) throw invalidState('getParameters was not called in this task');
@@ -282,6 +288,7 @@ async function setParameters(own, parameters) {
   const modified = (what) => new DOMException(`${what} cannot be changed`, 'InvalidModificationError');
   if (parameters.transactionId !== last.transactionId) throw modified('transactionId');
   if (parameters.encodings.length !== last.encodings.length) throw modified('the number of encodings');
+  if (encodingOptions.length > 0 && encodingOptions.length !== last.encodings.length) throw modified('the number of encodings, by encodingOptions,');
   const rids = (list) => list.map((encoding) => encoding.rid ?? null);
   if (!same(rids(parameters.encodings), rids(last.encodings))) throw modified('rid');
   const sorted = (list) => list.map((item) => Object.entries(item).sort());
@@ -297,8 +304,11 @@ async function setParameters(own, parameters) {
     const stated = encodings.map(({ networkPriority, ...rest }, index) => ({ ...rest, rid: now.encodings[index]?.rid }));
     own.connection.native.setParameters(own.transceiver.id, now.transactionId, stated.map(present));
     own.codecs = codecs;
-    own.priorities = parameters.encodings.map(({ networkPriority }) => networkPriority);
+    own.kept = keptOf(parameters.encodings);
     own.degradation = parameters.degradationPreference;
+    encodingOptions.forEach(({ keyFrame }, index) => {
+      if (keyFrame && own.kind === 'video') generateKeyFrame(own, parameters.encodings[index].rid);
+    });
   } catch (error) {
     throw exception(error);
   }

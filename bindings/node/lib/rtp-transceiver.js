@@ -153,12 +153,12 @@ export function stopped(own) {
 }
 
 /** A transceiver for the one that the stack calls `id`. */
-export function newTransceiver(connection, { id, kind, direction, track = null, streams = [], trackId, codecs = [] }) {
+export function newTransceiver(connection, { id, kind, direction, track = null, streams = [], trackId, codecs = [], kept = [] }) {
   const own = {
     connection, id, kind, direction, mid: null, currentDirection: null, isStopping: false, isStopped: false,
     extensions: new Map(), fired: null, remoteDirection: null, hasSent: false, remoteStreams: [],
   };
-  own.sender = new RTCRtpSender(inside, { connection, transceiver: own, kind, track, streams, codecs });
+  own.sender = new RTCRtpSender(inside, { connection, transceiver: own, kind, track, streams, codecs, kept });
   const remote = new MediaStreamTrack(inside, { kind, label: `remote ${kind}`, muted: true, id: trackId });
   own.receiver = new RTCRtpReceiver(inside, { connection, transceiver: own, kind, track: remote });
   own.object = new RTCRtpTransceiver(inside, own);

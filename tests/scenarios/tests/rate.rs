@@ -1,6 +1,7 @@
 //! Media follows what the path carries: rates, queues, loss, and fairness.
 #![expect(clippy::print_stdout, reason = "figures are there to be read")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use twocan_proto::congestion::Marking;
@@ -59,6 +60,36 @@ fn a_steady_link_is_used_well_and_its_queue_stays_short() {
         assert!(steady.used >= 0.9, "{}: {:.3}", scene.name, steady.used);
         let queue = steady.queue(95);
         assert!(queue < ms(50), "{}: {queue:?}", scene.name);
+    }
+}
+
+/// A side that knows nothing of reports of arrivals is told what we think the path carries (REMB).
+#[test]
+fn a_side_that_knows_estimates_alone_is_held_below_what_the_link_carries() {
+    for seed in few_seeds() {
+        let mut scene = Scene::new(&Plan {
+            adjust: |config| {
+                let lists = [&mut config.audio_codecs, &mut config.video_codecs];
+                for codec in lists.into_iter().flat_map(Arc::make_mut) {
+                    codec.feedback.transport_cc = false;
+                }
+            },
+            ..Plan::new("REMB", seed, ms(100))
+        });
+        scene.limit(Bitrate::kbps(2000), ms(300));
+        // Nothing is probed: the estimate grows by 8 % a second.
+        let start = scene.run(seconds(60));
+        report(&scene, "first 60 s", &start);
+        let steady = scene.run(seconds(30));
+        report(&scene, "then 30 s", &steady);
+        assert!(steady.used >= 0.8, "{}: {:.3}", scene.name, steady.used);
+        let queue = steady.queue(95);
+        assert!(queue < ms(200), "{}: {queue:?}", scene.name);
+        scene.limit(Bitrate::kbps(500), ms(300));
+        scene.run(seconds(5));
+        let fallen = scene.run(seconds(20));
+        report(&scene, "at 0.5 Mbit/s", &fallen);
+        assert!(fallen.target <= 600e3, "{}: {}", scene.name, fallen.target);
     }
 }
 

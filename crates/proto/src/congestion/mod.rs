@@ -18,6 +18,7 @@ mod acknowledged;
 mod aimd;
 mod alr;
 mod arrival;
+mod arriving;
 mod burst;
 mod control;
 mod decision;
@@ -40,6 +41,7 @@ use twocan_wire::units::Bitrate;
 
 use crate::contract::Ecn;
 
+pub use arriving::ArrivingEstimate;
 pub use control::CongestionControl;
 pub use decision::{Bound, Decision};
 pub use pacer::{Turn, Waiting};

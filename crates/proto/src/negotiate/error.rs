@@ -104,6 +104,12 @@ pub enum AccessReason {
     /// Of two lite agents none checks, and nothing may be sent where nothing was checked (RFC 7675).
     #[error("both ends are ICE-lite; one must be a full agent")]
     BothLite,
+    /// Each track has a section of its own (RFC 9429 §4.1.1); plan B, which browsers no longer speak, had
+    /// one for all tracks of a kind.
+    #[error(
+        "section {0} has several tracks (plan B); each needs a section of its own (unified plan)"
+    )]
+    PlanB(usize),
     /// All sections must share a transport.
     #[error("section {0} was accepted outside of the BUNDLE group")]
     NotBundled(usize),

@@ -87,6 +87,38 @@ fn answers_that_break_the_rules_are_refused_with_the_reason() {
 }
 
 #[test]
+fn offers_of_plan_b_are_refused_with_that_reason() {
+    let offer = offer_of("chromium.media");
+    let msid_lines = |line: &&str| !line.starts_with("a=msid:") && !line.starts_with("a=ssrc");
+    let kept: Vec<&str> = offer.lines().filter(msid_lines).collect();
+    // Two cameras in one section, as browsers had it until 2022.
+    let sources = |names: [&str; 2]| {
+        let line = |ssrc: u32, name: &str| {
+            format!("a=ssrc:{ssrc} cname:c\r\na=ssrc:{ssrc} msid:s {name}\r\n")
+        };
+        line(1, names[0]) + &line(2, names[1])
+    };
+    let with = |names| {
+        let mut out = String::new();
+        for line in &kept {
+            out += line;
+            out += "\r\n";
+            if *line == "a=rtcp-mux" && out.contains("m=video") && !out.contains("a=ssrc:") {
+                out += &sources(names);
+            }
+        }
+        out
+    };
+    let mut ours = negotiator(1);
+    let error = error_of(ours.set_remote_description(SdpType::Offer, &with(["a", "b"])));
+    assert_eq!(error, NegotiateError::InvalidAccess(AccessReason::PlanB(1)));
+    assert_eq!(ours.signaling_state(), SignalingState::Stable);
+    // Several sources of one track are a simulcast of older browsers.
+    ours.set_remote_description(SdpType::Offer, &with(["a", "a"]))
+        .unwrap();
+}
+
+#[test]
 fn sections_outside_of_the_bundle_are_rejected() {
     let offer = offer_of("chromium.media");
     let (plan, answer) = answer(

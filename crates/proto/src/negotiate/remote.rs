@@ -106,7 +106,7 @@ impl Negotiator {
             terms: Terms::read(&description),
             sdp: sdp.into(),
         });
-        check_mids(&applied.terms)?;
+        check_sections(&applied.terms)?;
         if self.config.ice_lite && applied.terms.ice_lite {
             return Err(NegotiateError::InvalidAccess(AccessReason::BothLite));
         }
@@ -328,7 +328,7 @@ impl Negotiator {
     }
 }
 
-fn check_mids(terms: &Terms) -> Result<(), NegotiateError> {
+fn check_sections(terms: &Terms) -> Result<(), NegotiateError> {
     let mut seen = BTreeSet::new();
     for (index, section) in terms.sections.iter().enumerate() {
         if let Some(mid) = &section.mid
@@ -336,6 +336,9 @@ fn check_mids(terms: &Terms) -> Result<(), NegotiateError> {
         {
             let reason = AccessReason::DuplicateMid(index);
             return Err(NegotiateError::InvalidAccess(reason));
+        }
+        if section.is_plan_b {
+            return Err(NegotiateError::InvalidAccess(AccessReason::PlanB(index)));
         }
     }
     Ok(())

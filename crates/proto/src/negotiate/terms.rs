@@ -35,6 +35,8 @@ pub(super) struct Section {
     /// Ids of streams, and of the track.
     pub(super) streams: Vec<String>,
     pub(super) track: Option<String>,
+    /// Whether it is of several tracks, as plan B had it.
+    pub(super) is_plan_b: bool,
     pub(super) sources: Vec<Source>,
     pub(super) rids: Vec<RidLine>,
     pub(super) simulcast: Option<Simulcast>,
@@ -136,6 +138,7 @@ fn section(description: &Description, media: &Media) -> Section {
         rtcp_rsize: false,
         streams: Vec::new(),
         track: None,
+        is_plan_b: false,
         sources: Vec::new(),
         rids: Vec::new(),
         simulcast: None,
@@ -167,6 +170,7 @@ fn section(description: &Description, media: &Media) -> Section {
         });
     }
     if section.streams.is_empty() && section.track.is_none() {
+        section.is_plan_b = reading.several_tracks;
         section.streams = reading.ssrc_stream.into_iter().map(Into::into).collect();
         section.track = reading.ssrc_track.map(Into::into);
     }
@@ -187,6 +191,8 @@ struct Reading<'a> {
     fec_fr: Vec<(Ssrc, Ssrc)>,
     ssrc_stream: Option<&'a str>,
     ssrc_track: Option<&'a str>,
+    /// Whether sources belong to different tracks.
+    several_tracks: bool,
     codecs: CodecReading<'a>,
 }
 
@@ -242,10 +248,13 @@ impl Section {
                 let seat = reading.sources.entry(source.ssrc).or_default();
                 match source.name.as_str() {
                     "cname" => *seat = source.value.as_deref(),
-                    "msid" if reading.ssrc_stream.is_none() => {
+                    "msid" => {
                         let mut words = source.value.as_deref().unwrap_or("").split(' ');
-                        reading.ssrc_stream = words.next();
-                        reading.ssrc_track = words.next();
+                        let (stream, track) = (words.next(), words.next());
+                        if reading.ssrc_stream.is_none() {
+                            (reading.ssrc_stream, reading.ssrc_track) = (stream, track);
+                        }
+                        reading.several_tracks |= reading.ssrc_track != track;
                     }
                     _ => {}
                 }

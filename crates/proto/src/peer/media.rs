@@ -348,5 +348,6 @@ fn to_codec(codec: &NegotiatedCodec) -> Codec {
         fir: codec.feedback.ccm_fir,
         transport_cc: codec.feedback.transport_cc,
         ack_ccfb: codec.feedback.ack_ccfb,
+        goog_remb: codec.feedback.goog_remb,
     }
 }

@@ -10,6 +10,7 @@ use super::machine::Peer;
 use super::transport::Transport;
 use crate::contract::Ecn;
 use crate::ice::Route;
+use crate::rtp::StampedArrival;
 use crate::time::Now;
 
 /// Routes whose bytes are counted; what goes over further ones counts for the transport alone.
@@ -108,16 +109,34 @@ impl Transport {
                 let packet = bytes.get(..len).unwrap_or_default();
                 let Some(interception) = &mut self.interception else {
                     self.rtp.handle_marked_rtp(now, packet, ecn);
+                    self.estimate_arriving();
                     return false;
                 };
                 if let Some(packet) = interception.incoming_rtp(now, packet) {
                     self.rtp.handle_marked_rtp(now, packet, ecn);
+                    self.estimate_arriving();
                 }
                 self.take_added(now);
                 false
             }
             Err(rejected) => self.drop(rejected.reason()),
         }
+    }
+
+    /// Lets the packet that arrived say what the path to us carries, where its sender is to be told.
+    fn estimate_arriving(&mut self) {
+        let Some(arrival) = self.rtp.take_stamped_arrival() else {
+            return;
+        };
+        let StampedArrival {
+            arrived_at,
+            abs_send_time,
+            len,
+        } = arrival;
+        let rtt = self.rtp.round_trip_time();
+        let arriving = self.arriving.get_or_insert_default();
+        arriving.push(arrived_at, abs_send_time, len, rtt);
+        self.rtp.set_arriving_estimate(arrived_at, arriving.rate());
     }
 
     pub(super) fn handle_rtcp(&mut self, now: Now, route: Route, bytes: &mut [u8]) -> bool {

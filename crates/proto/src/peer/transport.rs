@@ -15,7 +15,7 @@ use super::traffic::Traffic;
 use super::w3c::channel_role;
 use super::{EARLY_DTLS_MAX, Event, PeerFailure};
 use crate::channel::Channels;
-use crate::congestion::{self, CongestionControl, Marking};
+use crate::congestion::{self, ArrivingEstimate, CongestionControl, Marking};
 use crate::contract::{Batch, Datagram, Destination, Ecn, Path, SocketId};
 use crate::counters::Counters;
 use crate::dtls::{self, Certificate, Connection, Fingerprint, Settings, Version};
@@ -74,6 +74,7 @@ pub(super) struct Transport {
     /// Mostly none.
     pub(super) interception: Option<Box<Interception>>,
     pub(super) congestion: CongestionControl,
+    pub(super) arriving: Option<Box<ArrivingEstimate>>,
     pub(super) polled: Polled,
     pub(super) retransmissions: RetransmissionRate,
     /// What packets of media say of marks.
@@ -127,6 +128,7 @@ impl Transport {
             rtp: rtp::Session::new(random.fork()),
             interception: None,
             congestion: CongestionControl::new(congestion),
+            arriving: None,
             polled: Polled::default(),
             marking: congestion.marking,
             retransmissions: RetransmissionRate::default(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use twocan_wire::ids::Ssrc;
 use twocan_wire::rtcp::{
-    self, Bye, Ecn, Fir, FirEntry, Nack, Packet, PacketArrival, Pli, ReceiverReport, ReportBlock,
-    Sdes,
+    self, Bye, Ecn, Fir, FirEntry, Nack, Packet, PacketArrival, Pli, ReceiverReport, Remb,
+    ReportBlock, Sdes,
 };
 
 use super::resend::Resend;
@@ -28,6 +28,9 @@ const CNAMES_MAX: usize = 6;
 
 /// Report blocks in one compound.
 const BLOCKS_MAX: usize = 10;
+
+/// Sources that one estimate names at most: their number has a byte.
+const SOURCES_MAX: usize = 255;
 
 impl Session {
     /// Takes a decrypted and authenticated RTCP datagram.
@@ -235,6 +238,15 @@ impl Session {
             feedback.write(out);
             self.transport_stats.feedback_sent += 1;
             self.transport_stats.ccfb_messages_sent += 1;
+        }
+        if let Some(bitrate) = self.estimate.take(at) {
+            let streams = self.receive.values().filter(|own| own.codec().goog_remb);
+            let remb = Remb {
+                sender: own,
+                bitrate,
+                ssrcs: streams.map(|own| own.ssrc).take(SOURCES_MAX).collect(),
+            };
+            remb.write(out);
         }
         for stream in self.receive.values_mut() {
             if out.len() > COMPOUND_LEN {

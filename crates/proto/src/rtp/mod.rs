@@ -22,6 +22,7 @@ mod control;
 mod demux;
 mod departure;
 mod depend;
+mod estimate;
 mod fec;
 mod layers;
 mod loss;
@@ -84,6 +85,7 @@ use twocan_wire::units::Bitrate;
 
 pub use allocation::EncodingRate;
 pub use cadence::Cadence;
+pub use estimate::StampedArrival;
 pub use fec::{PayloadTypes, Repair};
 pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode};
 pub use packet::PacketSender;
@@ -205,6 +207,9 @@ pub struct Codec {
     pub transport_cc: bool,
     /// Whether arrival times are reported by stream (RFC 8888). Both at once are not agreed on.
     pub ack_ccfb: bool,
+    /// Whether senders are told what we think the path carries (REMB), where neither of those two is
+    /// agreed on.
+    pub goog_remb: bool,
 }
 
 /// A media section as it was agreed on.

@@ -10,6 +10,7 @@ use twocan_wire::seq::SeqNo16;
 
 use super::allocation::{Allocation, EncodingRate};
 use super::demux::{Content, Target};
+use super::estimate::EstimateReport;
 use super::packet::PacketSender;
 use super::playout::PlayoutStats;
 use super::receive::{Moment, Origin, ReceiveStream};
@@ -55,6 +56,7 @@ pub struct Session {
     /// The same by stream.
     pub(super) streams: StreamLogs,
     pub(super) reports_streams: bool,
+    pub(super) estimate: EstimateReport,
     /// Sources of ours that ended and are to be told so.
     pub(super) ended: Vec<Ssrc>,
     /// Streams of ours that ended: SRTP has used their numbers under this key, so that a section that
@@ -102,6 +104,7 @@ impl Session {
             reports_arrivals: false,
             streams: StreamLogs::default(),
             reports_streams: false,
+            estimate: EstimateReport::default(),
             ended: Vec::new(),
             resting: BTreeMap::new(),
             rtt: RTT_DEFAULT,
@@ -130,6 +133,9 @@ impl Session {
         };
         self.reports_arrivals = any(|codec| codec.transport_cc);
         self.reports_streams = any(|codec| codec.ack_ccfb);
+        let knows_arrivals = self.reports_arrivals || self.reports_streams;
+        let takes_estimates = any(|codec| codec.goog_remb);
+        self.estimate.set_wanted(takes_estimates && !knows_arrivals);
         let section = |mid: &Mid| media.iter().find(|section| section.mid == *mid);
         for (ssrc, mut stream) in std::mem::take(&mut self.send) {
             let section = section(&stream.name.mid).filter(|own| own.sends);
@@ -319,6 +325,8 @@ impl Session {
             self.arrivals
                 .handle_arrival(now, sequence, header.ssrc, packet.len());
         }
+        self.estimate
+            .handle_arrival(now, values.abs_send_time, packet.len());
         if self.reports_streams {
             let known = self.streams.handle_arrival(
                 moment.now,
@@ -480,6 +488,7 @@ impl Session {
         }
         add(self.arrivals.due_at(), "rtp transport feedback");
         add(self.streams.due_at(), "rtp congestion feedback");
+        add(self.estimate.due_at(), "rtp estimate");
         let told = self.told.filter(|_| !self.ended.is_empty());
         add(told.map(|(_, now)| now), "rtp goodbye");
         Deadline::earlier(earliest, self.poll_gap_timeout())

@@ -43,6 +43,7 @@ pub(super) fn media(mid: &str, format: Format, ssrc: u32) -> Media {
             fir: video,
             transport_cc: true,
             ack_ccfb: false,
+            goog_remb: false,
         }],
         extensions_send: extensions,
         extensions_receive: extensions,

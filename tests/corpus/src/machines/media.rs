@@ -112,6 +112,7 @@ pub(super) fn section(mid: &str, format: Format, number: u8, ssrc: u32) -> Media
             fir: video,
             transport_cc: true,
             ack_ccfb: false,
+            goog_remb: true,
         }],
         extensions_send: extensions,
         extensions_receive: extensions,
