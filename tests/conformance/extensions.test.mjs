@@ -14,10 +14,16 @@ for (const kind of ['audio', 'video']) {
     const own = pc.addTransceiver(kind);
     const offered = own.getHeaderExtensionsToNegotiate();
     assert.deepEqual(offered.map(({ uri }) => uri), RTCRtpSender.getCapabilities(kind).headerExtensions.map(({ uri }) => uri));
-    assert.ok(offered.every(({ direction }) => direction === 'sendrecv'));
+    assert.ok(offered.every(({ direction }) => ['sendrecv', 'stopped'].includes(direction)));
     assert.ok(own.getNegotiatedHeaderExtensions().every(({ direction }) => direction === 'stopped'));
     const { sdp } = await pc.createOffer();
-    assert.deepEqual(uris(sdp).sort(), offered.map(({ uri }) => uri).sort());
+    assert.deepEqual(uris(sdp).sort(), offered.filter(({ direction }) => direction === 'sendrecv').map(({ uri }) => uri).sort());
+    // What is stopped at first is offered where it is asked for.
+    const asked = offered.find(({ direction }) => direction === 'stopped');
+    asked.direction = 'sendrecv';
+    own.setHeaderExtensionsToNegotiate(offered);
+    assert.deepEqual(own.getHeaderExtensionsToNegotiate(), offered);
+    assert.ok(uris((await pc.createOffer()).sdp).includes(asked.uri));
   });
 }
 

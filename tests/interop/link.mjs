@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 /** Of the documentation ranges (RFC 5737), so that nothing real can be meant. */
-const ADDRESSES = { left: '198.51.100.1', right: '198.51.100.2' };
+export const ADDRESSES = { left: '198.51.100.1', right: '198.51.100.2' };
 const READY_MS = 10_000;
 
 const ip = (...words) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -7,10 +7,11 @@
 //
 // Ends with `N rows, N behind the reference, N failed` alone on the last line; exit code 0 when no run failed.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PEERS, notRunnable } from './catalog.mjs';
-import { Link } from './link.mjs';
+import { ADDRESSES, Link } from './link.mjs';
 import { runPair, stopAll } from './pair.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -40,12 +41,15 @@ export const LINKS = {
   'jitter': { name: 'jitter of 30 ms', right: { ...STEADY, jitter_ms: 30 }, left: HALF },
   'deep': { name: 'queue of 1 s', right: { ...STEADY, queue_ms: 1_000 }, left: HALF },
   'shallow': { name: 'queue of 50 ms', right: { ...STEADY, queue_ms: 50 }, left: HALF },
+  'back-narrow': { name: 'the way back has 100 kbit/s', right: STEADY, left: { ...HALF, rate_kbps: 100, queue_ms: 300 } },
   'back-loss': { name: 'the way back loses 20 %', right: STEADY, left: { ...HALF, loss_per_mille: 200 } },
   'blackout': { name: '4 s without any link', right: STEADY, left: HALF, events: [{ s: FROM_S, change: { right: { ...STEADY, blackout: true }, left: { ...HALF, blackout: true } } }, { s: FROM_S + 4, change: { right: STEADY, left: HALF } }] },
+  'two': { name: 'two calls at 4 Mbit/s', right: { ...STEADY, rate_kbps: 4_000 }, left: HALF, beside: 'call' },
+  'bulk': { name: 'beside a TCP transfer at 4 Mbit/s', right: { ...STEADY, rate_kbps: 4_000 }, left: HALF, beside: 'transfer' },
 };
 
 /** What may differ from the reference without being behind it: one run is not another. */
-const TOLERANCE = { use: 0.05, frames: 0.05, freezes: 2 };
+const TOLERANCE = { use: 0.05, frames: 0.05, freezes: 2, share: 0.1 };
 
 const PAGE = `# Calls over bad links, with browsers
 
@@ -60,7 +64,10 @@ changes at ${FROM_S} s, and figures are of the time from ${FROM_S} s to ${TO_S} 
 - *pictures/s*, *freezes/min*, *frozen*: \`framesDecoded\`, \`freezeCount\` and \`totalFreezesDuration\` of webrtc-stats at the
   receiver. Ours decodes nothing: it counts what could be decoded, as if it were shown 200 ms after the quickest picture.
 - *buffer*: \`jitterBufferDelay\` of a picture, that of ours being the 200 ms.
-- *behind in*: where the row is behind the browser among itself, by more than 5 % or two freezes a minute.
+- *share*: where something else is on the link, what the call's pictures have of the link, without headers; of two
+  calls, which begin together, the smaller's part of both's. Their other figures are means of both.
+- *behind in*: where the row is behind the browser among itself, by more than 5 %, two freezes a minute or a tenth of the
+  share.
 `;
 
 const NOTES = ['<!-- notes -->\n', '<!-- end of notes -->\n'];
@@ -108,24 +115,47 @@ process.exit(failed > 0 ? 1 : 0);
 
 async function runOnce(conditions, from, to, seed) {
   const link = await Link.open(options.lab, seed);
+  const timers = [];
+  let transfer = null;
   try {
     link.change({ right: conditions.right, left: conditions.left });
     let start = null;
-    const timers = [];
     const exchanged = () => {
+      if (start === null) {
+        for (const event of conditions.events ?? []) timers.push(setTimeout(() => link.change(event.change), event.s * 1000));
+        if (conditions.beside === 'transfer') transfer = bulk(link);
+      }
       start = performance.now();
-      for (const event of conditions.events ?? []) timers.push(setTimeout(() => link.change(event.change), event.s * 1000));
     };
-    const run = await runPair(side(from, 'offer', link.prefix('left')), side(to, 'answer', link.prefix('right')), {
+    const call = () => runPair(side(from, 'offer', link.prefix('left')), side(to, 'answer', link.prefix('right')), {
       pings: PINGS, codec: null, exchanged, deadlineMs: TO_S * 1000 + BEYOND_MS,
       must: (name, result) => result.window ? null : 'nothing said about the window',
     });
-    timers.forEach(clearTimeout);
-    if (!run.ok) return { ok: false, why: run.why };
-    return { ok: true, ...figures(link.reports, start, run.answer.window) };
+    const runs = await Promise.all(conditions.beside === 'call' ? [call(), call()] : [call()]);
+    const bad = runs.find((run) => !run.ok);
+    if (bad) return { ok: false, why: bad.why };
+    if (transfer?.failed) return { ok: false, why: `the transfer: ${transfer.failed}` };
+    const windows = runs.map((run) => run.answer.window);
+    return { ok: true, ...figures(link.reports, start, windows), ...share(conditions, windows) };
   } finally {
+    timers.forEach(clearTimeout);
+    transfer?.stop();
     await link.close();
   }
+}
+
+/** A TCP transfer from `left` to `right` that has no end. */
+function bulk(link) {
+  const own = { failed: null, children: [], stop: () => own.children.forEach((child) => child.kill('SIGKILL')) };
+  const start = (where, words) => {
+    const [program, ...before] = link.prefix(where);
+    const child = spawn(program, [...before, process.execPath, resolve(here, 'bulk.mjs'), ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+    child.on('exit', (code) => { if (code !== null) own.failed ??= `${words[0]} ended with ${code}`; });
+    own.children.push(child);
+    return child;
+  };
+  start('right', ['receive', ADDRESSES.right]).stdout.once('data', (port) => start('left', ['send', ADDRESSES.right, String(port).trim()]));
+  return own;
 }
 
 function side(name, role, prefix) {
@@ -134,20 +164,31 @@ function side(name, role, prefix) {
   return { name, ours: false, command: [...prefix, ...PEERS[name].command, ...words, '--timeout', String(TO_S + 30)] };
 }
 
-/** What the link carried in the window, and what the receiver made of it. */
-function figures(reports, start, { seconds, video, audio }) {
+/** What the link carried in the window, and what the receivers made of it. */
+function figures(reports, start, windows) {
   const within = reports.filter(({ at }) => at >= start + FROM_S * 1000 && at <= start + TO_S * 1000);
   const [first, last] = [within[0].right, within.at(-1).right];
   const waits = within.map(({ right }) => right.queue_ms).sort((a, b) => a - b);
   return {
     kbps: ((last.bytes - first.bytes) * 8) / (TO_S - FROM_S) / 1000,
     queue: waits[Math.floor(waits.length * 0.95)],
-    frames: video.frames_decoded / seconds,
-    freezes: (video.freezes * 60) / seconds,
-    frozen: video.frozen_seconds / seconds,
-    buffer: video.buffered_seconds * 1000,
-    audioLost: audio.packets_lost / Math.max(1, audio.packets + audio.packets_lost),
+    frames: mean(windows, ({ seconds, video }) => video.frames_decoded / seconds),
+    freezes: mean(windows, ({ seconds, video }) => (video.freezes * 60) / seconds),
+    frozen: mean(windows, ({ seconds, video }) => video.frozen_seconds / seconds),
+    buffer: mean(windows, ({ video }) => video.buffered_seconds * 1000),
+    audioLost: mean(windows, ({ audio }) => audio.packets_lost / Math.max(1, audio.packets + audio.packets_lost)),
   };
+}
+
+/** What a call has where something else is on the link. */
+function share(conditions, windows) {
+  const kbps = windows.map(({ seconds, video }) => (video.bytes * 8) / seconds / 1000);
+  if (conditions.beside === 'call') return { share: Math.min(...kbps) / (kbps[0] + kbps[1]) };
+  return conditions.beside ? { share: kbps[0] / capacity(conditions) } : {};
+}
+
+function mean(list, figure) {
+  return list.reduce((sum, each) => sum + figure(each), 0) / list.length;
 }
 
 /** Of each figure the median. */
@@ -168,11 +209,12 @@ function compared(results) {
   for (const result of results) {
     if (result.from === result.to || !result.middle) continue;
     const reference = results.find((other) => other.key === result.key && other.browser === result.browser && other.from === other.to)?.middle;
-    const { use, frames, freezes } = TOLERANCE;
+    const { use, frames, freezes, share } = TOLERANCE;
     const behind = !reference ? ['no reference'] : [
       ...(result.middle.kbps < reference.kbps * (1 - use) ? ['use'] : []),
       ...(result.middle.frames < reference.frames * (1 - frames) ? ['frames'] : []),
       ...(result.middle.freezes > reference.freezes + freezes ? ['freezes'] : []),
+      ...(result.middle.share < reference.share - share ? ['share'] : []),
     ];
     rows.push({ ...result, reference, behind });
   }
@@ -184,19 +226,19 @@ function percent(value) {
 }
 
 function cells({ key }, own) {
-  if (!own) return ['-', '-', '-', '-', '-', '-'];
-  return [percent(own.kbps / capacity(LINKS[key])), `${own.queue.toFixed(0)} ms`, own.frames.toFixed(1), own.freezes.toFixed(1), percent(own.frozen), `${own.buffer.toFixed(0)} ms`];
+  if (!own) return Array(7).fill('-');
+  return [percent(own.kbps / capacity(LINKS[key])), `${own.queue.toFixed(0)} ms`, own.frames.toFixed(1), own.freezes.toFixed(1), percent(own.frozen), `${own.buffer.toFixed(0)} ms`, own.share === undefined ? '' : percent(own.share)];
 }
 
 function line(result) {
   const head = `${LINKS[result.key].name}: ${result.from} > ${result.to}`.padEnd(60);
   const bad = result.runs.find((run) => !run.ok);
-  const [use, queue, frames, freezes, frozen, buffer] = cells(result, result.middle);
-  return `${head} use ${use}, queue ${queue}, ${frames} pictures/s, ${freezes} freezes/min, frozen ${frozen}, buffer ${buffer}${bad ? `  FAILED: ${bad.why}` : ''}`;
+  const [use, queue, frames, freezes, frozen, buffer, share] = cells(result, result.middle);
+  return `${head} use ${use}, queue ${queue}, ${frames} pictures/s, ${freezes} freezes/min, frozen ${frozen}, buffer ${buffer}${share ? `, share ${share}` : ''}${bad ? `  FAILED: ${bad.why}` : ''}`;
 }
 
 function markdown(rows) {
-  const lines = ['| link | call | in use | queue | pictures/s | freezes/min | frozen | buffer | behind in |', '|---|---|---|---|---|---|---|---|---|'];
+  const lines = ['| link | call | in use | queue | pictures/s | freezes/min | frozen | buffer | share | behind in |', '|---|---|---|---|---|---|---|---|---|---|'];
   let named = '';
   for (const row of rows) {
     const name = `${LINKS[row.key].name} ${row.browser}`;

@@ -172,15 +172,18 @@ function ownerOf(own) {
   };
 }
 
-function noteSource(own, { ssrc, contributing, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
+function noteSource(own, { ssrc, contributing, contributingLevels, timestamp: rtpTimestamp, audioLevel, capturedAt, waited = 0 }) {
   if (ssrc === undefined || ssrc === null) return;
   const timestamp = performance.timeOrigin + performance.now() - waited;
   const captured = capturedAt === undefined || capturedAt === null ? {} : { captureTimestamp: capturedAt };
   const level = linearLevel(audioLevel);
   const loudness = level === undefined ? {} : { audioLevel: level };
   remember(own.sources, { timestamp, source: ssrc, rtpTimestamp, ...loudness, ...captured });
-  // How loud each contributor is (RFC 6465) is not negotiated; the level is that of the mix.
-  for (const source of contributing ?? []) remember(own.contributors, { timestamp, source, rtpTimestamp, ...captured });
+  for (const [index, source] of (contributing ?? []).entries()) {
+    // RFC 6465; the level of the frame is that of the mix.
+    const level = linearLevel(contributingLevels?.[index]);
+    remember(own.contributors, { timestamp, source, rtpTimestamp, ...(level === undefined ? {} : { audioLevel: level }), ...captured });
+  }
 }
 
 function remember(sources, entry) {

@@ -102,6 +102,11 @@ export function toCapabilities(kind) {
   };
 }
 
+/** The extensions of packets that are known, with the direction in which they are negotiated where nobody says otherwise. */
+export function extensions(kind) {
+  return capabilities(kind).headerExtensions.map(({ uri, direction }) => ({ uri, direction }));
+}
+
 /** Sends a frame that is encoded, through the transform where there is one. Without one errors are thrown. */
 export function sendFrame(own, frame) {
   own.newest = { timestamp: frame.timestamp, at: performance.now() };

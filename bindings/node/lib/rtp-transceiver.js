@@ -5,7 +5,7 @@ import { invalidState, native } from './errors.js';
 import { register } from './events.js';
 import { MediaStreamTrack, endTrack } from './media-stream-track.js';
 import { RTCRtpReceiver, receivers } from './rtp-receiver.js';
-import { RTCRtpSender, repairs, senders, toCapabilities } from './rtp-sender.js';
+import { RTCRtpSender, extensions, repairs, senders, toCapabilities } from './rtp-sender.js';
 import { end } from './transforms.js';
 import { isDirection, sameCodec, toCodecs, toExtensions } from './rtp-parameters.js';
 
@@ -58,12 +58,12 @@ export class RTCRtpTransceiver {
   }
   getHeaderExtensionsToNegotiate() {
     const own = transceivers.of(this);
-    return toCapabilities(own.kind).headerExtensions.map(({ uri }) => ({ uri, direction: own.extensions.get(uri) ?? 'sendrecv' }));
+    return extensions(own.kind).map(({ uri, direction }) => ({ uri, direction: own.extensions.get(uri) ?? direction }));
   }
-  setHeaderExtensionsToNegotiate(extensions) {
+  setHeaderExtensionsToNegotiate(given) {
     const own = transceivers.of(this);
     required(1, arguments.length, 'setHeaderExtensionsToNegotiate');
-    setHeaderExtensions(own, toExtensions(extensions));
+    setHeaderExtensions(own, toExtensions(given));
   }
   getNegotiatedHeaderExtensions() {
     const own = transceivers.of(this);
@@ -84,7 +84,7 @@ const mandatory = new Set(['urn:ietf:params:rtp-hdrext:sdes:mid']);
 /** webrtc-extensions, "RTP Header Extension Control". */
 function setHeaderExtensions(own, given) {
   if (own.isStopping || own.connection.isClosed) throw invalidState('the transceiver is stopped');
-  const known = toCapabilities(own.kind).headerExtensions;
+  const known = extensions(own.kind);
   const modified = (reason) => new DOMException(reason, 'InvalidModificationError');
   if (given.length !== known.length) throw modified('the number of extensions is another than was got');
   given.forEach(({ uri, direction }, index) => {
@@ -92,7 +92,7 @@ function setHeaderExtensions(own, given) {
     if (uri !== known[index].uri) throw modified(`${uri} is not the extension that was got in its place`);
     if (mandatory.has(uri) && direction !== 'sendrecv') throw modified(`${uri} is needed`);
   });
-  const stated = given.filter(({ direction }) => direction !== 'sendrecv');
+  const stated = given.filter(({ direction }, index) => direction !== known[index].direction);
   native(() => own.connection.native.setHeaderExtensions(own.id, stated));
   own.extensions = new Map(stated.map(({ uri, direction }) => [uri, direction]));
 }

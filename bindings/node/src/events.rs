@@ -66,6 +66,8 @@ pub struct NativeEvent {
     pub ssrc: Option<u32>,
     /// The sources of which a mixer made a frame, where there are any.
     pub contributing: Option<Vec<u32>>,
+    /// How loud each of them is in -dBov, where stated.
+    pub contributing_levels: Option<Vec<u8>>,
     /// The loudness of a frame in -dBov, where stated.
     pub audio_level: Option<u8>,
     /// When a frame was captured, in milliseconds since 1970 on its sender's clock.

@@ -22,6 +22,15 @@ pub fn capabilities(kind: String) -> Result<CapabilitiesState> {
     let kind = to_kind(&kind)?;
     let own = RtpCapabilities::of(kind);
     let codecs = own.codecs.into_iter();
+    let extension = |uri: &str, direction: &str| ExtensionState {
+        uri: uri.to_owned(),
+        id: None,
+        direction: Some(direction.to_owned()),
+    };
+    let usual = own.header_extensions.iter();
+    let usual = usual.map(|uri| extension(uri, "sendrecv"));
+    let stopped = own.stopped_header_extensions.iter();
+    let stopped = stopped.map(|uri| extension(uri, "stopped"));
     Ok(CapabilitiesState {
         codecs: codecs
             .map(|codec| CodecState {
@@ -32,15 +41,7 @@ pub fn capabilities(kind: String) -> Result<CapabilitiesState> {
                 payload_type: None,
             })
             .collect(),
-        header_extensions: own
-            .header_extensions
-            .into_iter()
-            .map(|uri| ExtensionState {
-                uri: uri.to_owned(),
-                id: None,
-                direction: None,
-            })
-            .collect(),
+        header_extensions: usual.chain(stopped).collect(),
     })
 }
 
@@ -101,7 +102,7 @@ impl NativeConnection {
         done.map_err(|error| refused(&error))
     }
 
-    /// `setHeaderExtensionsToNegotiate`: all extensions whose direction is not `sendrecv`.
+    /// `setHeaderExtensionsToNegotiate`: all extensions whose direction is not the usual one.
     #[napi]
     pub fn set_header_extensions(&self, id: u32, stated: Vec<ExtensionState>) -> Result<()> {
         let mut extensions = Vec::new();
@@ -204,6 +205,11 @@ impl NativeConnection {
         let outbox = self.outbox.clone();
         runtime()?.spawn(async move {
             while let Some(frame) = receiver.next_frame().await {
+                let contributing = frame.contributing.iter();
+                let contributing = contributing.map(|own| own.ssrc.0).collect::<Vec<u32>>();
+                let levels = frame.contributing.iter().map(|own| own.level);
+                let levels: Option<Vec<u8>> = levels.collect();
+                let levels = levels.unwrap_or_default();
                 let event = NativeEvent {
                     kind: "frame".to_owned(),
                     handle: Some(id),
@@ -214,7 +220,8 @@ impl NativeConnection {
                     text: frame.rid,
                     ssrc: Some(frame.ssrc),
                     clock_rate: Some(frame.clock_rate),
-                    contributing: Some(frame.contributing).filter(|own| !own.is_empty()),
+                    contributing: Some(contributing).filter(|own| !own.is_empty()),
+                    contributing_levels: Some(levels).filter(|own| !own.is_empty()),
                     audio_level: frame.audio_level.map(|own| own.level),
                     captured_at: frame.captured_at.map(|own| own.as_secs_f64() * 1000.0),
                     waited: Some(frame.received_at.elapsed().as_secs_f64() * 1000.0),

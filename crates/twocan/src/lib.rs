@@ -91,7 +91,8 @@ pub use twocan_proto::peer::{
     SctpTransportState, TransceiverInit,
 };
 pub use twocan_proto::rtp::{
-    Cadence, InterLayer, PictureProperties, ScalabilityMode, UnknownScalabilityMode,
+    Cadence, ContributingSource, FrameTimes, InterLayer, PictureProperties, Provenance,
+    ScalabilityMode, UnknownScalabilityMode,
 };
 pub use twocan_proto::wire::rtp::{
     AudioLevel, ColorSpace, ExtensionKind as HeaderExtension, HdrMetadata, LayerResolution,

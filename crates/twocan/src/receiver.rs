@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use twocan_proto::negotiate::{NegotiatedCodec, TransceiverId};
 use twocan_proto::peer::Peer;
-use twocan_proto::rtp::{self, PictureProperties};
+use twocan_proto::rtp::{self, ContributingSource, PictureProperties, Provenance};
 use twocan_proto::wire::ids::PayloadType;
-use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, VideoLayersAllocation};
+use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, VideoLayersAllocation, VideoTiming};
 
 use crate::peer_connection::Owner;
 use crate::playout::PlayoutStats;
@@ -30,9 +30,12 @@ pub struct Frame {
     pub ssrc: u32,
     /// `getContributingSources`: the sources of which a mixer made it (RFC 3550 §5.1), at most 15; none
     /// where nobody mixes.
-    pub contributing: Vec<u32>,
+    pub contributing: Vec<ContributingSource>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
+    /// What became of it before it left, where the sender says so: an extension that is agreed on where
+    /// [`RtpTransceiver::set_header_extensions`](crate::RtpTransceiver::set_header_extensions) asks for it.
+    pub video_timing: Option<VideoTiming>,
     /// The sequence number of its last packet; it wraps.
     pub sequence_number: u16,
     /// The sampling instant in ticks; it wraps.
@@ -96,6 +99,8 @@ pub struct IncomingPacket {
     /// Which layers the sender has at present, in all streams of its simulcast, where this packet
     /// says so.
     pub layers_allocation: Option<VideoLayersAllocation>,
+    /// What this packet says of where it comes from: when it was captured, and of whom it was mixed.
+    pub provenance: Provenance,
     /// The payload with its payload header, without padding.
     pub payload: Arc<[u8]>,
 }
@@ -307,7 +312,8 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
         clock_rate: codec.clock_rate,
         rid: frame.rid.map(|rid| rid.to_string()),
         ssrc: frame.ssrc.0,
-        contributing: frame.contributing.iter().map(|own| own.0).collect(),
+        contributing: frame.contributing,
+        video_timing: frame.video_timing,
         audio_level: frame.audio_level,
         sequence_number: (frame.number & 0xffff) as u16,
         timestamp: frame.timestamp,
@@ -340,5 +346,6 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
         picture: packet.picture,
         layers_allocation: packet.layers_allocation,
         payload: packet.payload,
+        provenance: packet.provenance.map(|own| *own).unwrap_or_default(),
     }
 }

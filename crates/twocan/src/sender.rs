@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twocan_io::clock;
 use twocan_proto::negotiate::TransceiverId;
 use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
-use twocan_proto::rtp::{self, PictureProperties};
+use twocan_proto::rtp::{self, ContributingSource, FrameTimes, PictureProperties, Provenance};
 use twocan_proto::wire::ids::PayloadType;
 use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, Resolution, VideoLayersAllocation};
 use twocan_proto::wire::seq::SeqNo16;
@@ -51,6 +51,13 @@ pub struct EncodedFrame<'a> {
     /// see [`Configuration::video_orientation`](crate::Configuration::video_orientation)); sent where the
     /// extensions were agreed on.
     pub picture: PictureProperties,
+    /// When it was captured and encoded. Receivers align sound and picture by it, and measure the way
+    /// from camera to screen.
+    pub times: FrameTimes,
+    /// The sources of which it was mixed, 15 at most, with their loudness where
+    /// [`RtpTransceiver::set_header_extensions`](crate::RtpTransceiver::set_header_extensions) asks for that
+    /// extension (RFC 3550 §5.1, RFC 6465).
+    pub contributing: &'a [ContributingSource],
 }
 
 /// The place of a frame in the layers of its stream: what `RTCEncodedVideoFrameMetadata` and the
@@ -104,6 +111,8 @@ pub struct OutgoingPacket<'a> {
     /// Which layers there are, of all encodings, where that is to be told. Frames tell by themselves;
     /// of packets the application knows.
     pub layers_allocation: Option<&'a VideoLayersAllocation>,
+    /// What it is to say of where it comes from: when it was captured, and of whom it was mixed.
+    pub provenance: Option<&'a Provenance>,
 }
 
 /// `RTCRtpSender`: what we send on a transceiver. Cheap to clone; the connection lives as long as
@@ -160,6 +169,8 @@ impl RtpSender {
             resolution: frame
                 .size
                 .map(|(width, height)| Resolution { width, height }),
+            times: frame.times,
+            contributing: frame.contributing,
         };
         let sent = state.peer.send_frame(clock::now(), self.id, &outgoing);
         drop(state);
@@ -208,6 +219,7 @@ impl RtpSender {
             dependency_descriptor: packet.dependency_descriptor,
             playout_delay: packet.playout_delay,
             layers_allocation: packet.layers_allocation,
+            provenance: packet.provenance,
         };
         let sent = state.peer.send_packet(clock::now(), self.id, &outgoing);
         drop(state);

@@ -2,8 +2,8 @@
 
 use twocan_proto::ice::Role;
 use twocan_proto::negotiate::{
-    AUDIO_EXTENSIONS, IceParameters, Kind, VIDEO_EXTENSIONS, default_audio_codecs,
-    default_video_codecs,
+    AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, IceParameters, Kind, VIDEO_EXTENSIONS,
+    VIDEO_EXTENSIONS_STOPPED, default_audio_codecs, default_video_codecs,
 };
 use twocan_proto::peer::{Description, DtlsTransportState, IceTransportPolicy, SctpTransport};
 
@@ -19,14 +19,26 @@ pub struct RtpCapabilities {
     pub codecs: Vec<Codec>,
     /// `headerExtensions`, by their URIs.
     pub header_extensions: Vec<&'static str>,
+    /// The URIs of extensions that are negotiated only where they are asked for
+    /// ([`RtpTransceiver::set_header_extensions`](crate::RtpTransceiver::set_header_extensions)); in W3C's list
+    /// they are among the others.
+    pub stopped_header_extensions: Vec<&'static str>,
 }
 
 impl RtpCapabilities {
     /// What can be sent and received: `getCapabilities` of senders and receivers.
     pub fn of(kind: Kind) -> Self {
-        let (codecs, extensions) = match kind {
-            Kind::Audio => (default_audio_codecs(), &AUDIO_EXTENSIONS[..]),
-            Kind::Video => (default_video_codecs(), &VIDEO_EXTENSIONS[..]),
+        let (codecs, extensions, stopped) = match kind {
+            Kind::Audio => (
+                default_audio_codecs(),
+                &AUDIO_EXTENSIONS[..],
+                &AUDIO_EXTENSIONS_STOPPED[..],
+            ),
+            Kind::Video => (
+                default_video_codecs(),
+                &VIDEO_EXTENSIONS[..],
+                &VIDEO_EXTENSIONS_STOPPED[..],
+            ),
         };
         let flexfec = |name: &str| name.eq_ignore_ascii_case("flexfec-03");
         let stated = codecs.iter().filter(|codec| !flexfec(&codec.name));
@@ -53,6 +65,7 @@ impl RtpCapabilities {
         Self {
             codecs: all,
             header_extensions: extensions.iter().map(|own| own.uri()).collect(),
+            stopped_header_extensions: stopped.iter().map(|own| own.uri()).collect(),
         }
     }
 }

@@ -595,6 +595,8 @@ impl Conference {
                         layer: None,
                         resolution: None,
                         picture: PictureProperties::default(),
+                        times: twocan_proto::rtp::FrameTimes::default(),
+                        contributing: &[],
                     },
                 );
                 key_wanted[place] = is_key && sent.is_err();
@@ -636,6 +638,8 @@ impl Conference {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             // Before it is connected there is nobody to hear it.
             let _ = peer.send_frame(now, line, &frame);

@@ -214,6 +214,8 @@ fn send(call: &mut Call, index: usize, id: TransceiverId, number: u8, at: u32, d
         layer: None,
         resolution: None,
         picture: PictureProperties::default(),
+        times: twocan_proto::rtp::FrameTimes::default(),
+        contributing: &[],
     };
     call.with(index, |peer, now| peer.send_frame(now, id, &frame))
         .unwrap();
@@ -345,6 +347,8 @@ fn the_streams_of_a_simulcast_are_told_apart_by_their_names() {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             peer.send_frame(now, sender, &frame).unwrap();
         });

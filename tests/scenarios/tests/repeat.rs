@@ -56,6 +56,8 @@ fn trace(seed: u64) -> u64 {
             layer: None,
             resolution: None,
             picture: PictureProperties::default(),
+            times: twocan_proto::rtp::FrameTimes::default(),
+            contributing: &[],
         };
         call.with(0, |peer, now| peer.send_frame(now, audio, &frame))
             .unwrap();

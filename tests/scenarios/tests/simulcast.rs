@@ -176,6 +176,8 @@ impl Scene {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             peer.send_frame(now, video, &frame).unwrap();
         });
@@ -357,6 +359,8 @@ fn parameters_are_checked_as_w3c_has_it() {
             layer: None,
             resolution: None,
             picture: PictureProperties::default(),
+            times: twocan_proto::rtp::FrameTimes::default(),
+            contributing: &[],
         };
         peer.send_frame(now, video, &frame)
     });
@@ -434,6 +438,8 @@ fn temporal_layers_travel_in_a_mode_of_the_encoding() {
                 }),
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             peer.send_frame(now, video, &frame).unwrap();
         });

@@ -169,6 +169,8 @@ fn media_goes_over_tcp() {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             call.with(0, |peer, now| peer.send_frame(now, sender, &frame))
                 .unwrap();

@@ -9,7 +9,7 @@ use super::plan::DtlsRole;
 use super::section::{Common, DataSection, RtpSection, rejected};
 use super::simulcast;
 use super::terms::{Section, SectionKind, Terms};
-use super::transceiver::Kind;
+use super::transceiver::{Kind, Transceiver};
 use super::{
     AccessReason, Config, IceParameters, NegotiateError, SdpType, SignalingState, StateReason,
 };
@@ -100,8 +100,7 @@ impl Negotiator {
         let direction = transceiver
             .direction
             .intersect(section.direction.reversed());
-        let extensions = answer_extensions(&self.config, kind, section);
-        let mut extensions = transceiver.permitted(extensions);
+        let mut extensions = answer_extensions(&self.config, transceiver, section);
         let codecs = transceiver.preferred(common_codecs(&self.config, kind, section));
         if codecs.iter().any(|codec| codec.feedback.ack_ccfb) {
             // Reports by stream need no numbers of the transport.
@@ -254,9 +253,9 @@ fn common_codecs(config: &Config, kind: Kind, section: &Section) -> Vec<CodecTer
 }
 
 /// The offered extensions that we know, with the offer's numbers and the direction turned.
-fn answer_extensions(config: &Config, kind: Kind, section: &Section) -> Vec<Extmap> {
+fn answer_extensions(config: &Config, transceiver: &Transceiver, section: &Section) -> Vec<Extmap> {
+    let kinds = transceiver.extension_kinds(config);
     let known = |extmap: &&Extmap| {
-        let kinds = config.extensions(kind);
         // Numbers above 255 are only for offers that list more than there are (RFC 8285 §6).
         ExtensionKind::from_uri(&extmap.uri).is_some_and(|kind| kinds.contains(&kind))
             && extmap.id <= 255
@@ -275,5 +274,5 @@ fn answer_extensions(config: &Config, kind: Kind, section: &Section) -> Vec<Extm
             ..extmap.clone()
         });
     }
-    answer
+    transceiver.permitted(answer)
 }

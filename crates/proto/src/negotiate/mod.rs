@@ -47,7 +47,10 @@ pub use by_hand::WantedEncoding;
 pub(crate) use codec::RepairCodec;
 pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
-pub use negotiator::{AUDIO_EXTENSIONS, Config, Negotiator, VIDEO_EXTENSIONS};
+pub use negotiator::{
+    AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, Config, Negotiator, VIDEO_EXTENSIONS,
+    VIDEO_EXTENSIONS_STOPPED,
+};
 pub use plan::{
     DtlsPlan, DtlsRole, IcePlan, IceRole, MediaPlan, NegotiatedCodec, NegotiationEvent, Plan,
     RemoteIce, SctpPlan,

@@ -29,7 +29,7 @@ pub const AUDIO_EXTENSIONS: [ExtensionKind; 5] = [
 
 /// The extensions of video packets that are negotiated by default: send time, transport sequence,
 /// MID, RID, repaired RID, capture time, dependency descriptor, video layers allocation, playout
-/// delay, content type and color space. The orientation is not: who asks for it has to turn pictures.
+/// delay, content type and color space.
 pub const VIDEO_EXTENSIONS: [ExtensionKind; 11] = [
     ExtensionKind::AbsSendTime,
     ExtensionKind::TransportSequence,
@@ -42,6 +42,20 @@ pub const VIDEO_EXTENSIONS: [ExtensionKind; 11] = [
     ExtensionKind::PlayoutDelay,
     ExtensionKind::VideoContentType,
     ExtensionKind::ColorSpace,
+];
+
+/// The extensions of audio packets that are known and negotiated only where
+/// [`Negotiator::set_header_extensions`] asks for them: the levels of contributing sources.
+pub const AUDIO_EXTENSIONS_STOPPED: [ExtensionKind; 1] = [ExtensionKind::CsrcAudioLevel];
+
+/// The extensions of video packets that are known and negotiated only where
+/// [`Negotiator::set_header_extensions`] asks for them: the transmission offset, for those who have
+/// nothing better to estimate the path by; the timing of encoders, for those who measure them; the
+/// orientation, for those who turn pictures.
+pub const VIDEO_EXTENSIONS_STOPPED: [ExtensionKind; 3] = [
+    ExtensionKind::TransmissionOffset,
+    ExtensionKind::VideoOrientation,
+    ExtensionKind::VideoTiming,
 ];
 
 /// Settings of a [`Negotiator`].
@@ -111,10 +125,11 @@ impl Config {
         codecs.iter().map(CodecTerms::from)
     }
 
-    pub(super) fn extensions(&self, kind: Kind) -> &[ExtensionKind] {
+    /// The extensions that are negotiated where nobody says otherwise, and those that are beside.
+    pub(super) fn extensions(&self, kind: Kind) -> (&[ExtensionKind], &[ExtensionKind]) {
         match kind {
-            Kind::Audio => &self.audio_extensions,
-            Kind::Video => &self.video_extensions,
+            Kind::Audio => (&self.audio_extensions, &AUDIO_EXTENSIONS_STOPPED),
+            Kind::Video => (&self.video_extensions, &VIDEO_EXTENSIONS_STOPPED),
         }
     }
 }
@@ -416,8 +431,10 @@ impl Negotiator {
         Ok(())
     }
 
-    /// `setHeaderExtensionsToNegotiate`: the extensions that descriptions state for one way only from
-    /// here on, or, with `None`, not at all; all others are for both.
+    /// `setHeaderExtensionsToNegotiate`: the extensions that descriptions state for one way or for
+    /// both from here on, or, with `None`, not at all. Of all others the usual ones are for both, and
+    /// [`AUDIO_EXTENSIONS_STOPPED`] and [`VIDEO_EXTENSIONS_STOPPED`] are not stated. An offer numbers
+    /// 14 in all (RFC 8285 §4.2) and leaves out what is beyond.
     ///
     /// # Errors
     /// `InvalidStateError` for a transceiver that is stopped.

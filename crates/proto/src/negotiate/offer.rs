@@ -6,7 +6,7 @@ use twocan_wire::ids::{Mid, PayloadType};
 use twocan_wire::sdp::{Description, Extmap, MEDIA_MAX, Media, MediaKind, RidDirection, Setup};
 
 use super::codec::{CodecTerms, RepairCodec, link_red};
-use super::negotiator::{Created, Negotiator, Slot};
+use super::negotiator::{Config, Created, Negotiator, Slot};
 use super::section::{Common, DataSection, RtpSection, rejected};
 use super::simulcast::{self, Stream};
 use super::terms::SectionKind;
@@ -104,7 +104,7 @@ impl Negotiator {
             }),
             (SectionKind::Rtp(kind), Some(transceiver)) => {
                 let codecs = transceiver.preferred(numbers.codecs(self, kind));
-                let extensions = transceiver.permitted(numbers.extensions(self, kind));
+                let extensions = numbers.extensions(&self.config, transceiver);
                 let mut streams = simulcast::offered(&transceiver.encodings, transceiver.direction);
                 streams.extend(self.agreed_streams(index, slot));
                 common.rtp(&RtpSection {
@@ -215,8 +215,8 @@ pub(super) fn free_mid(taken: &BTreeSet<Mid>) -> Mid {
 /// Numbers given out in one offer, beside those agreed before.
 struct Numbers {
     payload_types: BTreeSet<PayloadType>,
-    audio: Option<(Vec<CodecTerms>, Vec<Extmap>)>,
-    video: Option<(Vec<CodecTerms>, Vec<Extmap>)>,
+    audio: Option<Vec<CodecTerms>>,
+    video: Option<Vec<CodecTerms>>,
     extension_ids: BTreeMap<String, u8>,
 }
 
@@ -235,32 +235,21 @@ impl Numbers {
         }
     }
 
-    fn codecs(&mut self, negotiator: &Negotiator, kind: Kind) -> Vec<CodecTerms> {
-        self.both(negotiator, kind).0
-    }
-
-    fn extensions(&mut self, negotiator: &Negotiator, kind: Kind) -> Vec<Extmap> {
-        self.both(negotiator, kind).1
-    }
-
     /// Numbers once given to a kind serve all its sections.
-    fn both(&mut self, negotiator: &Negotiator, kind: Kind) -> (Vec<CodecTerms>, Vec<Extmap>) {
+    fn codecs(&mut self, negotiator: &Negotiator, kind: Kind) -> Vec<CodecTerms> {
         let seat = match kind {
             Kind::Audio => &self.audio,
             Kind::Video => &self.video,
         };
-        if let Some(both) = seat {
-            return both.clone();
+        if let Some(codecs) = seat {
+            return codecs.clone();
         }
-        let both = (
-            self.new_codecs(negotiator, kind),
-            self.new_extensions(negotiator, kind),
-        );
+        let codecs = self.new_codecs(negotiator, kind);
         let seat = match kind {
             Kind::Audio => &mut self.audio,
             Kind::Video => &mut self.video,
         };
-        seat.insert(both).clone()
+        seat.insert(codecs).clone()
     }
 
     fn new_codecs(&mut self, negotiator: &Negotiator, kind: Kind) -> Vec<CodecTerms> {
@@ -319,10 +308,11 @@ impl Numbers {
         Some(payload_type)
     }
 
-    /// One-byte numbers, 1 to 14 (RFC 8285 §4.2): we offer fewer extensions than that.
-    fn new_extensions(&mut self, negotiator: &Negotiator, kind: Kind) -> Vec<Extmap> {
+    /// One-byte numbers, 1 to 14 (RFC 8285 §4.2), the same in all sections: we offer no more extensions
+    /// than that, unless an application asks for every one.
+    fn extensions(&mut self, config: &Config, transceiver: &Transceiver) -> Vec<Extmap> {
         let mut extensions = Vec::new();
-        for extension in negotiator.config.extensions(kind) {
+        for extension in transceiver.extension_kinds(config) {
             let uri = extension.uri();
             let known = self.extension_ids.get(uri).copied();
             let free = || (1..=14).find(|id| !self.extension_ids.values().any(|own| own == id));
@@ -337,6 +327,6 @@ impl Numbers {
                 attributes: None,
             });
         }
-        extensions
+        transceiver.permitted(extensions)
     }
 }

@@ -7,6 +7,7 @@ use twocan_wire::rtp::ExtensionKind;
 use twocan_wire::sdp::{Direction, Extmap, RidRestrictions};
 
 use super::codec::{CodecTerms, Feedback, link_red};
+use super::negotiator::Config;
 
 /// Names a transceiver for the life of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,6 +180,18 @@ impl Transceiver {
         }
         link_red(&mut kept);
         kept
+    }
+
+    /// The extensions that are negotiated at all.
+    pub(super) fn extension_kinds(&self, config: &Config) -> Vec<ExtensionKind> {
+        let (usual, stopped) = config.extensions(self.kind);
+        let asked = |kind: &&ExtensionKind| {
+            let mut stated = self.extensions.iter();
+            let is_asked = stated.any(|(own, wanted)| own == *kind && wanted.is_some());
+            is_asked && !usual.contains(kind)
+        };
+        let asked = stopped.iter().filter(asked);
+        usual.iter().chain(asked).copied().collect()
     }
 
     /// What is left of `extensions` when the application has its say (webrtc-extensions, "RTP Header

@@ -12,14 +12,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use twocan_wire::ids::{PayloadType, Ssrc};
+use twocan_wire::ids::PayloadType;
 use twocan_wire::payload::Inspection;
-use twocan_wire::rtp::{AbsCaptureTime, AudioLevel, PlayoutDelay, VideoLayersAllocation};
+use twocan_wire::rtp::{
+    AbsCaptureTime, AudioLevel, PlayoutDelay, VideoLayersAllocation, VideoTiming,
+};
 
 use super::Format;
 use super::depend::{Marks, Tracker, Verdict, picture_number};
 use super::patience::Patience;
 use super::picture::PictureProperties;
+use super::provenance::ContributingSource;
 
 /// Packets kept of a stream, about 1.2 MB at full size. When one more comes, the wait for the
 /// first gap is over.
@@ -39,7 +42,8 @@ pub(super) struct Piece {
     pub(super) payload_type: PayloadType,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
-    pub(super) contributing: Vec<Ssrc>,
+    pub(super) contributing: Vec<ContributingSource>,
+    pub(super) video_timing: Option<VideoTiming>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) dependency_descriptor: Option<Vec<u8>>,
@@ -63,7 +67,8 @@ pub(super) struct Assembled {
     pub(super) packets: usize,
     pub(super) first_received_at: Instant,
     pub(super) received_at: Instant,
-    pub(super) contributing: Vec<Ssrc>,
+    pub(super) contributing: Vec<ContributingSource>,
+    pub(super) video_timing: Option<VideoTiming>,
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) capture_time: Option<AbsCaptureTime>,
     pub(super) picture: PictureProperties,
@@ -548,6 +553,7 @@ fn put_together(
     let times = pieces.iter().map(|piece| piece.arrived_at);
     let (first_received_at, received_at) = (times.clone().min()?, times.max()?);
     let capture_time = pieces.iter().find_map(|piece| piece.capture_time);
+    let video_timing = pieces.iter().rev().find_map(|piece| piece.video_timing);
     let words = pieces.iter().rev().map(|piece| piece.picture);
     let picture = words.fold(PictureProperties::default(), PictureProperties::or);
     let last = pieces.last()?;
@@ -562,6 +568,7 @@ fn put_together(
         first_received_at,
         received_at,
         contributing: last.contributing.clone(),
+        video_timing,
         audio_level: last.audio_level,
         capture_time,
         picture,

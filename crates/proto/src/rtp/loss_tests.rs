@@ -154,6 +154,7 @@ fn packets_arrive_as_they_were_sent_in_whatever_order_and_losses_are_repaired() 
                 audio_level: None,
                 dependency_descriptor: None,
                 picture: PictureProperties::default(),
+                provenance: None,
             };
             call.loss_percent = if (1..590).contains(&step) { 5 } else { 0 };
             let now = call.now;

@@ -37,6 +37,7 @@ mod payload;
 mod picture;
 pub mod playout;
 mod protection;
+mod provenance;
 mod receive;
 mod redundant;
 mod repaired;
@@ -56,6 +57,8 @@ mod loss_tests;
 mod packet_tests;
 #[cfg(test)]
 mod picture_tests;
+#[cfg(test)]
+mod provenance_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
@@ -79,6 +82,7 @@ use twocan_wire::payload::{Inspection, PayloadError, av1, h264, h265, vp8, vp9};
 use twocan_wire::rtcp::{CongestionFeedback, TransportFeedback};
 use twocan_wire::rtp::{
     AllocationError, AudioLevel, ExtensionMap, PlayoutDelay, Resolution, VideoLayersAllocation,
+    VideoTiming,
 };
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
@@ -91,6 +95,7 @@ pub use layers::{FrameLayer, InterLayer, ScalabilityMode, UnknownScalabilityMode
 pub use packet::PacketSender;
 pub use payload::HEAD_LEN_MAX;
 pub use picture::PictureProperties;
+pub use provenance::{ContributingSource, FrameTimes, Provenance};
 pub use session::Session;
 pub use stats::{
     InboundStats, OutboundStats, RemoteInboundStats, RemoteOutboundStats, TransportFeedbackStats,
@@ -308,6 +313,10 @@ pub struct OutgoingFrame<'a> {
     pub resolution: Option<Resolution>,
     /// What else its picture is; told with the last frame of a picture.
     pub picture: PictureProperties,
+    /// When it came to be.
+    pub times: FrameTimes,
+    /// The sources of which it was mixed; 15 are told at most.
+    pub contributing: &'a [ContributingSource],
 }
 
 /// The payload of a packet that is sent as it is.
@@ -358,6 +367,8 @@ pub struct OutgoingPacket<'a> {
     pub picture: PictureProperties,
     /// The layers of the section, where they are to be told.
     pub layers_allocation: Option<&'a VideoLayersAllocation>,
+    /// What this packet is to say of where it comes from.
+    pub provenance: Option<&'a Provenance>,
 }
 
 /// A packet that arrived.
@@ -396,6 +407,8 @@ pub struct IncomingPacket {
     /// Which layers the sender has at present, in all streams of the section, where this packet says
     /// so.
     pub layers_allocation: Option<VideoLayersAllocation>,
+    /// What this packet says of where it comes from.
+    pub provenance: Option<Box<Provenance>>,
     /// The payload, without padding; cheap to clone.
     pub payload: Arc<[u8]>,
 }
@@ -429,9 +442,11 @@ pub struct Frame {
     pub captured_at: Option<Duration>,
     /// The sources of which a mixer made it, by the header of its last packet (RFC 3550 §5.1): at most
     /// 15, and none where nobody mixes.
-    pub contributing: Vec<Ssrc>,
+    pub contributing: Vec<ContributingSource>,
     /// Its loudness, where stated.
     pub audio_level: Option<AudioLevel>,
+    /// What became of it before it left, where stated.
+    pub video_timing: Option<VideoTiming>,
     /// Between which delays the sender wants it to be played, by its newest word; `None` where it
     /// has said nothing.
     pub playout_delay: Option<PlayoutDelay>,

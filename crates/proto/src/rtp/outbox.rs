@@ -10,6 +10,7 @@ use twocan_wire::seq::SeqNo16;
 use super::fec::Scheme;
 use super::payload::Kept;
 use super::picture::PictureProperties;
+use super::provenance::ToldProvenance;
 use crate::tight;
 
 /// Payload bytes kept for retransmission: two thirds of a second at 2 Mbit/s. The oldest go first.
@@ -56,6 +57,7 @@ pub(super) struct ToldOnce {
     pub(super) dependency_descriptor: Vec<u8>,
     /// Empty for none.
     pub(super) layers_allocation: Vec<u8>,
+    pub(super) provenance: Option<Box<ToldProvenance>>,
 }
 
 impl ToldOnce {
@@ -71,6 +73,8 @@ impl ToldOnce {
 pub(super) struct Sent {
     pub(super) abs_send_time: u32,
     pub(super) transport_sequence: SeqNo16,
+    /// In units of the clock rate.
+    pub(super) transmission_offset: i32,
     /// Whether it says where it belongs.
     pub(super) is_named: bool,
 }
@@ -227,6 +231,13 @@ impl Stored {
         }
     }
 
+    /// The sources of which it was mixed.
+    pub(super) fn csrcs(&self) -> &[Ssrc] {
+        let told = self.told.as_deref();
+        let provenance = told.and_then(|own| own.provenance.as_deref());
+        provenance.map_or(&[], |own| &own.csrcs)
+    }
+
     /// The extensions, those of its name added.
     pub(super) fn values<'a>(
         &'a self,
@@ -235,6 +246,7 @@ impl Stored {
     ) -> ExtensionValues<'a> {
         let told = self.told.as_deref();
         let picture = told.and_then(|own| own.picture.as_deref());
+        let provenance = told.and_then(|own| own.provenance.as_deref());
         ExtensionValues {
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
@@ -243,6 +255,10 @@ impl Stored {
             video_orientation: picture.and_then(|own| own.video_orientation),
             video_content_type: picture.and_then(|own| own.video_content_type),
             color_space: picture.and_then(|own| own.color_space),
+            csrc_audio_levels: provenance.and_then(|own| filled(&own.levels)),
+            abs_capture_time: provenance.and_then(|own| own.abs_capture_time),
+            video_timing: provenance.and_then(|own| own.video_timing),
+            transmission_offset: Some(sent.transmission_offset),
             dependency_descriptor: told.and_then(|own| filled(&own.dependency_descriptor)),
             video_layers_allocation: told.and_then(|own| filled(&own.layers_allocation)),
             ..name

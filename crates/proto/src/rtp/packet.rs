@@ -15,6 +15,7 @@ use super::fec::{Scheme, protect};
 use super::outbox::{Cover, Stored, ToldOnce};
 use super::payload::Kept;
 use super::protection::{PathQuality, Protection};
+use super::provenance::ToldProvenance;
 use super::send::{SendStream, WHOLE_LEN_MAX};
 use super::{Codec, Format, Media, OutgoingPacket, SendError};
 
@@ -112,6 +113,7 @@ impl SendStream {
             picture: packet.picture.boxed(),
             dependency_descriptor: descriptor.unwrap_or_default(),
             layers_allocation: allocation,
+            provenance: packet.provenance.and_then(ToldProvenance::of),
         };
         self.outbox.push(Stored {
             number,

@@ -29,6 +29,8 @@ fn a_packet_sent_again_without_rtx_is_the_same_in_every_byte() {
         layer: None,
         resolution: None,
         picture: PictureProperties::default(),
+        times: crate::rtp::FrameTimes::default(),
+        contributing: &[],
     };
     session
         .send_frame(call.now, &Mid::from("v"), &frame)
@@ -78,6 +80,8 @@ fn a_storm_of_nacks_cannot_take_more_than_its_share() {
             layer: None,
             resolution: None,
             picture: PictureProperties::default(),
+            times: crate::rtp::FrameTimes::default(),
+            contributing: &[],
         };
         session.send_frame(now, &Mid::from("v"), &frame).unwrap();
         let mut out = Vec::new();
@@ -161,7 +165,7 @@ fn frames_of_a_mixer_name_those_who_contributed() {
             _ => None,
         });
         let frame = frame.unwrap();
-        let named: Vec<u32> = frame.contributing.iter().map(|own| own.0).collect();
+        let named: Vec<u32> = frame.contributing.iter().map(|own| own.ssrc.0).collect();
         assert_eq!((named, frame.data), (sources, vec![9]));
     }
 }
@@ -196,6 +200,8 @@ fn marks_of_the_path_and_the_time_in_the_queue_are_counted() {
         layer: None,
         resolution: None,
         picture: PictureProperties::default(),
+        times: crate::rtp::FrameTimes::default(),
+        contributing: &[],
     };
     session.send_frame(now, &Mid::from("a"), &frame).unwrap();
     session.send_frame(now, &Mid::from("a"), &frame).unwrap();
@@ -262,6 +268,8 @@ fn frames_that_cannot_be_sent_are_refused_with_the_reason() {
             layer: None,
             resolution: None,
             picture: PictureProperties::default(),
+            times: crate::rtp::FrameTimes::default(),
+            contributing: &[],
         };
         call.sides[0].send_frame(now, &Mid::from(mid), &frame)
     };

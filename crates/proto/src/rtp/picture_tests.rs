@@ -69,6 +69,8 @@ fn send_as(call: &mut Call, number: u32, key_frame: bool, picture: PictureProper
         layer: None,
         resolution: None,
         picture,
+        times: crate::rtp::FrameTimes::default(),
+        contributing: &[],
     };
     let now = call.now;
     call.sides[0]
@@ -176,6 +178,8 @@ fn each_spatial_layer_says_it() {
                 }),
                 resolution: None,
                 picture: of_picture(number),
+                times: crate::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             let now = call.now;
             call.sides[0]

@@ -16,6 +16,7 @@ use super::nack::{self, NackList};
 use super::ntp::ticks;
 use super::numbers::Numbers;
 use super::picture::PictureProperties;
+use super::provenance::Provenance;
 use super::redundant::RedReceiver;
 use super::stats::{InboundStats, RemoteOutboundStats};
 use super::synchronize::Lag;
@@ -312,6 +313,12 @@ impl ReceiveStream {
             playout_delay: piece.playout_delay,
             picture: piece.picture,
             layers_allocation: piece.layers_allocation,
+            provenance: Provenance {
+                abs_capture_time: piece.capture_time,
+                video_timing: piece.video_timing,
+                contributing: piece.contributing,
+            }
+            .boxed(),
             payload: piece.payload.into(),
         }));
     }
@@ -401,6 +408,7 @@ impl ReceiveStream {
             captured_at,
             contributing: frame.contributing,
             audio_level: frame.audio_level,
+            video_timing: frame.video_timing,
             playout_delay: self.playout_delay.map(|(_, own)| own),
             picture: PictureProperties {
                 video_orientation: frame.picture.video_orientation,

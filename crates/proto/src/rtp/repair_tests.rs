@@ -501,6 +501,7 @@ fn forward(call: &mut Call, chosen: bool) -> BTreeMap<u16, Vec<u8>> {
                 playout_delay: None,
                 layers_allocation: None,
                 picture: PictureProperties::default(),
+                provenance: None,
             };
             let now = call.now;
             call.sides[0]
@@ -577,6 +578,7 @@ fn a_number_that_the_application_may_choose_is_never_taken_by_fec() {
             playout_delay: None,
             layers_allocation: None,
             picture: PictureProperties::default(),
+            provenance: None,
         };
         let taken = call.sides[0].send_packet(now, &Mid::from("v"), &packet);
         assert_eq!(taken, Ok(()), "{number}");

@@ -13,6 +13,7 @@ use twocan_wire::seq::SeqNo16;
 use super::assemble::Piece;
 use super::fec::recover::Parity;
 use super::picture::PictureProperties;
+use super::provenance::{ContributingSource, Provenance};
 use super::receive::{Arrival, Moment, Origin};
 use super::redundant::Place;
 use super::session::Session;
@@ -79,7 +80,8 @@ impl Session {
                 payload_type: codec.payload_type,
                 timestamp: received.timestamp,
                 marker: received.marker,
-                contributing: contributing(received.packet),
+                contributing: contributing(received.packet, values.csrc_audio_levels),
+                video_timing: values.video_timing,
                 audio_level: values.audio_level,
                 capture_time: values.abs_capture_time,
                 dependency_descriptor: values.dependency_descriptor.map(<[u8]>::to_vec),
@@ -272,13 +274,12 @@ impl Session {
         if !self.receive.get(&ssrc).is_some_and(is_near) {
             return Err("rtp.recovered_timestamp");
         }
-        // Its transport-wide number is none that arrived; what says its place in the picture counts.
-        let values = ExtensionValues::read(&header.extensions, &self.extensions);
+        // What is said of the way that a packet took is of none that arrived.
         let values = ExtensionValues {
-            dependency_descriptor: values.dependency_descriptor,
-            playout_delay: values.playout_delay,
-            video_layers_allocation: values.video_layers_allocation,
-            ..ExtensionValues::default()
+            abs_send_time: None,
+            transport_sequence: None,
+            transmission_offset: None,
+            ..ExtensionValues::read(&header.extensions, &self.extensions)
         };
         let received = Received {
             packet,
@@ -301,8 +302,9 @@ impl Session {
 }
 
 /// The sources of which a mixer made the packet (RFC 3550 §5.1), at most 15.
-fn contributing(packet: &[u8]) -> Vec<Ssrc> {
-    Header::parse(packet).map_or_else(|_| Vec::new(), |header| header.csrcs().collect())
+fn contributing(packet: &[u8], levels: Option<&[u8]>) -> Vec<ContributingSource> {
+    let csrcs = Header::parse(packet).map_or_else(|_| Vec::new(), |own| own.csrcs().collect());
+    Provenance::sources(&csrcs, levels)
 }
 
 fn codec_of(media: &Media, payload_type: PayloadType) -> Option<Codec> {

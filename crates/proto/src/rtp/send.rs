@@ -17,6 +17,7 @@ use super::numbers::{Numbers, start};
 use super::outbox::{Cover, Outbox, Sent, Stored};
 use super::picture::StatedProperties;
 use super::protection::Protection;
+use super::provenance::{StatedTimes, transmission_offset};
 use super::redundant::RedSender;
 use super::resend::Resend;
 use super::stated_delay::StatedDelay;
@@ -57,6 +58,7 @@ pub(super) struct SendStream {
     pub(super) name: Name,
     pub(super) stated_delay: StatedDelay,
     pub(super) stated_properties: StatedProperties,
+    pub(super) stated_times: StatedTimes,
     pub(super) ssrc: Ssrc,
     pub(super) rtx_ssrc: Ssrc,
     pub(super) first_sequence: SeqNo16,
@@ -93,6 +95,7 @@ impl SendStream {
             name: Name::new(mid.clone(), encoding.rid.clone(), 0),
             stated_delay: StatedDelay::default(),
             stated_properties: StatedProperties::default(),
+            stated_times: StatedTimes::default(),
             ssrc: encoding.ssrc,
             rtx_ssrc: encoding.rtx_ssrc,
             first_sequence,
@@ -185,9 +188,14 @@ impl SendStream {
     ) -> Option<Departure> {
         let packet = loop {
             let since = self.outbox.waiting_since();
-            let packet = self.outbox.pop()?;
+            let mut packet = self.outbox.pop()?;
             let waited = since.map(|at| now.monotonic.saturating_duration_since(at));
-            self.stats.total_packet_send_delay += waited.unwrap_or_default();
+            let waited = waited.unwrap_or_default();
+            self.stats.total_packet_send_delay += waited;
+            let told = packet.told.as_deref_mut();
+            if let Some(provenance) = told.and_then(|own| own.provenance.as_deref_mut()) {
+                provenance.handle_left(waited);
+            }
             let Cover::Parity { scheme, count } = packet.cover else {
                 break packet;
             };
@@ -196,11 +204,16 @@ impl SendStream {
                 return Some(self.write_parity(now, media, &packet, fec, transport_sequence, out));
             }
         };
-        let sent = self.sent_now(now, media, transport_sequence, Role::Media);
+        let sent = self.sent_now(
+            now,
+            media,
+            transport_sequence,
+            (Role::Media, packet.timestamp),
+        );
         let start = out.len();
         let header = packet.header(self.ssrc);
         let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
-        header.write(out, &media.extensions_send, &values);
+        header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
         let header_len = out.len() - start;
         let len = packet.payload.len() + packet.write_payload(out);
         if let Some(written) = out.get(start..) {
@@ -229,7 +242,8 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> Departure {
-        let mut sent = self.sent_now(now, media, transport_sequence, Role::Media);
+        let of = (Role::Media, packet.timestamp);
+        let mut sent = self.sent_now(now, media, transport_sequence, of);
         let mut header = packet.header(self.ssrc);
         match scheme {
             Scheme::Ulpfec { red, .. } => {
@@ -248,7 +262,7 @@ impl SendStream {
         }
         let start = out.len();
         let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
-        header.write(out, &media.extensions_send, &values);
+        header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
         let header_len = out.len() - start;
         out.extend_from_slice(payload);
         self.stats.fec_packets_sent += 1;
@@ -277,10 +291,11 @@ impl SendStream {
             ssrc: self.rtx_ssrc,
         };
         self.rtx_sequence = self.rtx_sequence.next();
-        let sent = self.sent_now(now, media, transport_sequence, Role::Repair);
+        let sent = self.sent_now(now, media, transport_sequence, (Role::Repair, timestamp));
         let values = ExtensionValues {
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
+            transmission_offset: Some(sent.transmission_offset),
             ..self.name.values(sent.is_named, Role::Repair)
         };
         let start = out.len();
@@ -308,11 +323,12 @@ impl SendStream {
         now: Now,
         media: &Media,
         transport_sequence: &mut SeqNo16,
-        role: Role,
+        (role, timestamp): (Role, u32),
     ) -> Sent {
         Sent {
             abs_send_time: abs_send_time(now.wallclock),
             transport_sequence: take_sequence(media, transport_sequence),
+            transmission_offset: transmission_offset(now.monotonic, timestamp, self.clock),
             is_named: self.name.is_said(role),
         }
     }
@@ -361,21 +377,18 @@ impl SendStream {
                 header.ssrc = self.rtx_ssrc;
                 header.sequence_number = self.rtx_sequence;
                 self.rtx_sequence = self.rtx_sequence.next();
-                let sent = Sent {
-                    abs_send_time: abs_send_time(now.wallclock),
-                    transport_sequence: take_sequence(media, transport_sequence),
-                    is_named: self.name.is_said(Role::Repair),
-                };
+                let of = (Role::Repair, packet.timestamp);
+                let sent = self.sent_now(now, media, transport_sequence, of);
                 let name = self.name.values(sent.is_named, Role::Repair);
                 let values = packet.values(name, sent);
-                header.write(out, &media.extensions_send, &values);
+                header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
                 out.extend(packet.sequence().0.to_be_bytes());
                 Departure::new(&header, media, sent)
             }
             None => {
                 let name = self.name.values(sent.is_named, Role::Media);
                 let values = packet.values(name, sent);
-                header.write(out, &media.extensions_send, &values);
+                header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
                 Departure {
                     is_repeated: true,
                     ..Departure::new(&header, media, sent)

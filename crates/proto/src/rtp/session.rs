@@ -202,7 +202,7 @@ impl Session {
         let allocation = own.allocation.value(own.media, own.index, frame);
         let pushed = own
             .stream
-            .push_frame(now.monotonic, own.media, frame, &allocation, rtt);
+            .push_frame(now, own.media, frame, &allocation, rtt);
         if pushed.is_err() {
             *own.allocation = told;
         }

@@ -56,6 +56,8 @@ fn frame<'a>(rid: &'a str, timestamp: u32, data: &'a [u8]) -> OutgoingFrame<'a> 
         layer: None,
         resolution: None,
         picture: PictureProperties::default(),
+        times: crate::rtp::FrameTimes::default(),
+        contributing: &[],
     }
 }
 

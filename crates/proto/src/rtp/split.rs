@@ -1,10 +1,10 @@
 //! Frames become packets that wait to be sent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use twocan_wire::ids::PayloadType;
 use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
-use twocan_wire::rtp::ExtensionKind;
+use twocan_wire::rtp::{AbsCaptureTime, CSRCS_MAX, ExtensionKind, VideoTiming};
 
 use super::fec::Scheme;
 use super::layers::Marks;
@@ -12,19 +12,44 @@ use super::outbox::{Cover, Stored, ToldOnce};
 use super::payload::Kept;
 use super::picture::PictureProperties;
 use super::protection::{PathQuality, Protection};
+use super::provenance::ToldProvenance;
 use super::send::{SendStream, WHOLE_LEN_MAX};
-use super::{Format, Media, OutgoingFrame, SendError};
+use super::{Codec, Format, Media, OutgoingFrame, SendError};
+use crate::time::Now;
 
 /// What [`super::PAYLOAD_LEN_MAX`] leaves for the extensions that tell of layers, in bytes; a packet with
 /// longer ones has less payload.
 const LAYER_EXTENSIONS_LEN: usize = 6;
+
+/// What the packets of a frame tell of when it came to be: the first and the last of them.
+#[derive(Clone, Copy)]
+struct ToldTimes {
+    capture: Option<AbsCaptureTime>,
+    timing: Option<VideoTiming>,
+}
+
+impl ToldTimes {
+    /// Bytes of extensions, with their headers.
+    fn len(&self) -> usize {
+        17 * usize::from(self.capture.is_some()) + 14 * usize::from(self.timing.is_some())
+    }
+}
+
+/// What a packet tells of its frame.
+#[derive(Default)]
+struct Words<'a> {
+    descriptor: &'a [u8],
+    allocation: &'a [u8],
+    picture: PictureProperties,
+    provenance: Option<Box<ToldProvenance>>,
+}
 
 impl SendStream {
     /// Splits a frame into packets that wait for [`Self::poll_packet`]. `allocation` is what the
     /// first one tells of all layers of the section; empty for nothing.
     pub(super) fn push_frame(
         &mut self,
-        now: Instant,
+        now: Now,
         media: &Media,
         frame: &OutgoingFrame<'_>,
         allocation: &[u8],
@@ -40,7 +65,8 @@ impl SendStream {
         let scheme = Protection::scheme(media, &codec, self.ssrc, loss);
         let waiting = self.outbox.waiting_count();
         let before = frame.layer.map(|_| (self.layers.clone(), self.picture_id));
-        let pushed = self.push_payloads(media, frame, codec.format, (scheme, loss), allocation);
+        let told = self.told_of(now, media, frame, &codec);
+        let pushed = self.push_payloads(media, frame, (&codec, scheme, loss), allocation, told);
         if let (Err(_), Some((layers, picture_id))) = (&pushed, before) {
             // What was not sent is nothing to refer to.
             self.layers = layers;
@@ -60,10 +86,32 @@ impl SendStream {
         if let Some(scheme) = scheme {
             self.push_parity(frame.timestamp, frame.payload_type, scheme, count);
         }
-        self.outbox.mark_queued(now);
-        self.clock = Some((frame.timestamp, codec.clock_rate, now));
+        self.outbox.mark_queued(now.monotonic);
+        let captured_at = frame.times.captured_at.unwrap_or(now.monotonic);
+        self.clock = Some((frame.timestamp, codec.clock_rate, captured_at));
         self.stats.frames_sent += u64::from(begins_picture);
         Ok(())
+    }
+
+    /// What the packets of a frame tell of when it came to be.
+    fn told_of(
+        &mut self,
+        now: Now,
+        media: &Media,
+        frame: &OutgoingFrame<'_>,
+        codec: &Codec,
+    ) -> ToldTimes {
+        let captured_at = frame.times.captured_at.unwrap_or(now.monotonic);
+        let clock = (frame.timestamp, codec.clock_rate);
+        let stated = &mut self.stated_times;
+        let is_video = codec.format.is_video();
+        let len = frame.data.len();
+        ToldTimes {
+            capture: stated.capture_time(now, media, clock, captured_at),
+            timing: is_video
+                .then(|| stated.timing(now.monotonic, media, frame.times, len))
+                .flatten(),
+        }
     }
 
     /// Answers whether the frame is the first of its picture.
@@ -71,10 +119,11 @@ impl SendStream {
         &mut self,
         media: &Media,
         frame: &OutgoingFrame<'_>,
-        format: Format,
-        (scheme, loss): (Option<Scheme>, f64),
+        (codec, scheme, loss): (&Codec, Option<Scheme>, f64),
         allocation: &[u8],
+        times: ToldTimes,
     ) -> Result<bool, SendError> {
+        let format = codec.format;
         let begins = frame.layer.is_none() || self.layers.begins_picture(frame.timestamp);
         if begins {
             self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
@@ -87,11 +136,12 @@ impl SendStream {
             marks.forget_descriptors();
         }
         let told = marks.descriptor_len() + allocation.len() + frame.picture.len();
+        let told = told + times.len() + 4 * frame.contributing.len().min(CSRCS_MAX);
         let more = told.saturating_sub(LAYER_EXTENSIONS_LEN).min(500);
         let len_max = Protection::payload_len_max(scheme) - more;
         let (data, id) = (frame.data, self.picture_id);
         let mut push = |chunks: &mut dyn Iterator<Item = Chunk<'_>>| {
-            self.push_chunks((frame, format), &marks, allocation, chunks);
+            self.push_chunks((frame, format), &marks, (allocation, times), chunks);
         };
         match format {
             Format::Whole => {
@@ -101,7 +151,7 @@ impl SendStream {
                 if data.len() > WHOLE_LEN_MAX {
                     return Err(SendError::BadFrame(PayloadError::TooLong));
                 }
-                self.push_whole(media, frame, loss);
+                self.push_whole(media, frame, loss, times);
             }
             Format::Vp8 => push(&mut vp8::packetize(data, id, marks.vp8, len_max)?),
             Format::Vp9 => match &marks.vp9 {
@@ -116,22 +166,31 @@ impl SendStream {
     }
 
     /// A frame of sound, with those before it where both sides want that and the loss asks for it.
-    fn push_whole(&mut self, media: &Media, frame: &OutgoingFrame<'_>, loss: f64) {
-        let nothing = (&[][..], &[][..], PictureProperties::default());
+    fn push_whole(
+        &mut self,
+        media: &Media,
+        frame: &OutgoingFrame<'_>,
+        loss: f64,
+        times: ToldTimes,
+    ) {
+        let words = Words {
+            provenance: ToldProvenance::new(times.capture, times.timing, frame.contributing),
+            ..Words::default()
+        };
         let mut payload = self.outbox.buffer();
         let red = media.repair.red.filter(|_| media.repair.red_preferred);
         let newest = (frame.payload_type, frame.timestamp, frame.data);
         let repeated = red.and_then(|_| self.red.write(loss, newest, &mut payload));
         let (Some(red), Some(repeated)) = (red, repeated) else {
             payload.extend_from_slice(frame.data);
-            return self.push((frame, Format::Whole), frame.marker, payload, nothing);
+            return self.push((frame, Format::Whole), frame.marker, payload, words);
         };
         self.stats.fec_bytes_sent += repeated as u64;
         let frame = OutgoingFrame {
             payload_type: red.send,
             ..*frame
         };
-        self.push((&frame, Format::Whole), frame.marker, payload, nothing);
+        self.push((&frame, Format::Whole), frame.marker, payload, words);
     }
 
     /// Places for the FEC packets of the group that ends here.
@@ -168,7 +227,7 @@ impl SendStream {
         &mut self,
         (frame, format): (&OutgoingFrame<'_>, Format),
         marks: &Marks,
-        allocation: &[u8],
+        (allocation, times): (&[u8], ToldTimes),
         chunks: &mut dyn Iterator<Item = Chunk<'_>>,
     ) {
         let ends_picture = frame.layer.is_none_or(|layer| layer.last_of_picture);
@@ -188,13 +247,17 @@ impl SendStream {
                 false => PictureProperties::default(),
             };
             let descriptor = marks.descriptor(is_first, is_last);
-            let allocation = if is_first { allocation } else { &[] };
-            self.push(
-                (frame, format),
-                is_last && ends_picture,
-                payload,
-                (descriptor, allocation, picture),
-            );
+            let words = Words {
+                descriptor,
+                allocation: if is_first { allocation } else { &[] },
+                picture,
+                provenance: ToldProvenance::new(
+                    times.capture.filter(|_| is_first),
+                    times.timing.filter(|_| is_last),
+                    frame.contributing,
+                ),
+            };
+            self.push((frame, format), is_last && ends_picture, payload, words);
             is_first = false;
         }
     }
@@ -204,15 +267,16 @@ impl SendStream {
         (frame, format): (&OutgoingFrame<'_>, Format),
         marker: bool,
         payload: Vec<u8>,
-        (descriptor, allocation, picture): (&[u8], &[u8], PictureProperties),
+        words: Words<'_>,
     ) {
         let number = self.numbers.take_next(self.first_sequence);
         let begins_key_frame = || format.is_video() && format.inspect(&payload).key_frame;
         let told = ToldOnce {
             playout_delay: self.stated_delay.value(number, begins_key_frame),
-            picture: picture.boxed(),
-            dependency_descriptor: descriptor.to_vec(),
-            layers_allocation: allocation.to_vec(),
+            picture: words.picture.boxed(),
+            dependency_descriptor: words.descriptor.to_vec(),
+            layers_allocation: words.allocation.to_vec(),
+            provenance: words.provenance,
         };
         self.outbox.push(Stored {
             number,

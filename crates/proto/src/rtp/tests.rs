@@ -138,6 +138,8 @@ impl Call {
             layer: None,
             resolution: None,
             picture: PictureProperties::default(),
+            times: crate::rtp::FrameTimes::default(),
+            contributing: &[],
         };
         self.sides[side].send_frame(self.now, &mid, &frame).unwrap();
         self.flush();

@@ -178,6 +178,7 @@ fn piece(format: Format, frame: &Sent, number: usize, part: usize, at: Instant) 
         payload,
         arrived_at: at,
         picture: PictureProperties::default(),
+        video_timing: None,
     }
 }
 

@@ -131,6 +131,7 @@ fn forwarders_are_handed_what_packets_say_and_can_say_it_on() {
             playout_delay,
             layers_allocation: allocation,
             picture: PictureProperties::default(),
+            provenance: None,
         };
         let now = call.now;
         let sent = call.sides[0].send_packet(now, &Mid::from("v"), &packet);

@@ -228,6 +228,8 @@ impl Forwarder {
                 false => rewritten(seen, &outgoing, &mut head, &mut self.scratch),
             };
             let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
+            let provenance = packet.provenance.as_deref();
+            let provenance = provenance.map(|own| own.forwarded(now, seen.captured_at));
             let sent = sender.as_mut().is_ok_and(|sender| {
                 let packet = OutgoingPacket {
                     rid: None,
@@ -243,6 +245,7 @@ impl Forwarder {
                     picture: packet.picture,
                     // Of what the publisher has, a viewer is sent one.
                     layers_allocation: None,
+                    provenance: provenance.as_ref(),
                 };
                 sender.send(now, &packet).is_ok()
             });

@@ -398,6 +398,7 @@ mod tests {
             layers_allocation: None,
             payload: vec![0; 10].into(),
             picture: PictureProperties::default(),
+            provenance: None,
         };
         Seen {
             packet,

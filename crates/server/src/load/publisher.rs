@@ -166,6 +166,7 @@ fn send(shared: &Shared, client: &mut Client, line: &mut Line, payload: &mut Vec
             playout_delay: None,
             layers_allocation: None,
             picture: PictureProperties::default(),
+            provenance: None,
         };
         let sent = client.peer.send_packet(now, line.transceiver, &packet);
         shared.tally.borrow_mut().note_sent(sent.is_ok());

@@ -165,6 +165,9 @@ fn next_two_byte<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     }
 }
 
+/// How many contributing sources a header has room for (RFC 3550 §5.1).
+pub const CSRCS_MAX: usize = 15;
+
 /// The fields of a packet to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeaderFields {
@@ -183,13 +186,30 @@ pub struct HeaderFields {
 impl HeaderFields {
     /// Appends the header to `out`, with those of `values` that have a number in `map`.
     pub fn write(&self, out: &mut Vec<u8>, map: &ExtensionMap, values: &ExtensionValues<'_>) {
+        self.write_mixed(out, &[], map, values);
+    }
+
+    /// [`Self::write`] of a packet that was mixed of the sources `csrcs` (RFC 3550 §5.1), of which 15
+    /// are written at most.
+    pub fn write_mixed(
+        &self,
+        out: &mut Vec<u8>,
+        csrcs: &[Ssrc],
+        map: &ExtensionMap,
+        values: &ExtensionValues<'_>,
+    ) {
         let start = out.len();
+        let csrcs = csrcs.get(..CSRCS_MAX).unwrap_or(csrcs);
+        let first = 0x80 | csrcs.len() as u8;
         let marker = if self.marker { 0x80 } else { 0 };
         let [n0, n1] = self.sequence_number.0.to_be_bytes();
         let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
         let [s0, s1, s2, s3] = self.ssrc.0.to_be_bytes();
         let payload_type = marker | (self.payload_type.0 & 0x7f);
-        out.extend_from_slice(&[0x80, payload_type, n0, n1, t0, t1, t2, t3, s0, s1, s2, s3]);
+        out.extend_from_slice(&[first, payload_type, n0, n1, t0, t1, t2, t3, s0, s1, s2, s3]);
+        for csrc in csrcs {
+            out.extend_from_slice(&csrc.0.to_be_bytes());
+        }
         if values.write(out, map)
             && let Some(first) = out.get_mut(start)
         {

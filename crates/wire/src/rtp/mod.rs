@@ -20,7 +20,7 @@ pub use dependency::{
     DependencyTemplate, FRAME_DIFFERENCE_MAX, FrameDependencies, Resolution,
 };
 pub use extension::{ExtensionKind, ExtensionMap, ExtensionValues};
-pub use header::{Extensions, Header, HeaderFields, RtpError};
+pub use header::{CSRCS_MAX, Extensions, Header, HeaderFields, RtpError};
 pub use layers_allocation::{
     AllocationError, LAYERS_MAX, LayerResolution, SpatialLayer, VideoLayersAllocation,
 };

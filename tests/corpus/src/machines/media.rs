@@ -204,6 +204,8 @@ pub fn rtp_session(data: &[u8]) {
                         .filter(|_| choice % 6 == 3),
                     resolution: None,
                     picture: PictureProperties::default(),
+                    times: twocan_proto::rtp::FrameTimes::default(),
+                    contributing: &[],
                 };
                 let _ = session.send_frame(now, &Mid::from(mid), &frame);
             }

@@ -130,6 +130,8 @@ pub fn rtp_repair(data: &[u8]) {
                     resolution: None,
                     audio_level: None,
                     picture: PictureProperties::default(),
+                    times: twocan_proto::rtp::FrameTimes::default(),
+                    contributing: &[],
                 };
                 let mid = Mid::from(["0", "1", "2"][section]);
                 sender.send_frame(now, &mid, &outgoing).unwrap();

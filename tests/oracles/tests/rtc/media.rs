@@ -130,6 +130,8 @@ impl Media {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             self.call
                 .us(|peer, now| peer.send_frame(now, transceiver, &frame))

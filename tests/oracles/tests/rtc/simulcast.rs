@@ -112,6 +112,8 @@ impl Ours {
                     layer: None,
                     resolution: None,
                     picture: PictureProperties::default(),
+                    times: twocan_proto::rtp::FrameTimes::default(),
+                    contributing: &[],
                 };
                 let video = self.video;
                 self.call

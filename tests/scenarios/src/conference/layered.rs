@@ -141,6 +141,8 @@ impl Conference {
                         height: 180,
                     }),
                     picture: PictureProperties::default(),
+                    times: twocan_proto::rtp::FrameTimes::default(),
+                    contributing: &[],
                 };
                 is_sent &= peer.send_frame(now, line, &frame).is_ok();
             }

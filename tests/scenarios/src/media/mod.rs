@@ -296,6 +296,8 @@ impl Scene {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
+                times: twocan_proto::rtp::FrameTimes::default(),
+                contributing: &[],
             };
             let sent = peer.send_frame(now, transceiver, &frame);
             assert_eq!(sent, Ok(()));
