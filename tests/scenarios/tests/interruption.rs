@@ -95,7 +95,7 @@ fn behind(nats: [Option<NatConfig>; 2]) -> Setting {
     }
 }
 
-/// Quiet is noticed after 300 ms, and 200 ms later the reflexive address and the allocation are
+/// Quiet is noticed after 200 ms, and 200 ms later the reflexive address and the allocation are
 /// asked for anew; then come signaling, and up to four round trips to the relay and the peer.
 #[test]
 fn a_call_survives_a_translator_that_forgets_it() {

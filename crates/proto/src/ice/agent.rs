@@ -392,6 +392,7 @@ impl Agent {
             self.heard_at = Some(now);
         } else if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.route == route) {
             pair.heard_at = Some(now);
+            self.hear_elsewhere(now);
         }
         self.hear(now);
     }

@@ -154,6 +154,7 @@ impl Agent {
             self.local_previous = None;
             self.names_changes += 1;
             self.heard_at = self.heard_at.max(Some(now));
+            self.hearing.routed_at = Some(now);
             self.events.push_back(Event::Route(route));
         }
     }

@@ -13,7 +13,7 @@ use crate::Call;
 
 /// What a caller sends, and when it was there, by times of capture.
 pub struct Flow {
-    /// Its place in the call; the callee's is the next.
+    /// The sender's place in the call.
     pub caller: usize,
     /// Of the sound.
     pub audio: TransceiverId,
@@ -46,6 +46,11 @@ impl Flow {
             said: BTreeMap::new(),
             bytes: 0,
         }
+    }
+
+    /// The place of who it is sent to.
+    pub const fn callee(&self) -> usize {
+        self.caller ^ 1
     }
 
     pub(super) fn take(&mut self, now: Duration, timestamp: u32, len: usize) {
@@ -90,6 +95,19 @@ impl Flow {
         arrived.sort();
         let gaps = arrived.windows(2).map(|pair| pair[1] - pair[0]);
         gaps.max().unwrap_or(to.saturating_sub(from))
+    }
+
+    /// The longest time, of that from `from` to `to`, in which no sound arrived, and the same of
+    /// pictures.
+    pub fn interruptions(&self, from: Duration, to: Duration) -> [Duration; 2] {
+        [&self.said, &self.captured].map(|sent| {
+            let arrived = sent.values().filter_map(|arrived| *arrived);
+            let mut moments: Vec<Duration> = arrived.filter(|at| (from..to).contains(at)).collect();
+            moments.extend([from, to]);
+            moments.sort();
+            let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
+            gaps.max().unwrap_or_default()
+        })
     }
 
     /// Freezes in that time as W3C webrtc-stats counts them (`freezeCount`), of pictures shown as

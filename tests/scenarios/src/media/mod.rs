@@ -44,6 +44,8 @@ pub struct Plan {
     pub flows: usize,
     /// Whether another pair transfers data all the while, as fast as SCTP's CUBIC goes.
     pub bulk: bool,
+    /// Whether the callees send as well: the flows of the callers come first, then theirs.
+    pub both_ways: bool,
     /// No picture takes more than this, whatever the path carries.
     pub rate_max: Option<Bitrate>,
     /// Pictures from one key frame to the next that nobody asked for.
@@ -61,6 +63,7 @@ impl Plan {
             rtt,
             flows: 1,
             bulk: false,
+            both_ways: false,
             rate_max: None,
             key_frame_every: None,
             adjust: |_| {},
@@ -112,12 +115,21 @@ impl Scene {
         };
         let setting = Setting {
             link,
-            pairs: plan.flows + usize::from(plan.bulk),
             adjust: plan.adjust,
             ..Setting::default()
         };
+        Self::within(plan, &setting)
+    }
+
+    /// Calls in a world of that kind, whose links, and what is different about each peer, are the
+    /// setting's and not the plan's.
+    pub fn within(plan: &Plan, setting: &Setting) -> Self {
+        let setting = Setting {
+            pairs: plan.flows + usize::from(plan.bulk),
+            ..setting.clone()
+        };
         let mut call = Call::new(plan.seed, &setting);
-        let flows: Vec<Flow> = (0..plan.flows)
+        let mut flows: Vec<Flow> = (0..plan.flows)
             .map(|pair| Flow::new(&mut call, 2 * pair, plan))
             .collect();
         let bulk = plan.bulk.then(|| {
@@ -133,6 +145,10 @@ impl Scene {
         }
         let connected = call.run_until(Duration::from_secs(5), Call::is_connected);
         assert!(connected, "{name}, {}", call.explain());
+        for pair in (0..plan.flows).filter(|_| plan.both_ways) {
+            flows.push(Flow::new(&mut call, 2 * pair + 1, plan));
+            call.offer(2 * pair + 1);
+        }
         call.run_for(Duration::from_millis(200));
         let now = call.world.elapsed();
         Self {
@@ -306,15 +322,18 @@ impl Scene {
 
     fn receive(&mut self) {
         let now = self.call.world.elapsed();
-        for flow in &mut self.flows {
-            for event in self.call.events[flow.caller].drain(..) {
-                if let Event::Rtp(RtpEvent::KeyFrameRequested { .. }) = event {
-                    flow.encoder.want_key_frame();
-                }
-            }
-            for event in self.call.events[flow.caller + 1].drain(..) {
-                if let Event::Rtp(RtpEvent::Frame(frame)) = event {
-                    flow.take(now, frame.timestamp, frame.data.len());
+        for index in 0..self.call.events.len() {
+            for event in self.call.events[index].drain(..) {
+                match event {
+                    Event::Rtp(RtpEvent::KeyFrameRequested { .. }) => {
+                        let own = self.flows.iter_mut().filter(|own| own.caller == index);
+                        own.for_each(|own| own.encoder.want_key_frame());
+                    }
+                    Event::Rtp(RtpEvent::Frame(frame)) => {
+                        let own = self.flows.iter_mut().filter(|own| own.callee() == index);
+                        own.for_each(|own| own.take(now, frame.timestamp, frame.data.len()));
+                    }
+                    _ => {}
                 }
             }
         }

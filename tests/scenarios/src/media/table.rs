@@ -81,7 +81,7 @@ fn bursts(enter_per_mille: u32) -> Loss {
 /// Sends for as long as is measured.
 fn measure(scene: &mut Scene, rtt: u64) -> Figures {
     let repaired = |scene: &Scene| -> (u64, u64) {
-        let stats = scene.call.peer(scene.flows[0].caller + 1).inbound_stats();
+        let stats = scene.call.peer(scene.flows[0].callee()).inbound_stats();
         let sum = |of: fn(&InboundStats) -> u64| stats.iter().map(of).sum::<u64>();
         let repaired =
             |own: &InboundStats| own.packets_recovered + own.retransmitted_packets_received;
