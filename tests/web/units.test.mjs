@@ -6,10 +6,12 @@ import { test } from "node:test";
 import { arrange } from "../../web/app/arrange.js";
 import { readMetrics, Rates } from "../../web/app/admin-api.js";
 import { broadcastQualities } from "../../web/app/broadcast-source.js";
+import { canBlur, notAsWanted, soundConstraints } from "../../web/app/capture-options.js";
 import { foreignEncoders } from "../../web/app/foreign-encoders.js";
 import { initials } from "../../web/app/format.js";
 import { joinToken, readKey, roomLink } from "../../web/app/join-token.js";
 import { roomAndToken } from "../../web/app/rooms-in-paths.js";
+import { SpeechHeard } from "../../web/app/muted-hint.js";
 import { deviceProblem } from "../../web/app/problems.js";
 import { randomRoomName, roomNameIn, roomNameOf } from "../../web/app/room-names.js";
 import { backoff } from "../../web/sdk/backoff.js";
@@ -376,4 +378,35 @@ test("the qualities of a broadcast rise, and the largest is the picture itself",
     assert.equal(all.at(-1).scaleResolutionDownBy, 1);
     for (const [low, high] of all.slice(1).map((one, index) => [all[index], one])) assert.ok(low.maxBitrate < high.maxBitrate && low.scaleResolutionDownBy > high.scaleResolutionDownBy);
   }
+});
+
+test("who speaks while muted is told once, and a cough is no speech", () => {
+  const speech = new SpeechHeard();
+  let now = 0;
+  const looks = (count, level) => Array.from({ length: count }, () => speech.hears(level, (now += 100))).filter(Boolean).length;
+  assert.equal(looks(50, 0.01), 0, "a quiet room");
+  assert.equal(looks(4, 0.5), 0, "a cough");
+  assert.equal(looks(20, 0), 0);
+  assert.equal(looks(10, 0.1), 1, "speech");
+  assert.equal(looks(150, 0.1), 0, "and no second word of it");
+  assert.equal(looks(60, 0.1), 1, "until it may have been forgotten");
+  speech.forget();
+  assert.equal(looks(150, 0), 0);
+  assert.equal(looks(60, 0.1) , 1);
+});
+
+test("sound is asked for as it was chosen, and what a browser does not tell counts as done", () => {
+  const wishes = { noiseSuppression: false, echoCancellation: true, autoGainControl: true, blur: true };
+  assert.deepEqual(soundConstraints(wishes), { noiseSuppression: false, echoCancellation: true, autoGainControl: true });
+  assert.deepEqual(notAsWanted({ noiseSuppression: true, echoCancellation: true }, wishes), ["noiseSuppression"]);
+  assert.deepEqual(notAsWanted({}, wishes), []);
+  assert.deepEqual(notAsWanted({ echoCancellation: "all" }, wishes), []);
+});
+
+test("a background is blurred only where the system can do both", () => {
+  const track = (capabilities) => ({ getCapabilities: () => capabilities });
+  assert.equal(canBlur(track({ backgroundBlur: [false, true] })), true);
+  for (const own of [{}, { backgroundBlur: [true] }, { backgroundBlur: [false] }, { backgroundBlur: true }]) assert.equal(canBlur(track(own)), false);
+  assert.equal(canBlur({}), false);
+  assert.equal(canBlur(null), false);
 });

@@ -10,7 +10,9 @@ import { icon, mark } from "./icons.js";
 import { remember, remembered } from "./preferences.js";
 import { ScreenShare } from "./screen-share.js";
 import { listenToKeys } from "./shortcuts.js";
+import { MutedHint } from "./muted-hint.js";
 import { OrderBar } from "./order-bar.js";
+import { listenToSpace } from "./push-to-talk.js";
 import { Stage, nameOf } from "./stage.js";
 import { Toasts } from "./toasts.js";
 
@@ -44,6 +46,8 @@ export class CallView extends HTMLElement {
   #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": "Files to send" });
   #unread = 0;
   #soundHeldBack = false;
+  /** @type {MutedHint | null} */
+  #hint = null;
   #stop = new AbortController();
   /** @type {(() => void)[]} */
   #offs = [];
@@ -118,6 +122,7 @@ export class CallView extends HTMLElement {
     this.#offs.forEach((off) => off());
     this.#drop?.close();
     this.#screen.stop();
+    this.#hint?.stop();
   }
 
   #listen() {
@@ -148,6 +153,9 @@ export class CallView extends HTMLElement {
     const { signal } = this.#stop;
     this.addEventListener("moderated", (event) => this.#moderated(/** @type {CustomEvent<Promise<void>>} */ (event).detail), { signal });
     this.addEventListener("held-back", () => this.#heldBack(), { capture: true, signal });
+    this.#hint = new MutedHint(this.#devices, () => this.#spokeMuted());
+    const isMuted = () => !this.#devices.isOn("microphone");
+    listenToSpace({ isMuted, speak: (on) => this.#speak(on) }, signal);
     listenToKeys(
       {
         m: () => this.#toggle("microphone"),
@@ -215,6 +223,19 @@ export class CallView extends HTMLElement {
     const problem = this.#devices.problems[kind];
     if (problem && !on && this.#devices.wanted[kind]) this.#toasts.say(`${problem.title}. ${problem.advice}`, { urgent: true });
     else announce(`${kind === "camera" ? "Camera" : "Microphone"} ${on ? "on" : "off"}`);
+  }
+
+  /** As long as Space is held. @param {boolean} on */
+  #speak(on) {
+    if (on && !this.room.order.mayPublish("microphone")) this.#toasts.say("You may not send your microphone in this room", { urgent: true, about: "muted" });
+    else this.#devices.set("microphone", on);
+  }
+
+  /** Somebody speaks here whom nobody hears. */
+  #spokeMuted() {
+    if (!this.room.order.mayPublish("microphone")) return;
+    const keys = remembered().pushToTalk ? ", or hold Space" : "";
+    this.#toasts.say(`You are muted. Press here to be heard${keys}.`, { about: "muted", action: () => !this.#devices.isOn("microphone") && this.#toggle("microphone") });
   }
 
   /** @param {Kind} kind */

@@ -1,4 +1,5 @@
 import "./device-picker.js";
+import { captureFields } from "./capture-options.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { remember, remembered } from "./preferences.js";
@@ -6,6 +7,7 @@ import { remember, remembered } from "./preferences.js";
 /** Single keys, as the help lists them. @type {[string, string][]} */
 const SHORTCUTS = [
   ["M", "Microphone on or off"],
+  ["Space", "Held: speak while muted"],
   ["V", "Camera on or off"],
   ["S", "Share the screen, or stop"],
   ["C", "Chat"],
@@ -59,6 +61,7 @@ export function settingsDialog(devices, { name, rename }) {
     input,
     h("h3", {}, "Devices"),
     picker,
+    ...captureFields(devices),
     h(
       "fieldset",
       { className: "choices" },

@@ -1,4 +1,5 @@
 import { Emitter } from "../sdk/emitter.js";
+import { canBlur, notAsWanted, soundConstraints } from "./capture-options.js";
 import { remember, remembered } from "./preferences.js";
 import { deviceProblem } from "./problems.js";
 
@@ -9,7 +10,6 @@ import { deviceProblem } from "./problems.js";
 
 /** What is asked of a camera: enough for one large tile, little enough for a mesh. */
 const PICTURE = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
-const SOUND = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /**
  * Camera and microphone of this person, before and during the call.
@@ -85,6 +85,32 @@ export class LocalDevices extends Emitter {
     if (this.wanted[kind]) await this.#open(kind);
   }
 
+  /**
+   * Makes the microphone sound as it is wanted, now. Browsers that cannot change a track make another one.
+   *
+   * @returns {Promise<import("./capture-options.js").SoundOption[]>} what is not as it is wanted all the same
+   */
+  async applySound() {
+    const track = this.tracks.microphone;
+    if (!track) return [];
+    const left = () => notAsWanted(this.tracks.microphone?.getSettings() ?? {}, remembered());
+    // They are wishes, not conditions: what a device cannot do leaves the rest as it is.
+    await track.applyConstraints(constraints("microphone")).catch(() => {});
+    if (left().length > 0 && this.tracks.microphone === track) {
+      // Chromium gives a microphone that is open as it is open, and to nobody otherwise.
+      this.#release("microphone");
+      if (!this.wanted.microphone) this.emit("change", "microphone");
+      await this.#open("microphone");
+    }
+    return left();
+  }
+
+  /** Blurs the background of the camera, or no more, where it can. */
+  async applyBlur() {
+    const track = this.tracks.camera;
+    if (track && canBlur(track)) await track.applyConstraints(constraints("camera")).catch(() => {});
+  }
+
   /** Asks again for what is missing. */
   async retry() {
     this.problems = { camera: null, microphone: null };
@@ -124,6 +150,7 @@ export class LocalDevices extends Emitter {
     track.enabled = kind === "camera" || this.wanted[kind];
     if (kind === "camera") track.contentHint = "motion";
     if (kind === "camera" && !this.wanted.camera) this.#release("camera");
+    if (kind === "camera") this.applyBlur();
     track.onended = () => {
       if (this.tracks[kind] !== track) return;
       this.tracks[kind] = null;
@@ -187,7 +214,8 @@ async function ask(wanted) {
  */
 function constraints(kind) {
   const deviceId = remembered()[kind];
-  return { ...(kind === "camera" ? PICTURE : SOUND), ...(deviceId ? { deviceId: { ideal: deviceId } } : {}) };
+  const wished = kind === "camera" ? { ...PICTURE, backgroundBlur: remembered().blur } : soundConstraints(remembered());
+  return { ...wished, ...(deviceId ? { deviceId: { ideal: deviceId } } : {}) };
 }
 
 /**

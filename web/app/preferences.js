@@ -9,12 +9,33 @@
  * @property {boolean} shortcuts whether single keys do something
  * @property {"auto" | "light" | "dark"} theme
  * @property {import("./arrange.js").Layout} layout of the call
+ * @property {boolean} noiseSuppression of the microphone, as the next two
+ * @property {boolean} echoCancellation
+ * @property {boolean} autoGainControl
+ * @property {boolean} blur whether the background of the camera is blurred, where that can be
+ * @property {boolean} mutedHint whether it is said that who speaks is muted
+ * @property {boolean} pushToTalk whether Space, held, is for speaking while muted
  */
 
 const KEY = "twocan";
 
 /** @type {Preferences} */
-const preferences = { name: "", camera: "", microphone: "", speaker: "", shortcuts: true, theme: "auto", layout: "auto", ...stored() };
+const preferences = {
+  name: "",
+  camera: "",
+  microphone: "",
+  speaker: "",
+  shortcuts: true,
+  theme: "auto",
+  layout: "auto",
+  noiseSuppression: true,
+  echoCancellation: true,
+  autoGainControl: true,
+  blur: false,
+  mutedHint: true,
+  pushToTalk: true,
+  ...stored(),
+};
 
 /** @returns {Readonly<Preferences>} */
 export function remembered() {
