@@ -48,10 +48,8 @@ pub const VIDEO_EXTENSIONS: [ExtensionKind; 11] = [
 /// [`Negotiator::set_header_extensions`] asks for them: the levels of contributing sources.
 pub const AUDIO_EXTENSIONS_STOPPED: [ExtensionKind; 1] = [ExtensionKind::CsrcAudioLevel];
 
-/// The extensions of video packets that are known and negotiated only where
-/// [`Negotiator::set_header_extensions`] asks for them: the transmission offset, for those who have
-/// nothing better to estimate the path by; the timing of encoders, for those who measure them; the
-/// orientation, for those who turn pictures.
+/// The same of video packets: the transmission offset, for those who have nothing better to estimate
+/// the path by; the orientation, for those who turn pictures; the timing, for those who measure.
 pub const VIDEO_EXTENSIONS_STOPPED: [ExtensionKind; 3] = [
     ExtensionKind::TransmissionOffset,
     ExtensionKind::VideoOrientation,

@@ -236,6 +236,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
         rid: None,
         ssrc: 1,
         contributing: Vec::new(),
+        video_timing: None,
         audio_level: None,
         sequence_number: 0,
         timestamp,

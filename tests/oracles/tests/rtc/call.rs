@@ -315,12 +315,14 @@ impl Call {
         self.our_channel_events.extend(arrived);
         for (_, report) in self.world.take_events() {
             match report {
-                Report::Ours(Event::IceCandidate(LocalCandidate { candidate, .. })) => {
-                    if !candidate.is_empty() {
-                        self.signal(Signal::CandidateToThem(candidate));
+                Report::Ours(event) => match *event {
+                    Event::IceCandidate(LocalCandidate { candidate, .. }) => {
+                        if !candidate.is_empty() {
+                            self.signal(Signal::CandidateToThem(candidate));
+                        }
                     }
-                }
-                Report::Ours(event) => self.our_events.push(event),
+                    event => self.our_events.push(event),
+                },
                 Report::Theirs(event) => self.their_events.push(*event),
             }
         }

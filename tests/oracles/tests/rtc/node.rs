@@ -13,7 +13,7 @@ use twocan_sim::Node;
 
 /// What either end reports.
 pub(crate) enum Report {
-    Ours(Event),
+    Ours(Box<Event>),
     Theirs(Box<str0m::Event>),
 }
 
@@ -142,7 +142,7 @@ impl Node for End {
         match self {
             Self::Theirs(theirs) => theirs.poll_output(now, batch),
             Self::Ours(peer) => match peer.poll_output(now, batch) {
-                Output::Event(event) => Output::Event(Report::Ours(event)),
+                Output::Event(event) => Output::Event(Report::Ours(Box::new(event))),
                 Output::Transmit => Output::Transmit,
                 Output::Request(request) => Output::Request(request),
                 Output::Wait(deadline) => Output::Wait(deadline),
