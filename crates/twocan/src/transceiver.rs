@@ -131,7 +131,10 @@ impl RtpTransceiver {
     }
 
     /// `setHeaderExtensionsToNegotiate` (webrtc-extensions): the extensions that descriptions state for
-    /// one way only from here on, or, with `None`, not at all.
+    /// one way or for both from here on, or, with `None`, not at all. Of the others those of
+    /// [`RtpCapabilities::header_extensions`](crate::RtpCapabilities::header_extensions) are for both, and
+    /// [`stopped_header_extensions`](crate::RtpCapabilities::stopped_header_extensions) are not stated.
+    /// An offer numbers 14 in all (RFC 8285 §4.2) and leaves out what is beyond.
     ///
     /// # Errors
     /// `InvalidStateError` when closed or stopped.
