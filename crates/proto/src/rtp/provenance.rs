@@ -223,14 +223,16 @@ impl StatedTimes {
     }
 }
 
-/// How long after its timestamp's instant something leaves, in units of the clock rate (RFC 5450 §2).
-/// `clock` is a timestamp, its rate and its instant.
+/// How long after its timestamp's instant something leaves, in units of the clock rate (RFC 5450 §2),
+/// where that was agreed on. `clock` is a timestamp, its rate and its instant.
 pub(super) fn transmission_offset(
     now: Instant,
+    media: &Media,
     timestamp: u32,
     clock: Option<(u32, u32, Instant)>,
 ) -> i32 {
-    let Some((newest, clock_rate, at)) = clock else {
+    let agreed = media.extensions_send.id(ExtensionKind::TransmissionOffset);
+    let Some((newest, clock_rate, at)) = clock.filter(|_| agreed.is_some()) else {
         return 0;
     };
     let since = now.saturating_duration_since(at).as_micros();

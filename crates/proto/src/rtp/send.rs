@@ -328,7 +328,7 @@ impl SendStream {
         Sent {
             abs_send_time: abs_send_time(now.wallclock),
             transport_sequence: take_sequence(media, transport_sequence),
-            transmission_offset: transmission_offset(now.monotonic, timestamp, self.clock),
+            transmission_offset: transmission_offset(now.monotonic, media, timestamp, self.clock),
             is_named: self.name.is_said(role),
         }
     }
