@@ -58,6 +58,8 @@ pub(super) struct ToldOnce {
     /// Empty for none.
     pub(super) layers_allocation: Vec<u8>,
     pub(super) provenance: Option<Box<ToldProvenance>>,
+    /// Of when it left for the first time, where offsets were agreed on.
+    pub(super) transmission_offset: Option<i32>,
 }
 
 impl ToldOnce {
@@ -73,8 +75,6 @@ impl ToldOnce {
 pub(super) struct Sent {
     pub(super) abs_send_time: u32,
     pub(super) transport_sequence: SeqNo16,
-    /// In units of the clock rate.
-    pub(super) transmission_offset: i32,
     /// Whether it says where it belongs.
     pub(super) is_named: bool,
 }
@@ -258,7 +258,7 @@ impl Stored {
             csrc_audio_levels: provenance.and_then(|own| filled(&own.levels)),
             abs_capture_time: provenance.and_then(|own| own.abs_capture_time),
             video_timing: provenance.and_then(|own| own.video_timing),
-            transmission_offset: Some(sent.transmission_offset),
+            transmission_offset: told.and_then(|own| own.transmission_offset),
             dependency_descriptor: told.and_then(|own| filled(&own.dependency_descriptor)),
             video_layers_allocation: told.and_then(|own| filled(&own.layers_allocation)),
             ..name

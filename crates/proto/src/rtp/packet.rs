@@ -114,6 +114,7 @@ impl SendStream {
             dependency_descriptor: descriptor.unwrap_or_default(),
             layers_allocation: allocation,
             provenance: packet.provenance.and_then(ToldProvenance::of),
+            transmission_offset: None,
         };
         self.outbox.push(Stored {
             number,

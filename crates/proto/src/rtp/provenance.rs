@@ -230,16 +230,15 @@ pub(super) fn transmission_offset(
     media: &Media,
     timestamp: u32,
     clock: Option<(u32, u32, Instant)>,
-) -> i32 {
-    let agreed = media.extensions_send.id(ExtensionKind::TransmissionOffset);
-    let Some((newest, clock_rate, at)) = clock.filter(|_| agreed.is_some()) else {
-        return 0;
-    };
+) -> Option<i32> {
+    media
+        .extensions_send
+        .id(ExtensionKind::TransmissionOffset)?;
+    let (newest, clock_rate, at) = clock?;
     let since = now.saturating_duration_since(at).as_micros();
     let ticks = (since * u128::from(clock_rate) / 1_000_000) as u32;
-    ticks
-        .wrapping_add(newest.wrapping_sub(timestamp))
-        .cast_signed()
+    let offset = ticks.wrapping_add(newest.wrapping_sub(timestamp));
+    Some(offset.cast_signed())
 }
 
 /// A moment that is past, on our clock.

@@ -186,7 +186,7 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> Option<Departure> {
-        let packet = loop {
+        let mut packet = loop {
             let since = self.outbox.waiting_since();
             let mut packet = self.outbox.pop()?;
             let waited = since.map(|at| now.monotonic.saturating_duration_since(at));
@@ -204,12 +204,10 @@ impl SendStream {
                 return Some(self.write_parity(now, media, &packet, fec, transport_sequence, out));
             }
         };
-        let sent = self.sent_now(
-            now,
-            media,
-            transport_sequence,
-            (Role::Media, packet.timestamp),
-        );
+        let sent = self.sent_now(now, media, transport_sequence, Role::Media);
+        if let Some(offset) = self.offset(now, media, packet.timestamp) {
+            packet.told.get_or_insert_default().transmission_offset = Some(offset);
+        }
         let start = out.len();
         let header = packet.header(self.ssrc);
         let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
@@ -242,8 +240,7 @@ impl SendStream {
         transport_sequence: &mut SeqNo16,
         out: &mut Vec<u8>,
     ) -> Departure {
-        let of = (Role::Media, packet.timestamp);
-        let mut sent = self.sent_now(now, media, transport_sequence, of);
+        let mut sent = self.sent_now(now, media, transport_sequence, Role::Media);
         let mut header = packet.header(self.ssrc);
         match scheme {
             Scheme::Ulpfec { red, .. } => {
@@ -261,7 +258,10 @@ impl SendStream {
             }
         }
         let start = out.len();
-        let values = packet.values(self.name.values(sent.is_named, Role::Media), sent);
+        let values = ExtensionValues {
+            transmission_offset: self.offset(now, media, packet.timestamp),
+            ..packet.values(self.name.values(sent.is_named, Role::Media), sent)
+        };
         header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
         let header_len = out.len() - start;
         out.extend_from_slice(payload);
@@ -291,11 +291,11 @@ impl SendStream {
             ssrc: self.rtx_ssrc,
         };
         self.rtx_sequence = self.rtx_sequence.next();
-        let sent = self.sent_now(now, media, transport_sequence, (Role::Repair, timestamp));
+        let sent = self.sent_now(now, media, transport_sequence, Role::Repair);
         let values = ExtensionValues {
             abs_send_time: Some(sent.abs_send_time),
             transport_sequence: Some(sent.transport_sequence),
-            transmission_offset: Some(sent.transmission_offset),
+            transmission_offset: self.offset(now, media, timestamp),
             ..self.name.values(sent.is_named, Role::Repair)
         };
         let start = out.len();
@@ -318,17 +318,21 @@ impl SendStream {
         self.resend.handle_sent(now, ends_frame, has_budget);
     }
 
+    /// How long after its capture something leaves now, where that is told.
+    fn offset(&self, now: Now, media: &Media, timestamp: u32) -> Option<i32> {
+        transmission_offset(now.monotonic, media, timestamp, self.clock)
+    }
+
     fn sent_now(
         &self,
         now: Now,
         media: &Media,
         transport_sequence: &mut SeqNo16,
-        (role, timestamp): (Role, u32),
+        role: Role,
     ) -> Sent {
         Sent {
             abs_send_time: abs_send_time(now.wallclock),
             transport_sequence: take_sequence(media, transport_sequence),
-            transmission_offset: transmission_offset(now.monotonic, media, timestamp, self.clock),
             is_named: self.name.is_said(role),
         }
     }
@@ -377,10 +381,12 @@ impl SendStream {
                 header.ssrc = self.rtx_ssrc;
                 header.sequence_number = self.rtx_sequence;
                 self.rtx_sequence = self.rtx_sequence.next();
-                let of = (Role::Repair, packet.timestamp);
-                let sent = self.sent_now(now, media, transport_sequence, of);
+                let sent = self.sent_now(now, media, transport_sequence, Role::Repair);
                 let name = self.name.values(sent.is_named, Role::Repair);
-                let values = packet.values(name, sent);
+                let values = ExtensionValues {
+                    transmission_offset: self.offset(now, media, packet.timestamp),
+                    ..packet.values(name, sent)
+                };
                 header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
                 out.extend(packet.sequence().0.to_be_bytes());
                 Departure::new(&header, media, sent)

@@ -277,6 +277,7 @@ impl SendStream {
             dependency_descriptor: words.descriptor.to_vec(),
             layers_allocation: words.allocation.to_vec(),
             provenance: words.provenance,
+            transmission_offset: None,
         };
         self.outbox.push(Stored {
             number,
