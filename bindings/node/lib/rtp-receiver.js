@@ -176,14 +176,17 @@ function noteSource(own, { ssrc, contributing, contributingLevels, timestamp: rt
   if (ssrc === undefined || ssrc === null) return;
   const timestamp = performance.timeOrigin + performance.now() - waited;
   const captured = capturedAt === undefined || capturedAt === null ? {} : { captureTimestamp: capturedAt };
-  const level = linearLevel(audioLevel);
-  const loudness = level === undefined ? {} : { audioLevel: level };
-  remember(own.sources, { timestamp, source: ssrc, rtpTimestamp, ...loudness, ...captured });
+  remember(own.sources, { timestamp, source: ssrc, rtpTimestamp, ...loudness(audioLevel), ...captured });
+  // How loud each of them is (RFC 6465); the level of the frame is that of the mix.
   for (const [index, source] of (contributing ?? []).entries()) {
-    // RFC 6465; the level of the frame is that of the mix.
-    const level = linearLevel(contributingLevels?.[index]);
-    remember(own.contributors, { timestamp, source, rtpTimestamp, ...(level === undefined ? {} : { audioLevel: level }), ...captured });
+    remember(own.contributors, { timestamp, source, rtpTimestamp, ...loudness(contributingLevels?.[index]), ...captured });
   }
+}
+
+/** `audioLevel` of a source, where its loudness in -dBov is known. */
+function loudness(level) {
+  const audioLevel = linearLevel(level);
+  return audioLevel === undefined ? {} : { audioLevel };
 }
 
 function remember(sources, entry) {
