@@ -28,7 +28,7 @@ const byHand = resolve(here, '../../target/debug/examples/ortc');
 // webrtcbin needs Debian's python3: another Python in PATH does not see its `gi` module.
 const DEBIAN_PYTHON = '/usr/bin/python3';
 const GST_PROBE = "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None);"
-  + "missing = [n for n in ('webrtcbin', 'nicesrc', 'dtlsdec', 'sctpdec', 'vp8enc', 'opusenc') if Gst.ElementFactory.find(n) is None];"
+  + "missing = [n for n in ('webrtcbin', 'nicesrc', 'dtlsdec', 'sctpdec', 'vp8enc', 'vp9enc', 'opusenc') if Gst.ElementFactory.find(n) is None];"
   + "raise SystemExit('no element ' + ', '.join(missing) if missing else 0)";
 
 function gstreamer() {
@@ -45,7 +45,7 @@ function gstreamer() {
  * `media`: audio and video both ways. `repair`: what it repairs losses by, with `--repair`. `simulcast`: offers three qualities to an answerer that takes them, and refuses all but the first of an offer. `allocates`: tells which layers it has then. `playoutDelay`: plays as it is told, and what it tells itself, in ms. `tcp`: connects to candidates over TCP. `loopback`: gathers 127.0.0.1, so it runs on a machine with nothing but lo.
  * `answersOnly`: makes no offers, and runs in pairs alone. `mirrors`: sends no media but what it gets, of which two make none.
  * `quick`: in the quick set. `race`: a fault of the peer's own that comes and goes, recognised by what the *peer* says;
- * such a run is done again and counted in the table. `known`: a fault that is expected until it is mended, recognised by what our side says.
+ * such a run is done again and counted in the table.
  */
 export const PEERS = {
   chromium: { command: node('chromium.mjs'), media: ['vp8', 'vp9', 'av1', 'h264'], repair: ['ulpfec', 'flexfec', 'red', 'ccfb'], loopback: true, simulcast: true, allocates: true, playoutDelay: [100, 500], tcp: true, quick: true, checks: [program(chromium, 'browsers'), npm('playwright-core')] },
@@ -62,10 +62,7 @@ export const PEERS = {
   pion3: { command: [pion3], media: ['vp8'], loopback: true, quick: false, checks: [program(pion3, 'pion3')] },
   // Ours, without descriptions: for pairs alone (`--pair chromium ortc`).
   ortc: { command: [byHand], media: ['vp8', 'h264'], loopback: true, quick: false, answersOnly: true, mirrors: true, checks: [() => existsSync(byHand) ? null : `${byHand} is not built: cargo build -p twocan --example ortc`] },
-  gst: {
-    command: [DEBIAN_PYTHON, script('gst_peer.py')], media: ['vp8'], loopback: false, quick: false, checks: [gstreamer],
-    known: { says: /\bRSA\b/, why: 'webrtcbin presents an RSA certificate' },
-  },
+  gst: { command: [DEBIAN_PYTHON, script('gst_peer.py')], media: ['vp8', 'vp9'], loopback: false, quick: false, checks: [program('/usr/bin/openssl', 'gst'), gstreamer] },
 };
 
 /** Why this peer cannot run here, or null. */
@@ -75,14 +72,6 @@ export function notRunnable(name) {
     if (reason) return reason;
   }
   return null;
-}
-
-/** Red as expected: every failed run failed because of the peer's known fault, and our side named it. */
-export function knownRed(row, runs) {
-  const known = PEERS[row.offerer]?.known ?? PEERS[row.answerer]?.known;
-  const ours = row.offerer === 'ours' ? 'offer' : row.answerer === 'ours' ? 'answer' : null;
-  if (!known || !ours) return false;
-  return runs.filter((run) => !run.ok).every((run) => run[ours]?.ok === false && known.says.test(run[ours].err ?? ''));
 }
 
 /** What the drivers say of a browser that has gone by itself: it says nothing about the other side. */

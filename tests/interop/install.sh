@@ -138,7 +138,7 @@ install_ffmpeg() {
 
 install_gst() {
   packages gst gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice \
-    gir1.2-gst-plugins-bad-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gstreamer-1.0 python3-gi python3-gst-1.0
+    gir1.2-gst-plugins-bad-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gstreamer-1.0 python3-gi python3-gst-1.0 openssl
 }
 
 install_pion3() {

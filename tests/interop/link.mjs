@@ -4,7 +4,12 @@ import { createInterface } from 'node:readline';
 
 /** Of the documentation ranges (RFC 5737), so that nothing real can be meant. */
 export const ADDRESSES = { left: '198.51.100.1', right: '198.51.100.2' };
+/** What an end has beside them where its first address is to go. */
+const OTHER_ADDRESSES = { left: '198.51.100.3', right: '198.51.100.4' };
 const READY_MS = 10_000;
+
+/** Links that this process has opened. */
+let opened = 0;
 
 const ip = (...words) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'] });
 
@@ -24,7 +29,7 @@ export class Link {
 
   constructor() {
     // Names of interfaces have at most 15 characters.
-    const own = process.pid.toString(36);
+    const own = `${process.pid.toString(36)}${(opened++ % 1296).toString(36)}`;
     this.names = { left: `tcl${own}`, right: `tcr${own}` };
     /** `{at, right, left}`: when a report came, on the clock of `performance.now`, and what it says. */
     this.reports = [];
@@ -63,6 +68,17 @@ export class Link {
   /** `{right, left}`, or one of them: the link is so from now on; fields are those of the lab's `Conditions`. */
   change(conditions) {
     this.child.stdin.write(`${JSON.stringify(conditions)}\n`);
+  }
+
+  /** Gives an end another address, in another network: the first one stays the one that is taken by default. */
+  addOther(side) {
+    ip('-n', this.names[side], 'addr', 'add', `${OTHER_ADDRESSES[side]}/32`, 'dev', this.names[side]);
+  }
+
+  /** Takes the first address of an end away: what is sent from it fails from now on, and what is sent to it is lost. */
+  removeFirst(side) {
+    const [name, other] = [this.names[side], side === 'left' ? 'right' : 'left'];
+    ip('-n', name, 'addr', 'del', ADDRESSES[side], 'peer', ADDRESSES[other], 'dev', name);
   }
 
   async close() {

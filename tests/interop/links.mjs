@@ -3,8 +3,9 @@
 // ours to them and they to ours. Needs root.
 //
 //   node tests/interop/links.mjs --ours target/debug/twocan --lab target/debug/twocan-lab [--browsers chromium,firefox]
-//        [--links steady,...] [--repeat N] [--page FILE] [--json FILE]
+//        [--links steady,...] [--repeat N] [--at-once N] [--page FILE] [--json FILE] [--event-logs DIR]
 //
+// Into the folder of --event-logs goes what ours decided, for `twocan plot`.
 // Ends with `N rows, N behind the reference, N failed` alone on the last line; exit code 0 when no run failed.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { spawn } from 'node:child_process';
@@ -27,7 +28,7 @@ const HALF = { delay_ms: 50 };
 const STEADY = { ...HALF, rate_kbps: 2_000, queue_ms: 300 };
 const at = (s, right) => ({ s, change: { right } });
 
-/** `right` is the way of the media, `left` the way back; `events` change it. The links of docs/media.md, as far as they can be had here. */
+/** `right` is the way of the media, `left` the way back; `events` change it, or take the first of two addresses from the end that `moves`. The links of docs/media.md, as far as they can be had here. */
 export const LINKS = {
   'steady': { name: 'steady', right: STEADY, left: HALF },
   'fall': { name: 'fall from 3 to 0.5 Mbit/s, RTT 50 ms', right: { delay_ms: 25, rate_kbps: 3_000, queue_ms: 300 }, left: { delay_ms: 25 }, events: [at(FROM_S, { delay_ms: 25, rate_kbps: 500, queue_ms: 300 })] },
@@ -44,6 +45,8 @@ export const LINKS = {
   'back-narrow': { name: 'the way back has 100 kbit/s', right: STEADY, left: { ...HALF, rate_kbps: 100, queue_ms: 300 } },
   'back-loss': { name: 'the way back loses 20 %', right: STEADY, left: { ...HALF, loss_per_mille: 200 } },
   'blackout': { name: '4 s without any link', right: STEADY, left: HALF, events: [{ s: FROM_S, change: { right: { ...STEADY, blackout: true }, left: { ...HALF, blackout: true } } }, { s: FROM_S + 4, change: { right: STEADY, left: HALF } }] },
+  'sender-moves': { name: "the sender's address goes, another stays", right: STEADY, left: HALF, events: [{ s: FROM_S, moves: 'left' }] },
+  'receiver-moves': { name: "the receiver's address goes, another stays", right: STEADY, left: HALF, events: [{ s: FROM_S, moves: 'right' }] },
   'two': { name: 'two calls at 4 Mbit/s', right: { ...STEADY, rate_kbps: 4_000 }, left: HALF, beside: 'call' },
   'bulk': { name: 'beside a TCP transfer at 4 Mbit/s', right: { ...STEADY, rate_kbps: 4_000 }, left: HALF, beside: 'transfer' },
 };
@@ -95,14 +98,18 @@ for (const browser of options.browsers) {
     continue;
   }
   for (const key of options.links) {
-    for (const [from, to] of [[browser, browser], ['ours', browser], [browser, 'ours']]) {
-      const result = { browser, key, from, to, runs: [] };
-      for (let round = 0; round < options.repeat; round++) result.runs.push(await runOnce(LINKS[key], from, to, round + 1));
-      result.middle = middle(result.runs.filter((run) => run.ok));
-      results.push(result);
-      console.log(line(result));
-    }
+    for (const [from, to] of [[browser, browser], ['ours', browser], [browser, 'ours']]) results.push({ browser, key, from, to, runs: [] });
   }
+}
+const due = results.flatMap((result) => Array.from({ length: options.repeat }, (_, round) => ({ result, seed: round + 1 })));
+// Those of a batch begin together: a browser that starts takes the processor from a call that goes on.
+while (due.length > 0) {
+  await Promise.all(due.splice(0, options.atOnce).map(async ({ result, seed }) => {
+    result.runs.push(await runOnce(result.key, result.from, result.to, seed));
+    if (result.runs.length < options.repeat) return;
+    result.middle = middle(result.runs.filter((run) => run.ok));
+    console.log(line(result));
+  }));
 }
 const rows = compared(results);
 const table = markdown(rows);
@@ -113,25 +120,29 @@ const failed = results.filter((result) => result.runs.some((run) => !run.ok)).le
 console.log(`${rows.length} rows, ${rows.filter((row) => row.behind.length > 0).length} behind the reference, ${failed} failed`);
 process.exit(failed > 0 ? 1 : 0);
 
-async function runOnce(conditions, from, to, seed) {
+async function runOnce(key, from, to, seed) {
+  const conditions = LINKS[key];
+  const log = (call) => options.eventLogs && resolve(options.eventLogs, `${key}-${from}-${to}-${seed}-${call}.log`);
   const link = await Link.open(options.lab, seed);
   const timers = [];
   let transfer = null;
   try {
     link.change({ right: conditions.right, left: conditions.left });
+    for (const { moves } of conditions.events ?? []) if (moves) link.addOther(moves);
+    const happen = ({ change, moves }) => moves ? link.removeFirst(moves) : link.change(change);
     let start = null;
     const exchanged = () => {
       if (start === null) {
-        for (const event of conditions.events ?? []) timers.push(setTimeout(() => link.change(event.change), event.s * 1000));
+        for (const event of conditions.events ?? []) timers.push(setTimeout(happen, event.s * 1000, event));
         if (conditions.beside === 'transfer') transfer = bulk(link);
       }
       start = performance.now();
     };
-    const call = () => runPair(side(from, 'offer', link.prefix('left')), side(to, 'answer', link.prefix('right')), {
+    const call = (number) => runPair(side(from, 'offer', link.prefix('left'), log(number)), side(to, 'answer', link.prefix('right'), log(number)), {
       pings: PINGS, codec: null, exchanged, deadlineMs: TO_S * 1000 + BEYOND_MS,
       must: (name, result) => result.window ? null : 'nothing said about the window',
     });
-    const runs = await Promise.all(conditions.beside === 'call' ? [call(), call()] : [call()]);
+    const runs = await Promise.all(conditions.beside === 'call' ? [call(1), call(2)] : [call(1)]);
     const bad = runs.find((run) => !run.ok);
     if (bad) return { ok: false, why: bad.why };
     if (transfer?.failed) return { ok: false, why: `the transfer: ${transfer.failed}` };
@@ -158,9 +169,9 @@ function bulk(link) {
   return own;
 }
 
-function side(name, role, prefix) {
+function side(name, role, prefix, log) {
   const words = [role, '--media', '--one-way', '--pings', String(PINGS), '--media-from', String(FROM_S), '--media-seconds', String(TO_S)];
-  if (name === 'ours') return { name, ours: true, command: [...prefix, options.ours, 'peer', ...words, ...(role === 'offer' ? ['--ladder', resolve(here, 'ladder')] : [])] };
+  if (name === 'ours') return { name, ours: true, command: [...prefix, options.ours, 'peer', ...words, ...(role === 'offer' ? ['--ladder', resolve(here, 'ladder')] : []), ...(log ? ['--event-log', log] : [])] };
   return { name, ours: false, command: [...prefix, ...PEERS[name].command, ...words, '--timeout', String(TO_S + 30)] };
 }
 
@@ -200,7 +211,7 @@ function middle(runs) {
 
 /** Capacity in the window, in kbit/s: events change it at its beginning, or not at all. */
 function capacity({ right, events }) {
-  const last = events?.at(-1).change.right ?? right;
+  const last = events?.at(-1).change?.right ?? right;
   return last.rate_kbps;
 }
 
@@ -250,9 +261,9 @@ function markdown(rows) {
 }
 
 function parse(words) {
-  const options = { ours: null, lab: null, browsers: ['chromium'], links: Object.keys(LINKS), repeat: 1, page: null, json: null };
+  const options = { ours: null, lab: null, browsers: ['chromium'], links: Object.keys(LINKS), repeat: 1, atOnce: 1, page: null, json: null, eventLogs: null };
   const usage = (why) => {
-    console.error(`${why}\nusage: links.mjs --ours TWOCAN --lab TWOCAN-LAB [--browsers chromium,firefox] [--links ${Object.keys(LINKS).join(',')}] [--repeat N] [--page FILE] [--json FILE]`);
+    console.error(`${why}\nusage: links.mjs --ours TWOCAN --lab TWOCAN-LAB [--browsers chromium,firefox] [--links ${Object.keys(LINKS).join(',')}] [--repeat N] [--at-once N] [--page FILE] [--json FILE] [--event-logs DIR]`);
     process.exit(2);
   };
   const list = (text, allowed, name) => {
@@ -267,8 +278,10 @@ function parse(words) {
     else if (words[at] === '--browsers') options.browsers = list(value(), ['chromium', 'firefox'], '--browsers');
     else if (words[at] === '--links') options.links = list(value(), Object.keys(LINKS), '--links');
     else if (words[at] === '--repeat') options.repeat = Math.max(1, Number(value()) || usage('--repeat needs a number'));
+    else if (words[at] === '--at-once') options.atOnce = Math.max(1, Number(value()) || usage('--at-once needs a number'));
     else if (words[at] === '--page') options.page = value();
     else if (words[at] === '--json') options.json = value();
+    else if (words[at] === '--event-logs') options.eventLogs = value();
     else usage(`unknown argument ${words[at]}`);
   }
   if (!options.ours || !options.lab) usage('--ours and --lab are needed');

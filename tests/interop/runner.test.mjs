@@ -1,7 +1,7 @@
 // The runner itself: a row must be red whenever either side, or what they counted, is. `node --test tests/interop/`
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { knownRed, peersOwnRace } from './catalog.mjs';
+import { peersOwnRace } from './catalog.mjs';
 import { runPair } from './pair.mjs';
 
 const GREEN = { ok: true, err: null, n: 3, video: { frames: 9, codec: 'video/VP8' }, audio: { packets: 9 } };
@@ -53,15 +53,6 @@ test('a side that dies without a RESULT is named with its last words', async () 
 test('a side that hangs is ended at the deadline', async () => {
   const run = await runPair(peer('offerer', 'offer', GREEN), side('answerer', 'setInterval(() => {}, 1000)'), limits({ deadlineMs: 1500 }));
   assert.match(run.why, /^deadline of 1.5 s: .*answerer: no RESULT \(ended by SIGTERM\)/);
-});
-
-test('a known fault is forgiven only when our own side names it', () => {
-  const row = { offerer: 'ours', answerer: 'gst' };
-  const failed = (err) => [{ ok: false, offer: { ok: false, err }, answer: { ok: false, err: 'RSA' } }];
-  assert.equal(knownRed(row, failed('the peer has an RSA certificate')), true);
-  assert.equal(knownRed(row, failed('timeout')), false);
-  assert.equal(knownRed(row, [{ ok: false, offer: null, answer: { ok: false, err: 'RSA' } }]), false);
-  assert.equal(knownRed({ offerer: 'ours', answerer: 'wrtc' }, failed('RSA')), false);
 });
 
 test('a run is done again only when the peer itself reports its own race', () => {

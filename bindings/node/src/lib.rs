@@ -3,7 +3,7 @@
 //!
 //! Calls are synchronous and short: a connection's own task does what takes time, on a runtime that
 //! all connections of the process share. What happens waits in a bounded queue until JavaScript takes
-//! it ([`connection::Connection::take_events`]); a reader that is slow slows the other side of its
+//! it (`connection::Connection::take_events`); a reader that is slow slows the other side of its
 //! channels and loses nothing.
 // What napi's macros expand to contains `unsafe` and allows it for itself, which `forbid` would not
 // let pass; in our own code there is none.

@@ -63,6 +63,9 @@ pub(crate) fn test(root: &Path, all: bool) -> bool {
     }
     report.step("interop data", || matrix(root, all, &[]));
     report.step("interop media", || matrix(root, all, &["--media-only"]));
+    if all {
+        report.step("interop repair", || matrix(root, all, &["--repair-only"]));
+    }
     report.step("browser", || browser(root, all));
     report.close()
 }

@@ -18,7 +18,7 @@ def parse_options():
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=["offer", "answer"])
     parser.add_argument("--media", action="store_true")
-    parser.add_argument("--video", choices=["vp8", "h264"], default="vp8")
+    parser.add_argument("--video", choices=["vp8", "vp9", "h264"], default="vp8")
     parser.add_argument("--pings", type=int, default=200)
     parser.add_argument("--ice-server", action="append", default=[])
     parser.add_argument("--timeout", type=float, default=40)

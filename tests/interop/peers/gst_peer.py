@@ -1,13 +1,16 @@
-"""GStreamer's webrtcbin: libnice, OpenSSL's DTLS with an RSA certificate, usrsctp.
+"""GStreamer's webrtcbin: libnice, OpenSSL's DTLS, usrsctp.
 
-Needs Debian's own python3 (its `gi` module). Everything but counting happens on the GLib main loop: callbacks from
-GStreamer's threads only queue work there.
+Needs Debian's own python3 (its `gi` module) and the program openssl. Everything but counting happens on the GLib main
+loop: callbacks from GStreamer's threads only queue work there.
 """
 
+import hashlib
 import json
 import os
 import re
 import signal
+import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -31,17 +34,26 @@ from echo import (  # noqa: E402
     print_result,
 )
 
+# How each codec is encoded and split, and put together and decoded; its name in descriptions.
+CODECS = {
+    "vp8": (
+        "VP8",
+        "vp8enc deadline=1 keyframe-max-dist=30 target-bitrate=300000 ! rtpvp8pay",
+        "rtpvp8depay ! vp8dec",
+    ),
+    "vp9": (
+        "VP9",
+        "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=30 target-bitrate=300000 ! rtpvp9pay",
+        "rtpvp9depay ! vp9dec",
+    ),
+}
 SENDERS = """
   videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=180,framerate=15/1 ! videoconvert
-    ! vp8enc deadline=1 keyframe-max-dist=30 target-bitrate=300000 ! rtpvp8pay pt={video} ! queue
-    ! application/x-rtp,media=video,encoding-name=VP8,payload={video} ! bin.
+    ! {encoder} pt={video} ! queue ! application/x-rtp,media=video,encoding-name={name},payload={video} ! bin.
   audiotestsrc is-live=true wave=ticks ! audioconvert ! audioresample ! opusenc ! rtpopuspay pt={audio} ! queue
     ! application/x-rtp,media=audio,encoding-name=OPUS,payload={audio} ! bin.
 """
-RECEIVERS = {
-    "video": "rtpvp8depay ! vp8dec ! fakesink name=end sync=false signal-handoffs=true",
-    "audio": "rtpopusdepay ! opusdec ! fakesink name=end sync=false signal-handoffs=true",
-}
+END = "fakesink name=end sync=false signal-handoffs=true"
 
 
 class Peer:
@@ -55,17 +67,19 @@ class Peer:
         self.channel = None
         self.described = False
         self.result = None
+        self.key, self.certificate = ecdsa_certificate()
         # Promises are kept here: a temporary is freed while GStreamer still holds it.
         self.promises = []
         GLib.timeout_add(int(options.timeout * 1000), lambda: self.end(f"timeout: {self.progress()}"))
         threading.Thread(target=self.read_stdin, daemon=True).start()
-        if options.video != "vp8":
-            self.end(f"webrtcbin peer: sends VP8, not {options.video}")
+        if options.video not in CODECS:
+            self.end(f"webrtcbin peer: sends {', '.join(CODECS)}, not {options.video}")
         elif options.role == "offer":
             GLib.idle_add(self.offer)
 
     def build(self, payload_types):
-        senders = SENDERS.format(**payload_types) if self.options.media else ""
+        name, encoder, self.decoder = CODECS[self.options.video]
+        senders = SENDERS.format(name=name, encoder=encoder, **payload_types) if self.options.media else ""
         if senders:
             self.pipeline = Gst.parse_launch("webrtcbin name=bin bundle-policy=max-bundle " + senders)
         else:
@@ -74,6 +88,7 @@ class Peer:
             element.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
             self.pipeline.add(element)
         self.bin = self.pipeline.get_by_name("bin")
+        self.bin.connect("deep-element-added", self.certify)
         self.bin.connect("notify::ice-gathering-state", lambda *_: GLib.idle_add(self.print_description))
         self.bin.connect("notify::connection-state", lambda *_: GLib.idle_add(self.on_state))
         self.bin.connect("on-data-channel", self.on_channel)
@@ -81,6 +96,12 @@ class Peer:
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message::error", lambda _, text: self.end(f"pipeline: {text.parse_error()[0].message}"))
+
+    def certify(self, _, __, element):
+        """The certificate that elements make is of RSA, which WebRTC stacks need not know (RFC 8827 section 6.5)."""
+        factory = element.get_factory()
+        if factory is not None and factory.get_name() == "dtlssrtpdec":
+            element.set_property("pem", self.key + self.certificate)
 
     def offer(self):
         self.build({"video": 96, "audio": 111})
@@ -116,7 +137,9 @@ class Peer:
         local = self.bin.get_property("local-description")
         if complete and local is not None and not self.described:
             self.described = True
-            print_line(json.dumps({"type": self.options.role, "sdp": local.sdp.as_text()}))
+            # webrtcbin takes the hash of all that it was given as PEM, of the key as well.
+            sdp = re.sub(r"a=fingerprint:.*", f"a=fingerprint:sha-256 {fingerprint(self.certificate)}\r", local.sdp.as_text())
+            print_line(json.dumps({"type": self.options.role, "sdp": sdp}))
         return False
 
     def read_stdin(self):
@@ -131,7 +154,7 @@ class Peer:
     def accept(self, remote):
         self.remote_set_at = time.perf_counter()
         if self.options.role == "answer":
-            self.build(payload_types_of(remote["sdp"]))
+            self.build(payload_types_of(remote["sdp"], CODECS[self.options.video][0]))
             self.pipeline.set_state(Gst.State.PLAYING)
             self.when_ready(lambda: self.set_remote(remote))
         else:
@@ -174,7 +197,8 @@ class Peer:
         if pad.direction != Gst.PadDirection.SRC:
             return
         kind = pad.get_current_caps().get_structure(0).get_value("media")
-        receiver = Gst.parse_bin_from_description(RECEIVERS[kind], True)
+        decoder = self.decoder if kind == "video" else "rtpopusdepay ! opusdec"
+        receiver = Gst.parse_bin_from_description(f"{decoder} ! {END}", True)
 
         def count(*_):
             self.frames[kind] += 1
@@ -235,7 +259,7 @@ class Peer:
         self.result.update({"dtls": "1.2" if self.open_ms is not None else None, "srtp": None, "pair": None})
         if self.options.media:
             self.result["audio"] = {"frames": self.frames["audio"]}
-            self.result["video"] = {"frames_decoded": self.frames["video"], "codec": "video/VP8"}
+            self.result["video"] = {"frames_decoded": self.frames["video"], "codec": f"video/{CODECS[self.options.video][0]}"}
         print_result(self.result)
         if err is None:
             GLib.timeout_add(HOLD_S * 1000, self.leave)
@@ -262,10 +286,23 @@ class Peer:
         return f"{self.echoed} of {self.options.pings} messages, media frames {self.frames}, {self.states()}"
 
 
-def payload_types_of(sdp):
-    """The offer's numbers for VP8 and Opus: webrtcbin does not translate between two numberings."""
+def ecdsa_certificate():
+    """A key of P-256 and its certificate, each as PEM."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=webrtcbin"
+    made = subprocess.run([*command.split(), "-keyout", "-", "-out", "-"], capture_output=True, check=True, text=True)
+    at = made.stdout.index("-----BEGIN CERTIFICATE")
+    return made.stdout[:at], made.stdout[at:]
+
+
+def fingerprint(certificate):
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest().upper()
+    return ":".join(re.findall("..", digest))
+
+
+def payload_types_of(sdp, video):
+    """The offer's numbers for the picture's codec and Opus: webrtcbin does not translate between two numberings."""
     numbers = {}
-    for kind, codec, default in (("video", "VP8", 96), ("audio", "opus", 111)):
+    for kind, codec, default in (("video", video, 96), ("audio", "opus", 111)):
         found = re.search(rf"a=rtpmap:(\d+) {codec}/", sdp, re.IGNORECASE)
         numbers[kind] = int(found.group(1)) if found else default
     return numbers

@@ -14,7 +14,7 @@ use twocan_proto::peer::{
     self, ConnectionState, Description, EncodingParameters, Interfaces, Peer, TransceiverInit,
 };
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{self, Frame, OutgoingFrame, PictureProperties};
+use twocan_proto::rtp::{self, Frame, FrameTimes, OutgoingFrame, PictureProperties};
 use twocan_proto::time::Now;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
@@ -44,8 +44,23 @@ pub use layered::{Layered, layer_marks};
 
 /// Who takes part.
 enum Member {
-    Peer(Box<Peer>),
+    /// With how far its clock is ahead of the server's.
+    Peer(Box<Peer>, Duration),
     Server(Box<Forwarder>),
+}
+
+impl Member {
+    /// The time by its own clock.
+    fn time(&self, now: Now) -> Now {
+        let ahead = match self {
+            Self::Peer(_, ahead) => *ahead,
+            Self::Server(_) => Duration::ZERO,
+        };
+        Now {
+            wallclock: now.wallclock + ahead,
+            ..now
+        }
+    }
 }
 
 /// What a member reports.
@@ -58,41 +73,47 @@ impl Node for Member {
     type Event = Report;
 
     fn handle_bound(&mut self, now: Now, socket: SocketId, local: SocketAddr) {
+        let now = self.time(now);
         match self {
-            Self::Peer(peer) => peer.handle_bound(now, socket, local),
+            Self::Peer(peer, _) => peer.handle_bound(now, socket, local),
             Self::Server(server) => server.handle_bound(now, socket, local),
         }
     }
 
     fn handle_datagram(&mut self, now: Now, datagram: Datagram<'_>) {
+        let now = self.time(now);
         match self {
-            Self::Peer(peer) => peer.handle_datagram(now, datagram),
+            Self::Peer(peer, _) => peer.handle_datagram(now, datagram),
             Self::Server(server) => server.handle_datagram(now, datagram),
         }
     }
 
     fn handle_stream(&mut self, now: Now, socket: SocketId, event: StreamEvent<'_>) {
-        if let Self::Peer(peer) = self {
+        let now = self.time(now);
+        if let Self::Peer(peer, _) = self {
             peer.handle_stream(now, socket, event);
         }
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        let now = self.time(now);
         match self {
-            Self::Peer(peer) => peer.handle_timeout(now),
+            Self::Peer(peer, _) => peer.handle_timeout(now),
             Self::Server(server) => server.handle_timeout(now),
         }
     }
 
     fn handle_resolved(&mut self, now: Now, name: &str, addresses: &[IpAddr]) {
-        if let Self::Peer(peer) = self {
+        let now = self.time(now);
+        if let Self::Peer(peer, _) = self {
             peer.handle_resolved(now, name, addresses);
         }
     }
 
     fn poll_output(&mut self, now: Now, batch: &mut Batch) -> Output<Report> {
+        let now = self.time(now);
         match self {
-            Self::Peer(peer) => turn(peer.poll_output(now, batch), Report::Peer),
+            Self::Peer(peer, _) => turn(peer.poll_output(now, batch), Report::Peer),
             Self::Server(server) => turn(server.poll_output(now, batch), Report::Server),
         }
     }
@@ -131,6 +152,8 @@ pub struct Attendee {
     pub errors: Vec<String>,
     /// How loud it is, in -dBov; silent at 127.
     pub level: u8,
+    /// How long ago what it sends was captured.
+    pub encoding_takes: Duration,
     /// Requests for key frames that came.
     pub key_requests: u32,
     pictures: u32,
@@ -230,7 +253,9 @@ impl Conference {
         let mut secret = [index as u8; 32];
         secret[8..16].copy_from_slice(&self.seed.to_le_bytes());
         let peer = Peer::new(self.world.now(), config, Random::new(secret));
-        let host = self.world.add_host(site, Member::Peer(Box::new(peer)));
+        let host = self
+            .world
+            .add_host(site, Member::Peer(Box::new(peer), Duration::ZERO));
         let name = format!("p{index}");
         self.attendees.push(Attendee {
             name: name.clone(),
@@ -245,6 +270,7 @@ impl Conference {
             layers: [true; 3],
             errors: Vec::new(),
             level: 127,
+            encoding_takes: Duration::ZERO,
             key_requests: 0,
             pictures: 0,
             sounds: 0,
@@ -356,7 +382,9 @@ impl Conference {
         let mut secret = [index as u8 + 100; 32];
         secret[8..16].copy_from_slice(&self.seed.to_le_bytes());
         let peer = Peer::new(self.world.now(), config, Random::new(secret));
-        let host = self.world.add_host(site, Member::Peer(Box::new(peer)));
+        let host = self
+            .world
+            .add_host(site, Member::Peer(Box::new(peer), Duration::ZERO));
         let own = &mut self.attendees[index];
         own.host = host;
         own.forwards.clear();
@@ -468,7 +496,7 @@ impl Conference {
     pub fn forwarder(&self) -> &Forwarder {
         match self.world.node(self.server) {
             Member::Server(server) => server,
-            Member::Peer(_) => unreachable!("the server is no peer"),
+            Member::Peer(..) => unreachable!("the server is no peer"),
         }
     }
 
@@ -476,24 +504,41 @@ impl Conference {
     pub fn server<R>(&mut self, act: impl FnOnce(&mut Forwarder, Now) -> R) -> R {
         self.world.with(self.server, |member, now| match member {
             Member::Server(server) => act(server, now),
-            Member::Peer(_) => unreachable!("the server is no peer"),
+            Member::Peer(..) => unreachable!("the server is no peer"),
         })
     }
 
     /// Somebody's connection, to look at.
     pub fn peer(&self, index: usize) -> &Peer {
         match self.world.node(self.attendees[index].host) {
-            Member::Peer(peer) => peer,
+            Member::Peer(peer, _) => peer,
             Member::Server(_) => unreachable!("an attendee is no server"),
         }
     }
 
     fn peer_mut<R>(&mut self, index: usize, act: impl FnOnce(&mut Peer, Now) -> R) -> R {
         let host = self.attendees[index].host;
-        self.world.with(host, |member, now| match member {
-            Member::Peer(peer) => act(peer, now),
-            Member::Server(_) => unreachable!("an attendee is no server"),
+        self.world.with(host, |member, now| {
+            let now = member.time(now);
+            match member {
+                Member::Peer(peer, _) => act(peer, now),
+                Member::Server(_) => unreachable!("an attendee is no server"),
+            }
         })
+    }
+
+    /// Somebody sets its clock: so far ahead of the server's.
+    pub fn set_clock(&mut self, index: usize, time: Duration) {
+        let host = self.attendees[index].host;
+        self.world.with(host, |member, _| match member {
+            Member::Peer(_, ahead) => *ahead = time,
+            Member::Server(_) => unreachable!("an attendee is no server"),
+        });
+    }
+
+    /// The server's wallclock, since 1970.
+    pub fn wallclock(&self) -> Duration {
+        self.world.now().wallclock
     }
 
     /// Time since the beginning.
@@ -560,6 +605,7 @@ impl Conference {
         }
         let mut key_wanted = self.attendees[index].key_wanted;
         let layers = self.attendees[index].layers;
+        let encoding_takes = self.attendees[index].encoding_takes;
         self.peer_mut(index, |peer, now| {
             let targets = peer.encoding_targets(line).unwrap_or_default();
             let Some(media) = peer.negotiated(line) else {
@@ -595,7 +641,7 @@ impl Conference {
                         layer: None,
                         resolution: None,
                         picture: PictureProperties::default(),
-                        times: twocan_proto::rtp::FrameTimes::default(),
+                        times: captured_before(now, encoding_takes),
                         contributing: &[],
                     },
                 );
@@ -615,6 +661,7 @@ impl Conference {
         let number = self.attendees[index].sounds;
         self.attendees[index].sounds += 1;
         let level = self.attendees[index].level;
+        let encoding_takes = self.attendees[index].encoding_takes;
         self.peer_mut(index, |peer, now| {
             let Some(media) = peer.negotiated(line) else {
                 return;
@@ -638,7 +685,7 @@ impl Conference {
                 layer: None,
                 resolution: None,
                 picture: PictureProperties::default(),
-                times: twocan_proto::rtp::FrameTimes::default(),
+                times: captured_before(now, encoding_takes),
                 contributing: &[],
             };
             // Before it is connected there is nobody to hear it.
@@ -866,6 +913,14 @@ impl Conference {
             ));
         }
         text
+    }
+}
+
+/// What took so long to be encoded.
+fn captured_before(now: Now, encoding_takes: Duration) -> FrameTimes {
+    FrameTimes {
+        captured_at: now.monotonic.checked_sub(encoding_takes),
+        ..FrameTimes::default()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use twocan_proto::rtp::Frame;
 use twocan_room::forward::{Choice, ChoiceRefused};
 use twocan_room::{Allowed, MediaPermissions};
 use twocan_scenarios::conference::{Conference, marks};
@@ -260,6 +261,53 @@ fn who_loses_sound_gets_it_twice() {
         // Who loses none is sent none twice.
         assert!(heard(2) >= 499, "seed {seed}: {}", heard(2));
         assert_eq!(repeated(2), 0, "seed {seed}");
+    }
+}
+
+/// Viewers are told when it was captured by the server's clock, though neither publisher nor viewer has
+/// that clock, and frames are encoded for a while before they are sent.
+#[test]
+fn viewers_are_told_when_it_was_captured() {
+    const ENCODING: Duration = Duration::from_millis(45);
+    /// To the server, and from it.
+    const WAY: Duration = Duration::from_millis(20);
+    for seed in few_seeds() {
+        // Where the publisher gets nothing, the server knows no round trip to it, and takes what it
+        // sends for captured later by the way.
+        for (gets, earliest) in [(true, ENCODING + 2 * WAY), (false, ENCODING + WAY)] {
+            let what = format!("seed {seed}, gets {gets}");
+            let mut room = Conference::new(seed, |_| {});
+            let publisher = room.join(link(), None, true);
+            let viewer = room.join(link(), None, gets);
+            room.set_clock(publisher, S(3_600));
+            room.set_clock(viewer, S(7));
+            room.attendees[publisher].encoding_takes = ENCODING;
+            room.run_for(S(10));
+            let began = room.wallclock() - room.elapsed();
+            let captured = |kind: Vec<&(Duration, Frame)>| -> Vec<(Duration, Duration)> {
+                let settled = kind.into_iter().filter(|(at, _)| *at > S(5));
+                let known = settled.filter_map(|(at, frame)| Some((*at, frame.captured_at?)));
+                known.collect()
+            };
+            let pictures = captured(room.pictures(viewer, publisher));
+            let sounds = captured(room.sounds(viewer, publisher));
+            assert!(pictures.len() >= 140 && sounds.len() >= 240, "{what}");
+            for (at, captured_at) in pictures.iter().chain(&sounds) {
+                let age = (began + *at).checked_sub(*captured_at);
+                // What is large waits for the pacers.
+                let usual = earliest - MS(5)..ENCODING + 2 * WAY + MS(60);
+                assert!(
+                    age.is_some_and(|age| usual.contains(&age)),
+                    "{what}: at {at:?} {age:?} ago"
+                );
+            }
+            // Of what was captured together the times are together: a sound begins every 20 ms.
+            let amid = pictures.iter().filter(|(at, _)| (S(6)..S(9)).contains(at));
+            for (at, picture) in amid {
+                let apart = sounds.iter().map(|(_, own)| own.abs_diff(*picture)).min();
+                assert!(apart <= Some(MS(12)), "{what}: at {at:?} {apart:?}");
+            }
+        }
     }
 }
 

@@ -43,6 +43,14 @@ fn layered(mode: &str, is_described: bool) -> Layered {
     }
 }
 
+/// In AV1 nothing but the dependency descriptor tells of layers.
+fn in_av1(mode: &str) -> Layered {
+    Layered {
+        codec: "AV1",
+        ..layered(mode, true)
+    }
+}
+
 /// The highest spatial layer of the newest picture.
 fn quality(room: &Conference, viewer: usize) -> Option<usize> {
     let pictures = room.pictures(viewer, 0);
@@ -79,43 +87,61 @@ fn a_narrow_way_gets_lower_layers_and_others_do_not() {
     for seed in few_seeds() {
         for mode in ["L3T3_KEY", "L3T3", "L2T1", "L1T3", "S2T1", "S3T3"] {
             for is_described in [true, false] {
-                let what = format!("seed {seed}, {mode}, described {is_described}");
-                let mut room = Conference::new(seed, |_| {});
-                room.join_layered(link(), layered(mode, is_described));
-                room.join(link(), None, false);
-                room.join(link(), None, false);
-                room.limit(2, |link| {
-                    link.rate = Some(Bitrate::kbps(500));
-                    link.queue_len = 20_000;
-                });
-                room.run_for(S(20));
-                let mode = mode_of(mode);
-                let highest = usize::from(mode.spatial_layers()) - 1;
-                let seen = || room.explain();
-                assert_eq!(quality(&room, 1), Some(highest), "{what}: {}", seen());
-                assert!(late(&room, 1, S(5)) >= 145, "{what}: {}", seen());
-                assert_without_gaps(&what, &room, 1);
-                if highest > 0 {
-                    assert!(quality(&room, 2) < Some(highest), "{what}: {}", seen());
-                }
-                let few = late(&room, 2, S(5));
-                assert!(few >= 30, "{what}: {few} pictures {}", seen());
-                assert_without_gaps(&what, &room, 2);
-                // The way opens: the pictures get larger.
-                room.limit(2, |link| link.rate = None);
-                let better = room.run_until(S(40), |room| {
-                    quality(room, 2) == Some(highest) && late(room, 2, S(2)) >= 56
-                });
-                assert!(
-                    better,
-                    "{what}: {} {}",
-                    late(&room, 2, S(2)),
-                    room.explain()
-                );
-                assert_without_gaps(&what, &room, 2);
+                assert_shared_out(seed, layered(mode, is_described));
             }
         }
     }
+}
+
+#[test]
+fn a_narrow_way_gets_lower_layers_of_av1() {
+    for seed in few_seeds() {
+        for mode in ["L1T2", "L1T3", "L2T1", "L3T3", "L3T3_KEY"] {
+            assert_shared_out(seed, in_av1(mode));
+        }
+    }
+}
+
+/// One viewer gets all layers, and one with a narrow way as many as that carries.
+fn assert_shared_out(seed: u64, own: Layered) {
+    let Layered {
+        codec,
+        mode,
+        is_described,
+    } = own;
+    let what = format!("seed {seed}, {codec} {mode}, described {is_described}");
+    let mut room = Conference::new(seed, |_| {});
+    room.join_layered(link(), own);
+    room.join(link(), None, false);
+    room.join(link(), None, false);
+    room.limit(2, |link| {
+        link.rate = Some(Bitrate::kbps(500));
+        link.queue_len = 20_000;
+    });
+    room.run_for(S(20));
+    let highest = usize::from(mode.spatial_layers()) - 1;
+    let seen = || room.explain();
+    assert_eq!(quality(&room, 1), Some(highest), "{what}: {}", seen());
+    assert!(late(&room, 1, S(5)) >= 145, "{what}: {}", seen());
+    assert_without_gaps(&what, &room, 1);
+    if highest > 0 {
+        assert!(quality(&room, 2) < Some(highest), "{what}: {}", seen());
+    }
+    let few = late(&room, 2, S(5));
+    assert!(few >= 30, "{what}: {few} pictures {}", seen());
+    assert_without_gaps(&what, &room, 2);
+    // The way opens: the pictures get larger.
+    room.limit(2, |link| link.rate = None);
+    let better = room.run_until(S(40), |room| {
+        quality(room, 2) == Some(highest) && late(room, 2, S(2)) >= 56
+    });
+    assert!(
+        better,
+        "{what}: {} {}",
+        late(&room, 2, S(2)),
+        room.explain()
+    );
+    assert_without_gaps(&what, &room, 2);
 }
 
 #[test]
@@ -151,23 +177,39 @@ fn a_small_tile_gets_a_small_layer() {
 fn losses_of_layers_are_repaired() {
     for seed in few_seeds() {
         for mode in ["L3T3_KEY", "L3T3", "L1T3"] {
-            for (is_described, up) in [(true, true), (false, true), (true, false), (false, false)] {
-                let what = format!("seed {seed}, {mode}, described {is_described}, up {up}");
-                let mut room = Conference::new(seed, |_| {});
-                let lossy = LinkConfig {
-                    loss: Loss::Independent { per_mille: 20 },
-                    ..link()
-                };
-                let (own, viewer) = if up { (lossy, link()) } else { (link(), lossy) };
-                room.join_layered(own, layered(mode, is_described));
-                room.join(viewer, None, false);
-                room.run_for(S(15));
-                // Where its own way loses, a viewer may be sent fewer temporal layers.
-                let most = if up { 140 } else { 70 };
-                let late = late(&room, 1, S(5));
-                assert!(late >= most, "{what}: {late} of 150 {}", room.explain());
+            for is_described in [true, false] {
+                assert_repaired(seed, layered(mode, is_described));
             }
         }
+    }
+}
+
+#[test]
+fn losses_of_layers_of_av1_are_repaired() {
+    for seed in few_seeds() {
+        for mode in ["L3T3_KEY", "L3T3", "L1T2"] {
+            assert_repaired(seed, in_av1(mode));
+        }
+    }
+}
+
+/// With losses on the way of the publisher, and on that of the viewer.
+fn assert_repaired(seed: u64, own: Layered) {
+    for up in [true, false] {
+        let what = format!("seed {seed}, {own:?}, up {up}");
+        let mut room = Conference::new(seed, |_| {});
+        let lossy = LinkConfig {
+            loss: Loss::Independent { per_mille: 20 },
+            ..link()
+        };
+        let (publisher, viewer) = if up { (lossy, link()) } else { (link(), lossy) };
+        room.join_layered(publisher, own);
+        room.join(viewer, None, false);
+        room.run_for(S(15));
+        // Where its own way loses, a viewer may be sent fewer temporal layers.
+        let most = if up { 140 } else { 70 };
+        let late = late(&room, 1, S(5));
+        assert!(late >= most, "{what}: {late} of 150 {}", room.explain());
     }
 }
 

@@ -4,8 +4,8 @@
 //! 1. [`CongestionControl::turn`] says whose packet may go; [`CongestionControl::handle_sent`]
 //!    remembers that it went, and when.
 //! 2. Reports say when packets arrived: transport-wide feedback
-//!    ([`CongestionControl::handle_transport_feedback`]), or anything that names packets and their
-//!    arrival ([`CongestionControl::handle_report`]).
+//!    ([`CongestionControl::handle_transport_feedback`]), or those on streams, which name packets
+//!    and their arrival (RFC 8888).
 //! 3. The delay of groups of packets tells whether queues grow; loss tells what the path cannot
 //!    carry; probes find room. The target is the least of what they, the receiver (REMB) and the
 //!    application allow.

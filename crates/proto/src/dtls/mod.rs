@@ -227,7 +227,7 @@ pub enum Failure {
     /// The peer's messages make no sense for this handshake.
     #[error("the peer's handshake messages are not acceptable")]
     Protocol,
-    /// No complete handshake in [`HANDSHAKE_TIME_MAX`].
+    /// No complete handshake in 30 s.
     #[error("the handshake was not complete in time")]
     Timeout,
 }

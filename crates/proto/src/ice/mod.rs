@@ -1,19 +1,19 @@
 //! Interactive connectivity establishment (RFC 8445), trickled (RFC 8838), with consent (RFC 7675).
 //!
 //! 1. The driver binds a socket per local address: each is a host candidate, and each asks the
-//!    STUN servers for its server-reflexive address ([`gather`]). An address that a relay lent us
+//!    STUN servers for its server-reflexive address (`gather`). An address that a relay lent us
 //!    is a base of its own, whose path the parent maps to the relay.
 //! 2. Every remote candidate is paired with every local base of its family; pairs are checked
-//!    best first, one each `Ta` ([`check`], [`pair`]).
+//!    best first, one each `Ta` (`check`, `pair`).
 //! 3. A request from the peer answers itself and triggers a check of the same pair; an address
 //!    never heard of becomes a peer-reflexive candidate.
 //! 4. The first valid pair carries data at once. The controlling side nominates the best valid
 //!    pair when nothing better can still come, or after a short patience.
 //! 5. The selected pair is checked every 4 to 6 s. After 30 s without an answer consent is gone
-//!    and sending stops ([`consent`]).
+//!    and sending stops (`consent`).
 //! 6. A restart changes the credentials; the old path carries data until the new one is valid.
 //!
-//! Over TCP ([`tcp`]) each stream is a path of its own, with one remote address. Who listens waits
+//! Over TCP (`tcp`) each stream is a path of its own, with one remote address. Who listens waits
 //! for checks on the streams it accepts; who connects does so when the pair's turn has come.
 //!
 //! Names are not resolved here: `peer` does that and adds addresses.

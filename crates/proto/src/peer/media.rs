@@ -145,6 +145,12 @@ impl Peer {
         self.transport.rtp.expected_packet_loss(mid)
     }
 
+    /// How far the other side's clock is ahead of ours, in units of 2^-32 s, see
+    /// [`rtp::Session::remote_clock_ahead`].
+    pub fn remote_clock_ahead(&self) -> Option<i64> {
+        self.transport.rtp.remote_clock_ahead()
+    }
+
     /// Asks the other side for a key frame on a transceiver, of one stream of its simulcast or of
     /// all.
     pub fn request_key_frame(&mut self, transceiver: TransceiverId, rid: Option<&str>) {

@@ -1,4 +1,4 @@
-//! How evenly frames come: rate and freezes, as W3C's webrtc-stats defines them.
+//! How evenly frames come: rate, freezes and pauses, as W3C's webrtc-stats defines them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,6 +13,9 @@ const RATE_MAX: usize = 256;
 /// times as long.
 const FREEZE_EXCESS: Duration = Duration::from_millis(150);
 
+/// A frame that lasts so long is a pause.
+const PAUSE: Duration = Duration::from_secs(5);
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The pace of frames of video as they are shown, or handed out to be. Times are counted from a
@@ -24,6 +27,11 @@ pub struct Cadence {
     recent: VecDeque<Duration>,
     freeze_count: u64,
     total_freezes_duration: Duration,
+    pause_count: u64,
+    total_pauses_duration: Duration,
+    total_inter_frame_delay: Duration,
+    /// In seconds squared.
+    total_squared_inter_frame_delay: f64,
 }
 
 impl Cadence {
@@ -37,6 +45,12 @@ impl Cadence {
             return;
         };
         let duration = now.saturating_sub(last);
+        self.total_inter_frame_delay += duration;
+        self.total_squared_inter_frame_delay += duration.as_secs_f64().powi(2);
+        if duration >= PAUSE {
+            self.pause_count += 1;
+            self.total_pauses_duration += duration;
+        }
         let count = self.durations.len() as u32;
         if let Some(average) = self.durations.iter().sum::<Duration>().checked_div(count)
             && duration >= (average * 3).max(average + FREEZE_EXCESS)
@@ -59,6 +73,26 @@ impl Cadence {
     /// `totalFreezesDuration`: how long these lasted in all.
     pub fn total_freezes_duration(&self) -> Duration {
         self.total_freezes_duration
+    }
+
+    /// `pauseCount`: frames that lasted 5 s or longer. They are freezes as well.
+    pub fn pause_count(&self) -> u64 {
+        self.pause_count
+    }
+
+    /// `totalPausesDuration`: how long these lasted in all.
+    pub fn total_pauses_duration(&self) -> Duration {
+        self.total_pauses_duration
+    }
+
+    /// `totalInterFrameDelay`: how long all frames but the newest lasted.
+    pub fn total_inter_frame_delay(&self) -> Duration {
+        self.total_inter_frame_delay
+    }
+
+    /// `totalSquaredInterFrameDelay`: the squares of these, in seconds squared.
+    pub fn total_squared_inter_frame_delay(&self) -> f64 {
+        self.total_squared_inter_frame_delay
     }
 
     /// Frames in the second before `now`; at most 256 are counted.
@@ -98,5 +132,19 @@ mod tests {
         assert_eq!(show(330).0, 2);
         assert_eq!(cadence.total_freezes_duration, Duration::from_millis(530));
         assert_eq!(cadence.frames_per_second(now + SECOND), 0);
+    }
+
+    #[test]
+    fn a_frame_that_lasts_five_seconds_is_a_pause() {
+        let mut cadence = Cadence::default();
+        for at in [1_000, 1_500, 6_499, 11_499, 19_499] {
+            cadence.handle_frame(Duration::from_millis(at));
+        }
+        assert_eq!(cadence.pause_count(), 2);
+        assert_eq!(cadence.total_pauses_duration(), Duration::from_secs(13));
+        let total = cadence.total_inter_frame_delay();
+        assert_eq!(total, Duration::from_millis(18_499));
+        let squared = 0.25 + 4.999 * 4.999 + 25.0 + 64.0;
+        assert!((cadence.total_squared_inter_frame_delay() - squared).abs() < 1e-9);
     }
 }

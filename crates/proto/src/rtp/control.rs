@@ -33,6 +33,13 @@ const BLOCKS_MAX: usize = 10;
 const SOURCES_MAX: usize = 255;
 
 impl Session {
+    /// How far the remote side's clock is ahead of ours, in units of 2^-32 s, by its sender reports and
+    /// the round-trip time: right within half of what the two ways differ by. Where no round trip is
+    /// measured, too little by the way here. `None` before the first report.
+    pub fn remote_clock_ahead(&self) -> Option<i64> {
+        self.remote_clock.ahead()
+    }
+
     /// Takes a decrypted and authenticated RTCP datagram.
     pub fn handle_rtcp(&mut self, now: Now, datagram: &[u8]) {
         for packet in rtcp::packets(datagram) {
@@ -52,6 +59,8 @@ impl Session {
                     stream.handle_sender_report(&report);
                     let capture = &mut stream.capture;
                     capture.handle_report(report.ntp_time, report.rtp_timestamp);
+                    let rtt = self.rtt_measured.then_some(self.rtt);
+                    self.remote_clock.handle_report(now, report.ntp_time, rtt);
                 }
                 self.handle_blocks(now, &report.reports);
             }

@@ -40,6 +40,7 @@ mod protection;
 mod provenance;
 mod receive;
 mod redundant;
+mod remote_clock;
 mod repaired;
 mod resend;
 mod send;

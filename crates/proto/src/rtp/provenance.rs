@@ -69,23 +69,30 @@ impl Provenance {
         (self != Self::default()).then(|| Box::new(self))
     }
 
-    /// What a forwarder says of a packet, which it takes for captured at `captured_at`: the same sources
-    /// and the same capture time, with its own estimate of how the capturer's clock stands to its own. It
-    /// leaves out the timing, which belongs to the packets of one hop.
+    /// What a forwarder says of a packet: the same sources and the same capture time, with its own
+    /// estimate of how the capturer's clock stands to its own. That is what the sender says of the
+    /// capturer's clock, and what the forwarder knows of the sender's, `ahead`
+    /// ([`Session::remote_clock_ahead`](super::Session::remote_clock_ahead)); until it knows anything, it
+    /// takes the packet for captured at `captured_at`. It leaves out the timing, which belongs to the
+    /// packets of one hop.
     #[must_use]
-    pub fn forwarded(&self, now: Now, captured_at: Option<Instant>) -> Self {
+    pub fn forwarded(self, now: Now, ahead: Option<i64>, captured_at: Option<Instant>) -> Self {
         let stated = self.abs_capture_time;
-        let abs_capture_time = stated.map(|stated| AbsCaptureTime {
-            clock_offset: captured_at.map(|at| {
+        let offset = |stated: &AbsCaptureTime| match ahead {
+            Some(ahead) => Some(stated.clock_offset.unwrap_or(0).wrapping_add(ahead)),
+            None => captured_at.map(|at| {
                 let ours = ntp_at(now, at);
                 stated.timestamp.wrapping_sub(ours).cast_signed()
             }),
+        };
+        let abs_capture_time = stated.map(|stated| AbsCaptureTime {
+            clock_offset: offset(&stated),
             ..stated
         });
         Self {
             abs_capture_time,
             video_timing: None,
-            contributing: self.contributing.clone(),
+            contributing: self.contributing,
         }
     }
 

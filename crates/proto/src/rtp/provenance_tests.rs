@@ -265,7 +265,8 @@ fn a_forwarder_keeps_the_capture_time_and_says_how_clocks_stand() {
             level: None,
         }],
     };
-    let said = stated.forwarded(now, Some(now.monotonic - MS * 200));
+    let guessed = Some(now.monotonic - MS * 200);
+    let said = stated.clone().forwarded(now, None, guessed);
     let time = said.abs_capture_time.unwrap();
     assert_eq!(time.timestamp, theirs);
     // Taken off again, it is our clock.
@@ -274,6 +275,18 @@ fn a_forwarder_keeps_the_capture_time_and_says_how_clocks_stand() {
     assert!(ours.abs_diff(now.wallclock - MS * 200) < MS);
     assert_eq!(said.contributing, stated.contributing);
     assert_eq!(said.video_timing, None);
-    let unknown = stated.forwarded(now, None).abs_capture_time.unwrap();
-    assert_eq!(unknown.clock_offset, None);
+    let unknown = stated.clone().forwarded(now, None, None);
+    assert_eq!(unknown.abs_capture_time.unwrap().clock_offset, None);
+    // Who sent it forwards as well, and its clock is 3 s behind ours, that of the capturer 2 s behind it.
+    let seconds = |count: i64| count << 32;
+    let hop = Provenance {
+        abs_capture_time: Some(AbsCaptureTime {
+            timestamp: theirs,
+            clock_offset: Some(seconds(-2)),
+        }),
+        ..stated
+    };
+    let said = hop.forwarded(now, Some(seconds(-3)), guessed);
+    let time = said.abs_capture_time.unwrap();
+    assert_eq!(time.clock_offset, Some(seconds(-5)));
 }

@@ -559,6 +559,11 @@ impl ReceiveStream {
             );
             stats.freeze_count = self.cadence.freeze_count();
             stats.total_freezes_duration = self.cadence.total_freezes_duration();
+            stats.pause_count = self.cadence.pause_count();
+            stats.total_pauses_duration = self.cadence.total_pauses_duration();
+            stats.total_inter_frame_delay = self.cadence.total_inter_frame_delay();
+            let squared = self.cadence.total_squared_inter_frame_delay();
+            stats.total_squared_inter_frame_delay = squared;
         }
         let since = |at: Instant| now.saturating_duration_since(at);
         let last = self

@@ -14,6 +14,7 @@ use super::estimate::EstimateReport;
 use super::packet::PacketSender;
 use super::playout::PlayoutStats;
 use super::receive::{Moment, Origin, ReceiveStream};
+use super::remote_clock::RemoteClock;
 use super::repaired::Received;
 use super::send::SendStream;
 use super::stats::{InboundStats, OutboundStats, TransportFeedbackStats};
@@ -66,7 +67,8 @@ pub struct Session {
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.
     next_video: usize,
-    rtt_measured: bool,
+    pub(super) rtt_measured: bool,
+    pub(super) remote_clock: RemoteClock,
     /// When this was first and last told of the time.
     told: Option<(Instant, Instant)>,
     events: VecDeque<Event>,
@@ -111,6 +113,7 @@ impl Session {
             feedback: VecDeque::new(),
             next_video: 0,
             rtt_measured: false,
+            remote_clock: RemoteClock::default(),
             told: None,
             events: VecDeque::new(),
             arrived: VecDeque::new(),

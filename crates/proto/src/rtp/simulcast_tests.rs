@@ -241,6 +241,22 @@ fn layer(mode: &str, spatial: u8, temporal: u8, key_picture: bool) -> FrameLayer
     }
 }
 
+/// Makes a frame of AV1 of as many bytes, in its layers; a key frame after a sequence header.
+fn obu(data: &mut [u8], is_key: bool, layers: u8) {
+    let header_len = if is_key { 5 } else { 0 };
+    data[..header_len].copy_from_slice(&[0x0a, 3, 0, 0, 0][..header_len]);
+    let frame = &mut data[header_len..];
+    // The body is of two bytes of length, which come first.
+    let len = frame.len() - 4;
+    frame[..5].copy_from_slice(&[
+        0x36,
+        layers,
+        (len & 0x7f) as u8 | 0x80,
+        (len >> 7) as u8,
+        if is_key { 0x10 } else { 0x30 },
+    ]);
+}
+
 #[test]
 fn pictures_of_several_layers_arrive_whole_and_are_described() {
     for (format, mode) in [
@@ -248,6 +264,10 @@ fn pictures_of_several_layers_arrive_whole_and_are_described() {
         (Format::Vp9, "L3T3"),
         (Format::Vp8, "L1T3"),
         (Format::Vp9, "L1T2"),
+        (Format::Av1, "L1T2"),
+        (Format::Av1, "L1T3"),
+        (Format::Av1, "L3T3"),
+        (Format::Av1, "L3T3_KEY"),
     ] {
         let mut section = simulcast(format);
         section.encodings.truncate(1);
@@ -265,6 +285,9 @@ fn pictures_of_several_layers_arrive_whole_and_are_described() {
                 let mut data = vp8_frame(number, key, 700 * (1 + usize::from(spatial)));
                 if format == Format::Vp9 {
                     data[0] = if key && spatial == 0 { 0x82 } else { 0x86 };
+                } else if format == Format::Av1 {
+                    let is_key = key && spatial == 0;
+                    obu(&mut data, is_key, temporal << 5 | spatial << 3);
                 }
                 let mut own = frame("q", number * 3000, &data);
                 own.layer = Some(layer(mode, spatial, temporal, key));

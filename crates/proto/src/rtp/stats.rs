@@ -91,7 +91,7 @@ pub struct RemoteOutboundStats {
 }
 
 /// `RTCInboundRtpStreamStats`, as far as this layer knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InboundStats {
     /// `mid`.
     pub mid: Mid,
@@ -147,6 +147,14 @@ pub struct InboundStats {
     pub freeze_count: u64,
     /// `totalFreezesDuration`, in the same way.
     pub total_freezes_duration: Duration,
+    /// `pauseCount`: how often a frame was followed by the next only after 5 s or more.
+    pub pause_count: u64,
+    /// `totalPausesDuration`, in the same way.
+    pub total_pauses_duration: Duration,
+    /// `totalInterFrameDelay`: the times between frames that were handed out.
+    pub total_inter_frame_delay: Duration,
+    /// `totalSquaredInterFrameDelay`: the squares of these times, in seconds squared.
+    pub total_squared_inter_frame_delay: f64,
     /// `framesAssembledFromMultiplePackets`.
     pub frames_assembled_from_multiple_packets: u64,
     /// `totalAssemblyTime`: from the first to the last packet of each of these.
@@ -231,6 +239,10 @@ impl InboundStats {
             frames_per_second: None,
             freeze_count: 0,
             total_freezes_duration: Duration::ZERO,
+            pause_count: 0,
+            total_pauses_duration: Duration::ZERO,
+            total_inter_frame_delay: Duration::ZERO,
+            total_squared_inter_frame_delay: 0.0,
             frames_assembled_from_multiple_packets: 0,
             total_assembly_time: Duration::ZERO,
             jitter_buffer_delay: Duration::ZERO,

@@ -33,6 +33,7 @@ use thiserror::Error;
 use twocan_wire::sframe::HeaderError;
 
 pub use receiver::Receiver;
+pub use replay::ReplayWindow;
 pub use sender::Sender;
 
 /// Most bytes that encryption adds to a frame.

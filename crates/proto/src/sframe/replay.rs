@@ -6,8 +6,9 @@ pub(super) const WINDOW: u64 = 1024;
 
 const WORDS: usize = (WINDOW / 64) as usize;
 
+/// Which counters of one key came: the highest, and those among the 1,024 up to it (RFC 9605 §9.3).
 #[derive(Debug, Default)]
-pub(super) struct ReplayWindow {
+pub struct ReplayWindow {
     highest: Option<u64>,
     /// The bit of a counter is at its number modulo [`WINDOW`].
     seen: [u64; WORDS],
@@ -15,7 +16,7 @@ pub(super) struct ReplayWindow {
 
 impl ReplayWindow {
     /// Whether `counter` is new.
-    pub(super) fn admits(&self, counter: u64) -> bool {
+    pub fn admits(&self, counter: u64) -> bool {
         match self.highest {
             None => true,
             Some(highest) if counter > highest => true,
@@ -24,7 +25,7 @@ impl ReplayWindow {
     }
 
     /// Marks an authenticated `counter`.
-    pub(super) fn mark(&mut self, counter: u64) {
+    pub fn mark(&mut self, counter: u64) {
         match self.highest {
             Some(highest) if counter <= highest => {}
             highest => {

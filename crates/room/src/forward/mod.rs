@@ -5,13 +5,13 @@
 //!    Where slots are missing, the server offers more.
 //! 2. A packet is decrypted once. For each viewer it gets new numbers, and is sent on that viewer's
 //!    connection, which has its own congestion control and answers requests for what was lost.
-//! 3. What each viewer can be sent is shared out over its slots ([`allocate`]): of a simulcast one
-//!    stream, of that the layers that fit ([`scalable`]). A switch waits for a key frame, which is asked
+//! 3. What each viewer can be sent is shared out over its slots (`allocate`): of a simulcast one
+//!    stream, of that the layers that fit (`scalable`). A switch waits for a key frame, which is asked
 //!    for, and leaves no gap in numbers and times.
-//! 4. What nobody has a use for, its publisher is told to rest ([`layers`]).
+//! 4. What nobody has a use for, its publisher is told to rest (`layers`).
 //! 5. What is on which slot is told by the event `forward`; it changes without a negotiation.
-//! 6. What participants say over data channels goes to all, or to those whom they name ([`data`]).
-//! 7. Who joined by an offer over HTTP has its signaling on such a channel as well ([`signaling`]).
+//! 6. What participants say over data channels goes to all, or to those whom they name (`data`).
+//! 7. Who joined by an offer over HTTP has its signaling on such a channel as well (`signaling`).
 
 mod allocate;
 mod choice;
@@ -20,6 +20,7 @@ mod codecs;
 mod data;
 mod exchange;
 mod forwarder;
+mod frames;
 mod layers;
 mod meter;
 mod negotiation;
@@ -33,6 +34,9 @@ mod signaling;
 mod slot;
 mod speakers;
 mod track;
+
+#[cfg(test)]
+mod layer_tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

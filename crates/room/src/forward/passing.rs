@@ -62,7 +62,7 @@ impl Passing {
 
 impl Forwarder {
     /// A packet arrived from a participant.
-    pub(super) fn pass_on(&mut self, now: Now, from: PeerId, packet: IncomingPacket) {
+    pub(super) fn pass_on(&mut self, now: Now, from: PeerId, mut packet: IncomingPacket) {
         let Some(own) = self.participants.get_mut(&from) else {
             return;
         };
@@ -73,6 +73,11 @@ impl Forwarder {
         let captured = packet
             .captured_at
             .map(|own_time| own.clock.moment(at, own_time));
+        if let Some(own) = packet.provenance.as_deref_mut() {
+            let sender = self.endpoint.get(from);
+            let ahead = sender.and_then(|peer| peer.remote_clock_ahead());
+            *own = std::mem::take(own).forwarded(now, ahead, captured);
+        }
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
@@ -228,8 +233,6 @@ impl Forwarder {
                 false => rewritten(seen, &outgoing, &mut head, &mut self.scratch),
             };
             let mut descriptor = [0; DESCRIPTOR_LEN_MAX];
-            let provenance = packet.provenance.as_deref();
-            let provenance = provenance.map(|own| own.forwarded(now, seen.captured_at));
             let sent = sender.as_mut().is_ok_and(|sender| {
                 let packet = OutgoingPacket {
                     rid: None,
@@ -245,7 +248,7 @@ impl Forwarder {
                     picture: packet.picture,
                     // Of what the publisher has, a viewer is sent one.
                     layers_allocation: None,
-                    provenance: provenance.as_ref(),
+                    provenance: packet.provenance.as_deref(),
                 };
                 sender.send(now, &packet).is_ok()
             });

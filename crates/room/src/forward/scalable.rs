@@ -8,12 +8,14 @@
 //! 3. By the descriptor of VP9 it changes to a higher spatial layer at a key picture, and to a lower
 //!    one at any picture, if it was sent the lower layers until then.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use twocan_proto::wire::rtp::{
     DecodeTargetIndication, DependencyDescriptor, DependencyStructure, Resolution,
 };
 
+use super::frames::{Frames, REMEMBERED};
 use super::track::{Format, Seen};
 
 /// Spatial layers that are told apart: AV1 has four.
@@ -24,9 +26,6 @@ pub(super) const TEMPORAL_MAX: u8 = 8;
 
 /// Frames referred to that are looked at; encoders for calls name no more.
 const REFERENCES_MAX: usize = 8;
-
-/// Frames that are remembered.
-const REMEMBERED: u16 = 256;
 
 /// All of a stream up to a spatial and a temporal layer: a decode target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -247,6 +246,9 @@ fn sets(indications: &[DecodeTargetIndication]) -> (u32, u32) {
 pub(super) struct Selection {
     /// What it is sent.
     target: Target,
+    /// What it was sent before each frame of a change among the newest, the oldest first: what comes late
+    /// is decided on as those were that refer to it.
+    former: VecDeque<(u16, Target)>,
     /// Some frames of lower spatial layers were left out since the last key picture, so that
     /// those layers cannot be gone back to.
     skips_lower: bool,
@@ -274,7 +276,8 @@ impl Selection {
         let ends = match &seen.described {
             Some(described) => {
                 let is_sent = self.take_described(described, wanted);
-                let is_last = described.layer.spatial == self.target.spatial;
+                let target = self.target_at(described.number);
+                let is_last = described.layer.spatial == target.spatial;
                 is_sent.then_some(described.ends_frame && is_last)
             }
             None => {
@@ -292,10 +295,14 @@ impl Selection {
             return known;
         }
         if self.frames.is_newer(frame.number) {
+            let is_old = |since: u16| frame.number.wrapping_sub(since) >= REMEMBERED;
+            while self.former.front().is_some_and(|own| is_old(own.0)) {
+                self.former.pop_front();
+            }
             // A key picture: every layer begins with it, and it brings the structure, without which no
             // other frame can be read.
             if frame.references.count == 0 && frame.layer.spatial == 0 {
-                self.target = wanted.unwrap_or(self.target);
+                self.change(frame.number, wanted);
                 self.skips_lower = false;
                 self.frames.note(frame.number, true);
                 return true;
@@ -307,15 +314,32 @@ impl Selection {
                 frame.is_in(frame.switches, *own) == Some(true)
                     && frame.references.all(|back| reaches(back) == Some(true))
             });
-            self.target = change.unwrap_or(self.target);
+            self.change(frame.number, change);
         }
+        let target = self.target_at(frame.number);
         // What says nothing of this target goes to everybody.
-        let is_sent = frame.is_in(frame.present, self.target).unwrap_or(true);
+        let is_sent = frame.is_in(frame.present, target).unwrap_or(true);
         let is_lower = frame.layer.spatial < self.target.spatial
             && frame.layer.temporal <= self.target.temporal;
         self.skips_lower |= !is_sent && is_lower;
         self.frames.note(frame.number, is_sent);
         is_sent
+    }
+
+    /// Goes over to another target with a frame.
+    fn change(&mut self, number: u16, target: Option<Target>) {
+        if let Some(target) = target.filter(|own| *own != self.target) {
+            self.former.push_back((number, self.target));
+            self.target = target;
+        }
+    }
+
+    /// What is sent of a frame, which may be older than the newest.
+    fn target_at(&self, number: u16) -> Target {
+        let is_before = |since: u16| (number.wrapping_sub(since) as i16) < 0;
+        let mut former = self.former.iter();
+        let own = former.find(|own| is_before(own.0));
+        own.map_or(self.target, |own| own.1)
     }
 
     fn take_undescribed(&mut self, seen: &Seen, wanted: Option<Target>) -> bool {
@@ -364,63 +388,6 @@ impl Selection {
             self.target.temporal = layer.temporal;
         }
         rises
-    }
-}
-
-/// What was decided of the newest frames.
-#[derive(Debug, Default)]
-struct Frames {
-    newest: Option<u16>,
-    /// A bit for each, by number: whether it was decided, and whether it went out.
-    decided: [u64; 4],
-    sent: [u64; 4],
-}
-
-impl Frames {
-    fn seat(number: u16) -> (usize, u64) {
-        let place = number % REMEMBERED;
-        (usize::from(place / 64), 1 << (place % 64))
-    }
-
-    fn is_newer(&self, number: u16) -> bool {
-        let since = |newest: u16| number.wrapping_sub(newest) as i16 > 0;
-        self.newest.is_none_or(since)
-    }
-
-    /// Whether a frame went out; `None` of one that has not come, or is too old.
-    fn was_sent(&self, number: u16) -> Option<bool> {
-        let newest = self.newest?;
-        if newest.wrapping_sub(number) >= REMEMBERED {
-            return None;
-        }
-        let (word, bit) = Self::seat(number);
-        let has = |own: &[u64; 4]| own.get(word).is_some_and(|own| own & bit != 0);
-        has(&self.decided).then(|| has(&self.sent))
-    }
-
-    fn note(&mut self, number: u16, is_sent: bool) {
-        match self.newest {
-            Some(newest) if self.is_newer(number) => {
-                let skipped = number.wrapping_sub(newest);
-                for own in 1..=skipped.min(REMEMBERED) {
-                    self.set(newest.wrapping_add(own), false, false);
-                }
-                self.newest = Some(number);
-            }
-            Some(newest) if newest.wrapping_sub(number) >= REMEMBERED => return,
-            Some(_) => {}
-            None => self.newest = Some(number),
-        }
-        self.set(number, true, is_sent);
-    }
-
-    fn set(&mut self, number: u16, is_decided: bool, is_sent: bool) {
-        let (word, bit) = Self::seat(number);
-        for (own, value) in [(&mut self.decided, is_decided), (&mut self.sent, is_sent)] {
-            if let Some(own) = own.get_mut(word) {
-                *own = if value { *own | bit } else { *own & !bit };
-            }
-        }
     }
 }
 
@@ -559,24 +526,5 @@ mod tests {
         let late = described(4, low, 0b11, 0b11, &[]);
         assert!(own.take_described(&late, Some(high)));
         assert_eq!(own.target, low);
-    }
-
-    #[test]
-    fn frames_are_forgotten_in_their_order() {
-        let mut frames = Frames::default();
-        for number in (65_000..=u16::MAX).chain(0..1000) {
-            assert_eq!(frames.was_sent(number), None);
-            frames.note(number, number % 3 == 0);
-        }
-        assert_eq!(frames.was_sent(999), Some(true));
-        assert_eq!(frames.was_sent(998), Some(false));
-        assert_eq!(frames.was_sent(999 - REMEMBERED), None);
-        frames.note(5_000, true);
-        assert_eq!(frames.was_sent(999), None);
-        assert_eq!(frames.was_sent(4_900), None);
-        frames.note(4_900, true);
-        assert_eq!(frames.was_sent(4_900), Some(true));
-        frames.note(1, true);
-        assert_eq!(frames.was_sent(1), None);
     }
 }

@@ -96,7 +96,8 @@ impl Conference {
             else {
                 return false;
             };
-            let is_layered = name.eq_ignore_ascii_case("VP9");
+            let is_av1 = name.eq_ignore_ascii_case("AV1");
+            let is_layered = is_av1 || name.eq_ignore_ascii_case("VP9");
             let temporal = match (is_key, number % 4) {
                 (true, _) | (_, 0) => 0,
                 (_, 2) => 1,
@@ -114,10 +115,6 @@ impl Conference {
                 let len = (share as f64 / 30.0 / 8.0) as usize;
                 let len = if is_key { 4 * len } else { len }.max(30);
                 let mut data = picture(is_key, usize::from(spatial), index, number, len);
-                if is_layered {
-                    // The first bits of a frame of VP9.
-                    data[0] = if is_key && spatial == 0 { 0x82 } else { 0x86 };
-                }
                 // Those of one picture come one after another.
                 let marks: Vec<u8> = data[10..16].to_vec();
                 data.extend(marks);
@@ -128,6 +125,12 @@ impl Conference {
                     key_picture: is_key,
                     last_of_picture: spatial + 1 == spatial_layers,
                 };
+                if is_av1 {
+                    data = temporal_unit(&layer, &data);
+                } else if is_layered {
+                    // The first bits of a frame of VP9.
+                    data[0] = if is_key && spatial == 0 { 0x82 } else { 0x86 };
+                }
                 let frame = OutgoingFrame {
                     rid: None,
                     payload_type,
@@ -150,6 +153,30 @@ impl Conference {
         });
         self.attendees[index].key_wanted[0] = is_key && !is_sent;
     }
+}
+
+/// A picture as a layer of AV1: a sequence header where all begins, else metadata, of as many bytes as
+/// stand before the marks of a picture, and which repeat them; then a frame.
+fn temporal_unit(layer: &FrameLayer, picture: &[u8]) -> Vec<u8> {
+    let begins = layer.key_picture && layer.spatial == 0;
+    let layers = layer.temporal << 5 | layer.spatial << 3;
+    let mut unit = match begins {
+        true => vec![0x0a, 14],
+        false => vec![0x2e, layers, 13],
+    };
+    unit.resize(10, 0);
+    unit.extend_from_slice(&picture[10..16]);
+    unit.extend([0x36, layers]);
+    let mut len = 1 + picture.len();
+    while len >= 0x80 {
+        unit.push((len & 0x7f) as u8 | 0x80);
+        len >>= 7;
+    }
+    unit.push(len as u8);
+    // `frame_type` and `show_frame`.
+    unit.push(if begins { 0x10 } else { 0x30 });
+    unit.extend_from_slice(picture);
+    unit
 }
 
 /// The same of a picture in layers: the quality is the highest spatial layer that came.

@@ -1,13 +1,13 @@
 //! The TURN client (RFC 8656): an address on a relay, and what is sent and received through it.
 //!
 //! 1. A [`Client`] asks one server from one local address. It allocates, first without
-//!    credentials, then with those that the server's challenge asks for ([`account`]).
+//!    credentials, then with those that the server's challenge asks for (`account`).
 //! 2. Each peer address needs a permission before its data passes, and gets a channel when it is
-//!    used in earnest ([`peers`]). Both are kept alive for as long as they are used.
+//!    used in earnest (`peers`). Both are kept alive for as long as they are used.
 //! 3. What is sent is wrapped by an [`Envelope`]; what the server sends is unwrapped by
 //!    [`Client::handle`].
 //! 4. [`Client::relocate`] takes the allocation along when our address changes, where the server
-//!    moves allocations (RFC 8016, [`mobility`]).
+//!    moves allocations (RFC 8016, `mobility`).
 //! 5. [`Client::close`] gives the allocation back.
 //!
 //! The client has neither sockets nor streams: the parent carries what [`Client::poll_transmit`]
