@@ -447,8 +447,16 @@ fn a_peer_that_sends_more_than_is_read_is_slowed_down_and_nothing_is_lost() {
     data.write_all(&back).unwrap();
     drop(data);
     assert_eq!(peering.join().unwrap(), relayed);
-    // Nobody is at the port any more.
-    let answer = ask_on(&mut control, Method::CONNECT, &[peer]);
+    // A port that is taken and at which nobody listens.
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    silent.bind(&anywhere.into()).unwrap();
+    let nobody = silent.local_addr().unwrap().as_socket().unwrap();
+    let answer = ask_on(
+        &mut control,
+        Method::CONNECT,
+        &[Attribute::XorPeerAddress(nobody)],
+    );
     assert_eq!(Message::parse(&answer).unwrap().error_code(), Some(447));
 }
 
