@@ -96,7 +96,8 @@ async function launchFirefox({ stock = false, permissions = "grant", downloads }
     name: "firefox",
     /** @param {{width?: number, height?: number, init?: string}} [page] */
     async newPage({ width = 1280, height = 800, init } = {}) {
-      const page = await browser.newPage();
+      // A tab behind another is hidden, and the page then asks for no pictures.
+      const page = await browser.newPage({ type: "window" });
       await page.setViewport({ width, height });
       if (init) await page.evaluateOnNewDocument(init);
       const driven = new Page(page, "firefox");

@@ -143,6 +143,32 @@ test("after a cut, what both sides missed arrives once and in order", async (t) 
   assert.ok(!grace.heard.some(({ event }) => event === "left"), "to the others nothing happened");
 });
 
+test("hands are numbered for all and kept for who comes later, reactions are not, and both are refused in words", async (t) => {
+  if (server.isFixture) return t.skip("the fixture server knows neither");
+  const room = roomFor("hands");
+  const ada = await client(t, room, "Ada");
+  const grace = await client(t, room, "Grace", server.url);
+  await ada.signaling.request("hand", { raised: true });
+  await grace.signaling.request("hand", { raised: true });
+  for (const who of [ada, grace]) {
+    assert.deepEqual((await who.next("hand")).data, { peer_id: ada.me.peer_id, raised: true, number: 1 });
+    assert.deepEqual((await who.next("hand")).data, { peer_id: grace.me.peer_id, raised: true, number: 2 });
+  }
+  proxy.cut();
+  await grace.signaling.request("hand", { raised: false });
+  assert.deepEqual((await ada.next("hand")).data, { peer_id: grace.me.peer_id, raised: false });
+  await ada.signaling.request("reaction", { emoji: "🎉" });
+  const reaction = await grace.next("reaction");
+  assert.deepEqual([reaction.from, reaction.data], [ada.me.peer_id, { emoji: "🎉" }]);
+  const late = await client(t, room, "Late");
+  assert.deepEqual(late.me.peers.map(({ id, hand }) => [id, hand]).sort(), [[ada.me.peer_id, 1], [grace.me.peer_id, undefined]].sort());
+  await assert.rejects(ada.signaling.request("moderate", { action: "lower-hands" }), /Not permitted: moderate/);
+  const burst = await Promise.allSettled(Array.from({ length: 10 }, () => grace.signaling.request("reaction", { emoji: "👍" })));
+  const refused = burst.filter(({ status }) => status === "rejected").map(({ reason }) => reason.details);
+  assert.ok(refused.length >= 1 && refused.length < 10, `${refused.length} of 10`);
+  assert.deepEqual([...new Set(refused)], ["reactions_per_second"]);
+});
+
 test("a session that the server does not know any more becomes a new one on the same connection", async (t) => {
   const room = roomFor("forgotten");
   const watcher = await client(t, room, "Watcher", server.url);

@@ -36,6 +36,8 @@ const PAIRS = {
   PermissionsChanged: "permissions",
   PermissionChange: "permission-change",
   Moderate: "moderate",
+  Hand: "hand",
+  Reaction: "reaction",
   Token: "token",
   Kicked: "kicked",
   ErrorData: "error",

@@ -8,7 +8,7 @@ import { readMetrics, Rates } from "../../web/app/admin-api.js";
 import { broadcastQualities } from "../../web/app/broadcast-source.js";
 import { canBlur, notAsWanted, soundConstraints } from "../../web/app/capture-options.js";
 import { foreignEncoders } from "../../web/app/foreign-encoders.js";
-import { initials } from "../../web/app/format.js";
+import { formatTime, initials } from "../../web/app/format.js";
 import { joinToken, readKey, roomLink } from "../../web/app/join-token.js";
 import { roomAndToken } from "../../web/app/rooms-in-paths.js";
 import { SpeechHeard } from "../../web/app/muted-hint.js";
@@ -409,4 +409,13 @@ test("a background is blurred only where the system can do both", () => {
   for (const own of [{}, { backgroundBlur: [true] }, { backgroundBlur: [false] }, { backgroundBlur: true }]) assert.equal(canBlur(track(own)), false);
   assert.equal(canBlur({}), false);
   assert.equal(canBlur(null), false);
+});
+
+test("a time has a date where it is not of today", () => {
+  const now = new Date(2026, 4, 17, 12, 0).getTime();
+  const texts = [[2026, 4, 17, 0, 5], [2026, 4, 16, 12, 0], [2025, 4, 17, 12, 0], [2026, 4, 18, 0, 5]].map(([year, month, day, hour, minute]) => formatTime(new Date(year, month, day, hour, minute).getTime(), now));
+  assert.doesNotMatch(texts[0], /26|17/);
+  assert.match(texts[1], /16.*2026|2026.*16/);
+  assert.match(texts[2], /17.*2025|2025.*17/);
+  assert.match(texts[3], /18.*2026|2026.*18/);
 });

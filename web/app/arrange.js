@@ -35,7 +35,7 @@ const FLOATING_MAX = 240;
  * @param {{layout: Layout, pinned: string | null, speaker: string | null}} wishes ids
  * @returns {Seat[]}
  */
-function stars(seats, { layout, pinned, speaker }) {
+export function stars(seats, { layout, pinned, speaker }) {
   const one = seats.filter(({ id }) => id === pinned);
   if (one.length > 0) return one;
   const screens = seats.filter(({ role }) => role === "screen");
@@ -44,6 +44,20 @@ function stars(seats, { layout, pinned, speaker }) {
   const speaking = seats.filter(({ id, role }) => id === speaker && role === "person");
   const first = seats.filter(({ role }) => role === "person");
   return speaking.length > 0 ? speaking : first.slice(0, 1);
+}
+
+/**
+ * Where who is large is, and the strip of the others beside or below.
+ *
+ * @param {{width: number, height: number, gap: number, layout: Layout}} stage
+ * @returns {{main: Rect, strip: Rect}}
+ */
+export function strip({ width, height, gap, layout }) {
+  const isBeside = width >= 700 && layout !== "speaker";
+  if (isBeside) {
+    return { main: { x: 0, y: 0, width: width - STRIP_WIDTH - gap, height }, strip: { x: width - STRIP_WIDTH, y: 0, width: STRIP_WIDTH, height } };
+  }
+  return { main: { x: 0, y: 0, width, height: height - STRIP_HEIGHT - gap }, strip: { x: 0, y: height - STRIP_HEIGHT, width, height: STRIP_HEIGHT } };
 }
 
 /**
@@ -62,15 +76,9 @@ export function arrange(seats, { width, height, gap = 10, layout = "auto", pinne
   const isPair = layout !== "grid" && self && seats.length === 2;
   if (large.length > 0 && !(isPair && large[0].role === "person")) {
     if (others.length === 0) return grid(large, whole, gap, { narrowest: 0.5, widest: 3 });
-    const isBeside = width >= 700 && layout !== "speaker";
-    const main = isBeside
-      ? { ...whole, width: width - STRIP_WIDTH - gap }
-      : { ...whole, height: height - STRIP_HEIGHT - gap };
-    const strip = isBeside
-      ? { x: width - STRIP_WIDTH, y: 0, width: STRIP_WIDTH, height }
-      : { x: 0, y: height - STRIP_HEIGHT, width, height: STRIP_HEIGHT };
+    const areas = strip({ width, height, gap, layout });
     const shapes = { narrowest: 0.5, widest: 3 };
-    return new Map([...grid(large, main, gap, shapes), ...grid(others, strip, gap, { narrowest: 1.2, widest: WIDEST })]);
+    return new Map([...grid(large, areas.main, gap, shapes), ...grid(others, areas.strip, gap, { narrowest: 1.2, widest: WIDEST })]);
   }
   if (isPair) {
     const other = seats.filter((seat) => seat !== self);

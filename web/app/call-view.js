@@ -6,8 +6,11 @@ import { helpDialog, settingsDialog } from "./dialogs.js";
 import { h, setText } from "./dom.js";
 import { FileDrop } from "./file-drop.js";
 import { formatBytes } from "./format.js";
+import { GestureNotes } from "./gesture-notes.js";
 import { icon, mark } from "./icons.js";
+import { PeopleList } from "./people-list.js";
 import { remember, remembered } from "./preferences.js";
+import { ReactionBar } from "./reaction-bar.js";
 import { ScreenShare } from "./screen-share.js";
 import { listenToKeys } from "./shortcuts.js";
 import { MutedHint } from "./muted-hint.js";
@@ -38,7 +41,9 @@ export class CallView extends HTMLElement {
   #panel;
   #screen;
   #toasts = new Toasts();
-  #people = h("span", { className: "people" });
+  #people;
+  #gestures;
+  #reactions = new ReactionBar((emoji) => this.#gestures.react(emoji));
   #bannerText = h("span");
   #bannerAction = h("button", { className: "button small", hidden: true });
   #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction);
@@ -65,18 +70,24 @@ export class CallView extends HTMLElement {
     this.#screen = new ScreenShare(room, () => this.#refresh());
     this.#order = new OrderBar(room);
     this.#stage = new Stage(room, devices, this.#invitation());
+    this.#people = new PeopleList(room, { isSilent: () => !devices.isOn("microphone"), writeTo: (id) => this.#writeTo(id) });
+    this.#gestures = new GestureNotes(room, { stage: this.#stage, toasts: this.#toasts, openPeople: () => this.#people.togglePopover(true) });
     this.#panel = new ChatPanel({
-      send: (text) => room.sendChat(text),
+      send: (text, to) => room.sendChat(text, { to }),
       files: () => this.#picker.click(),
       close: () => this.#togglePanel(false),
     });
     this.#panel.hidden = true;
+    this.#stage.isCovered = () => this.#panel.covers;
     this.#controls = new Controls({
       microphone: () => this.#toggle("microphone"),
       camera: () => this.#toggle("camera"),
       screen: () => this.#toggleScreen(),
       chat: () => this.#togglePanel(this.#panel.hidden === true),
       files: () => this.#picker.click(),
+      hand: () => this.#gestures.toggleHand(),
+      react: () => this.#reactions.togglePopover(true),
+      people: () => this.#people.togglePopover(true),
       link: () => this.#copyLink(),
       layout: () => this.#nextLayout(),
       statistics: () => this.#toggleStatistics(),
@@ -99,14 +110,16 @@ export class CallView extends HTMLElement {
         h("h1", {}, this.room.name),
         h("button", { className: "button small quiet copy", "aria-label": "Copy link", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
         h("span", { className: "gap" }),
-        ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: "Sound and picture are encrypted end to end" }, icon("lock"), h("span", {}, "End to end"))] : []),
+        ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: "Sound, picture, chat and files are encrypted end to end. The server sees names, raised hands, reactions and who is here." }, icon("lock"), h("span", {}, "End to end"))] : []),
         this.#order.lock,
-        h("span", { className: "people-count", title: "Participants" }, icon("people"), this.#people),
+        this.#people.button,
       ),
       this.#banner,
       this.#order,
       h("main", { className: "call" }, this.#stage, this.#panel),
       this.#controls,
+      this.#people,
+      this.#reactions,
       this.#toasts,
       this.#picker,
     );
@@ -145,7 +158,9 @@ export class CallView extends HTMLElement {
         this.#panel.addTransfer(file, who);
         this.#news(`${who} offers ${file.name} (${formatBytes(file.size)})`);
       }),
+      room.on("unreadable", ({ count }) => this.#unreadable(count)),
       room.on("notice", ({ kind, text }) => this.#notice(kind, text)),
+      ...this.#gestures.listen(() => this.#refresh()),
       this.#devices.on("change", (kind) => this.#devicesChanged(kind)),
       this.#devices.on("found", (found) => this.#deviceFound(found)),
       this.#devices.on("lost", (lost) => this.#deviceLost(lost)),
@@ -162,6 +177,9 @@ export class CallView extends HTMLElement {
         v: () => this.#toggle("camera"),
         s: () => this.#toggleScreen(),
         c: () => this.#togglePanel(this.#panel.hidden === true),
+        h: () => this.#gestures.toggleHand(),
+        r: () => this.#reactions.togglePopover(),
+        p: () => this.#people.togglePopover(),
         f: () => this.#picker.click(),
         g: () => this.#nextLayout(),
         i: () => this.#toggleStatistics(),
@@ -176,8 +194,8 @@ export class CallView extends HTMLElement {
   #refresh() {
     this.#stage.refresh();
     this.#order.refresh();
-    setText(this.#people, String(this.room.peers.size + 1));
-    this.#people.setAttribute("aria-label", this.#countPeople());
+    this.#people.refresh();
+    this.#panel.offer([...this.room.peers.values()].filter(({ protocol }) => protocol !== "http").map((peer) => ({ id: peer.id, name: nameOf(peer) })));
     this.#controls.show({
       microphone: this.#devices.isOn("microphone"),
       camera: this.#devices.isOn("camera"),
@@ -186,8 +204,9 @@ export class CallView extends HTMLElement {
       files: this.room.canSendFiles,
       unread: this.#unread,
       layout: this.#layoutName,
+      gestures: this.room.gestures,
     });
-    this.#panel.explain({ takesFiles: this.room.canSendFiles, isDirect: this.room.link === null });
+    this.#panel.explain({ takesFiles: this.room.canSendFiles, isDirect: this.room.link === null, isEncrypted: this.room.isEncrypted });
     this.#showBanner();
   }
 
@@ -297,6 +316,14 @@ export class CallView extends HTMLElement {
     else this.#controls.focusChat();
   }
 
+  /** @param {string} id of who alone gets what is written from here on */
+  #writeTo(id) {
+    this.#people.hidePopover();
+    this.#panel.writeTo(id);
+    this.#togglePanel(true);
+    this.#panel.focusText();
+  }
+
   #settings() {
     settingsDialog(this.#devices, {
       name: remembered().name,
@@ -308,10 +335,11 @@ export class CallView extends HTMLElement {
   }
 
   /** @param {import("../sdk/chat-messages.js").ChatMessage & {peer: import("../sdk/room.js").Participant | null, own: boolean}} message */
-  #said({ text, at, peer, own }) {
+  #said({ text, at, peer, own, direct }) {
     const who = peer ? nameOf(peer) : "Guest";
-    this.#panel.say({ text, at, who, own });
-    if (!own) this.#news(`${who}: ${text}`);
+    const only = !direct ? "" : own ? who : "you";
+    this.#panel.say({ text, at, who, own, only });
+    if (!own) this.#news(`${who}${only && ` only to ${only}`}: ${text}`);
   }
 
   /** Something new in the panel. @param {string} text */
@@ -321,6 +349,12 @@ export class CallView extends HTMLElement {
     const short = text.length > 120 ? `${text.slice(0, 119)}…` : text;
     this.#toasts.say(short, { action: () => this.#togglePanel(true) });
     this.#refresh();
+  }
+
+  /** The panel counts them; a note says it once. @param {number} count */
+  #unreadable(count) {
+    this.#panel.countUnreadable(count, this.room.isEncrypted);
+    if (count === 1) this.#toasts.say("Something that was sent here could not be read", { action: () => this.#togglePanel(true) });
   }
 
   /** @param {File[]} files */

@@ -8,6 +8,9 @@ import { icon } from "./icons.js";
  * @property {() => void} screen
  * @property {() => void} chat
  * @property {() => void} files
+ * @property {() => void} hand
+ * @property {() => void} react
+ * @property {() => void} people
  * @property {() => void} link
  * @property {() => void} layout
  * @property {() => void} statistics
@@ -22,11 +25,13 @@ export const canShareScreen = Boolean(navigator.mediaDevices && "getDisplayMedia
 /** The bar at the bottom of the call. */
 export class Controls extends HTMLElement {
   #actions;
-  /** @type {Record<"microphone" | "camera" | "screen" | "chat" | "files" | "more", HTMLButtonElement>} */
+  /** @type {Record<"microphone" | "camera" | "screen" | "chat" | "hand" | "react" | "files" | "more", HTMLButtonElement>} */
   #buttons;
   #badge = h("span", { className: "badge", hidden: true });
   #layout;
   #files;
+  #hand;
+  #react;
   #menu = h("div", { className: "menu", id: "more-menu", popover: "auto" });
 
   /** @param {Actions} actions */
@@ -38,20 +43,26 @@ export class Controls extends HTMLElement {
       camera: round("camera", actions.camera),
       screen: round("screen", actions.screen),
       chat: round("chat", actions.chat),
+      hand: round("hand", actions.hand),
+      react: round("react"),
       files: round("attach", actions.files),
       more: round("more"),
     };
     this.#layout = item("layout", "Layout", "G", actions.layout);
+    this.#hand = item("hand", "Raise your hand", "H", actions.hand);
+    this.#react = item("react", "React", "R", actions.react);
     this.#files = item("attach", "Send a file", "F", actions.files);
   }
 
   connectedCallback() {
-    const { microphone, camera, screen, chat, files, more } = this.#buttons;
+    const { microphone, camera, screen, chat, hand, react, files, more } = this.#buttons;
     this.className = "controls";
     this.setAttribute("role", "region");
     this.setAttribute("aria-label", "Call controls");
     screen.hidden = !canShareScreen;
-    files.classList.add("wide-only");
+    for (const button of [hand, react, files]) button.classList.add("wide-only");
+    label(react, "React", "R");
+    react.setAttribute("popovertarget", "reaction-bar");
     label(files, "Send a file", "F");
     label(more, "More");
     more.setAttribute("popovertarget", "more-menu");
@@ -61,6 +72,9 @@ export class Controls extends HTMLElement {
     label(leave, "Leave the call");
     this.#menu.append(
       ...[
+        this.#hand,
+        this.#react,
+        item("people", "People", "P", this.#actions.people),
         item("link", "Copy the link", "L", this.#actions.link),
         this.#files,
         this.#layout,
@@ -69,12 +83,13 @@ export class Controls extends HTMLElement {
         item("help", "Help and shortcuts", "?", this.#actions.help),
       ],
     );
-    this.#menu.addEventListener("click", () => this.#menu.hidePopover());
-    this.replaceChildren(microphone, camera, screen, chat, files, more, this.#menu, h("span", { className: "gap" }), leave);
+    // What it opened may have closed it.
+    this.#menu.addEventListener("click", () => this.#menu.matches(":popover-open") && this.#menu.hidePopover());
+    this.replaceChildren(microphone, camera, screen, chat, hand, react, files, more, this.#menu, h("span", { className: "gap" }), leave);
   }
 
-  /** @param {{microphone: boolean, camera: boolean, screen: boolean, chat: boolean, files: boolean, unread: number, layout: string}} state what is on */
-  show({ microphone, camera, screen, chat, files, unread, layout }) {
+  /** @param {{microphone: boolean, camera: boolean, screen: boolean, chat: boolean, files: boolean, unread: number, layout: string, gestures: import("../sdk/gestures.js").Gestures}} state what is on */
+  show({ microphone, camera, screen, chat, files, unread, layout, gestures }) {
     setText(/** @type {Element} */ (this.#layout.querySelector("span")), `Layout: ${layout}`);
     // It can still be pressed, and then says why.
     for (const button of [this.#buttons.files, this.#files]) button.setAttribute("aria-disabled", String(!files));
@@ -84,6 +99,11 @@ export class Controls extends HTMLElement {
     device(this.#buttons.camera, "camera", camera, "V");
     label(this.#buttons.screen, screen ? "Stop sharing" : "Share your screen", "S");
     this.#buttons.screen.classList.toggle("active", screen);
+    for (const part of [this.#buttons.hand, this.#buttons.react, this.#hand, this.#react]) part.hidden = !gestures.isPossible;
+    const hand = gestures.isRaised ? "Lower your hand" : "Raise your hand";
+    label(this.#buttons.hand, hand, "H");
+    setText(/** @type {Element} */ (this.#hand.querySelector("span")), hand);
+    this.#buttons.hand.classList.toggle("raised", gestures.isRaised);
     label(this.#buttons.chat, unread > 0 ? `Chat, ${unread} unread` : "Chat", "C");
     this.#buttons.chat.setAttribute("aria-expanded", String(chat));
     this.#buttons.chat.classList.toggle("active", chat);

@@ -11,11 +11,15 @@ const SHORTCUTS = [
   ["V", "Camera on or off"],
   ["S", "Share the screen, or stop"],
   ["C", "Chat"],
+  ["H", "Raise your hand, or lower it"],
+  ["R", "React"],
+  ["P", "People, and raised hands in order"],
   ["F", "Send a file"],
   ["G", "Another layout"],
   ["I", "Statistics on the tiles"],
   ["L", "Copy the link"],
   ["?", "This help"],
+  ["Page up, Page down", "Other participants, where not all fit"],
   ["Esc", "Close what is open"],
 ];
 

@@ -17,9 +17,17 @@ export function formatRate(bits) {
   return `${Math.round(bits / 1000)} kbit/s`;
 }
 
-/** @param {number} at milliseconds since 1970 */
-export function formatTime(at) {
-  return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+/**
+ * The time of day, with the date where that is another than today's.
+ *
+ * @param {number} at milliseconds since 1970
+ * @param {number} [now] the same
+ */
+export function formatTime(at, now = Date.now()) {
+  const [then, today] = [new Date(at), new Date(now)];
+  const time = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit" });
+  if (then.toDateString() === today.toDateString()) return then.toLocaleTimeString([], time);
+  return then.toLocaleString([], { year: "numeric", month: "short", day: "numeric", ...time });
 }
 
 /** @param {number} seconds */

@@ -13,6 +13,8 @@ export function listenToKeys(actions, signal) {
       if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
       if (document.querySelector("dialog[open]")) return;
       const isEscape = event.key === "Escape";
+      // The browser closes it; Firefox does not once the key was taken.
+      if (isEscape && document.querySelector(":popover-open")) return;
       const target = event.composedPath()[0];
       const isWriting = target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]");
       if (!isEscape && (isWriting || !remembered().shortcuts)) return;

@@ -1,9 +1,12 @@
 import { arrange } from "./arrange.js";
+import { paginate } from "./pages.js";
 import { remember, remembered } from "./preferences.js";
 import { PEER_FAILED } from "./problems.js";
 import { QualityFeed } from "./quality-feed.js";
+import { showReaction } from "./reaction-bar.js";
 import { StatisticsFeed } from "./statistics-feed.js";
 import { SpeakingFeed } from "./speaking-feed.js";
+import { StagePager } from "./stage-pager.js";
 import { VideoTile } from "./video-tile.js";
 
 /**
@@ -19,6 +22,7 @@ const SPEAKER_MS = 2_000;
 
 /** Where everyone is seen. */
 export class Stage extends HTMLElement {
+  /** Whether something lies over all of it; asked whenever it is laid out. */ isCovered = () => false;
   #room;
   #devices;
   /** In the order in which they are shown. @type {Map<string, {tile: VideoTile, role: Role, peer: Peer | null}>} */
@@ -33,6 +37,15 @@ export class Stage extends HTMLElement {
   /** Who spoke last. @type {string | null} */
   #speaker = null;
   #spokeAt = 0;
+  /** Who speaks now. @type {Set<string>} */
+  #talking = new Set();
+  /** From 0, of those that the tiles take. */
+  #page = 0;
+  #pager = new StagePager({ turn: (page) => this.#turn(page), find: () => this.#find() });
+  #onVisibility = () => this.#layout();
+  /** Of the picture that was popped out, in CSS pixels. */
+  #apart = 0;
+  #onApart = (/** @type {Event} */ event) => (event.type === "enterpictureinpicture" ? this.#poppedOut(/** @type {PictureInPictureEvent} */ (event)) : this.#layout());
   /** Whose connection is weak, by the id of the tile. @type {Set<string>} */
   #weak = new Set();
 
@@ -55,11 +68,16 @@ export class Stage extends HTMLElement {
     this.className = "stage";
     this.setAttribute("role", "region");
     this.setAttribute("aria-label", "Participants");
-    this.append(this.#invitation);
+    this.append(this.#invitation, this.#pager);
+    document.addEventListener("visibilitychange", this.#onVisibility);
+    for (const event of ["enterpictureinpicture", "leavepictureinpicture"]) this.addEventListener(event, this.#onApart);
     this.#speaking.start((id, speaking) => {
       const entry = this.#tiles.get(id);
       if (entry) entry.tile.speaking = speaking;
       if (speaking && id !== "self") this.#spoke(id);
+      if (speaking) this.#talking.add(id);
+      else this.#talking.delete(id);
+      if (entry?.tile.hidden) this.#layout();
     });
     this.#quality.start((weak) => {
       this.#weak = weak;
@@ -70,6 +88,8 @@ export class Stage extends HTMLElement {
   }
 
   disconnectedCallback() {
+    document.removeEventListener("visibilitychange", this.#onVisibility);
+    for (const event of ["enterpictureinpicture", "leavepictureinpicture"]) this.removeEventListener(event, this.#onApart);
     this.#watcher.disconnect();
     this.#speaking.stop();
     this.#statistics.stop();
@@ -100,6 +120,31 @@ export class Stage extends HTMLElement {
     this.#speaker = id;
     this.#spokeAt = now;
     if (this.layout === "speaker" || this.layout === "sidebar") this.#layout();
+  }
+
+  /** Shows a reaction over somebody's picture, or with the name of who is on another page. @param {string} id of the tile @param {import("../sdk/messages.js").Emoji} emoji */
+  react(id, emoji) {
+    const { tile, peer } = this.#tiles.get(id) ?? {};
+    if (tile?.hidden && peer) showReaction(this, emoji, nameOf(peer));
+    else if (tile) showReaction(tile, emoji);
+  }
+
+  /** @param {number} page */
+  #turn(page) {
+    this.#page = page;
+    this.#layout();
+  }
+
+  /** To the page of who speaks elsewhere. */
+  #find() {
+    const id = this.#elsewhere;
+    const page = this.#pages().pages.findIndex((seats) => seats.some((seat) => seat.id === id));
+    if (page >= 0) this.#turn(page);
+  }
+
+  /** Who speaks and is not on this page, by the id of the tile. */
+  get #elsewhere() {
+    return [...this.#talking].find((id) => this.#tiles.get(id)?.tile.hidden) ?? null;
   }
 
   get showsStatistics() {
@@ -133,10 +178,10 @@ export class Stage extends HTMLElement {
         this.#tile(id, "screen", peer).show({ ...screenContent(peer, screen.track), ...this.#pinning(id) });
       }
       seen.add(peer.id);
-      this.#tile(peer.id, "person", peer).show({ ...personContent(peer, this.#weak.has(peer.id)), ...this.#powersOver(peer), ...this.#pinning(peer.id) });
+      this.#tile(peer.id, "person", peer).show({ ...withHand(personContent(peer, this.#weak.has(peer.id)), this.#room.gestures.placeOf(peer.id)), ...this.#powersOver(peer), ...this.#pinning(peer.id) });
     }
     seen.add("self");
-    this.#tile("self", "self", null).show(this.#selfContent());
+    this.#tile("self", "self", null).show(withHand(this.#selfContent(), this.#room.gestures.placeOf()));
     if (this.#pinned && !seen.has(this.#pinned)) this.#pinned = null;
     for (const [id, { tile }] of this.#tiles) {
       if (seen.has(id)) continue;
@@ -198,28 +243,58 @@ export class Stage extends HTMLElement {
     return { name: "You", label, picture, sound: [], isSilent, isWeak, status: "", advice: "", canRetry: false };
   }
 
-  #layout() {
-    const { clientWidth: width, clientHeight: height } = this;
-    if (width === 0 || height === 0) return;
+  /** Who is on which page, and how much room there is for tiles. */
+  #pages() {
+    const { clientWidth: width, clientHeight } = this;
     // One's own tile comes last, screens come first.
     const order = { screen: 0, person: 1, self: 2 };
     const seats = [...this.#tiles]
       .map(([id, { role }]) => ({ id, role }))
       .sort((a, b) => order[a.role] - order[b.role]);
+    const stage = { width, gap: width < 600 ? 6 : 10, layout: this.layout, pinned: this.#pinned, speaker: this.#speaker };
+    const { pages, height } = paginate(seats, { ...stage, height: clientHeight });
+    return { pages, stage: { ...stage, height } };
+  }
+
+  #layout() {
+    if (this.clientWidth === 0 || this.clientHeight === 0) return this.#ask(new Map());
+    const { pages, stage } = this.#pages();
+    this.#page = Math.min(this.#page, pages.length - 1);
+    const places = arrange(pages[this.#page], stage);
+    for (const [id, { tile }] of this.#tiles) {
+      const place = places.get(id);
+      tile.hidden = !place;
+      if (place) tile.put(place);
+    }
+    const speaker = this.#tiles.get(this.#elsewhere ?? "")?.peer;
+    this.#pager.show({ page: this.#page, pages: pages.length, speaking: speaker ? nameOf(speaker) : "" });
+    this.#ask(places);
+  }
+
+  /** A picture is in a window of its own, which is seen while this tab is not. @param {PictureInPictureEvent} event */
+  #poppedOut({ pictureInPictureWindow: apart }) {
+    const look = () => {
+      this.#apart = apart.height;
+      this.#layout();
+    };
+    apart.onresize = look;
+    look();
+  }
+
+  /** Asks for pictures as large as they are seen, and for none of those that nobody sees. @param {Map<string, import("./arrange.js").Place>} places */
+  #ask(places) {
+    const looks = !document.hidden && !this.isCovered();
+    // Firefox has none, and tells nothing of the pictures that it pops out.
+    const apart = document.pictureInPictureElement ?? null;
     const wishes = [];
-    for (const [id, place] of arrange(seats, { width, height, gap: width < 600 ? 6 : 10, layout: this.layout, pinned: this.#pinned, speaker: this.#speaker })) {
-      const entry = this.#tiles.get(id);
-      entry?.tile.put(place);
-      if (!entry?.peer) continue;
-      const isScreen = entry.role === "screen";
+    for (const [id, { tile, role, peer }] of this.#tiles) {
+      if (!peer) continue;
       /** @type {import("../sdk/messages.js").Source} */
-      const source = isScreen ? "screen" : "camera";
-      wishes.push({
-        peer: entry.peer,
-        source,
-        height: place.height * devicePixelRatio,
-        priority: isScreen ? 1 : 0,
-      });
+      const source = role === "screen" ? "screen" : "camera";
+      const here = (looks && places.get(id)?.height) || 0;
+      // A window that has not said how large it is gets at least something.
+      const height = apart && tile.contains(apart) ? Math.max(here, this.#apart, 1) : here;
+      wishes.push({ peer, source, height: height * devicePixelRatio, priority: role === "screen" ? 1 : 0 });
     }
     this.#room.want(wishes);
   }
@@ -253,6 +328,11 @@ function personContent(peer, isWeak) {
 function screenContent(peer, track) {
   const name = `${nameOf(peer)}’s screen`;
   return { name, label: name, picture: track, sound: [], isSilent: false, status: "", advice: "", canRetry: false };
+}
+
+/** @param {TileContent} content @param {number} hand which in the queue, 0 for none @returns {TileContent} */
+function withHand(content, hand) {
+  return hand === 0 ? content : { ...content, hand, label: `${content.label}, hand raised, number ${hand}` };
 }
 
 /** @param {Peer} peer */

@@ -59,7 +59,7 @@ export class StartView extends HTMLElement {
             { className: "choice", title: "The link then carries a key that no server sees. All need it, and a browser of today." },
             this.#encrypts,
             icon("lock"),
-            "Encrypt sound and picture end to end",
+            "Encrypt sound, picture, chat and files end to end",
           ),
           h("button", { className: "button primary large" }, "Open the room", icon("send")),
           h("button", { type: "button", className: "button quiet", onclick: () => this.#copy() }, icon("link"), this.#copied),

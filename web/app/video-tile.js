@@ -16,6 +16,7 @@ import { remembered } from "./preferences.js";
  * @property {string} status over the picture, such as `Connecting…`; empty for none
  * @property {string} advice below the status
  * @property {boolean} canRetry
+ * @property {number} [hand] which raised hand this one's is, from 1; 0 for none
  * @property {boolean} [isWeak] whether the connection loses much, or answers late
  * @property {boolean} [canPin] whether it may be shown large
  * @property {boolean} [isPinned]
@@ -30,6 +31,7 @@ export class VideoTile extends HTMLElement {
   #avatar = h("div", { className: "avatar", "aria-hidden": "true" });
   #name = h("span", { className: "tile-name" });
   #silent = h("span", { className: "tile-silent", hidden: true }, icon("microphone-off"));
+  #hand = h("span", { className: "tile-hand", hidden: true }, icon("hand"), h("span"));
   #weak = h("span", { className: "tile-weak", title: "Weak connection", hidden: true }, icon("weak"));
   #pin = h("button", { className: "tile-pin", hidden: true, onclick: () => this.dispatchEvent(new CustomEvent("pin")) }, icon("pin"));
   #status = h("strong");
@@ -53,7 +55,7 @@ export class VideoTile extends HTMLElement {
       this.#audio,
       this.#avatar,
       this.#over,
-      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#silent, this.#weak, this.#name),
+      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#hand, this.#silent, this.#weak, this.#name),
       this.#statistics,
       this.#order,
       this.#pin,
@@ -74,13 +76,15 @@ export class VideoTile extends HTMLElement {
   }
 
   /** @param {TileContent} content */
-  show({ name, label, picture, sound, isSilent, status, advice, canRetry, isWeak = false, canPin = false, isPinned = false, canMute = false, canRemove = false }) {
+  show({ name, label, picture, sound, isSilent, status, advice, canRetry, hand = 0, isWeak = false, canPin = false, isPinned = false, canMute = false, canRemove = false }) {
     this.setAttribute("aria-label", label);
     setText(this.#name, name);
     setText(this.#avatar, initials(name));
     this.#avatar.dataset.hue = String(hue(name));
     this.#silent.hidden = !isSilent;
     this.#weak.hidden = !isWeak;
+    this.#hand.hidden = hand === 0;
+    setText(/** @type {Element} */ (this.#hand.lastElementChild), String(hand));
     this.#pin.hidden = !canPin;
     this.#pin.setAttribute("aria-pressed", String(isPinned));
     const pin = isPinned ? `Unpin ${name}` : `Pin ${name}`;

@@ -2,6 +2,8 @@ import { randomId } from "./random-id.js";
 
 /** Longest text of one message, in UTF-16 units; longer ones are not shown. */
 export const TEXT_MAX = 8_000;
+/** What a `Date` can hold, either way (ECMA-262 §21.4.1.1). */
+const TIME_MAX = 8.64e15;
 
 /**
  * @typedef {object} ChatMessage
@@ -9,14 +11,16 @@ export const TEXT_MAX = 8_000;
  * @property {string} id made by the sender
  * @property {string} text
  * @property {number} at milliseconds since 1970, by the sender's clock
+ * @property {true} [direct] whether it went to one participant alone
  */
 
 /**
  * @param {string} text
+ * @param {boolean} [direct]
  * @returns {ChatMessage}
  */
-export function makeChat(text) {
-  return { type: "chat", id: randomId(), text: text.slice(0, TEXT_MAX), at: Date.now() };
+export function makeChat(text, direct = false) {
+  return { type: "chat", id: randomId(), text: text.slice(0, TEXT_MAX), at: Date.now(), ...(direct ? { direct } : {}) };
 }
 
 /**
@@ -34,12 +38,13 @@ export function readChat(data) {
     return data.trim() === "" ? null : makeChat(data);
   }
   if (typeof message !== "object" || message === null) return makeChat(data);
-  const { type, text, id, at } = message;
+  const { type, text, id, at, direct } = message;
   if (type !== "chat" || typeof text !== "string" || text.length > TEXT_MAX) return null;
   return {
     type,
     text,
     id: typeof id === "string" ? id : randomId(),
-    at: typeof at === "number" && Number.isFinite(at) ? at : Date.now(),
+    at: typeof at === "number" && Math.abs(at) <= TIME_MAX ? at : Date.now(),
+    ...(direct === true ? { direct } : {}),
   };
 }

@@ -18,7 +18,7 @@ export class FileReceiver extends FileTransfer {
   /**
    * Waits for the offer on a channel that a peer opened.
    *
-   * @param {RTCDataChannel} channel
+   * @param {import("./file-transfer.js").FileChannel} channel
    * @param {string} peerId
    * @param {(receiver: FileReceiver) => void} offered
    */
@@ -32,14 +32,14 @@ export class FileReceiver extends FileTransfer {
   }
 
   /**
-   * @param {RTCDataChannel} channel
+   * @param {import("./file-transfer.js").FileChannel} channel
    * @param {string} peerId
    * @param {import("./file-messages.js").FileOffer} offer
    */
   constructor(channel, peerId, offer) {
     super({ channel, peerId, name: offer.name, size: offer.size, mime: offer.mime, direction: "receive" });
     channel.onmessage = ({ data }) => this.#heard(data);
-    channel.onclose = () => this.#fail("connection lost");
+    channel.onclose = () => this.#fail(this.loss);
   }
 
   /**

@@ -19,7 +19,7 @@ export class FileSender extends FileTransfer {
   #wake = null;
 
   /**
-   * @param {RTCDataChannel} channel made for this transfer
+   * @param {import("./file-transfer.js").FileChannel} channel made for this transfer
    * @param {string} peerId
    * @param {File} file
    * @param {number} maxMessageSize of the SCTP transport
@@ -34,7 +34,7 @@ export class FileSender extends FileTransfer {
     channel.onbufferedamountlow = () => this.#wake?.();
     channel.onopen = () => this.say({ type: "offer", id, name: this.name, size: this.size, mime: this.mime });
     channel.onmessage = ({ data }) => this.#heard(data);
-    channel.onclose = () => this.#ended("failed", "connection lost");
+    channel.onclose = () => this.#ended("failed", this.loss);
     if (channel.readyState === "open") channel.onopen(new Event("open"));
   }
 

@@ -1,6 +1,22 @@
 import { Emitter } from "./emitter.js";
 
 /** @typedef {import("./file-messages.js").TransferState} TransferState */
+/**
+ * What a transfer needs of its channel: an `RTCDataChannel`, or a `SealedChannel`.
+ *
+ * @typedef {object} FileChannel
+ * @property {RTCDataChannelState} readyState
+ * @property {string} binaryType
+ * @property {number} bufferedAmount
+ * @property {number} bufferedAmountLowThreshold
+ * @property {string} [reason] why it was closed, where that is known
+ * @property {((event: any) => void) | null} onopen
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onclose
+ * @property {((event: any) => void) | null} onbufferedamountlow
+ * @property {(data: any) => void} send
+ * @property {() => void} close
+ */
 
 /** Bytes per second are averaged over this time. */
 const RATE_WINDOW_MS = 3_000;
@@ -19,7 +35,7 @@ export class FileTransfer extends Emitter {
 
   /**
    * @param {object} options
-   * @param {RTCDataChannel} options.channel
+   * @param {FileChannel} options.channel
    * @param {string} options.peerId
    * @param {string} options.name
    * @param {number} options.size
@@ -53,6 +69,11 @@ export class FileTransfer extends Emitter {
     if (this.isOver) return;
     this.say({ type: "cancel", reason });
     this.finish("cancelled", reason);
+  }
+
+  /** Why the channel is gone. @protected */
+  get loss() {
+    return this.channel.reason || "connection lost";
   }
 
   /**

@@ -1,3 +1,5 @@
+import { fromBase64Url, toBase64Url } from "./base64url.js";
+import { RoomSeal } from "./room-seal.js";
 import { ENCRYPTED_VIDEO_CODECS } from "./sframe.js";
 
 /** Bytes of a room's secret. */
@@ -5,7 +7,7 @@ const SECRET_LEN = 32;
 
 /**
  * Sound and pictures that servers forward and cannot read: SFrame (RFC 9605) with one secret that all participants
- * share. The secret is in the fragment of the room's link, `#key=…`, which browsers do not send.
+ * share. What participants write and send each other is sealed with keys of the same secret. The secret is in the fragment of the room's link, `#key=…`, which browsers do not send.
  *
  * Sound of any codec can be encrypted, and pictures of VP8, VP9 and AV1; video is limited to these.
  */
@@ -34,7 +36,10 @@ export class FrameEncryption {
    */
   static ofLink(link) {
     const text = new URLSearchParams(new URL(link, globalThis.location?.href).hash.slice(1)).get("key");
-    return text === null ? null : new FrameEncryption(fromBase64Url(text));
+    if (text === null) return null;
+    const secret = fromBase64Url(text);
+    if (!secret) throw new RangeError("what follows #key= is not a secret in base64url");
+    return new FrameEncryption(secret);
   }
 
   /** A new secret, as it stands in a link: `#key=…`. */
@@ -75,6 +80,11 @@ export class FrameEncryption {
     return all.filter(({ mimeType }) => names.includes(mimeType.toLowerCase()));
   }
 
+  /** What seals messages and files. @param {string} room its name, as it stands in the link */
+  seal(room) {
+    return new RoomSeal(this.#secret, room);
+  }
+
   close() {
     this.#worker?.terminate();
     this.#worker = null;
@@ -84,19 +94,5 @@ export class FrameEncryption {
   #transform(direction, kind) {
     this.#worker ??= new Worker(new URL("./sframe-worker.js", import.meta.url), { type: "module", name: "frame encryption" });
     return new RTCRtpScriptTransform(this.#worker, { direction, kind, secret: this.#secret });
-  }
-}
-
-/** @param {Uint8Array} bytes */
-function toBase64Url(bytes) {
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-}
-
-/** @param {string} text */
-function fromBase64Url(text) {
-  try {
-    return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
-  } catch {
-    throw new RangeError("what follows #key= is not a secret in base64url");
   }
 }

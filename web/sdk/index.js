@@ -3,6 +3,7 @@ export { FileReceiver } from "./file-receiver.js";
 export { FileSender } from "./file-sender.js";
 export { canPickPlace, pickedSink, privateSink, sweepPrivateFiles } from "./file-sink.js";
 export { FrameEncryption } from "./frame-encryption.js";
+export { REACTIONS } from "./gestures.js";
 export { HttpSessionError } from "./http-session.js";
 export { JoinError } from "./join-error.js";
 export { Peer } from "./peer.js";

@@ -28,6 +28,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {string} [name]
  * @property {Record<string, unknown>} [metadata]
  * @property {Publication[]} tracks
+ * @property {number} [hand] its hand is raised: the lowest number of the room was raised first
  * @property {"base" | "twocan.v1" | "http"} protocol a `base` peer never takes a second offer
  */
 
@@ -81,6 +82,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {string} [name]
  * @property {Record<string, unknown>} [metadata]
  * @property {Publication[]} [tracks]
+ * @property {number} [hand] as in `PeerInfo`
  * @property {"base" | "twocan.v1" | "http"} [protocol]
  */
 
@@ -208,12 +210,30 @@ export const SUBPROTOCOL = "twocan.v1";
 
 /**
  * @typedef {object} Moderate
- * @property {"mute" | "unmute" | "remove" | "permissions" | "admit" | "deny" | "lock" | "unlock" | "lobby" | "no-lobby" | "close"} action
+ * @property {"mute" | "unmute" | "remove" | "lower-hand" | "lower-hands" | "permissions" | "admit" | "deny" | "lock" | "unlock" | "lobby" | "no-lobby" | "close"} action
  * @property {string} [peer_id] whom it is about
  * @property {string} [track] to mute or unmute
  * @property {Source} [source] the same
  * @property {string} [reason]
  * @property {PermissionChange} [permissions]
+ */
+
+/**
+ * A hand is raised or lowered: said by its owner, and by the server to all.
+ *
+ * @typedef {object} Hand
+ * @property {boolean} raised
+ * @property {string} [peer_id] whose, as the server says it
+ * @property {number} [number] of one that is raised, as the server says it: the lowest of the room was raised first
+ */
+
+/** @typedef {"👍" | "👎" | "👏" | "❤️" | "🎉" | "😂" | "😮" | "😢" | "🤔"} Emoji */
+
+/**
+ * Shown for some seconds, and kept by nobody.
+ *
+ * @typedef {object} Reaction
+ * @property {Emoji} emoji
  */
 
 /**

@@ -12,8 +12,7 @@ export class Order {
   /** Whether who comes waits to be admitted. */ hasLobby = false;
   /** Those who wait, for who may moderate. @type {WaitingPeer[]} */ waiting = [];
   /** When the token ends by which this participant joined, in milliseconds of `Date.now()`. @type {number | null} */ endsAt = null;
-  /** A base server knows no permissions. */
-  #isBase = true;
+  /** Whether the server speaks the base protocol alone: it knows no permissions, hands or reactions. */ isBase = true;
 
   get mayModerate() {
     return this.permissions.includes("moderate");
@@ -21,17 +20,17 @@ export class Order {
 
   /** Whether it may say something to the others, and agree with them on connections. */
   get mayTalk() {
-    return this.#isBase || this.permissions.includes("data");
+    return this.isBase || this.permissions.includes("data");
   }
 
   /** @param {Source} source */
   mayPublish(source) {
-    return this.#isBase || this.permissions.includes("publish") || this.permissions.includes(`publish:${source}`);
+    return this.isBase || this.permissions.includes("publish") || this.permissions.includes(`publish:${source}`);
   }
 
   /** @param {Authenticated} data */
   joined({ permissions, locked = false, lobby = false, waiting = [], token_expires_in_ms }) {
-    this.#isBase = permissions === undefined;
+    this.isBase = permissions === undefined;
     this.permissions = permissions ?? [];
     this.waiting = waiting;
     this.changed({ locked, lobby });

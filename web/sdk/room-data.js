@@ -1,7 +1,8 @@
 import { FULL_BYTES } from "./data-channels.js";
-import { DataError, writeData } from "./data-messages.js";
+import { DataError, LOSSY_MAX, PAYLOAD_MAX, readData, writeData } from "./data-messages.js";
 import { Emitter } from "./emitter.js";
 import { Peer } from "./peer.js";
+import { SEAL_LEN } from "./sealed-message.js";
 
 /**
  * @typedef {import("./links.js").Links} Links
@@ -17,15 +18,20 @@ import { Peer } from "./peer.js";
 
 /** Messages that wait while a room moves, at most. */
 const WAITING_MAX = 1_000;
+/** The topic of what is sealed; its own is inside. */
+const SEALED_TOPIC = "twocan.sealed";
 
 /**
  * What participants say to each other over data channels: directly in a mesh, by way of a server that forwards. While the
  * room moves from one to the other, reliable messages wait until those before them have arrived, so that they keep their
  * order.
  *
- * @extends {Emitter<{data: RoomMessage, "data-gap": {missed: number}}>}
+ * In a room with a seal everything is sealed, and what is not, or does not open, is `unreadable`.
+ *
+ * @extends {Emitter<{data: RoomMessage, "data-gap": {missed: number}, unreadable: string}>}
  */
 export class RoomData extends Emitter {
+  /** @type {import("./room-seal.js").RoomSeal | null} */ seal = null;
   #links;
   #peers;
   /** Whether messages go by the server. */
@@ -35,6 +41,13 @@ export class RoomData extends Emitter {
   /** @type {Waiting[]} */
   #waiting = [];
   #waitingBytes = 0;
+  /** Bytes that are being sealed, and opened. */
+  #sealingBytes = 0;
+  #openingBytes = 0;
+  /** @type {Promise<void>} */
+  #sealed = Promise.resolve();
+  /** @type {Promise<void>} */
+  #opened = Promise.resolve();
 
   /** @param {Links} links @param {Map<string, Participant>} peers */
   constructor(links, peers) {
@@ -58,7 +71,7 @@ export class RoomData extends Emitter {
       const direct = this.#peers.get(id);
       if (!isServer && !(direct instanceof Peer) && !direct?.former) return;
       const from = isServer ? names[0] : id;
-      if (from !== undefined) this.emit("data", { from, peer: this.#peers.get(from) ?? null, data, topic, lossy });
+      if (from !== undefined) this.#hear({ from, data, topic, lossy });
     });
     if (isServer) data.on("gap", (missed) => this.emit("data-gap", { missed }));
   }
@@ -72,6 +85,29 @@ export class RoomData extends Emitter {
     if (names?.length === 0) return;
     // Whoever is told first what is wrong with it can mend it.
     const { length } = writeData(data, { names: names ?? [], topic, lossy });
+    if (!this.seal) return this.#send({ data, names, topic }, lossy, length);
+    const plain = writeData(data, { topic });
+    const [long, most] = lossy ? [plain.length + SEAL_LEN + SEALED_TOPIC.length, LOSSY_MAX] : [plain.length + SEAL_LEN, PAYLOAD_MAX];
+    if (long > most) throw new DataError("too_large", `${long} bytes sealed, ${most} at most`);
+    if (this.#sealingBytes + long > FULL_BYTES) throw new DataError("queue_full");
+    this.#sealingBytes += long;
+    const sealing = this.seal.seal(lossy ? "lossy" : "reliable", plain);
+    // In the order of the calls; who waits for room does not hold up the next.
+    /** @type {Promise<{sent: Promise<void>}>} */
+    const going = this.#sealed.then(async () => {
+      const sealed = await sealing;
+      this.#sealingBytes -= long;
+      return { sent: this.#send({ data: sealed, names, topic: SEALED_TOPIC }, lossy, long) };
+    });
+    this.#sealed = going.then(
+      () => {},
+      () => {},
+    );
+    await (await going).sent;
+  }
+
+  /** @param {Waiting} message @param {boolean} lossy @param {number} length */
+  async #send({ data, names, topic }, lossy, length) {
     if (lossy) return this.#sendLossy({ data, names, topic });
     if (this.#turning) {
       if (this.#waiting.length >= WAITING_MAX || this.#waitingBytes + length > FULL_BYTES) throw new DataError("queue_full");
@@ -106,6 +142,29 @@ export class RoomData extends Emitter {
   /** Those of the other shape are let go of. @param {Topology} topology */
   letGo(topology) {
     this.#isForwarded = topology === "sfu";
+  }
+
+  /** @param {Omit<RoomMessage, "peer">} message */
+  #hear({ from, data, topic, lossy }) {
+    const { seal } = this;
+    const isSealed = topic === SEALED_TOPIC && data instanceof Uint8Array;
+    if (!seal && !isSealed) return this.#emit({ from, data, topic, lossy });
+    if (!seal || !isSealed) return this.emit("unreadable", from);
+    if (this.#openingBytes + data.length > FULL_BYTES) return lossy ? undefined : this.emit("data-gap", { missed: 1 });
+    this.#openingBytes += data.length;
+    const opening = seal.open(lossy ? "lossy" : "reliable", from, data);
+    this.#opened = this.#opened.then(async () => {
+      const plain = await opening;
+      this.#openingBytes -= data.length;
+      const message = plain && readData(plain.buffer);
+      if (message?.kind === "message") this.#emit({ from, data: message.data, topic: message.topic, lossy });
+      else this.emit("unreadable", from);
+    });
+  }
+
+  /** @param {Omit<RoomMessage, "peer">} message */
+  #emit(message) {
+    this.emit("data", { ...message, peer: this.#peers.get(message.from) ?? null });
   }
 
   /** Waits for what is on its way, then sends what was said meanwhile. @param {Promise<unknown> | undefined} arrived */

@@ -1,17 +1,17 @@
-import { makeChat, readChat } from "./chat-messages.js";
+import { makeChat } from "./chat-messages.js";
 import { DataError } from "./data-messages.js";
 import { Emitter } from "./emitter.js";
-import { FILE_LABEL } from "./file-messages.js";
-import { FileReceiver } from "./file-receiver.js";
-import { FileSender } from "./file-sender.js";
 import { ForwardedPeer } from "./forwarded-peer.js";
 import { FrameEncryption } from "./frame-encryption.js";
+import { Gestures } from "./gestures.js";
 import { Links, SERVER_ID } from "./links.js";
 import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
 import { Order } from "./order.js";
 import { Peer } from "./peer.js";
+import { RoomChat } from "./room-chat.js";
 import { RoomData } from "./room-data.js";
+import { RoomFiles } from "./room-files.js";
 import { sessionUrl } from "./session-url.js";
 import { whenSettled } from "./settling.js";
 import { Signaling } from "./signaling.js";
@@ -25,6 +25,7 @@ import { VIDEO_CODECS } from "./video-codec.js";
  * @typedef {import("./messages.js").Authenticated} Authenticated
  * @typedef {import("./chat-messages.js").ChatMessage} ChatMessage
  * @typedef {import("./join-error.js").JoinError} JoinError
+ * @typedef {import("./file-receiver.js").FileReceiver} FileReceiver
  */
 
 /** Another participant, however its media comes. @typedef {Peer | ForwardedPeer} Participant */
@@ -43,11 +44,12 @@ import { VIDEO_CODECS } from "./video-codec.js";
  * - `state`: the room's own state changed; `waiting`: until somebody who moderates admits this participant;
  * - `order`: what this participant may do has changed, or who waits, or whether the room is locked;
  * - `peer-joined`, `peer-left`, `peer-change`: someone came, went, or what their tile shows changed;
- * - `chat`: a text from someone (`own`: from here);
+ * - `chat`: a text from someone (`own`: from here, and `peer` is who alone got it, if that was one);
  * - `data`: a message from someone (`send`), as a text or as bytes;
  * - `data-gap`: so many reliable messages did not reach this participant, which took too little;
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
+ * - `unreadable`: a message or file that was not encrypted with this room's key, or was where this side has none; `count`: so far;
  * - `speakers`: who is heard, the loudest first, where a server forwards media;
  * - `topology`: media goes another way from here on; the tiles stay, `peers` holds others under the same ids;
  * - `notice`: the server says something that a person should know (`kicked`, `muted`, `draining`, `error`);
@@ -55,7 +57,7 @@ import { VIDEO_CODECS } from "./video-codec.js";
  *
  * @extends {Emitter<{state: RoomState, order: Order, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
  *   chat: ChatMessage & {peer: Participant | null, own: boolean}, data: import("./room-data.js").RoomMessage, "data-gap": {missed: number}, file: FileReceiver,
- *   channel: {peer: Peer, channel: RTCDataChannel}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: {kind: string, text: string}, left: JoinError | null}>}
+ *   channel: {peer: Peer, channel: RTCDataChannel}, unreadable: {from: string, count: number}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: {kind: string, text: string}, left: JoinError | null}>}
  */
 export class Room extends Emitter {
   /** @type {RoomState} */ state = "new";
@@ -64,6 +66,7 @@ export class Room extends Emitter {
   /** How media goes; a server may change it while people talk. @type {import("./messages.js").Topology} */ topology = "mesh";
   /** What this participant may do, and how the room is kept. */ order = new Order();
   /** Everyone else, in the order they came. @type {Map<string, Participant>} */ peers = new Map();
+  /** Raised hands and reactions. */ gestures = new Gestures(this, (event, data) => this.#signaling?.request(event, data));
   /** What this participant sends. */ local = new LocalMedia();
 
   /** The connection with a server that forwards media; `null` where none does. */
@@ -71,7 +74,9 @@ export class Room extends Emitter {
     return this.#links.server;
   }
 
-  /** Whether sound and pictures are encrypted end to end. */
+  /** Messages and files that could not be read: not encrypted with this room's key, or encrypted where this side has none. */ unreadable = 0;
+
+  /** Whether sound, pictures, messages and files are encrypted end to end. */
   get isEncrypted() {
     return this.#encryption !== null;
   }
@@ -102,6 +107,10 @@ export class Room extends Emitter {
     tend: (peer) => this.#tend(peer),
   });
   #data = new RoomData(this.#links, this.peers);
+  #chat = new RoomChat((message, to) => this.#passChat(message, to));
+  #files = new RoomFiles();
+  /** @type {import("./room-seal.js").RoomSeal | null} */
+  #seal = null;
   /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
   #stopLooking = null;
   /** Moves so far. */
@@ -111,7 +120,7 @@ export class Room extends Emitter {
   /**
    * @param {string | URL} url what a person would open, or the WebSocket's own address
    * @param {{name?: string, metadata?: Record<string, unknown>, token?: string, encryption?: FrameEncryption | null, videoCodec?: import("./video-codec.js").VideoCodec | null}} [options]
-   *   `encryption`: of sound and pictures, end to end; default what the link asks for (`#key=…`).
+   *   `encryption`: of everything but who is there, end to end; default what the link asks for (`#key=…`).
    *   `videoCodec`: what cameras and screens are sent in, where both ends can; default what the browser likes best
    * @returns {Promise<void>} rejects with `JoinError`; with a `RangeError` or `NotSupportedError` where the link asks for
    *   an encryption that there cannot be
@@ -124,8 +133,12 @@ export class Room extends Emitter {
     this.#setState("joining");
     this.#data.on("data", (message) => this.emit("data", message));
     this.#data.on("data-gap", (gap) => this.emit("data-gap", gap));
+    this.#chat.on("chat", ({ from, message }) => this.emit("chat", { ...message, peer: this.peers.get(from) ?? null, own: false }));
+    this.#files.on("file", (file) => this.emit("file", file));
+    for (const said of [this.#data, this.#chat, this.#files]) said.addEventListener("unreadable", (event) => this.#unread(/** @type {CustomEvent<string>} */ (event).detail));
     const address = sessionUrl(url, { token });
     this.name = decodeURIComponent(address.pathname.split("/").pop() ?? "");
+    this.#seal = this.#data.seal = this.#chat.seal = this.#files.seal = encryption?.seal(this.name) ?? null;
     const signaling = new Signaling(address, { name, metadata });
     this.#signaling = signaling;
     signaling.on("authenticated", ({ data, again }) => this.#joined(data, again));
@@ -144,7 +157,9 @@ export class Room extends Emitter {
   /** Leaves for good. */
   leave() {
     if (this.state === "left") return;
-    if (this.#signaling) this.#signaling.close();
+    // What was said before is still being sealed.
+    if (this.#chat.sending) this.#chat.sending.then(() => this.leave());
+    else if (this.#signaling) this.#signaling.close();
     else this.#ended(null);
   }
 
@@ -223,22 +238,26 @@ export class Room extends Emitter {
   }
 
   /**
-   * Sends a text to everyone, over the data channels; where a server forwards media, by way of the signaling.
-   *
+   * Sends a text, over the data channels; where a server forwards media, by way of the signaling.
    * @param {string} text
+   * @param {{to?: string}} [options] `to`: the id of one participant, who alone gets it; default everyone
    */
-  sendChat(text) {
-    const message = makeChat(text);
-    const wire = JSON.stringify(message);
-    if (this.link) this.#signaling?.send("chat", message, "all");
-    else for (const peer of this.peers.values()) if (peer instanceof Peer) peer.chat.send(wire);
-    this.emit("chat", { ...message, peer: null, own: true });
+  sendChat(text, { to } = {}) {
+    if (to !== undefined && !this.peers.has(to)) throw new RangeError(`nobody of the id ${to} is there`);
+    const message = makeChat(text, to !== undefined);
+    this.#chat.send(message, to);
+    this.emit("chat", { ...message, peer: this.peers.get(to ?? "") ?? null, own: true });
+  }
+
+  /** @param {ChatMessage | import("./room-chat.js").SealedChat} message @param {string} [to] */
+  #passChat(message, to) {
+    if (this.link) return this.#signaling?.send("chat", message, to ? [to] : "all");
+    for (const peer of this.peers.values()) if (peer instanceof Peer && peer.id === (to ?? peer.id)) peer.chat.send(JSON.stringify(message));
   }
 
   /**
    * Sends a text or bytes to everyone, or to some: directly in a mesh, by way of the server where that forwards. Reliable
    * messages arrive in the order in which they were sent; what is lossy arrives at once, or never.
-   *
    * @param {string | ArrayBuffer | ArrayBufferView} data 65,536 bytes at most; lossy, 1,100 with the topic
    * @param {{to?: import("./room-data.js").DataReceivers, topic?: string, lossy?: boolean}} [options] `to`: ids; default `"all"`
    * @returns {Promise<void>} settles when there is room for another; rejects with `DataError`
@@ -254,16 +273,12 @@ export class Room extends Emitter {
    *
    * @param {File} file
    * @param {Iterable<Participant>} [peers]
-   * @returns {FileSender[]} one for each whom a file can reach: who came by HTTP has no data channels
+   * @returns {import("./file-sender.js").FileSender[]} one for each whom a file can reach: who came by HTTP has no data channels
    */
   sendFile(file, peers = this.peers.values()) {
     if (!this.canSendFiles) return [];
     const reached = [...peers].filter((peer) => peer.protocol !== "http");
-    return reached.map((one) => {
-      const peer = this.#links.forData(one);
-      const channel = peer.openChannel(FILE_LABEL);
-      return new FileSender(channel, peer.id, file, peer.connection.sctp?.maxMessageSize ?? 0);
-    });
+    return reached.map((one) => this.#files.send(file, this.#links.forData(one)));
   }
 
   /**
@@ -291,9 +306,11 @@ export class Room extends Emitter {
   #joined(data, again) {
     if (again) this.#forgetAll();
     this.id = data.peer_id;
+    this.#seal?.begin(this.id);
     this.name = data.room ?? this.name;
     this.topology = data.topology ?? "mesh";
     this.order.joined(data);
+    this.gestures.begin(this.id);
     this.#useIceServers(data.ice_servers ?? []);
     this.#hush();
     this.#data.begin(this.topology);
@@ -304,7 +321,8 @@ export class Room extends Emitter {
   }
 
   /** @param {ServerFrame} frame */
-  #frame({ event, data, from }) {
+  #frame(frame) {
+    const { event, data, from } = frame;
     switch (event) {
       case "joined":
         this.#meet({ tracks: [], protocol: "base", ...data, id: data.peer_id }, true);
@@ -336,8 +354,12 @@ export class Room extends Emitter {
       case "metadata":
         if (from) this.peers.get(from)?.describe(data);
         break;
+      case "hand":
+      case "reaction":
+        this.gestures.told(frame);
+        break;
       case "chat":
-        this.#heard(this.peers.get(from ?? "") ?? null, JSON.stringify({ type: "chat", ...data }));
+        if (from) this.#chat.hear(from, JSON.stringify({ type: "chat", ...data }));
         break;
       case "permissions": {
         const before = this.local.publications().filter(({ source }) => this.#mayPublish(source));
@@ -445,6 +467,7 @@ export class Room extends Emitter {
     if (known) return known;
     const peer = this.link && this.topology === "sfu" ? new ForwardedPeer(info, this.link) : this.#connect(info, { offers });
     this.peers.set(info.id, peer);
+    this.gestures.met(info);
     this.#tend(peer);
     this.#share();
     this.emit("peer-joined", peer);
@@ -455,8 +478,8 @@ export class Room extends Emitter {
   #tend(peer) {
     peer.addEventListener("change", () => this.emit("peer-change", this.peers.get(peer.id) ?? peer));
     if (!(peer instanceof Peer)) return;
-    peer.on("message", (text) => this.#heard(this.peers.get(peer.id) ?? peer, text));
-    peer.on("file", (channel) => FileReceiver.listen(channel, peer.id, (file) => this.emit("file", file)));
+    peer.on("message", (text) => this.#chat.hear(peer.id, text));
+    peer.on("file", (channel) => this.#files.offered(channel, peer.id));
     peer.on("channel", (channel) => this.emit("channel", { peer, channel }));
   }
 
@@ -506,13 +529,10 @@ export class Room extends Emitter {
     for (const peer of this.peers.values()) if (peer instanceof Peer) peer.limit(budget);
   }
 
-  /**
-   * @param {Participant | null} peer
-   * @param {string} text
-   */
-  #heard(peer, text) {
-    const message = readChat(text);
-    if (message) this.emit("chat", { ...message, peer, own: false });
+  /** @param {string} from */
+  #unread(from) {
+    this.unreadable += 1;
+    this.emit("unreadable", { from, count: this.unreadable });
   }
 
   /** @param {RTCIceServer[]} servers */

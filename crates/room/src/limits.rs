@@ -72,8 +72,11 @@ pub(crate) const METADATA_LEN_MAX: usize = 8 * 1024;
 /// Longest announcement of a track, in bytes of JSON; longer ones are refused.
 pub(crate) const TRACK_LEN_MAX: usize = 4 * 1024;
 
-/// Changes of tracks, names and metadata in a second that the others are told of one participant, and
-/// twice as many at once; further ones are refused.
+/// Reactions of a participant in a second, and twice as many at once; further ones are refused.
+pub(crate) const REACTIONS_PER_SECOND: u32 = 2;
+
+/// Changes of tracks, names, metadata and raised hands in a second that the others are told of one
+/// participant, and twice as many at once; further ones are refused.
 pub(crate) const CHANGES_PER_SECOND: u32 = 10;
 
 /// Published tracks that a participant may announce; further ones are refused.

@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::frame::{Outgoing, Recipients};
 use crate::hall::{ConnectionId, Protocol};
-use crate::limits::{CHANGES_PER_SECOND, Limits, PEER_NAME_CHARS_MAX, TOKENS_PER_SECOND};
+use crate::limits::{
+    CHANGES_PER_SECOND, Limits, PEER_NAME_CHARS_MAX, REACTIONS_PER_SECOND, TOKENS_PER_SECOND,
+};
 use crate::permissions::{
     Admission, Allowed, MediaPermissions, PermissionChange, Permissions, Source,
 };
@@ -72,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) metadata: Option<Box<RawValue>>,
     pub(crate) tracks: Vec<Publication>,
+    /// Its raised hand, by the number of those that were raised in the room.
+    pub(crate) hand: Option<u64>,
     pub(crate) admission: Admission,
     /// What its token says that it may do.
     pub(crate) granted: Permissions,
@@ -92,6 +96,8 @@ pub(crate) struct Session {
     pub(crate) token_rate: Option<Rate>,
     /// Of the changes that it tells of itself, once there was one.
     pub(crate) change_rate: Option<Rate>,
+    /// Of its reactions, once there was one.
+    pub(crate) reaction_rate: Option<Rate>,
     pub(crate) resume_token: String,
     /// The highest `seq` of the client's that was acted on.
     pub(crate) received: u64,
@@ -136,6 +142,7 @@ impl Session {
             name: String::new(),
             metadata: None,
             tracks: Vec::new(),
+            hand: None,
             admission: Admission::default(),
             granted: Permissions::default(),
             change: PermissionChange::default(),
@@ -146,6 +153,7 @@ impl Session {
             expires_at: None,
             token_rate: None,
             change_rate: None,
+            reaction_rate: None,
             resume_token: String::new(),
             received: 0,
             connection: None,
@@ -188,6 +196,13 @@ impl Session {
     pub(crate) fn may_change(&mut self, now: Instant) -> bool {
         let rate = &mut self.change_rate;
         let rate = rate.get_or_insert_with(|| Rate::new(CHANGES_PER_SECOND, now));
+        rate.admits(now)
+    }
+
+    /// Whether it may react now.
+    pub(crate) fn may_react(&mut self, now: Instant) -> bool {
+        let rate = &mut self.reaction_rate;
+        let rate = rate.get_or_insert_with(|| Rate::new(REACTIONS_PER_SECOND, now));
         rate.admits(now)
     }
 

@@ -11,7 +11,9 @@ use crate::{
 };
 
 mod by_offer;
+mod hands;
 mod order;
+mod reactions;
 mod safety;
 mod shape;
 

@@ -30,6 +30,13 @@ pub enum Act {
         /// Which it is told.
         reason: String,
     },
+    /// Somebody's hand is lowered.
+    LowerHand {
+        /// Its id.
+        participant: String,
+    },
+    /// The hands of all are lowered.
+    LowerHands,
     /// What somebody may do is changed.
     Permit {
         /// Its id.
@@ -154,6 +161,8 @@ impl Order {
                 participant,
                 reason,
             },
+            ("lower-hand", Some(participant)) => Act::LowerHand { participant },
+            ("lower-hands", None) => Act::LowerHands,
             ("permissions", Some(participant)) => Act::Permit {
                 participant,
                 change: self.permissions?,
@@ -178,6 +187,8 @@ impl Act {
             Self::Mute { .. } => "mute",
             Self::Unmute { .. } => "unmute",
             Self::Remove { .. } => "remove",
+            Self::LowerHand { .. } => "lower-hand",
+            Self::LowerHands => "lower-hands",
             Self::Permit { .. } => "permissions",
             Self::Admit { .. } => "admit",
             Self::Deny { .. } => "deny",
@@ -195,10 +206,11 @@ impl Act {
             Self::Mute { participant, .. }
             | Self::Unmute { participant, .. }
             | Self::Remove { participant, .. }
+            | Self::LowerHand { participant }
             | Self::Permit { participant, .. }
             | Self::Admit { participant }
             | Self::Deny { participant } => Some(participant),
-            Self::Lock(_) | Self::Lobby(_) | Self::Close { .. } => None,
+            Self::LowerHands | Self::Lock(_) | Self::Lobby(_) | Self::Close { .. } => None,
         }
     }
 }

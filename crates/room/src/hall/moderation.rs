@@ -68,6 +68,11 @@ impl Hall {
                 participant,
                 reason,
             } => self.remove(now, room, participant, reason),
+            Act::LowerHand { participant } => self.lower_hand(room, participant),
+            Act::LowerHands => {
+                self.lower_hands(room);
+                Ok(())
+            }
             Act::Permit {
                 participant,
                 change,
@@ -296,6 +301,10 @@ impl Hall {
         if permissions.moderate {
             self.tell_lobby(participant);
         }
+        // Who may not talk asks for nothing.
+        if !permissions.may_talk() {
+            self.set_hand(participant, false);
+        }
         self.settle_media(participant);
         if self.is_base(participant) && !self.may_be_base(participant) {
             return self.kick(now, participant, "room_needs_twocan_v1");
@@ -422,7 +431,7 @@ impl Hall {
     }
 
     /// Whether somebody is in a room.
-    fn member(&self, room: &str, participant: &str) -> Result<(), ActError> {
+    pub(super) fn member(&self, room: &str, participant: &str) -> Result<(), ActError> {
         let session = self.peers.get(participant);
         match session.is_some_and(|own| own.room == room && !own.is_waiting) {
             true => Ok(()),

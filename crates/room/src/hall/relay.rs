@@ -39,11 +39,13 @@ struct TokenData {
 const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
 /// What the server alone says: whoever gets it takes it for the server's word.
-const OF_SERVER: [&str; 17] = [
+const OF_SERVER: [&str; 19] = [
+    "announcement",
     "authenticated",
     "draining",
     "error",
     "forward",
+    "hand",
     "joined",
     "kicked",
     "layers",
@@ -80,7 +82,9 @@ impl Hall {
         }
         let is_waiting = session.is_waiting;
         if session.protocol == Protocol::Base {
-            if !is_waiting {
+            // It may mean something else by it, though not more often.
+            let is_reaction = incoming.event == "reaction";
+            if !is_waiting && (!is_reaction || self.takes_reaction(now, &peer, incoming)) {
                 self.relay(&peer, incoming);
             }
             return;
@@ -93,6 +97,8 @@ impl Hall {
             "token" => self.show_token(now, &peer, incoming),
             _ if is_waiting => self.refuse_request(&peer, incoming, "Not admitted"),
             "moderate" => self.moderate(now, &peer, incoming),
+            "hand" => self.change_hand(now, &peer, incoming),
+            "reaction" => self.react(now, &peer, incoming),
             "settled" => self.change_settled(now, &peer, incoming),
             "track" => self.change_track(now, &peer, incoming),
             "metadata" => self.change_metadata(now, &peer, incoming),
@@ -209,7 +215,7 @@ impl Hall {
     }
 
     /// Whether somebody may change what others are told of it; answers it where it may not.
-    fn takes_change(&mut self, now: Now, peer: &str, incoming: &Incoming) -> bool {
+    pub(super) fn takes_change(&mut self, now: Now, peer: &str, incoming: &Incoming) -> bool {
         let session = self.peers.get_mut(peer);
         let takes = session.is_some_and(|own| own.may_change(now.monotonic));
         if !takes {

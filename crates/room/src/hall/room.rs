@@ -76,6 +76,8 @@ pub(super) struct Room {
     pub(super) topology: Option<Topology>,
     video_codecs: VideoCodecs,
     pub(super) shape: Shape,
+    /// Hands that were raised so far.
+    pub(super) hands: u64,
     keeps: Duration,
     /// When it ends, being empty.
     pub(super) ends_at: Option<Instant>,

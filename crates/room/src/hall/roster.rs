@@ -23,6 +23,8 @@ struct PeerInfo<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
     tracks: Vec<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hand: Option<u64>,
     protocol: &'static str,
 }
 
@@ -134,6 +136,7 @@ fn info<'a>(session: &'a Session, named: Named<'a>) -> PeerInfo<'a> {
         name: &session.name,
         metadata: session.metadata.as_deref(),
         tracks: session.tracks.iter().map(|track| &*track.told).collect(),
+        hand: session.hand,
         protocol: match session.protocol {
             _ if session.is_guest => "http",
             Protocol::Base => "base",

@@ -463,7 +463,14 @@ fn nobody_speaks_as_the_server() {
     for connection in [1, 2, 3] {
         stage.heard(connection);
     }
-    for event in ["kicked", "error", "permissions", "authenticated", "joined"] {
+    for event in [
+        "kicked",
+        "error",
+        "permissions",
+        "authenticated",
+        "joined",
+        "announcement",
+    ] {
         for connection in [1, 3] {
             let said = json!({"event": event, "to": [id(&ada)], "data": {"reason": "x"}});
             stage.say(connection, &said.to_string());

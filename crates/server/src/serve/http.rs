@@ -12,7 +12,7 @@ use axum::{Router, middleware};
 
 use crate::process;
 
-use super::{Shared, api, is_loopback, pages, rates, signaling, whip};
+use super::{Shared, api, delivery, is_loopback, pages, rates, signaling, whip};
 
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -32,6 +32,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .merge(pages::routes())
         .route("/", get(async || pages::meeting()))
         .fallback(get(file))
+        .layer(middleware::from_fn(delivery::deliver))
         .with_state(shared)
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod acme;
 mod api;
 mod credentials;
+mod delivery;
 mod descriptors;
 mod hall;
 mod hatch;

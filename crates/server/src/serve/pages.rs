@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::RawQuery;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use include_dir::{Dir, include_dir};
 
 use super::Shared;
+use super::delivery::Embedded;
 
 static WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../web");
 
@@ -62,7 +63,12 @@ fn page(path: &str) -> Response {
 /// A file of the web client; `None` when there is none at `path`.
 pub(crate) fn file(path: &str) -> Option<Response> {
     let kind = content_type(path)?;
-    let contents = WEB.get_file(path)?.contents();
+    let file = WEB.get_file(path)?;
+    let contents = file.contents();
+    let embedded = Embedded {
+        path: file.path().to_str()?,
+        contents,
+    };
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
@@ -71,7 +77,7 @@ pub(crate) fn file(path: &str) -> Option<Response> {
         (header::REFERRER_POLICY, "no-referrer"),
     ]
     .map(|(name, value)| (name, HeaderValue::from_static(value)));
-    Some((headers, contents).into_response())
+    Some((headers, Extension(embedded), contents).into_response())
 }
 
 /// What browsers need; anything else in the folder (package files) is not served.

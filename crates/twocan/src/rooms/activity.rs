@@ -116,6 +116,10 @@ fn write_event(f: &mut fmt::Formatter<'_>, event: &RoomEvent) -> fmt::Result {
             let id: String = id.chars().take(8).collect();
             write!(f, "{id}: says {len} bytes about {:?}", heard.topic)
         }
+        RoomEvent::Unreadable { from } => {
+            let id: String = from.chars().take(8).collect();
+            write!(f, "{id}: says what could not be read")
+        }
         RoomEvent::DataGap(missed) => write!(f, "{missed} messages missed"),
         RoomEvent::Reconnecting => f.write_str("connection to the server lost, reconnecting"),
         RoomEvent::Resumed => f.write_str("connection to the server resumed"),

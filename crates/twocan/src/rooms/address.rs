@@ -61,6 +61,33 @@ impl Address {
             is_loopback: is_loopback(authority.host()),
         })
     }
+    /// The name of the room, as it stands in the link.
+    pub(super) fn room(&self) -> String {
+        let path = self.url.split('?').next().unwrap_or_default();
+        unescape(path.rsplit('/').next().unwrap_or_default())
+    }
+}
+
+/// Reads percent-encoded bytes; what is none, and what is no UTF-8 then, is kept as near as can be.
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.first_chunk::<2>().filter(|_| first == b'%');
+        let digit = |at: u8| char::from(at).to_digit(16);
+        let value = digits.and_then(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+        match value.and_then(|value| u8::try_from(value).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -117,6 +144,13 @@ mod tests {
         ];
         for (page, session) in cases {
             assert_eq!(Address::of(page, None).unwrap().url, session);
+        }
+        for (page, room) in [
+            ("http://h/blå otter/?x=/y", "blå otter"),
+            ("http://h/50%25%20off#key=x", "50% off"),
+            ("ws://h/webrtc/a%2Fb%zz%4", "a/b%zz%4"),
+        ] {
+            assert_eq!(Address::of(page, None).unwrap().room(), room);
         }
         let with_token = Address::of("http://h/a?x=1", Some("a b&c")).unwrap();
         assert_eq!(with_token.url, "ws://h/webrtc/a?x=1&access_token=a%20b%26c");

@@ -13,6 +13,7 @@ use twocan_proto::wire::room_data::{
 
 use super::peer::RoomPeer;
 use super::room::RoomEvent;
+use super::seal::{self, RoomSeal, SEAL_LEN};
 use super::task::Command;
 use super::ways::Ways;
 use crate::data_channel::{DataChannel, DataChannelInit, DataChannelState, Message};
@@ -59,7 +60,8 @@ pub struct RoomMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// It is longer than 65,536 bytes; lossy, than 1,100 with the topic.
+    /// It is longer than 65,536 bytes; lossy, than 1,100 with the topic. In an encrypted room, topic
+    /// and payload together than 65,499; lossy, than 1,050.
     #[error("{len} bytes, {max} at most")]
     TooLarge {
         /// Its length.
@@ -90,6 +92,7 @@ pub(super) struct Outgoing {
 pub(super) async fn say(
     commands: &mpsc::Sender<Command>,
     ways: &Ways,
+    seal: Option<&RoomSeal>,
     message: &Message,
     options: DataOptions,
 ) -> Result<(), DataError> {
@@ -116,13 +119,21 @@ pub(super) async fn say(
     if commands.is_closed() {
         return Err(DataError::Closed);
     }
+    let sealed = match seal {
+        Some(seal) => Some(sealed(seal, ways, lossy, (is_text, &topic, payload))?),
+        None => None,
+    };
+    let (is_text, topic, payload) = match &sealed {
+        Some(sealed) => (false, seal::TOPIC, &sealed[..]),
+        None => (is_text, &topic[..], payload),
+    };
     let mut sending = Vec::new();
     for (way, names) in ways.to(to.as_deref()) {
         let mut bytes = Vec::new();
         RoomData::Message(Wire {
             is_text,
             names: names.iter().map(String::as_str).collect(),
-            topic: &topic,
+            topic,
             payload,
         })
         .write(&mut bytes);
@@ -140,6 +151,32 @@ pub(super) async fn say(
     }
     join_all(sending).await;
     Ok(())
+}
+
+/// A message with its topic, sealed.
+fn sealed(
+    seal: &RoomSeal,
+    ways: &Ways,
+    lossy: bool,
+    (is_text, topic, payload): (bool, &str, &[u8]),
+) -> Result<Vec<u8>, DataError> {
+    let mut plain = Vec::new();
+    RoomData::Message(Wire {
+        is_text,
+        names: Vec::new(),
+        topic,
+        payload,
+    })
+    .write(&mut plain);
+    let (len, max) = match lossy {
+        true => (plain.len() + SEAL_LEN + seal::TOPIC.len(), LOSSY_LEN_MAX),
+        false => (plain.len() + SEAL_LEN, PAYLOAD_LEN_MAX),
+    };
+    let too_large = DataError::TooLarge { len, max };
+    if len > max {
+        return Err(too_large);
+    }
+    seal.seal(&ways.own_id(), lossy, &plain).ok_or(too_large)
 }
 
 /// The channels by which this side speaks: the reliable one, and the other.
@@ -223,12 +260,14 @@ pub(super) fn listen(
 ) {
     let (id, events) = (peer.id().to_owned(), events.clone());
     let lossy = channel.protocol() == LOSSY;
+    let seal = peer.seal().cloned();
     tokio::spawn(async move {
         while let Some(message) = channel.next_message().await {
             let Message::Binary(bytes) = message else {
                 continue;
             };
-            let Some(event) = heard(&bytes, lossy, (!is_server).then_some(&id)) else {
+            let direct = (!is_server).then_some(&id);
+            let Some(event) = heard(&bytes, lossy, direct, seal.as_ref()) else {
                 tracing::debug!(peer = id, "not a message of a participant");
                 continue;
             };
@@ -240,7 +279,12 @@ pub(super) fn listen(
 }
 
 /// What was said, directly by somebody or by way of a server.
-fn heard(bytes: &[u8], lossy: bool, direct: Option<&String>) -> Option<RoomEvent> {
+fn heard(
+    bytes: &[u8],
+    lossy: bool,
+    direct: Option<&String>,
+    seal: Option<&RoomSeal>,
+) -> Option<RoomEvent> {
     let message = match RoomData::parse(bytes) {
         Ok(RoomData::Message(message)) => message,
         Ok(RoomData::Gap(missed)) if direct.is_none() => return Some(RoomEvent::DataGap(missed)),
@@ -249,6 +293,23 @@ fn heard(bytes: &[u8], lossy: bool, direct: Option<&String>) -> Option<RoomEvent
     let from = match direct {
         Some(id) => id.clone(),
         None => (*message.names.first()?).to_owned(),
+    };
+    let is_sealed = message.topic == seal::TOPIC && !message.is_text;
+    let opened;
+    let message = match seal {
+        None if is_sealed => return Some(RoomEvent::Unreadable { from }),
+        None => message,
+        Some(seal) => {
+            let plain = is_sealed.then(|| seal.open(&from, lossy, message.payload));
+            let Some(plain) = plain.flatten() else {
+                return Some(RoomEvent::Unreadable { from });
+            };
+            opened = plain;
+            match RoomData::parse(&opened) {
+                Ok(RoomData::Message(message)) => message,
+                _ => return Some(RoomEvent::Unreadable { from }),
+            }
+        }
     };
     let payload = match message.is_text {
         true => Message::Text(String::from_utf8_lossy(message.payload).into_owned()),
@@ -265,6 +326,8 @@ fn heard(bytes: &[u8], lossy: bool, direct: Option<&String>) -> Option<RoomEvent
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rooms::encryption::RoomSecret;
+    use crate::rooms::messages::SERVER_ID;
 
     #[test]
     fn the_server_says_of_whom_it_is_and_directly_it_is_who_sent_it() {
@@ -282,6 +345,7 @@ mod tests {
             }))
         };
         let bob = "bob".to_owned();
+        let heard = |bytes: &[u8], lossy, direct| super::heard(bytes, lossy, direct, None);
         let from = |bytes: &[u8], direct| match heard(bytes, false, direct) {
             Some(RoomEvent::Data(heard)) => Some((heard.from, heard.message, heard.topic)),
             _ => None,
@@ -299,13 +363,93 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn with_a_key_what_is_said_is_sealed_and_what_is_not_is_not_handed_on() {
+        let room = |secret: u8| {
+            let secret = RoomSecret::new([secret; 32]);
+            RoomSeal::new(secret, "blue-otter".to_owned())
+        };
+        let (commands, _commands_in) = mpsc::channel(1);
+        let (outgoing, mut outgoing_in) = mpsc::channel(9);
+        let ways = Ways::default();
+        ways.begin("ada", true);
+        ways.add(SERVER_ID.to_owned(), outgoing);
+        let board = DataOptions {
+            topic: "board".into(),
+            ..DataOptions::default()
+        };
+        let seal = room(1);
+        let say = async |message: Message, options: DataOptions| {
+            say(&commands, &ways, Some(&seal), &message, options).await
+        };
+        say(Message::Text("secret".into()), board.clone())
+            .await
+            .unwrap();
+        let sent = outgoing_in.recv().await.unwrap().bytes;
+        assert!(
+            !sent
+                .windows(5)
+                .any(|part| part == b"secre" || part == b"board")
+        );
+        // As the server passes it on.
+        let passed = |sent: &[u8], from: &str| {
+            let Ok(RoomData::Message(mut message)) = RoomData::parse(sent) else {
+                panic!("a message");
+            };
+            assert_eq!((message.topic, message.names.len()), (seal::TOPIC, 0));
+            message.names = vec![from];
+            let mut bytes = Vec::new();
+            RoomData::Message(message).write(&mut bytes);
+            bytes
+        };
+        let eve = room(1);
+        let is_unreadable = |bytes: &[u8], seal: Option<&RoomSeal>| {
+            let event = heard(bytes, false, None, seal);
+            matches!(event, Some(RoomEvent::Unreadable { .. }))
+        };
+        let of_ada = passed(&sent, "ada");
+        assert!(is_unreadable(&passed(&sent, "bob"), Some(&eve)));
+        assert!(is_unreadable(&of_ada, Some(&room(2))));
+        assert!(is_unreadable(&of_ada, None));
+        let Some(RoomEvent::Data(opened)) = heard(&of_ada, false, None, Some(&eve)) else {
+            panic!("it opens");
+        };
+        let text = Message::Text("secret".into());
+        let wanted = ("ada", text, "board");
+        let is = (&opened.from[..], opened.message.clone(), &opened.topic[..]);
+        assert_eq!(is, wanted);
+        assert!(is_unreadable(&of_ada, Some(&eve)), "again");
+        let mut clear = Vec::new();
+        RoomData::Message(Wire {
+            is_text: true,
+            names: vec!["ada"],
+            topic: "",
+            payload: b"in the clear",
+        })
+        .write(&mut clear);
+        assert!(is_unreadable(&clear, Some(&eve)));
+
+        for (lossy, most) in [(false, 65_499 - 5), (true, 1_050 - 5)] {
+            let options = DataOptions {
+                lossy,
+                ..board.clone()
+            };
+            let said = |len| say(Message::Binary(vec![0; len]), options.clone());
+            assert_eq!(said(most).await, Ok(()));
+            let refused = said(most + 1).await.unwrap_err();
+            assert!(matches!(refused, DataError::TooLarge { .. }), "{refused}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_too_long_is_refused_before_anybody_is_asked() {
         let (commands, commands_in) = mpsc::channel(1);
         drop(commands_in);
         let refused = async |len, options| {
             let message = Message::Binary(vec![0; len]);
             let ways = Ways::default();
-            say(&commands, &ways, &message, options).await.unwrap_err()
+            say(&commands, &ways, None, &message, options)
+                .await
+                .unwrap_err()
         };
         let lossy = DataOptions {
             lossy: true,
@@ -335,7 +479,7 @@ mod tests {
         };
         let empty = Message::Text(String::new());
         assert_eq!(
-            say(&commands, &Ways::default(), &empty, nobody).await,
+            say(&commands, &Ways::default(), None, &empty, nobody).await,
             Ok(())
         );
     }

@@ -58,6 +58,10 @@ impl RoomSecret {
         Ok(Some(Self(secret)))
     }
 
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Encrypts one track of this side.
     pub(super) fn sender(&self) -> Sender {
         let mut id = [0; 8];

@@ -39,6 +39,7 @@ mod play;
 #[cfg(feature = "files")]
 mod record;
 mod room;
+mod seal;
 mod session;
 mod socket;
 mod task;

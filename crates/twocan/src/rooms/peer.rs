@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::encryption::RoomSecret;
 use super::messages::{PeerInfo, Publication, Source, TrackChange};
+use super::seal::RoomSeal;
 use crate::peer_connection::PeerConnection;
 use crate::transceiver::RtpTransceiver;
 
@@ -33,7 +33,7 @@ pub struct RoomPeer(Arc<Inner>);
 struct Inner {
     id: String,
     protocol: String,
-    secret: Option<RoomSecret>,
+    seal: Option<RoomSeal>,
     connection: PeerConnection,
     told: Mutex<Told>,
     /// The transceivers on which this side sends, or would.
@@ -48,15 +48,11 @@ struct Told {
 }
 
 impl RoomPeer {
-    pub(super) fn new(
-        info: PeerInfo,
-        connection: PeerConnection,
-        secret: Option<RoomSecret>,
-    ) -> Self {
+    pub(super) fn new(info: PeerInfo, connection: PeerConnection, seal: Option<RoomSeal>) -> Self {
         Self(Arc::new(Inner {
             protocol: info.protocol,
             id: info.id,
-            secret,
+            seal,
             connection,
             told: Mutex::new(Told {
                 name: info.name,
@@ -121,8 +117,8 @@ impl RoomPeer {
     }
 
     pub(super) fn set_line(&self, source: Source, transceiver: RtpTransceiver) {
-        if let Some(secret) = &self.0.secret {
-            let transform = Box::new(secret.sender());
+        if let Some(seal) = &self.0.seal {
+            let transform = Box::new(seal.sender());
             transceiver.sender().set_transform(Some(transform));
         }
         self.0.lines.send_modify(|lines| {
@@ -132,15 +128,19 @@ impl RoomPeer {
 
     /// Decrypts what arrives there, in a room with a secret.
     pub(super) fn decrypt(&self, transceiver: &RtpTransceiver) {
-        if let Some(secret) = &self.0.secret {
-            let transform = Box::new(secret.receiver());
+        if let Some(seal) = &self.0.seal {
+            let transform = Box::new(seal.receiver());
             transceiver.receiver().set_transform(Some(transform));
         }
     }
 
     /// Whether sound and pictures are encrypted end to end: only some codecs can be.
     pub fn is_encrypted(&self) -> bool {
-        self.0.secret.is_some()
+        self.0.seal.is_some()
+    }
+
+    pub(super) fn seal(&self) -> Option<&RoomSeal> {
+        self.0.seal.as_ref()
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {

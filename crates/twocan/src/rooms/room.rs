@@ -11,6 +11,7 @@ use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{Source, TrackChange};
 use super::peer::{PeerState, RoomPeer};
+use super::seal::RoomSeal;
 use super::session::Session;
 use super::socket;
 use super::task::{self, Command, Task};
@@ -36,7 +37,8 @@ pub struct JoinOptions {
     pub publish: Vec<Source>,
     /// Takes a self-signed certificate from a server on this machine. Default no.
     pub accept_self_signed: bool,
-    /// Encrypts sound and pictures end to end; the others have to know it as well. Default the
+    /// Encrypts sound, pictures and what [`Room::send`] says end to end; data channels of the
+    /// application's own it does not. The others have to know it as well. Default the
     /// secret in the address, if there is one there (`#key=…`).
     pub secret: Option<RoomSecret>,
     /// For every connection; the server's ICE servers are added.
@@ -83,6 +85,12 @@ pub enum RoomEvent {
     /// So many reliable messages did not reach this participant, which took too little for the others
     /// to wait.
     DataGap(u32),
+    /// Something was said that was not encrypted with the room's secret, or was where this side has
+    /// none; or it was changed, or came before.
+    Unreadable {
+        /// The id of who is said to have said it.
+        from: String,
+    },
     /// Someone is gone; the connection is closed.
     PeerLeft(RoomPeer),
     /// The WebSocket broke and is made again; connections go on meanwhile.
@@ -103,6 +111,7 @@ pub struct Room {
     id: String,
     commands: mpsc::Sender<Command>,
     ways: Ways,
+    seal: Option<RoomSeal>,
     events: mpsc::Receiver<RoomEvent>,
 }
 
@@ -118,6 +127,7 @@ impl Room {
             None => RoomSecret::of_address(address)?,
         };
         let address = Address::of(address, options.token.as_deref())?;
+        let seal = secret.map(|secret| RoomSeal::new(secret, address.room()));
         let tls = socket::tls(&address, options.accept_self_signed)?;
         let session = Session::new(json!({"name": options.name}));
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
@@ -127,7 +137,7 @@ impl Room {
             session,
             (address, tls),
             options.configuration,
-            (lines, secret),
+            (lines, seal.clone()),
             (commands.clone(), commands_in),
             events_out,
         );
@@ -138,6 +148,7 @@ impl Room {
             id,
             commands,
             ways,
+            seal,
             events,
         })
     }
@@ -169,7 +180,8 @@ impl Room {
     /// # Errors
     /// [`DataError`].
     pub async fn send(&self, message: Message, options: DataOptions) -> Result<(), DataError> {
-        data::say(&self.commands, &self.ways, &message, options).await
+        let seal = self.seal.as_ref();
+        data::say(&self.commands, &self.ways, seal, &message, options).await
     }
 
     /// Leaves: the server and everyone's connection are told, and it is waited for that.

@@ -17,7 +17,6 @@ use super::address::Address;
 use super::backoff::backoff;
 use super::certificates::names_other_certificate;
 use super::data::{self, OUTGOING_MAX, Spoken};
-use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
 use super::messages::{
     Authenticated, PeerInfo, Publication, SERVER_ID, ServerFrame, ServerInfo, Source, To,
@@ -26,6 +25,7 @@ use super::messages::{
 use super::negotiation::{Negotiation, Signal, until};
 use super::peer::RoomPeer;
 use super::room::RoomEvent;
+use super::seal::RoomSeal;
 use super::session::{Read, Session, not_admitted};
 use super::socket::{self, CONNECT_WITHIN, Socket};
 use super::ways::Ways;
@@ -83,7 +83,7 @@ pub(super) struct Task {
     address: (Address, Tls),
     configuration: Configuration,
     lines: Lines,
-    secret: Option<RoomSecret>,
+    seal: Option<RoomSeal>,
     commands: mpsc::WeakSender<Command>,
     commands_in: mpsc::Receiver<Command>,
     events: mpsc::Sender<RoomEvent>,
@@ -130,7 +130,7 @@ impl Task {
         session: Session,
         address: (Address, Tls),
         configuration: Configuration,
-        (lines, secret): (Lines, Option<RoomSecret>),
+        (lines, seal): (Lines, Option<RoomSeal>),
         commands: (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         events: mpsc::Sender<RoomEvent>,
     ) -> Self {
@@ -139,7 +139,7 @@ impl Task {
             address,
             configuration,
             lines,
-            secret,
+            seal,
             commands: commands.0.downgrade(),
             commands_in: commands.1,
             events,
@@ -343,7 +343,7 @@ impl Task {
         }
         self.settles = false;
         self.is_forwarded = data.topology == SFU;
-        self.ways.set_forwarded(self.is_forwarded);
+        self.ways.begin(&self.own_id, self.is_forwarded);
         if self.is_forwarded {
             return self.meet(PeerInfo::server(), true).await;
         }
@@ -445,7 +445,7 @@ impl Task {
             Err(error) => return tracing::error!(%error, "no connection to a participant"),
         };
         let id = info.id.clone();
-        let peer = RoomPeer::new(info, connection, self.secret.clone());
+        let peer = RoomPeer::new(info, connection, self.seal.clone());
         let (signals, signals_in) = mpsc::channel(SIGNALS_MAX);
         let (outgoing, outgoing_in) = mpsc::channel(OUTGOING_MAX);
         // Those with a server are in the first offer: it is by them that others are heard.

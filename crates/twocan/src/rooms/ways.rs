@@ -18,6 +18,7 @@ pub(super) struct Ways(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
+    own_id: String,
     is_forwarded: bool,
     outgoing: BTreeMap<String, mpsc::Sender<Outgoing>>,
 }
@@ -31,6 +32,19 @@ impl Ways {
     /// It is over.
     pub(super) fn remove(&self, id: &str) {
         self.with(|known| known.outgoing.remove(id));
+    }
+
+    /// The room was joined, under this id.
+    pub(super) fn begin(&self, own_id: &str, is_forwarded: bool) {
+        self.with(|known| {
+            own_id.clone_into(&mut known.own_id);
+            known.is_forwarded = is_forwarded;
+        });
+    }
+
+    /// The id under which this side speaks.
+    pub(super) fn own_id(&self) -> String {
+        self.with(|known| known.own_id.clone())
     }
 
     /// Whether everything goes by the server.
