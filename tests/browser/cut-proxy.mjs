@@ -3,10 +3,10 @@ import { connect, createServer } from "node:net";
 
 /**
  * @param {string} target such as `http://127.0.0.1:8080`
- * @returns {Promise<{url: string, cut: () => number, block: (on: boolean) => void, close: () => void}>}
+ * @returns {Promise<{url: string, cut: () => number, aim: (target: string) => void, block: (on: boolean) => void, close: () => void}>}
  */
 export async function startProxy(target) {
-  const { hostname, port } = new URL(target);
+  let { hostname, port } = new URL(target);
   const sockets = new Set();
   let blocked = false;
   const server = createServer((inner) => {
@@ -28,6 +28,10 @@ export async function startProxy(target) {
       const count = sockets.size;
       for (const socket of sockets) socket.resetAndDestroy();
       return count;
+    },
+    /** Where new connections go from now on. */
+    aim(target) {
+      ({ hostname, port } = new URL(target));
     },
     /** Refuses new connections for as long as it is on. */
     block(on) {

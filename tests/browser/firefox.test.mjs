@@ -104,7 +104,12 @@ test("a screen shared in Chromium is seen large in Firefox, and goes when it end
   const { ada, eve } = await pair(t);
 
   await ada.click('[data-action="screen"]');
-  await ada.until("word that the screen is shared", () => /You are sharing your screen/.test(document.querySelector(".banner").innerText));
+  await ada.until("word that the screen is shared", () => /You are sharing your screen. Sharp text comes first/.test(document.querySelector(".banner").innerText));
+  const hint = () => document.querySelector("call-view").room.local.get("screen").track.contentHint;
+  assert.equal(await ada.evaluate(hint), "detail");
+  await ada.click(".banner .quiet");
+  await ada.until("word that motion comes first", () => /Smooth motion comes first/.test(document.querySelector(".banner").innerText));
+  assert.equal(await ada.evaluate(hint), "motion");
   await eve.until("the screen", () => document.querySelector(".tile.screen video")?.videoWidth > 0);
   const decoded = () =>
     eve.evaluate(async () => {

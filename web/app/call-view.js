@@ -5,12 +5,14 @@ import { Controls } from "./controls.js";
 import { helpDialog, settingsDialog } from "./dialogs.js";
 import { h, setText } from "./dom.js";
 import { FileDrop } from "./file-drop.js";
-import { formatBytes } from "./format.js";
+import { farewellOf, formatBytes } from "./format.js";
 import { GestureNotes } from "./gesture-notes.js";
 import { icon, mark } from "./icons.js";
 import { PeopleList } from "./people-list.js";
 import { remember, remembered } from "./preferences.js";
+import { barsOf, troubleOf } from "./quality-feed.js";
 import { ReactionBar } from "./reaction-bar.js";
+import { CallRecorder } from "./report.js";
 import { ScreenShare } from "./screen-share.js";
 import { listenToKeys } from "./shortcuts.js";
 import { MutedHint } from "./muted-hint.js";
@@ -46,11 +48,14 @@ export class CallView extends HTMLElement {
   #reactions = new ReactionBar((emoji) => this.#gestures.react(emoji));
   #bannerText = h("span");
   #bannerAction = h("button", { className: "button small", hidden: true });
-  #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction);
+  #favours = h("button", { className: "button small quiet", hidden: true, onclick: () => this.#favourOther() });
+  #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#favours, this.#bannerAction);
   #order;
   #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": "Files to send" });
   #unread = 0;
   #soundHeldBack = false;
+  /** Whether it was said that one's own connection is weak. */ #isWeak = false;
+  #recorder;
   /** @type {MutedHint | null} */
   #hint = null;
   #stop = new AbortController();
@@ -70,7 +75,7 @@ export class CallView extends HTMLElement {
     this.#screen = new ScreenShare(room, () => this.#refresh());
     this.#order = new OrderBar(room);
     this.#stage = new Stage(room, devices, this.#invitation());
-    this.#people = new PeopleList(room, { isSilent: () => !devices.isOn("microphone"), writeTo: (id) => this.#writeTo(id) });
+    this.#people = new PeopleList(room, { isSilent: () => !devices.isOn("microphone"), qualityOf: (id) => this.#stage.qualityOf(id), writeTo: (id) => this.#writeTo(id) });
     this.#gestures = new GestureNotes(room, { stage: this.#stage, toasts: this.#toasts, openPeople: () => this.#people.togglePopover(true) });
     this.#panel = new ChatPanel({
       send: (text, to) => room.sendChat(text, { to }),
@@ -78,6 +83,9 @@ export class CallView extends HTMLElement {
       close: () => this.#togglePanel(false),
     });
     this.#panel.hidden = true;
+    this.#recorder = new CallRecorder(room);
+    this.#stage.addEventListener("read", (event) => this.#recorder.read(/** @type {CustomEvent<import("./quality-feed.js").Reading>} */ (event).detail));
+    this.#stage.addEventListener("rated", () => this.#rated());
     this.#stage.isCovered = () => this.#panel.covers;
     this.#controls = new Controls({
       microphone: () => this.#toggle("microphone"),
@@ -91,6 +99,7 @@ export class CallView extends HTMLElement {
       link: () => this.#copyLink(),
       layout: () => this.#nextLayout(),
       statistics: () => this.#toggleStatistics(),
+      report: () => this.#recorder.save(),
       settings: () => this.#settings(),
       help: () => helpDialog(),
       leave: () => room.leave(),
@@ -135,6 +144,7 @@ export class CallView extends HTMLElement {
     this.#offs.forEach((off) => off());
     this.#drop?.close();
     this.#screen.stop();
+    this.#recorder.stop();
     this.#hint?.stop();
   }
 
@@ -159,7 +169,7 @@ export class CallView extends HTMLElement {
         this.#news(`${who} offers ${file.name} (${formatBytes(file.size)})`);
       }),
       room.on("unreadable", ({ count }) => this.#unreadable(count)),
-      room.on("notice", ({ kind, text }) => this.#notice(kind, text)),
+      room.on("notice", (notice) => this.#notice(notice)),
       ...this.#gestures.listen(() => this.#refresh()),
       this.#devices.on("change", (kind) => this.#devicesChanged(kind)),
       this.#devices.on("found", (found) => this.#deviceFound(found)),
@@ -214,11 +224,15 @@ export class CallView extends HTMLElement {
   #showBanner() {
     const text =
       this.room.state === "reconnecting"
-        ? "The connection to the server is lost. The call goes on while it is made again…"
+        ? this.room.link
+          ? "The connection to the server is lost, and is made again…"
+          : "The connection to the server is lost. The call goes on while it is made again…"
         : this.#soundHeldBack
           ? "The browser holds the sound back."
           : this.#screen.isOn
-            ? "You are sharing your screen."
+            ? this.#screen.favours === "text"
+              ? "You are sharing your screen. Sharp text comes first."
+              : "You are sharing your screen. Smooth motion comes first."
             : "";
     const action = this.room.state === "reconnecting" ? "" : this.#soundHeldBack ? "Hear the others" : this.#screen.isOn ? "Stop sharing" : "";
     const changed = this.#bannerText.textContent !== text;
@@ -227,6 +241,8 @@ export class CallView extends HTMLElement {
     setText(this.#bannerText, text);
     setText(this.#bannerAction, action);
     this.#bannerAction.hidden = action === "";
+    this.#favours.hidden = action !== "Stop sharing";
+    setText(this.#favours, this.#screen.favours === "text" ? "Favour motion" : "Favour text");
     this.#bannerAction.onclick = () => (this.#soundHeldBack ? this.#playSound() : this.#screen.stop());
     if (changed && text) announce(text, { urgent: this.room.state === "reconnecting" });
   }
@@ -285,6 +301,10 @@ export class CallView extends HTMLElement {
     }
     const problem = await this.#screen.start();
     if (problem) this.#toasts.say(`${problem.title}. ${problem.advice}`, { urgent: true });
+  }
+
+  #favourOther() {
+    this.#screen.favours = this.#screen.favours === "text" ? "motion" : "text";
   }
 
   get #layoutName() {
@@ -375,14 +395,13 @@ export class CallView extends HTMLElement {
   }
 
   /**
-   * @param {string} kind
-   * @param {string} text
+   * @param {import("../sdk/notices.js").Notice} notice
    */
-  #notice(kind, text) {
+  #notice({ kind, text, ending }) {
     if (kind === "kicked") this.farewell = FAREWELLS[text] ?? "You were removed from the room";
     if (kind === "announcement") this.#toasts.say(text);
     if (kind === "muted") this.#muted(text);
-    if (kind === "draining") this.#toasts.say("The server is about to restart. The call goes on.");
+    if (kind === "draining") this.#toasts.say(farewellOf(ending));
     if (kind === "error") console.warn("the server says:", text);
   }
 
@@ -396,6 +415,15 @@ export class CallView extends HTMLElement {
   /** @param {Promise<void>} done */
   async #moderated(done) {
     await done.catch((error) => this.#toasts.say(`That did not work: ${error.details ?? error.message}`, { urgent: true }));
+  }
+
+  /** What others may not see on their tiles: that it is this side's network. */
+  #rated() {
+    const quality = this.#stage.qualityOf("self");
+    const isWeak = barsOf(quality) === 1;
+    if (isWeak && !this.#isWeak) this.#toasts.say(`Your connection is weak: it ${troubleOf(quality)}.`, { about: "quality" });
+    this.#isWeak = isWeak;
+    this.#people.refresh();
   }
 
   #heldBack() {

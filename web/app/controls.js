@@ -14,6 +14,7 @@ import { icon } from "./icons.js";
  * @property {() => void} link
  * @property {() => void} layout
  * @property {() => void} statistics
+ * @property {() => void} report
  * @property {() => void} settings
  * @property {() => void} help
  * @property {() => void} leave
@@ -79,6 +80,7 @@ export class Controls extends HTMLElement {
         this.#files,
         this.#layout,
         item("statistics", "Statistics", "I", this.#actions.statistics),
+        item("report", "Save a report", "", this.#actions.report),
         item("settings", "Settings", "", this.#actions.settings),
         item("help", "Help and shortcuts", "?", this.#actions.help),
       ],
@@ -157,7 +159,7 @@ function device(button, kind, on, key) {
  * @param {() => void} onclick
  */
 function item(name, text, key, onclick) {
-  return h("button", { type: "button", className: "menu-item", onclick }, icon(name), h("span", {}, text), key && h("kbd", { "aria-hidden": "true" }, key));
+  return h("button", { type: "button", className: "menu-item", onclick, "data-action": name }, icon(name), h("span", {}, text), key && h("kbd", { "aria-hidden": "true" }, key));
 }
 
 customElements.define("call-controls", Controls);

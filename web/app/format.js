@@ -37,6 +37,13 @@ export function formatDuration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/** What a person is told of a server that ends. @param {import("../sdk/notices.js").Ending} [ending] */
+export function farewellOf({ within, forwarded } = { within: 0, forwarded: false }) {
+  if (!forwarded) return "The server is about to restart. The call goes on.";
+  if (within <= 0) return "The server restarts. The call is interrupted for a moment and comes back by itself.";
+  return `The server restarts within ${formatDuration(within / 1000)}. The call is interrupted then for a moment and comes back by itself.`;
+}
+
 /** One or two letters that stand for a person. @param {string} name */
 export function initials(name) {
   const words = name.trim().split(/\s+/).filter(Boolean);

@@ -2,12 +2,14 @@ import { h, setText } from "./dom.js";
 import { hue, initials } from "./format.js";
 import { icon } from "./icons.js";
 import { KeyedList } from "./keyed.js";
+import { barsOf, ratingOf, troubleOf } from "./quality-feed.js";
+import { SignalBars } from "./signal-bars.js";
 import { nameOf } from "./stage.js";
 
 /**
  * @typedef {import("../sdk/room.js").Room} Room
  * @typedef {import("../sdk/room.js").Participant} Participant
- * @typedef {{id: string, name: string, isSilent: boolean, place: number, mayLower: boolean, mayWrite: boolean}} Person
+ * @typedef {{id: string, name: string, isSilent: boolean, place: number, quality: import("../sdk/qualities.js").Quality | null, mayLower: boolean, mayWrite: boolean}} Person
  */
 
 /** Everyone in the room; raised hands first, in their order. */
@@ -30,7 +32,7 @@ export class PeopleList extends HTMLElement {
 
   /**
    * @param {Room} room
-   * @param {{isSilent: () => boolean, writeTo: (id: string) => void}} page whether one's own microphone is off, and what writes to one alone
+   * @param {{isSilent: () => boolean, qualityOf: (id: string) => import("../sdk/qualities.js").Quality | null, writeTo: (id: string) => void}} page whether one's own microphone is off, whose connection is not good, and what writes to one alone
    */
   constructor(room, page) {
     super();
@@ -63,12 +65,13 @@ export class PeopleList extends HTMLElement {
     const { peers, order, gestures } = this.#room;
     const focused = this.contains(document.activeElement) ? document.activeElement : null;
     this.#lowerAll.hidden = !order.mayModerate || gestures.queue.length === 0;
-    const own = { id: "self", name: "You", isSilent: this.#page.isSilent(), place: gestures.placeOf(), mayLower: false, mayWrite: false };
+    const own = { id: "self", name: "You", isSilent: this.#page.isSilent(), place: gestures.placeOf(), quality: this.#page.qualityOf("self"), mayLower: false, mayWrite: false };
     const others = [...peers.values()].map((peer) => ({
       id: peer.id,
       name: nameOf(peer),
       isSilent: isSilent(peer),
       place: gestures.placeOf(peer.id),
+      quality: this.#page.qualityOf(peer.id),
       mayLower: order.mayModerate,
       mayWrite: peer.protocol !== "http",
     }));
@@ -97,6 +100,7 @@ class PersonRow extends HTMLElement {
   #avatar = h("span", { className: "avatar", "aria-hidden": "true" });
   #name = h("span", { className: "person-name" });
   #silent = h("span", { className: "person-silent", hidden: true }, icon("microphone-off"), h("span", { className: "unseen" }, "microphone off"));
+  #bars = new SignalBars();
   #hand = h("span", { className: "hands-up", hidden: true }, icon("hand"), h("span", { "aria-hidden": "true" }), h("span", { className: "unseen" }));
   #write;
   #lower;
@@ -111,14 +115,15 @@ class PersonRow extends HTMLElement {
   connectedCallback() {
     if (this.childElementCount > 0) return;
     this.setAttribute("role", "listitem");
-    this.append(this.#avatar, this.#name, this.#silent, this.#hand, this.#lower, this.#write);
+    this.append(this.#avatar, this.#name, this.#bars, this.#silent, this.#hand, this.#lower, this.#write);
   }
 
   /** @param {Person} person */
-  show({ name, isSilent: silent, place, mayLower, mayWrite }) {
+  show({ name, isSilent: silent, place, quality, mayLower, mayWrite }) {
     setText(this.#avatar, initials(name));
     this.#avatar.dataset.hue = String(hue(name));
     setText(this.#name, name);
+    this.#bars.show(barsOf(quality), [ratingOf(quality), troubleOf(quality)].filter(Boolean).join(": "));
     this.#silent.hidden = !silent;
     this.#hand.hidden = place === 0;
     setText(this.#hand.children[1], String(place));

@@ -14,6 +14,7 @@
  * @property {boolean} autoGainControl
  * @property {boolean} blur whether the background of the camera is blurred, where that can be
  * @property {boolean} mutedHint whether it is said that who speaks is muted
+ * @property {import("./screen-share.js").Favour} screenFavours what matters most of a shared screen
  * @property {boolean} pushToTalk whether Space, held, is for speaking while muted
  */
 
@@ -33,6 +34,7 @@ const preferences = {
   autoGainControl: true,
   blur: false,
   mutedHint: true,
+  screenFavours: "text",
   pushToTalk: true,
   ...stored(),
 };

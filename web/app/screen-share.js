@@ -1,7 +1,10 @@
+import { remember, remembered } from "./preferences.js";
 import { screenProblem } from "./problems.js";
 
-/** What is asked of a shared screen: sharp text matters more than motion. */
-const SCREEN = { video: { frameRate: { ideal: 15, max: 30 } }, audio: true };
+/** What matters most of a shared screen where not both can be had. @typedef {"text" | "motion"} Favour */
+
+/** Pictures a second: text is to be sharp, films are to flow. @type {Record<Favour, MediaTrackConstraints>} */
+const RATES = { text: { frameRate: { ideal: 15, max: 30 } }, motion: { frameRate: { ideal: 30, max: 60 } } };
 
 /** The screen that this person shares, if any. */
 export class ScreenShare {
@@ -18,6 +21,21 @@ export class ScreenShare {
     this.changed = changed;
   }
 
+  /** What matters most; kept for the next time. @returns {Favour} */
+  get favours() {
+    return remembered().screenFavours;
+  }
+
+  set favours(favour) {
+    remember({ screenFavours: favour });
+    const [video] = this.#stream?.getVideoTracks() ?? [];
+    if (!video) return;
+    favourOn(video, favour);
+    // A browser that cannot change it goes on as it is.
+    video.applyConstraints(RATES[favour]).catch(() => {});
+    this.changed();
+  }
+
   get isOn() {
     return this.#stream !== null;
   }
@@ -27,14 +45,14 @@ export class ScreenShare {
     /** @type {MediaStream} */
     let stream;
     try {
-      stream = await navigator.mediaDevices.getDisplayMedia(SCREEN);
+      stream = await navigator.mediaDevices.getDisplayMedia({ video: RATES[this.favours], audio: true });
     } catch (error) {
       return screenProblem(error);
     }
     this.#stream = stream;
     const [video] = stream.getVideoTracks();
     const [audio] = stream.getAudioTracks();
-    video.contentHint = "detail";
+    favourOn(video, this.favours);
     // The browser has a button of its own to stop.
     video.onended = () => this.stop();
     await this.#room.publish("screen", video);
@@ -54,4 +72,14 @@ export class ScreenShare {
     await Promise.all([this.#room.unpublish("screen"), this.#room.unpublish("screen-audio")]);
     this.changed();
   }
+}
+
+/**
+ * The browser's encoder keeps the size of the one, and the rate of the other, where the way is narrow (W3C mst-content-hint).
+ *
+ * @param {MediaStreamTrack} video
+ * @param {Favour} favour
+ */
+function favourOn(video, favour) {
+  video.contentHint = favour === "text" ? "detail" : "motion";
 }

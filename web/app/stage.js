@@ -2,7 +2,7 @@ import { arrange } from "./arrange.js";
 import { paginate } from "./pages.js";
 import { remember, remembered } from "./preferences.js";
 import { PEER_FAILED } from "./problems.js";
-import { QualityFeed } from "./quality-feed.js";
+import { QualityFeed, ratingOf } from "./quality-feed.js";
 import { showReaction } from "./reaction-bar.js";
 import { StatisticsFeed } from "./statistics-feed.js";
 import { SpeakingFeed } from "./speaking-feed.js";
@@ -46,8 +46,8 @@ export class Stage extends HTMLElement {
   /** Of the picture that was popped out, in CSS pixels. */
   #apart = 0;
   #onApart = (/** @type {Event} */ event) => (event.type === "enterpictureinpicture" ? this.#poppedOut(/** @type {PictureInPictureEvent} */ (event)) : this.#layout());
-  /** Whose connection is weak, by the id of the tile. @type {Set<string>} */
-  #weak = new Set();
+  /** Of those whose connection is not good, by the id of the tile. @type {Map<string, import("../sdk/qualities.js").Quality>} */
+  #qualities = new Map();
 
   /**
    * @param {Room} room
@@ -79,10 +79,14 @@ export class Stage extends HTMLElement {
       else this.#talking.delete(id);
       if (entry?.tile.hidden) this.#layout();
     });
-    this.#quality.start((weak) => {
-      this.#weak = weak;
-      this.refresh();
-    });
+    this.#quality.start(
+      (qualities) => {
+        this.#qualities = qualities;
+        this.refresh();
+        this.dispatchEvent(new CustomEvent("rated"));
+      },
+      (reading) => this.dispatchEvent(new CustomEvent("read", { detail: reading })),
+    );
     this.#watcher.observe(this);
     this.refresh();
   }
@@ -147,6 +151,11 @@ export class Stage extends HTMLElement {
     return [...this.#talking].find((id) => this.#tiles.get(id)?.tile.hidden) ?? null;
   }
 
+  /** How well somebody is connected, where that is not good. @param {string} id of the tile */
+  qualityOf(id) {
+    return this.#qualities.get(id) ?? null;
+  }
+
   get showsStatistics() {
     return this.#statistics.isOn;
   }
@@ -178,7 +187,7 @@ export class Stage extends HTMLElement {
         this.#tile(id, "screen", peer).show({ ...screenContent(peer, screen.track), ...this.#pinning(id) });
       }
       seen.add(peer.id);
-      this.#tile(peer.id, "person", peer).show({ ...withHand(personContent(peer, this.#weak.has(peer.id)), this.#room.gestures.placeOf(peer.id)), ...this.#powersOver(peer), ...this.#pinning(peer.id) });
+      this.#tile(peer.id, "person", peer).show({ ...withHand(personContent(peer, this.qualityOf(peer.id)), this.#room.gestures.placeOf(peer.id)), ...this.#powersOver(peer), ...this.#pinning(peer.id) });
     }
     seen.add("self");
     this.#tile("self", "self", null).show(withHand(this.#selfContent(), this.#room.gestures.placeOf()));
@@ -238,9 +247,9 @@ export class Stage extends HTMLElement {
   #selfContent() {
     const isSilent = !this.#devices.isOn("microphone");
     const picture = this.#devices.isOn("camera") ? this.#devices.tracks.camera : null;
-    const isWeak = this.#weak.has("self");
-    const label = `You${isSilent ? ", microphone off" : ""}${picture ? "" : ", camera off"}${isWeak ? ", weak connection" : ""}`;
-    return { name: "You", label, picture, sound: [], isSilent, isWeak, status: "", advice: "", canRetry: false };
+    const quality = this.qualityOf("self");
+    const label = ["You", isSilent && "microphone off", !picture && "camera off", quality && ratingOf(quality).toLowerCase()].filter(Boolean).join(", ");
+    return { name: "You", label, picture, sound: [], isSilent, quality, status: "", advice: "", canRetry: false };
   }
 
   /** Who is on which page, and how much room there is for tiles. */
@@ -305,8 +314,8 @@ function isShown(media) {
   return media !== null && !media.muted;
 }
 
-/** @param {Peer} peer @param {boolean} isWeak whether its connection loses much @returns {TileContent} */
-function personContent(peer, isWeak) {
+/** @param {Peer} peer @param {import("../sdk/qualities.js").Quality | null} rated where its connection is not good @returns {TileContent} */
+function personContent(peer, rated) {
   const name = nameOf(peer);
   const camera = peer.media("camera");
   const microphone = peer.media("microphone");
@@ -316,8 +325,9 @@ function personContent(peer, isWeak) {
   const isSilent = publishesMicrophone ? publishesMicrophone.muted : !microphone;
   const sound = [microphone, screenSound].flatMap((media) => (media ? [media.track] : []));
   const { status, advice } = statusOf(peer);
-  const label = [name, isSilent && "microphone off", !picture && "camera off", isWeak && status === "" && "weak connection", status].filter(Boolean).join(", ");
-  return { name, label, picture, sound, isSilent: isSilent && status === "", isWeak: isWeak && status === "", status, advice, canRetry: peer.state === "failed" };
+  const quality = status === "" ? rated : null;
+  const label = [name, isSilent && "microphone off", !picture && "camera off", quality && ratingOf(quality).toLowerCase(), status].filter(Boolean).join(", ");
+  return { name, label, picture, sound, isSilent: isSilent && status === "", quality, status, advice, canRetry: peer.state === "failed" };
 }
 
 /**

@@ -1,6 +1,8 @@
 import { h, setText } from "./dom.js";
 import { hue, initials } from "./format.js";
 import { icon } from "./icons.js";
+import { barsOf, ratingOf, troubleOf } from "./quality-feed.js";
+import { SignalBars } from "./signal-bars.js";
 import { canChooseSpeaker } from "./device-picker.js";
 import { remembered } from "./preferences.js";
 
@@ -17,7 +19,7 @@ import { remembered } from "./preferences.js";
  * @property {string} advice below the status
  * @property {boolean} canRetry
  * @property {number} [hand] which raised hand this one's is, from 1; 0 for none
- * @property {boolean} [isWeak] whether the connection loses much, or answers late
+ * @property {import("../sdk/qualities.js").Quality | null} [quality] of a connection that is not good
  * @property {boolean} [canPin] whether it may be shown large
  * @property {boolean} [isPinned]
  * @property {boolean} [canMute] for who may moderate, as the next
@@ -32,7 +34,8 @@ export class VideoTile extends HTMLElement {
   #name = h("span", { className: "tile-name" });
   #silent = h("span", { className: "tile-silent", hidden: true }, icon("microphone-off"));
   #hand = h("span", { className: "tile-hand", hidden: true }, icon("hand"), h("span"));
-  #weak = h("span", { className: "tile-weak", title: "Weak connection", hidden: true }, icon("weak"));
+  #bars = new SignalBars();
+  #apart = h("button", { className: "tile-apart", hidden: true, onclick: () => this.#popOut() }, icon("picture-in-picture"));
   #pin = h("button", { className: "tile-pin", hidden: true, onclick: () => this.dispatchEvent(new CustomEvent("pin")) }, icon("pin"));
   #status = h("strong");
   #advice = h("p");
@@ -55,10 +58,10 @@ export class VideoTile extends HTMLElement {
       this.#audio,
       this.#avatar,
       this.#over,
-      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#hand, this.#silent, this.#weak, this.#name),
+      h("div", { className: "tile-label", "aria-hidden": "true" }, this.#hand, this.#silent, this.#bars, this.#name),
       this.#statistics,
       this.#order,
-      this.#pin,
+      h("div", { className: "tile-tools" }, this.#apart, this.#pin),
     );
     this.addEventListener("dblclick", ({ target }) => !this.#pin.hidden && !(target instanceof Element && target.closest("button")) && this.#pin.click());
     this.#video.onresize = () => this.dispatchEvent(new CustomEvent("shape"));
@@ -76,22 +79,22 @@ export class VideoTile extends HTMLElement {
   }
 
   /** @param {TileContent} content */
-  show({ name, label, picture, sound, isSilent, status, advice, canRetry, hand = 0, isWeak = false, canPin = false, isPinned = false, canMute = false, canRemove = false }) {
+  show({ name, label, picture, sound, isSilent, status, advice, canRetry, hand = 0, quality = null, canPin = false, isPinned = false, canMute = false, canRemove = false }) {
     this.setAttribute("aria-label", label);
     setText(this.#name, name);
     setText(this.#avatar, initials(name));
     this.#avatar.dataset.hue = String(hue(name));
     this.#silent.hidden = !isSilent;
-    this.#weak.hidden = !isWeak;
+    this.#bars.hidden = !quality;
+    if (quality) this.#bars.show(barsOf(quality), `${ratingOf(quality)}: ${troubleOf(quality)}`);
     this.#hand.hidden = hand === 0;
     setText(/** @type {Element} */ (this.#hand.lastElementChild), String(hand));
     this.#pin.hidden = !canPin;
+    this.#apart.hidden = !picture || !document.pictureInPictureEnabled;
+    saying(this.#apart, `Show ${name} in a window of its own`);
     this.#pin.setAttribute("aria-pressed", String(isPinned));
     const pin = isPinned ? `Unpin ${name}` : `Pin ${name}`;
-    if (this.#pin.getAttribute("aria-label") !== pin) {
-      this.#pin.setAttribute("aria-label", pin);
-      this.#pin.title = pin;
-    }
+    saying(this.#pin, pin);
     use(this.#video, picture ? [picture] : []);
     use(this.#audio, sound);
     this.#video.hidden = !picture;
@@ -120,6 +123,16 @@ export class VideoTile extends HTMLElement {
     this.classList.toggle("tiny", Math.min(width, height) < 130);
   }
 
+  /** In a small window over all others, or back from there. */
+  async #popOut() {
+    try {
+      if (document.pictureInPictureElement === this.#video) await document.exitPictureInPicture();
+      else await this.#video.requestPictureInPicture();
+    } catch {
+      // The browser does not let it now; the picture stays where it is.
+    }
+  }
+
   set speaking(/** @type {boolean} */ on) {
     this.classList.toggle("speaking", on);
   }
@@ -141,6 +154,13 @@ export class VideoTile extends HTMLElement {
     // A speaker that is gone: the system's own goes on playing.
     /** @type {any} */ (this.#audio).setSinkId(speaker).catch(() => {});
   }
+}
+
+/** What a button of an icon does. @param {HTMLElement} button @param {string} does */
+function saying(button, does) {
+  if (button.getAttribute("aria-label") === does) return;
+  button.setAttribute("aria-label", does);
+  button.title = does;
 }
 
 /**

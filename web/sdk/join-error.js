@@ -28,7 +28,7 @@ const REASON_OF_STATUS = {
 };
 
 /** @type {Record<string, JoinReason>} */
-const REASON_OF_DETAILS = { room_is_full: "room_full", lobby_is_full: "room_full", room_is_locked: "locked", denied: "denied" };
+const REASON_OF_DETAILS = { room_is_full: "room_full", lobby_is_full: "room_full", room_is_locked: "locked", denied: "denied", draining: "draining" };
 
 /** @param {unknown} details of the error `Could not join room` @returns {JoinReason} */
 export function whyNotJoined(details) {

@@ -7,8 +7,10 @@ import { Gestures } from "./gestures.js";
 import { Links, SERVER_ID } from "./links.js";
 import { LocalMedia } from "./local-media.js";
 import { meshBudget } from "./mesh-budget.js";
+import { noticeOf } from "./notices.js";
 import { Order } from "./order.js";
 import { Peer } from "./peer.js";
+import { Qualities } from "./qualities.js";
 import { RoomChat } from "./room-chat.js";
 import { RoomData } from "./room-data.js";
 import { RoomFiles } from "./room-files.js";
@@ -45,19 +47,19 @@ import { VIDEO_CODECS } from "./video-codec.js";
  * - `order`: what this participant may do has changed, or who waits, or whether the room is locked;
  * - `peer-joined`, `peer-left`, `peer-change`: someone came, went, or what their tile shows changed;
  * - `chat`: a text from someone (`own`: from here, and `peer` is who alone got it, if that was one);
- * - `data`: a message from someone (`send`), as a text or as bytes;
- * - `data-gap`: so many reliable messages did not reach this participant, which took too little;
+ * - `data`: a message from someone (`send`), text or bytes; `data-gap`: so many reliable ones did not reach this participant, which took too little;
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
  * - `unreadable`: a message or file that was not encrypted with this room's key, or was where this side has none; `count`: so far;
  * - `speakers`: who is heard, the loudest first, where a server forwards media;
  * - `topology`: media goes another way from here on; the tiles stay, `peers` holds others under the same ids;
- * - `notice`: the server says something that a person should know (`kicked`, `muted`, `draining`, `error`);
+ * - `notice`: the server says something that a person should know (`kicked`, `muted`, `draining` with `ending`, `error`);
+ * - `quality`: how well somebody is connected has changed (`peer`; this participant itself: `null`), where a server forwards media;
  * - `left`: the room is over, with the reason unless it was left on purpose.
  *
  * @extends {Emitter<{state: RoomState, order: Order, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
  *   chat: ChatMessage & {peer: Participant | null, own: boolean}, data: import("./room-data.js").RoomMessage, "data-gap": {missed: number}, file: FileReceiver,
- *   channel: {peer: Peer, channel: RTCDataChannel}, unreadable: {from: string, count: number}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: {kind: string, text: string}, left: JoinError | null}>}
+ *   channel: {peer: Peer, channel: RTCDataChannel}, unreadable: {from: string, count: number}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: import("./notices.js").Notice, quality: {peer: Participant | null}, left: JoinError | null}>}
  */
 export class Room extends Emitter {
   /** @type {RoomState} */ state = "new";
@@ -67,6 +69,7 @@ export class Room extends Emitter {
   /** What this participant may do, and how the room is kept. */ order = new Order();
   /** Everyone else, in the order they came. @type {Map<string, Participant>} */ peers = new Map();
   /** Raised hands and reactions. */ gestures = new Gestures(this, (event, data) => this.#signaling?.request(event, data));
+  /** How well everyone is connected, where a server forwards media. */ quality = new Qualities();
   /** What this participant sends. */ local = new LocalMedia();
 
   /** The connection with a server that forwards media; `null` where none does. */
@@ -99,8 +102,7 @@ export class Room extends Emitter {
   #encryption = null;
   /** @type {import("./video-codec.js").VideoCodec | null} */
   #videoCodec = null;
-  /** What was asked for last. */
-  #wanted = "";
+  /** What was asked for last. */ #wanted = "";
   #links = new Links({
     peers: this.peers,
     connect: (info, options) => this.#connect(info, options),
@@ -113,8 +115,7 @@ export class Room extends Emitter {
   #seal = null;
   /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
   #stopLooking = null;
-  /** Moves so far. */
-  #moves = 0;
+  /** Moves so far. */ #moves = 0;
   #onPageHide = () => this.leave();
 
   /**
@@ -380,18 +381,15 @@ export class Room extends Emitter {
       case "muted":
         this.#mutedByOther(data.track);
         break;
+      case "quality":
+        if (from === SERVER_ID && this.quality.told(data)) this.emit("quality", { peer: this.peers.get(data.peer_id) ?? null });
+        break;
       case "announcement":
-        this.emit("notice", { kind: "announcement", text: typeof data?.text === "string" ? data.text : JSON.stringify(data) });
-        break;
       case "kicked":
-        this.emit("notice", { kind: "kicked", text: String(data?.reason ?? "") });
-        this.leave();
-        break;
       case "draining":
-        this.emit("notice", { kind: "draining", text: String(data?.reason ?? "") });
-        break;
       case "error":
-        this.emit("notice", { kind: "error", text: String(data?.description ?? "") });
+        this.emit("notice", noticeOf(event, data));
+        if (event === "kicked") this.leave();
         break;
     }
   }
@@ -417,6 +415,7 @@ export class Room extends Emitter {
   #move({ topology, peers = [] }) {
     const move = ++this.#moves;
     this.topology = topology;
+    this.quality.clear();
     this.#links.move(topology);
     this.#data.move(topology);
     for (const info of peers) this.#meet(info, this.id > info.id);
@@ -517,6 +516,7 @@ export class Room extends Emitter {
     const peer = this.peers.get(id);
     if (!peer) return;
     this.peers.delete(id);
+    this.quality.forget(id);
     this.#links.forget(peer);
     this.#share();
     this.emit("peer-left", peer);

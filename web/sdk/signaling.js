@@ -293,6 +293,8 @@ export class Signaling extends Emitter {
       this.#settle(frame.id, new RequestError(description, details));
     } else if (description === "Could not resume") {
       if (socket === this.#socket) this.#joinAnew();
+    } else if (description === "Could not join room" && details === "draining" && this.#everJoined) {
+      this.#lost(socket); // whoever comes after this server takes us
     } else if (description === "Could not join room") {
       this.#end(new JoinError(whyNotJoined(details), String(details ?? "")));
     } else if (description === "Room closed") {

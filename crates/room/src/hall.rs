@@ -30,6 +30,7 @@ use crate::session::{Frame, Session};
 mod act;
 mod administration;
 mod connection;
+mod ending;
 mod guest;
 mod hands;
 mod membership;
@@ -244,6 +245,8 @@ pub struct Hall {
     rooms: BTreeMap<String, Room>,
     pub(super) tokens: BTreeMap<String, String>,
     pub(super) draining: bool,
+    /// Everybody was let go.
+    pub(super) ended: bool,
     pub(super) events: VecDeque<Event>,
     pub(super) counters: Counters,
 }
@@ -260,16 +263,26 @@ impl Hall {
             rooms: BTreeMap::new(),
             tokens: BTreeMap::new(),
             draining: false,
+            ended: false,
             events: VecDeque::new(),
             counters: Counters::default(),
         }
     }
 
-    /// Whether a connection to `room` may be upgraded.
+    /// Whether a connection to `room` may be upgraded: where the server ends, it may be that of a
+    /// participant who resumes.
     ///
     /// # Errors
     /// The [`Refusal`], which is an HTTP status.
     pub fn admit(&self, room: &str) -> Result<(), Refusal> {
+        match self.opens(room) {
+            Err(Refusal::Draining) if !self.ended && self.rooms.contains_key(room) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether somebody new may come into `room`.
+    pub(super) fn opens(&self, room: &str) -> Result<(), Refusal> {
         if room.is_empty() || room.len() > ROOM_NAME_LEN_MAX || room.chars().any(char::is_control) {
             return Err(Refusal::BadRoomName);
         }
@@ -352,31 +365,6 @@ impl Hall {
         }
         self.end_what_is_over(now);
         self.move_rooms(now);
-    }
-
-    /// Tells every participant that the server is about to end; no one joins any more.
-    pub fn drain(&mut self) {
-        self.draining = true;
-        let data = frame::raw(&json!({"reason": "shutdown"}));
-        let frame = Frame {
-            event: "draining",
-            data: data.as_deref(),
-            ..Frame::default()
-        };
-        let peers: Vec<String> = self.peers.keys().cloned().collect();
-        for peer in peers {
-            if self
-                .peers
-                .get(&peer)
-                .is_some_and(|session| session.protocol == Protocol::V1)
-            {
-                self.send(&peer, &frame);
-            }
-        }
-        let connections: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for connection in connections {
-            self.close(connection, CloseCode::GoingAway, "shutdown");
-        }
     }
 
     /// What the driver is to do next.

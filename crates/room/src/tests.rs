@@ -415,11 +415,55 @@ fn a_version_one_client_that_does_not_greet_joins_after_a_while() {
 #[test]
 fn draining_tells_everyone_and_admits_nobody() {
     let mut stage = Stage::new(Limits::default());
-    stage.join(1, "Ada");
-    stage.hall.drain();
+    let token = stage.join(1, "Ada")["resume_token"].clone();
+    stage.hall.drain(Duration::from_secs(60));
     stage.collect();
-    assert_eq!(stage.heard(1)[0]["event"], "draining");
-    assert_eq!(stage.closed, [(1, CloseCode::GoingAway, "shutdown")]);
-    assert_eq!(stage.hall.admit("den"), Err(Refusal::Draining));
+    let told = &stage.heard(1)[0];
+    assert_eq!(told["event"], "draining");
+    assert_eq!(
+        told["data"],
+        json!({"reason": "shutdown", "deadline_ms": 60_000, "forwarded": false})
+    );
+    assert_eq!(stage.hall.admit("loft"), Err(Refusal::Draining));
     assert_eq!(stage.hall.admit(""), Err(Refusal::BadRoomName));
+    // Nothing has ended: a connection that breaks is resumed, and nobody else comes in.
+    assert_eq!(stage.closed, []);
+    stage.lose(1);
+    assert_eq!(stage.hall.admit("den"), Ok(()));
+    stage.connect(2, Protocol::V1);
+    stage.say(
+        2,
+        &json!({"event": "resume", "data": {"token": token, "seq": 0}}).to_string(),
+    );
+    let heard = stage.heard(2);
+    assert_eq!(heard[0]["event"], "resumed", "{heard:?}");
+    stage.connect(3, Protocol::V1);
+    stage.say(3, r#"{"event":"join","data":{}}"#);
+    let heard = stage.heard(3);
+    assert_eq!(heard[0]["data"]["details"], "draining", "{heard:?}");
+    stage.closed.clear();
+    stage.hall.end();
+    stage.collect();
+    assert_eq!(
+        stage.closed.first(),
+        Some(&(2, CloseCode::GoingAway, "shutdown"))
+    );
+    assert_eq!(stage.hall.admit("den"), Err(Refusal::Draining));
+}
+
+#[test]
+fn a_server_that_ends_waits_for_those_whose_media_goes_through_it() {
+    let mut stage = Stage::of(Config {
+        topology: crate::Topology::Sfu,
+        ..Config::default()
+    });
+    assert!(!stage.hall.carries_media());
+    stage.join(1, "Ada");
+    assert!(stage.hall.carries_media());
+    stage.hall.drain(Duration::ZERO);
+    stage.collect();
+    let told = &stage.heard(1)[0]["data"];
+    assert_eq!(told["forwarded"], true, "{told}");
+    stage.say(1, r#"{"event":"leave"}"#);
+    assert!(!stage.hall.carries_media());
 }

@@ -146,6 +146,8 @@ pub struct Attendee {
     pub forwards: BTreeMap<String, Option<String>>,
     /// Who spoke, as the server said last.
     pub speakers: Vec<String>,
+    /// How well others are connected, as the server said last.
+    pub qualities: BTreeMap<String, f64>,
     /// Which qualities it sends: the server says which have a use.
     pub layers: [bool; 3],
     /// What the server refused.
@@ -267,6 +269,7 @@ impl Conference {
             frames: BTreeMap::new(),
             forwards: BTreeMap::new(),
             speakers: Vec::new(),
+            qualities: BTreeMap::new(),
             layers: [true; 3],
             errors: Vec::new(),
             level: 127,
@@ -769,6 +772,11 @@ impl Conference {
                     .flatten()
                     .filter_map(|own| own["peer_id"].as_str());
                 own.speakers = names.map(str::to_owned).collect();
+            }
+            "quality" => {
+                let score = parsed["score"].as_f64().unwrap_or(f64::NAN);
+                let peer = text("peer_id").unwrap_or_default();
+                own.qualities.insert(peer, score);
             }
             "layers" => {
                 let rids = parsed["rids"].as_array();

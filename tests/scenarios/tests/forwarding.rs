@@ -311,6 +311,40 @@ fn viewers_are_told_when_it_was_captured() {
     }
 }
 
+/// The others are told of the one whose network loses much, and nobody else is blamed for it; who
+/// comes later is told as well, and everybody when it is well again.
+#[test]
+fn everybody_is_told_whose_network_is_bad() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        let lossy = LinkConfig {
+            loss: Loss::Independent { per_mille: 100 },
+            ..link()
+        };
+        room.join(lossy, None, true);
+        room.join(link(), None, true);
+        room.join(link(), None, true);
+        room.run_for(S(15));
+        let bad = room.attendees[0].name.clone();
+        room.join(link(), None, false);
+        room.run_for(S(5));
+        for own in &room.attendees {
+            let told = &own.qualities;
+            let score = told.get(&bad).copied().unwrap_or(1.0);
+            assert!((0.2..0.8).contains(&score), "seed {seed}: {told:?}");
+            let mut others = told.iter().filter(|(peer, _)| **peer != bad);
+            let blamed = others.find(|(_, score)| **score < 0.85);
+            assert_eq!(blamed, None, "seed {seed}, to {}", own.name);
+        }
+        room.limit(0, |link| link.loss = Loss::None);
+        room.run_for(S(15));
+        for own in &room.attendees {
+            let score = own.qualities[&bad];
+            assert!(score > 0.9, "seed {seed}: {score}");
+        }
+    }
+}
+
 #[test]
 fn who_speaks_is_told_loudest_first() {
     for seed in few_seeds() {
@@ -327,6 +361,43 @@ fn who_speaks_is_told_loudest_first() {
         room.attendees[2].level = 127;
         room.run_for(S(2));
         assert_eq!(room.attendees[0].speakers, ["p1"], "seed {seed}");
+    }
+}
+
+/// Where a viewer's way does not carry both in full, who speaks is seen better, and a word in between
+/// changes nothing.
+#[test]
+fn who_speaks_is_seen_better() {
+    for seed in few_seeds() {
+        let mut room = Conference::new(seed, |_| {});
+        for _ in 0..3 {
+            room.join(link(), None, true);
+        }
+        room.limit(2, |link| {
+            link.rate = Some(Bitrate::kbps(1_100));
+            link.queue_len = 26_000;
+        });
+        for (speaks, listens) in [(0, 1), (1, 0), (0, 1)] {
+            room.attendees[speaks].level = 25;
+            room.attendees[listens].level = 127;
+            room.run_for(S(25));
+            let seen = [quality(&room, 2, speaks), quality(&room, 2, listens)];
+            assert!(
+                seen[0] > seen[1],
+                "seed {seed}: {seen:?} {}",
+                room.explain()
+            );
+            room.attendees[speaks].level = 127;
+            room.attendees[listens].level = 20;
+            room.run_for(Duration::from_millis(800));
+            room.attendees[listens].level = 127;
+            room.run_for(S(3));
+            let still = [quality(&room, 2, speaks), quality(&room, 2, listens)];
+            assert_eq!(still, seen, "seed {seed}");
+        }
+        for from in [0, 1] {
+            assert_without_gaps(seed, &room, 2, from);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub use parameters::{
     RtcpParameters, RtpSendParameters, TransceiverInit,
 };
 pub use rate::EncodingTarget;
-pub use stats::LocalCandidateStats;
+pub use stats::{LocalCandidateStats, PathStats};
 pub use traffic::RouteStats;
 pub use w3c::{DtlsTransportState, SctpTransport, SctpTransportState};
 

@@ -1,6 +1,7 @@
 //! What there is to tell about a running peer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use twocan_wire::ids::Rid;
 
@@ -31,7 +32,56 @@ pub struct LocalCandidateStats {
     pub relay_protocol: Option<RelayProtocol>,
 }
 
+/// What got through a connection, both ways, of all its streams since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathStats {
+    /// RTP packets that came when they were sent first.
+    pub received: u64,
+    /// Those that did not, though they may have been sent again since; late and doubled ones count back
+    /// (RFC 3550 §A.3).
+    pub missed: i64,
+    /// Of ours, those that have come as the other side reports it.
+    pub arrived: u64,
+    /// Of ours, those that it reports as missing.
+    pub lost: i64,
+    /// As measured last, by checks or reports; `None` before an answer has come.
+    pub round_trip_time: Option<Duration>,
+}
+
 impl Peer {
+    /// What is lost on this connection, and how late answers are.
+    pub fn path_stats(&self) -> PathStats {
+        let mut path = PathStats::default();
+        for stream in self.transport.rtp.inbound_stats() {
+            let repeated = stream.retransmitted_packets_received;
+            path.received += stream.packets_received.saturating_sub(repeated);
+            path.missed += stream.packets_lost.saturating_add_unsigned(repeated);
+        }
+        for remote in self
+            .transport
+            .rtp
+            .outbound_stats()
+            .filter_map(|own| own.remote)
+        {
+            path.arrived += remote.packets_received;
+            path.lost += i64::from(remote.packets_lost);
+            path.round_trip_time = remote.round_trip_time.or(path.round_trip_time);
+        }
+        // Reports of streams count what was sent again as arrived; those of all packets do not.
+        let feedback = self.feedback_stats();
+        if feedback.feedback_received > 0 {
+            path.arrived = feedback.packets_arrived;
+            path.lost = feedback.packets_missing.cast_signed();
+        }
+        // A lite agent sends no checks, whose answers would tell.
+        let mut pairs = self.transport.ice.pairs();
+        let checked = pairs.find_map(|(_, _, _, selected, own)| {
+            selected.then_some(own.current_round_trip_time).flatten()
+        });
+        path.round_trip_time = checked.or(path.round_trip_time);
+        path
+    }
+
     /// Our candidates.
     pub fn local_candidates(&self) -> Vec<LocalCandidateStats> {
         let locals = self.transport.ice.local_candidates().iter();

@@ -21,8 +21,10 @@ pub(super) struct Level {
 /// What a viewer wants of one track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Demand {
-    /// Larger goes first; of equals, the earlier one.
+    /// Larger goes first; of equals, who speaks, then the earlier one.
     pub(super) priority: u8,
+    /// Whether it is of who has the floor.
+    pub(super) has_floor: bool,
     /// The qualities there are and the viewer can use, the lowest first.
     pub(super) levels: Vec<Level>,
     /// The one that it gets at present.
@@ -44,8 +46,8 @@ pub(super) fn allocate(budget: Option<Bitrate>, demands: &[Demand]) -> Vec<Optio
     let mut given = vec![None; demands.len()];
     let mut order: Vec<usize> = (0..demands.len()).collect();
     order.sort_by_key(|index| {
-        let priority = demands.get(*index).map_or(0, |own| own.priority);
-        (u8::MAX - priority, *index)
+        let rank = |own: &Demand| (u8::MAX - own.priority, !own.has_floor);
+        (demands.get(*index).map(rank), *index)
     });
     let mut is_first = true;
     for index in &order {
@@ -97,6 +99,7 @@ mod tests {
         });
         Demand {
             priority,
+            has_floor: false,
             levels: levels.collect(),
             current: None,
         }
@@ -114,6 +117,16 @@ mod tests {
         assert_eq!(shared(450, &all), [Some(0), Some(1)]);
         assert_eq!(shared(2_100, &all), [Some(2), Some(2)]);
         assert_eq!(allocate(None, &all), [Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn who_speaks_goes_before_equals() {
+        let mut all = [demand(0, &[100, 300]), demand(0, &[100, 300])];
+        assert_eq!(shared(450, &all), [Some(1), Some(0)]);
+        all[1].has_floor = true;
+        assert_eq!(shared(450, &all), [Some(0), Some(1)]);
+        all[0].priority = 1;
+        assert_eq!(shared(450, &all), [Some(1), Some(0)]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::codecs::VideoCodecs;
 use super::data::Data;
 use super::negotiation::Negotiation;
 use super::passing::{Lots, Passing};
+use super::quality::Watch;
 use super::reader::Reader;
 use super::signaling::{Departing, Signaling};
 use super::slot::Slot;
@@ -62,6 +63,8 @@ pub(super) struct Participant {
     pub(super) reader: Reader,
     /// Where it is told things over a data channel.
     pub(super) signaling: Option<Signaling>,
+    /// How well it is connected.
+    pub(super) watch: Watch,
 }
 
 /// What a viewer wants of a track.
@@ -179,6 +182,7 @@ impl Forwarder {
             takes: None,
             reader: Reader::new(now.monotonic),
             signaling: None,
+            watch: Watch::new(now.monotonic),
         };
         self.participants.insert(id, entry);
         let room = self.rooms.entry(room.to_owned()).or_default();
@@ -401,6 +405,7 @@ impl Forwarder {
         self.signaling_tick(now);
         self.tell_layers(now, |_| true);
         self.tell_speakers(now);
+        self.tell_quality(now);
         self.rest();
     }
 
@@ -424,6 +429,13 @@ impl Forwarder {
         }
         let mut news = Vec::new();
         for room in self.rooms.values_mut() {
+            if room.speakers.turn(now.monotonic) {
+                for member in &room.members {
+                    if let Some(own) = self.participants.get_mut(member) {
+                        own.is_stale = true;
+                    }
+                }
+            }
             if let Some(present) = room.speakers.poll(now.monotonic) {
                 // In large rooms those are seen and heard who spoke last.
                 room.is_stale |= room.is_crowded;
@@ -487,12 +499,13 @@ impl Forwarder {
         let id = *self.ids.get(participant)?;
         let own = self.participants.get_mut(&id)?;
         let (room, wishes) = (own.room.clone(), std::mem::take(&mut own.wishes));
-        let permissions = own.permissions.clone();
+        let (permissions, watch) = (own.permissions.clone(), own.watch.anew(now.monotonic));
         self.leave(now, participant);
         self.join(now, &room, participant);
         let own = self.participant_mut(participant)?;
         own.wishes = wishes;
         own.permissions = permissions;
+        own.watch = watch;
         self.ids.get(participant).copied()
     }
 }

@@ -26,6 +26,7 @@ mod meter;
 mod negotiation;
 mod passing;
 mod permit;
+mod quality;
 mod reader;
 mod renumber;
 mod scalable;
@@ -158,7 +159,7 @@ pub enum Event {
     Signal {
         /// Its id.
         participant: String,
-        /// `offer`, `answer`, `forward`, `layers`, `speakers`, `error`.
+        /// `offer`, `answer`, `forward`, `layers`, `speakers`, `quality`, `error`.
         event: &'static str,
         /// As the signaling protocol has it.
         data: Box<RawValue>,

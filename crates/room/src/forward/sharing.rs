@@ -321,6 +321,8 @@ impl Forwarder {
         let Some(own) = self.participants.get(&viewer) else {
             return (demands, Bitrate::bps(0));
         };
+        let room = self.rooms.get(&own.room);
+        let floor = room.and_then(|room| room.speakers.floor());
         for (index, slot) in own.slots.iter().enumerate() {
             let Some(track) = slot.track.and_then(|track| self.tracks.get_mut(&track)) else {
                 continue;
@@ -343,6 +345,7 @@ impl Forwarder {
             });
             let demand = Demand {
                 priority: wish.priority,
+                has_floor: floor == Some(track.owner),
                 levels,
                 current,
             };

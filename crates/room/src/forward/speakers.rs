@@ -15,6 +15,9 @@ const HANG_OVER: Duration = Duration::from_millis(700);
 /// Between two times that it is told who speaks.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
+/// Who speaks for so long has the floor: a word in between changes no picture.
+const FLOOR_AFTER: Duration = Duration::from_millis(1_500);
+
 /// How much of a new level goes into the mean, with 50 packets a second.
 const WEIGHT: f64 = 0.15;
 
@@ -30,6 +33,9 @@ pub(super) struct Speakers {
     voices: BTreeMap<PeerId, Voice>,
     told: Vec<(PeerId, u8)>,
     told_at: Option<Instant>,
+    floor: Option<PeerId>,
+    /// The loudest, since when.
+    loudest: Option<(PeerId, Instant)>,
 }
 
 impl Speakers {
@@ -49,12 +55,40 @@ impl Speakers {
     /// Someone left, or sends no sound any more.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.voices.remove(&peer);
+        self.floor = self.floor.filter(|own| *own != peer);
+        self.loudest = self.loudest.filter(|(own, _)| *own != peer);
     }
 
     /// How long ago someone was heard; `None` for never.
     pub(super) fn silence(&self, now: Instant, peer: PeerId) -> Option<Duration> {
         let at = self.voices.get(&peer)?.heard_at?;
         Some(now.saturating_duration_since(at))
+    }
+
+    /// Who has the floor: who spoke last for longer than a word, be it now or not.
+    pub(super) fn floor(&self) -> Option<PeerId> {
+        self.floor
+    }
+
+    /// Looks at who has the floor; answers whether that has changed.
+    pub(super) fn turn(&mut self, now: Instant) -> bool {
+        let speaks = self.voices.iter().filter_map(|(peer, voice)| {
+            let is_heard = now.saturating_duration_since(voice.heard_at?) < HANG_OVER;
+            is_heard.then_some((*peer, voice.level))
+        });
+        let loudest = speaks.max_by(|(_, own), (_, other)| own.total_cmp(other));
+        self.loudest = loudest.map(|(peer, _)| match self.loudest {
+            Some((own, since)) if own == peer => (own, since),
+            _ => (peer, now),
+        });
+        let has_it = |(_, since): &(PeerId, Instant)| {
+            // Nobody is interrupted who is not there.
+            self.floor.is_none() || now.saturating_duration_since(*since) >= FLOOR_AFTER
+        };
+        let Some((peer, _)) = self.loudest.filter(has_it) else {
+            return false;
+        };
+        self.floor.replace(peer) != Some(peer)
     }
 
     /// Who speaks, the loudest first, with a level of 0 to 1; `None` while nothing that matters has
@@ -111,5 +145,30 @@ mod tests {
         assert_eq!(speakers.poll(later), Some(Vec::new()));
         assert_eq!(speakers.silence(later, PeerId(2)), Some(HANG_OVER));
         assert_eq!(speakers.silence(later, PeerId(3)), None);
+    }
+
+    #[test]
+    fn the_floor_is_not_taken_by_a_word() {
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut speakers = Speakers::default();
+        assert!(!speakers.turn(start));
+        say(&mut speakers, start, 1, 30);
+        assert!(speakers.turn(start));
+        assert_eq!(speakers.floor(), Some(PeerId(1)));
+        // A louder word, and silence.
+        say(&mut speakers, at(1_000), 2, 10);
+        assert!(!speakers.turn(at(1_000)));
+        assert!(!speakers.turn(at(5_000)));
+        assert_eq!(speakers.floor(), Some(PeerId(1)));
+        for ms in (6_000..8_000).step_by(100) {
+            say(&mut speakers, at(ms), 2, 10);
+            let changes = speakers.turn(at(ms));
+            assert_eq!(changes, ms == 7_500, "{ms}");
+        }
+        assert_eq!(speakers.floor(), Some(PeerId(2)));
+        speakers.forget(PeerId(2));
+        assert_eq!(speakers.floor(), None);
     }
 }

@@ -37,7 +37,7 @@ impl Hall {
         settings: RoomSettings,
         changes: bool,
     ) -> Result<bool, Refusal> {
-        self.admit(name)?;
+        self.opens(name)?;
         let settles = changes || !self.rooms.contains_key(name);
         if settles {
             self.set_room(now, name, settings);

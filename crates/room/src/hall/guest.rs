@@ -148,7 +148,7 @@ impl Hall {
         if !self.can_forward(room) {
             return Err(GuestRefusal::NotForwarded);
         }
-        self.admit(room)?;
+        self.opens(room)?;
         let own = self.rooms.get(room);
         let is_locked = own.is_some_and(|own| own.is_locked);
         let (moderates, knocks) = (admission.permissions.moderate, self.has_lobby(room));

@@ -151,7 +151,7 @@ impl Hall {
             self.counters.count("hall.room_is_locked");
             return Some("room_is_locked");
         }
-        match self.admit(room).err()? {
+        match self.opens(room).err()? {
             Refusal::BadRoomName => Some("bad_room_name"),
             Refusal::TooManyRooms => Some("too_many_rooms"),
             Refusal::Draining => Some("draining"),

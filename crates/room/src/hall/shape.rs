@@ -63,7 +63,7 @@ impl Shape {
     }
 
     /// Whether the server takes part, be it on the way.
-    fn takes_server(&self) -> bool {
+    pub(super) fn takes_server(&self) -> bool {
         self.is_forwarded || self.moving.is_some()
     }
 }

@@ -128,7 +128,12 @@ enum Command {
     Renew(ShownToken, Result<Admission, String>),
     /// Something that operators ask for.
     Administer(Administered),
-    Drain(oneshot::Sender<()>),
+    /// Nobody joins any more; everybody is told in how long the server ends.
+    Drain(Duration),
+    /// Answered when no media goes through the server any more.
+    Idle(oneshot::Sender<()>),
+    /// Everybody is let go; answered when all have had their last word.
+    End(oneshot::Sender<()>),
 }
 
 /// Starts the task, and the threads that forward media where rooms are of that shape; answers where
@@ -161,6 +166,7 @@ pub(crate) fn start(
         commands,
         outgoing: BTreeMap::new(),
         channels: Channels::default(),
+        idle: Vec::new(),
     };
     tokio::spawn(task.run());
     tokio::spawn(look_at(access, shown, sender.downgrade()));
@@ -198,12 +204,19 @@ struct Task {
     commands: mpsc::Receiver<Command>,
     outgoing: BTreeMap<ConnectionId, mpsc::Sender<Outgoing>>,
     channels: Channels,
+    /// Who waits until no media goes through the server.
+    idle: Vec<oneshot::Sender<()>>,
 }
 
 impl Task {
     async fn run(mut self) {
         loop {
             let deadline = self.settle();
+            if !self.idle.is_empty() && !self.hall.carries_media() {
+                for idle in self.idle.drain(..) {
+                    let _ = idle.send(());
+                }
+            }
             let waits = self.media.as_mut().is_some_and(Media::flush);
             let timer = async {
                 match deadline {
@@ -292,8 +305,10 @@ impl Task {
                 self.hall.renew(now, &shown, looked);
             }
             Command::Administer(act) => act(&mut self.hall, now),
-            Command::Drain(done) => {
-                self.hall.drain();
+            Command::Drain(within) => self.hall.drain(within),
+            Command::Idle(idle) => self.idle.push(idle),
+            Command::End(done) => {
+                self.hall.end();
                 self.settle();
                 let told = self.media.as_mut().map(Media::drained);
                 tokio::spawn(async move {

@@ -243,19 +243,28 @@ async fn end_on_signal(handle: Handle<SocketAddr>, shared: Arc<Shared>) {
             Ok(signal) => signal,
             Err(error) => return tracing::error!(%error, "no signals"),
         };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let mut signal = async || {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    signal().await;
     tracing::info!("ending: connections are told, new ones refused");
     shared.ready.store(false, Ordering::Relaxed);
-    shared.hall.drain().await;
-    if let Some(turn) = &shared.turn {
+    let relayed = async {
+        let Some(turn) = &shared.turn else { return };
         let patience = shared.plan.turn_drain;
         if tokio::time::timeout(patience, turn.drain()).await.is_err() && !patience.is_zero() {
             tracing::warn!("relayed calls are cut: --turn-drain is over");
         }
+    };
+    let forwarded = shared.hall.drain(shared.plan.media.drain);
+    tokio::select! {
+        _ = futures_util::future::join(relayed, forwarded) => {}
+        () = signal() => tracing::warn!("told twice: calls are cut"),
     }
+    shared.hall.end().await;
     handle.graceful_shutdown(Some(SHUTDOWN_PATIENCE));
 }
 

@@ -206,12 +206,23 @@ impl HallHandle {
         answered.await.ok()
     }
 
-    /// Tells everyone that the server ends; returns when they have been told.
-    pub(crate) async fn drain(&self) {
-        let (done, drained) = oneshot::channel();
-        let _ = self.0.send(Command::Drain(done)).await;
+    /// Tells everyone in how long the server ends at the latest; nobody joins any more. Returns
+    /// when no media goes through the server, or after that time.
+    pub(crate) async fn drain(&self, within: Duration) {
+        let (done, idle) = oneshot::channel();
+        let _ = self.0.send(Command::Drain(within)).await;
+        let _ = self.0.send(Command::Idle(done)).await;
+        if tokio::time::timeout(within, idle).await.is_err() && !within.is_zero() {
+            tracing::warn!("calls through this server are cut: --media-drain is over");
+        }
+    }
+
+    /// Lets everyone go; returns when all have been told.
+    pub(crate) async fn end(&self) {
+        let (done, told) = oneshot::channel();
+        let _ = self.0.send(Command::End(done)).await;
         // Those on data channels have an acknowledged last word, or 2 s for it.
-        let _ = tokio::time::timeout(ANSWER_WITHIN, drained).await;
+        let _ = tokio::time::timeout(ANSWER_WITHIN, told).await;
     }
 }
 

@@ -27,6 +27,7 @@ fn task() -> (Task, mpsc::Sender<Command>, mpsc::Receiver<ShownToken>) {
         commands,
         outgoing: BTreeMap::new(),
         channels: Channels::default(),
+        idle: Vec::new(),
     };
     (task, sender, shown)
 }

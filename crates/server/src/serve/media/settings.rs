@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,11 @@ pub(crate) struct MediaSettings {
     #[arg(long, value_name = "N", env = "TWOCAN_PEERS_PER_FORWARDED_ROOM")]
     #[serde(rename = "peers_per_room", skip_serializing_if = "Option::is_none")]
     pub(crate) peers_per_forwarded_room: Option<usize>,
+
+    /// Seconds that calls through the server may go on once it is told to end. Default 0.
+    #[arg(long, value_name = "SECONDS", env = "TWOCAN_MEDIA_DRAIN")]
+    #[serde(rename = "drain", skip_serializing_if = "Option::is_none")]
+    pub(crate) media_drain: Option<u64>,
 }
 
 /// What the media threads are to do.
@@ -143,6 +149,8 @@ pub(crate) struct MediaPlan {
     pub(crate) peers_per_room: Option<usize>,
     pub(crate) peers_per_mesh: Option<usize>,
     pub(crate) mesh_after: Option<u64>,
+    /// How long calls through the server may go on once it is told to end.
+    pub(crate) drain: Duration,
 }
 
 /// Threads at most: more than any machine has cores.
@@ -190,6 +198,7 @@ pub(crate) fn plan(settings: &Settings) -> Result<MediaPlan, SettingsError> {
         peers_per_room: own.peers_per_forwarded_room,
         peers_per_mesh: own.peers_per_mesh,
         mesh_after: own.mesh_after,
+        drain: Duration::from_secs(own.media_drain.unwrap_or(0)),
     })
 }
 
