@@ -28,7 +28,7 @@ test("a server that ends lets calls go on, and they come back on the next one", 
   const room = roomFor("draining");
   const pages = [];
   for (const name of ["Ada", "Grace"]) {
-    const page = await browser.newPage({ width: 640, height: 480, init: PROBE_EACH + SMALL });
+    const page = await browser.newPage({ width: 1000, height: 600, init: PROBE_EACH + SMALL });
     pages.push(page);
     await joinRoom(page, balancer.url, room, name);
   }

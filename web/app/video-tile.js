@@ -60,8 +60,7 @@ export class VideoTile extends HTMLElement {
       this.#over,
       h("div", { className: "tile-label", "aria-hidden": "true" }, this.#hand, this.#silent, this.#bars, this.#name),
       this.#statistics,
-      this.#order,
-      h("div", { className: "tile-tools" }, this.#apart, this.#pin),
+      h("div", { className: "tile-tools" }, this.#order, this.#apart, this.#pin),
     );
     this.addEventListener("dblclick", ({ target }) => !this.#pin.hidden && !(target instanceof Element && target.closest("button")) && this.#pin.click());
     this.#video.onresize = () => this.dispatchEvent(new CustomEvent("shape"));
