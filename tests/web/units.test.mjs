@@ -4,7 +4,7 @@ import { createHash, createHmac, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { arrange } from "../../web/app/arrange.js";
-import { readMetrics, Rates } from "../../web/app/admin-api.js";
+import { readByLabel, readMetrics, Rates } from "../../web/app/admin-api.js";
 import { broadcastQualities } from "../../web/app/broadcast-source.js";
 import { canBlur, notAsWanted, soundConstraints } from "../../web/app/capture-options.js";
 import { foreignEncoders } from "../../web/app/foreign-encoders.js";
@@ -335,6 +335,8 @@ test("servers for ICE are read from links, and other links are not", () => {
 test("metrics are read, and summed over labels", () => {
   const text = '# TYPE a counter\na{shard="0"} 1\na{shard="1",b="} 7"} 2.5\n\nb 3e2\nc NaN\nd +Inf\nnonsense\n';
   assert.deepEqual([...readMetrics(text)], [["a", 3.5], ["b", 300]]);
+  const threads = '# TYPE cpu counter\ncpu{shard="0"} 5\ncpu{of="x",shard="1",more="y"} 7\ncpu 9\ncpus{shard="2"} 1\ncpu{shard="3"} NaN\n';
+  assert.deepEqual([...readByLabel(threads, "cpu", "shard")], [["0", 5], ["1", 7]]);
   const rates = new Rates();
   assert.equal(rates.of("a", 10, 1_000), null);
   assert.equal(rates.of("a", 40, 3_000), 15);

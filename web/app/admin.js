@@ -48,6 +48,7 @@ class AdminPage extends HTMLElement {
       ["rooms", "Rooms"],
       ["participants", "Participants"],
       ["cpu", "CPU"],
+      ["threads", "CPU of media threads"],
       ["memory", "Memory"],
       ["received", "Media in"],
       ["sent", "Media out"],
@@ -184,8 +185,9 @@ class AdminPage extends HTMLElement {
     this.#mark();
   }
 
-  /** @param {Map<string, number> | null} metrics @param {RoomInfo[] | null} rooms */
-  #showServer(metrics, rooms) {
+  /** @param {{sums: Map<string, number>, threads: Map<string, number>} | null} read @param {RoomInfo[] | null} rooms */
+  #showServer(read, rooms) {
+    const metrics = read?.sums ?? null;
     const now = performance.now();
     const put = (/** @type {string} */ key, /** @type {string | null} */ text) => setText(/** @type {{value: HTMLElement}} */ (this.#figures.get(key)).value, text ?? "–");
     const rate = (/** @type {string} */ name) => this.#rates.of(name, metrics?.get(name), now);
@@ -195,6 +197,8 @@ class AdminPage extends HTMLElement {
     put("participants", metrics?.has("twocan_participants") ? String(metrics.get("twocan_participants")) : people === undefined ? null : String(people));
     const cpu = rate("process_cpu_seconds_total");
     put("cpu", cpu === null ? null : `${Math.round(cpu * 100)} % of a core`);
+    const threads = [...(read?.threads ?? [])].sort(([one], [other]) => Number(one) - Number(other)).map(([shard, time]) => this.#rates.of(`thread ${shard}`, time, now));
+    put("threads", threads.length === 0 || threads.includes(null) ? null : threads.map((own) => `${Math.round((own ?? 0) / 1e4)} %`).join(" · "));
     const memory = metrics?.get("process_resident_memory_bytes");
     put("memory", memory === undefined ? null : formatBytes(memory));
     const sent = rate("twocan_media_datagrams_sent_total");

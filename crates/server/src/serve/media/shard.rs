@@ -517,6 +517,12 @@ impl Shard {
         let count = |name: &'static str, value: u64| {
             metrics::counter!(name, "shard" => shard.clone()).absolute(value);
         };
+        // It runs on a thread of its own, which is this one.
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        if let Ok(cpu) = Duration::try_from(cpu) {
+            let cpu = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+            count("twocan_media_cpu_microseconds_total", cpu);
+        }
         count("twocan_media_datagrams_sent_total", self.sent);
         count("twocan_media_datagrams_received_total", self.received);
         count("twocan_media_datagrams_not_sent_total", self.lost);
