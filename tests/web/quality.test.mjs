@@ -19,11 +19,13 @@ test("a call is rated as people rate it", () => {
 
 test("what a server says of connections is taken as far as it makes sense", () => {
   const qualities = new Qualities();
-  for (const nonsense of [null, {}, { peer_id: "a" }, { peer_id: "a", score: 7 }, { peer_id: 3, score: 1 }]) assert.equal(qualities.told(nonsense), false);
-  assert.equal(qualities.told({ peer_id: "a", score: 0.5, loss: 9, rtt_ms: "x" }), true);
+  const isThere = (id) => id === "a" || id === "b";
+  for (const nonsense of [null, {}, { participants: 3 }, { participants: [null, { peer_id: "a" }, { peer_id: "a", score: 7 }, { peer_id: 3, score: 1 }] }]) assert.deepEqual(qualities.told(nonsense, isThere), []);
+  const participants = [{ peer_id: "a", score: 0.5, loss: 9, rtt_ms: "x" }, { peer_id: "b", score: 1, loss: 0.1, rtt_ms: 7 }, { peer_id: "gone", score: 0.1 }];
+  assert.deepEqual(qualities.told({ participants }, isThere), ["a", "b"]);
   assert.deepEqual(qualities.of("a"), { score: 0.5, loss: 0, rttMs: null });
-  for (let i = 0; i < 2_000; i += 1) qualities.told({ peer_id: `p${i}`, score: 0.5 });
-  assert.equal(qualities.of("p1999"), null);
+  assert.deepEqual(qualities.of("b"), { score: 1, loss: 0.1, rttMs: 7 });
+  assert.equal(qualities.of("gone"), null);
   qualities.forget("a");
   assert.equal(qualities.of("a"), null);
 });

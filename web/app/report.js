@@ -12,7 +12,7 @@ const EVENTS_MAX = 500;
 const FETCHED_MS = 60_000;
 
 /** What tells who or where somebody is, or lets others into the room. */
-const SECRET = new Set(["address", "ip", "relatedAddress", "url", "usernameFragment", "fingerprint", "base64Certificate", "issuerCertificateId", "label", "iceLocalUsernameFragment"]);
+const SECRET = /^(address|ip|port|relatedAddress|relatedPort|url|foundation|usernameFragment|iceLocalUsernameFragment|label|trackIdentifier|.*[cC]ertificateId)$/;
 
 /** Keeps what happened in a call, for whoever is asked why it was bad. Nothing of it leaves the browser by itself. */
 export class CallRecorder {
@@ -100,7 +100,8 @@ export class CallRecorder {
 /** @param {RTCPeerConnection} connection */
 async function withoutSecrets(connection) {
   const stats = await connection.getStats();
-  return [...stats.values()].map((one) => Object.fromEntries(Object.entries(one).filter(([key]) => !SECRET.has(key))));
+  const told = [...stats.values()].filter(({ type }) => type !== "certificate"); // their ids are fingerprints
+  return told.map((one) => Object.fromEntries(Object.entries(one).filter(([key]) => !SECRET.test(key))));
 }
 
 /** @template T @param {T[]} list @param {T} item @param {number} max */

@@ -7,20 +7,21 @@
  * @property {number | null} rttMs how long an answer takes
  */
 
-/** Of nobody else is anything kept than of those who are there; this bounds what a server can make us keep. */
-const KEPT_MAX = 1000;
-
 /** How well everyone is connected, where a server that forwards measures it. */
 export class Qualities {
   /** @type {Map<string, Quality>} */
   #known = new Map();
 
-  /** @param {any} data of `quality` @returns {boolean} whether there is something new in it */
-  told(data) {
-    const { peer_id: id, score, loss, rtt_ms: rtt } = data ?? {};
-    if (typeof id !== "string" || !(score >= 0 && score <= 1) || (!this.#known.has(id) && this.#known.size >= KEPT_MAX)) return false;
-    this.#known.set(id, { score, loss: loss >= 0 && loss <= 1 ? loss : 0, rttMs: rtt >= 0 ? rtt : null });
-    return true;
+  /**
+   * @param {any} data of `quality`
+   * @param {(id: string) => boolean} isThere
+   * @returns {string[]} of whom there is something new in it
+   */
+  told(data, isThere) {
+    const all = Array.isArray(data?.participants) ? data.participants : [];
+    const fresh = all.filter((/** @type {any} */ one) => typeof one?.peer_id === "string" && one.score >= 0 && one.score <= 1 && isThere(one.peer_id));
+    for (const { peer_id: id, score, loss, rtt_ms: rtt } of fresh) this.#known.set(id, { score, loss: loss >= 0 && loss <= 1 ? loss : 0, rttMs: rtt >= 0 ? rtt : null });
+    return fresh.map((/** @type {any} */ one) => one.peer_id);
   }
 
   /** `null` of whom nothing was said: nothing is known to be wrong. @param {string} id */

@@ -382,7 +382,7 @@ export class Room extends Emitter {
         this.#mutedByOther(data.track);
         break;
       case "quality":
-        if (from === SERVER_ID && this.quality.told(data)) this.emit("quality", { peer: this.peers.get(data.peer_id) ?? null });
+        if (from === SERVER_ID) for (const id of this.quality.told(data, (id) => id === this.id || this.peers.has(id))) this.emit("quality", { peer: this.peers.get(id) ?? null });
         break;
       case "announcement":
       case "kicked":
@@ -415,7 +415,6 @@ export class Room extends Emitter {
   #move({ topology, peers = [] }) {
     const move = ++this.#moves;
     this.topology = topology;
-    this.quality.clear();
     this.#links.move(topology);
     this.#data.move(topology);
     for (const info of peers) this.#meet(info, this.id > info.id);
@@ -439,6 +438,7 @@ export class Room extends Emitter {
     this.#stopLooking = null;
     this.#data.letGo(this.topology);
     this.#links.letGo(this.topology);
+    if (this.topology === "mesh") this.quality.clear();
     for (const peer of this.peers.values()) this.emit("peer-change", peer);
   }
 

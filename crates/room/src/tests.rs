@@ -416,7 +416,7 @@ fn a_version_one_client_that_does_not_greet_joins_after_a_while() {
 fn draining_tells_everyone_and_admits_nobody() {
     let mut stage = Stage::new(Limits::default());
     let token = stage.join(1, "Ada")["resume_token"].clone();
-    stage.hall.drain(Duration::from_secs(60));
+    stage.hall.drain(stage.now, Duration::from_secs(60));
     stage.collect();
     let told = &stage.heard(1)[0];
     assert_eq!(told["event"], "draining");
@@ -460,7 +460,7 @@ fn a_server_that_ends_waits_for_those_whose_media_goes_through_it() {
     assert!(!stage.hall.carries_media());
     stage.join(1, "Ada");
     assert!(stage.hall.carries_media());
-    stage.hall.drain(Duration::ZERO);
+    stage.hall.drain(stage.now, Duration::ZERO);
     stage.collect();
     let told = &stage.heard(1)[0]["data"];
     assert_eq!(told["forwarded"], true, "{told}");

@@ -146,8 +146,8 @@ pub struct Attendee {
     pub forwards: BTreeMap<String, Option<String>>,
     /// Who spoke, as the server said last.
     pub speakers: Vec<String>,
-    /// How well others are connected, as the server said last.
-    pub qualities: BTreeMap<String, f64>,
+    /// How well others are connected, and the share of packets lost, as the server said last.
+    pub qualities: BTreeMap<String, (f64, f64)>,
     /// Which qualities it sends: the server says which have a use.
     pub layers: [bool; 3],
     /// What the server refused.
@@ -774,9 +774,13 @@ impl Conference {
                 own.speakers = names.map(str::to_owned).collect();
             }
             "quality" => {
-                let score = parsed["score"].as_f64().unwrap_or(f64::NAN);
-                let peer = text("peer_id").unwrap_or_default();
-                own.qualities.insert(peer, score);
+                let told = parsed["participants"].as_array();
+                for one in told.into_iter().flatten() {
+                    let number = |key: &str| one[key].as_f64().unwrap_or(f64::NAN);
+                    let peer = one["peer_id"].as_str().unwrap_or_default().to_owned();
+                    own.qualities
+                        .insert(peer, (number("score"), number("loss")));
+                }
             }
             "layers" => {
                 let rids = parsed["rids"].as_array();

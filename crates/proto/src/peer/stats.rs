@@ -44,6 +44,8 @@ pub struct PathStats {
     pub arrived: u64,
     /// Of ours, those that it reports as missing.
     pub lost: i64,
+    /// Whether those two are of all packets (transport-wide feedback, RFC 8888), and not of streams.
+    pub is_by_feedback: bool,
     /// As measured last, by checks or reports; `None` before an answer has come.
     pub round_trip_time: Option<Duration>,
 }
@@ -55,7 +57,7 @@ impl Peer {
         for stream in self.transport.rtp.inbound_stats() {
             let repeated = stream.retransmitted_packets_received;
             path.received += stream.packets_received.saturating_sub(repeated);
-            path.missed += stream.packets_lost.saturating_add_unsigned(repeated);
+            path.missed += stream.packets_lost;
         }
         for remote in self
             .transport
@@ -70,6 +72,7 @@ impl Peer {
         // Reports of streams count what was sent again as arrived; those of all packets do not.
         let feedback = self.feedback_stats();
         if feedback.feedback_received > 0 {
+            path.is_by_feedback = true;
             path.arrived = feedback.packets_arrived;
             path.lost = feedback.packets_missing.cast_signed();
         }

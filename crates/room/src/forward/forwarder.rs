@@ -84,6 +84,8 @@ pub(super) struct Room {
     pub(super) is_stale: bool,
     /// Whether somebody has not lines for all, so that it matters who speaks.
     pub(super) is_crowded: bool,
+    /// When it is looked at how well those in it are connected.
+    pub(super) look_at: Option<Instant>,
 }
 
 impl Participant {
@@ -182,7 +184,7 @@ impl Forwarder {
             takes: None,
             reader: Reader::new(now.monotonic),
             signaling: None,
-            watch: Watch::new(now.monotonic),
+            watch: Watch::default(),
         };
         self.participants.insert(id, entry);
         let room = self.rooms.entry(room.to_owned()).or_default();
@@ -499,7 +501,7 @@ impl Forwarder {
         let id = *self.ids.get(participant)?;
         let own = self.participants.get_mut(&id)?;
         let (room, wishes) = (own.room.clone(), std::mem::take(&mut own.wishes));
-        let (permissions, watch) = (own.permissions.clone(), own.watch.anew(now.monotonic));
+        let (permissions, watch) = (own.permissions.clone(), own.watch.anew());
         self.leave(now, participant);
         self.join(now, &room, participant);
         let own = self.participant_mut(participant)?;

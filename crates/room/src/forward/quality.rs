@@ -3,20 +3,25 @@
 //! Each participant has one connection, with this server, so that what is lost on it is lost by its
 //! own network and by nobody else's.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use twocan_proto::endpoint::PeerId;
 use twocan_proto::peer::PathStats;
 use twocan_proto::time::Now;
 
-use super::forwarder::Forwarder;
+use super::forwarder::{Forwarder, Participant};
 
 /// Between two looks at a connection: long enough for losses to mean something.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// Fewer packets than this say nothing about loss.
 const PACKETS_MIN: u64 = 30;
+
+/// Participants of whom a room is told at a time, the worst first: where all are worse at once, it is
+/// the server's own network, and one frame for each member is enough for it.
+const CHANGES_MAX: usize = 50;
 
 /// Others are told of a change of so much; the picture of a network has a handful of steps.
 const STEP: f64 = 0.1;
@@ -33,9 +38,8 @@ pub(super) struct Quality {
 }
 
 /// What is known of a connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watch {
-    look_at: Instant,
     before: PathStats,
     /// What others were told last; perfect for whom they were told nothing of.
     told: Option<Quality>,
@@ -44,41 +48,33 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            look_at: now + LOOK_EVERY,
-            before: PathStats::default(),
-            told: None,
-            is_introduced: false,
-        }
-    }
-
     /// The same participant, on another connection: the others know what they were told.
-    pub(super) fn anew(&self, now: Instant) -> Self {
+    pub(super) fn anew(&self) -> Self {
         Self {
             told: self.told,
-            ..Self::new(now)
+            ..Self::default()
         }
     }
 
-    /// What is to be told, after another look; `None` where that is as it was.
-    fn look(&mut self, now: Instant, path: PathStats) -> Option<Quality> {
-        self.look_at = now + LOOK_EVERY;
+    /// What a connection was like since it was looked at last; `None` where that cannot be told.
+    fn look(&mut self, path: PathStats) -> Option<Quality> {
         let before = std::mem::replace(&mut self.before, path);
-        let up = loss(
-            path.received - before.received.min(path.received),
-            path.missed - before.missed,
-        );
-        let down = loss(
-            path.arrived - before.arrived.min(path.arrived),
-            path.lost - before.lost,
-        );
-        let quality = Quality::of(up.max(down), path.round_trip_time);
+        // Streams that end take what was counted of them along.
+        let received = path.received.checked_sub(before.received)?;
+        let arrived = path.arrived.checked_sub(before.arrived)?;
+        if path.is_by_feedback != before.is_by_feedback {
+            return None;
+        }
+        let up = loss(received, path.missed.saturating_sub(before.missed));
+        let down = loss(arrived, path.lost.saturating_sub(before.lost));
+        Some(Quality::of(up.max(down), path.round_trip_time))
+    }
+
+    /// Whether others should know.
+    fn is_news(&self, quality: Quality) -> bool {
         let told = self.told.map_or(1.0, |own| own.score);
-        let is_news = (quality.score - told).abs() >= STEP
-            // All is well again.
-            || (quality.score > 1.0 - STEP && told <= 1.0 - STEP);
-        is_news.then(|| *self.told.insert(quality))
+        let is_well = |score: f64| score > 1.0 - STEP;
+        (quality.score - told).abs() >= STEP || (is_well(quality.score) && !is_well(told))
     }
 }
 
@@ -123,7 +119,7 @@ fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// `data` of `quality`.
+/// One of `participants` in `data` of `quality`.
 #[derive(Serialize)]
 struct Told<'a> {
     peer_id: &'a str,
@@ -134,74 +130,84 @@ struct Told<'a> {
 impl Forwarder {
     /// Tells everybody in a room whose connection is worse, or better, than it was.
     pub(super) fn tell_quality(&mut self, now: Now) {
-        let (mut news, mut newcomers) = (Vec::new(), Vec::new());
-        for (id, own) in &mut self.participants {
-            if own.watch.look_at > now.monotonic {
+        let mut due = Vec::new();
+        for room in self.rooms.values_mut() {
+            let at = room.look_at.get_or_insert(now.monotonic + LOOK_EVERY);
+            if *at <= now.monotonic {
+                *at = now.monotonic + LOOK_EVERY;
+                due.push(room.members.clone());
+            }
+        }
+        for members in due {
+            self.look_at_room(&members);
+        }
+    }
+
+    fn look_at_room(&mut self, members: &[PeerId]) {
+        let mut changes = Vec::new();
+        for id in members {
+            let Some(own) = self.participants.get_mut(id) else {
                 continue;
-            }
-            if !own.permissions.waits && !std::mem::replace(&mut own.watch.is_introduced, true) {
-                newcomers.push(*id);
-            }
+            };
             let path = self.endpoint.get(*id).map(|peer| peer.path_stats());
-            let quality = own.watch.look(now.monotonic, path.unwrap_or_default());
-            let is_seen = !own.permissions.hidden && !own.permissions.waits;
-            // Who looks on by HTTP is nobody to the others; who publishes so is.
-            let is_known = !own.negotiation.is_single || !own.published.is_empty();
-            news.extend(
-                quality
-                    .filter(|_| is_seen && is_known)
-                    .map(|own| (*id, own)),
-            );
+            let quality = own.watch.look(path.unwrap_or_default());
+            if let Some(quality) = quality.filter(|quality| own.watch.is_news(*quality))
+                && is_known(own)
+            {
+                changes.push((*id, quality));
+            }
         }
-        for id in newcomers {
-            self.introduce_quality(id);
+        changes.sort_by(|(_, own), (_, other)| own.score.total_cmp(&other.score));
+        changes.truncate(CHANGES_MAX);
+        for (id, quality) in &changes {
+            if let Some(own) = self.participants.get_mut(id) {
+                own.watch.told = Some(*quality);
+            }
         }
-        for (id, quality) in news {
-            let Some(own) = self.participants.get(&id) else {
+        let news: Vec<PeerId> = changes.iter().map(|(id, _)| *id).collect();
+        let news = self.qualities(&news);
+        let mut all = None;
+        for id in members {
+            let Some(own) = self.participants.get_mut(id) else {
                 continue;
             };
-            let (peer_id, room) = (own.id.clone(), self.rooms.get(&own.room));
-            let members = room.map(|room| room.members.clone()).unwrap_or_default();
-            let data = Told {
-                peer_id: &peer_id,
-                quality,
+            // Nobody hears it who has no signaling after its one exchange, or is not in the room yet.
+            if own.negotiation.is_single || own.permissions.waits {
+                continue;
+            }
+            let is_new = !std::mem::replace(&mut own.watch.is_introduced, true);
+            let data = match is_new {
+                true => all.get_or_insert_with(|| self.qualities(members)).clone(),
+                false => news.clone(),
             };
-            for member in members {
-                self.tell_if_listening(member, "quality", &data);
+            if let Some(data) = data {
+                self.tell(*id, "quality", &data);
             }
         }
     }
 
-    /// Tells somebody new who is not connected well.
-    fn introduce_quality(&mut self, to: PeerId) {
-        let Some(room) = self.participants.get(&to).map(|own| own.room.as_str()) else {
-            return;
-        };
-        let members = self.rooms.get(room).map(|room| room.members.clone());
-        for member in members.unwrap_or_default() {
-            let Some(own) = self.participants.get(&member).filter(|_| member != to) else {
-                continue;
-            };
-            let is_seen = !own.permissions.hidden && !own.permissions.waits;
-            let Some(quality) = own.watch.told.filter(|own| is_seen && own.score < 1.0) else {
-                continue;
-            };
-            let peer_id = own.id.clone();
-            let data = Told {
-                peer_id: &peer_id,
-                quality,
-            };
-            self.tell_if_listening(to, "quality", &data);
+    /// What is told of those among `ids` of whom anything was.
+    fn qualities(&self, ids: &[PeerId]) -> Option<Box<RawValue>> {
+        let known = ids.iter().filter_map(|id| {
+            let own = self.participants.get(id).filter(|own| is_known(own))?;
+            Some(Told {
+                peer_id: &own.id,
+                quality: own.watch.told?,
+            })
+        });
+        let participants: Vec<Told<'_>> = known.collect();
+        if participants.is_empty() {
+            return None;
         }
+        to_raw_value(&serde_json::json!({ "participants": participants })).ok()
     }
+}
 
-    /// Nobody hears it who has no signaling after its one exchange.
-    fn tell_if_listening(&mut self, id: PeerId, event: &'static str, data: &impl Serialize) {
-        let own = self.participants.get(&id);
-        if own.is_some_and(|own| !own.negotiation.is_single) {
-            self.tell(id, event, data);
-        }
-    }
+/// Whether the others know of somebody: not of who is hidden or waits, nor of who looks on by HTTP; of
+/// who publishes so they do.
+fn is_known(own: &Participant) -> bool {
+    let is_seen = !own.permissions.hidden && !own.permissions.waits;
+    is_seen && (!own.negotiation.is_single || !own.published.is_empty())
 }
 
 #[cfg(test)]
@@ -231,16 +237,36 @@ mod tests {
 
     #[test]
     fn changes_that_matter_are_told_and_that_all_is_well_again() {
-        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
-        let start = Instant::now();
-        let mut watch = Watch::new(start);
-        assert_eq!(watch.look(start, after(1_000, 0, 50)), None);
-        let bad = watch.look(start, after(1_900, 100, 50)).unwrap();
+        let mut watch = Watch::default();
+        let mut look = |path: PathStats| {
+            let quality = watch.look(path)?;
+            let is_news = watch.is_news(quality);
+            is_news.then(|| *watch.told.insert(quality))
+        };
+        assert_eq!(look(after(1_000, 0, 50)), None);
+        let bad = look(after(1_900, 100, 50)).unwrap();
         assert!((bad.loss - 0.1).abs() < 0.001 && bad.score < 0.8, "{bad:?}");
-        assert_eq!(watch.look(start, after(2_800, 201, 50)), None);
+        assert_eq!(look(after(2_800, 201, 50)), None);
+        // A stream has ended, and is no longer counted: nothing can be said.
+        assert_eq!(look(after(900, 150, 50)), None);
         // Too few to say anything, and packets that turned up late.
-        let good = watch.look(start, after(2_810, 200, 50)).unwrap();
+        let good = look(after(910, 148, 50)).unwrap();
         assert!(good.score > 0.9, "{good:?}");
-        assert_eq!(watch.look(start, after(2_810, 200, 50)), None);
+        assert_eq!(look(after(910, 148, 50)), None);
+        // Counted by other reports from here on.
+        let other = PathStats {
+            is_by_feedback: true,
+            lost: 5_000,
+            arrived: 10_000,
+            ..after(910, 148, 50)
+        };
+        assert_eq!(look(other), None);
+        assert_eq!(
+            look(PathStats {
+                lost: i64::MIN,
+                ..other
+            }),
+            None
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use twocan_proto::time::Now;
 
 use super::{CloseCode, ConnectionId, Hall, Protocol};
 use crate::frame;
@@ -10,11 +11,12 @@ use crate::session::Frame;
 
 impl Hall {
     /// No one joins any more, and every participant is told that the server ends, in how long, and
-    /// whether its media goes through the server and so ends with it.
+    /// whether its media goes through the server and so ends with it. Who waits in a lobby is sent away.
     ///
     /// Nothing ends by this: connections that break are resumed as before, until [`Self::end`].
-    pub fn drain(&mut self, within: Duration) {
+    pub fn drain(&mut self, now: Now, within: Duration) {
         self.draining = true;
+        self.send_waiting_away(now);
         let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let peers = self.peers.values();
         let peers = peers.filter(|session| session.protocol == Protocol::V1);
@@ -33,6 +35,20 @@ impl Hall {
                 ..Frame::default()
             };
             self.send(&peer, &frame);
+        }
+    }
+
+    /// Nobody is let in any more.
+    fn send_waiting_away(&mut self, now: Now) {
+        let rooms = self.rooms.values();
+        let waiting: Vec<String> = rooms.flat_map(|room| room.waiting.clone()).collect();
+        for participant in waiting {
+            let connection = self.peers.get(&participant).and_then(|own| own.connection);
+            if let Some(connection) = connection {
+                self.refuse_join(connection, &participant, "draining");
+                self.connections.remove(&connection);
+            }
+            self.leave(now, &participant, "draining");
         }
     }
 

@@ -130,6 +130,10 @@ impl Hall {
             self.counters.count("hall.token_expired");
             return Some("token_expired");
         }
+        // Who was here before goes on to the next server, whatever it would be told here.
+        if self.draining {
+            return Some("draining");
+        }
         let own = self.rooms.get(room);
         let present = own.map_or(0, |own| own.members.len());
         let waiting = own.map_or(0, |own| own.waiting.len());

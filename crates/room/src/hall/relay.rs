@@ -39,7 +39,7 @@ struct TokenData {
 const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
 /// What the server alone says: whoever gets it takes it for the server's word.
-const OF_SERVER: [&str; 19] = [
+const OF_SERVER: [&str; 20] = [
     "announcement",
     "authenticated",
     "draining",
@@ -53,6 +53,7 @@ const OF_SERVER: [&str; 19] = [
     "lobby",
     "muted",
     "permissions",
+    "quality",
     "reply",
     "resumed",
     "room",

@@ -305,7 +305,7 @@ impl Task {
                 self.hall.renew(now, &shown, looked);
             }
             Command::Administer(act) => act(&mut self.hall, now),
-            Command::Drain(within) => self.hall.drain(within),
+            Command::Drain(within) => self.hall.drain(now, within),
             Command::Idle(idle) => self.idle.push(idle),
             Command::End(done) => {
                 self.hall.end();

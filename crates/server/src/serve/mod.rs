@@ -252,16 +252,19 @@ async fn end_on_signal(handle: Handle<SocketAddr>, shared: Arc<Shared>) {
     signal().await;
     tracing::info!("ending: connections are told, new ones refused");
     shared.ready.store(false, Ordering::Relaxed);
-    let relayed = async {
-        let Some(turn) = &shared.turn else { return };
-        let patience = shared.plan.turn_drain;
-        if tokio::time::timeout(patience, turn.drain()).await.is_err() && !patience.is_zero() {
+    let (media, patience) = (shared.plan.media.drain, shared.plan.turn_drain);
+    let turn = shared.turn.as_ref().filter(|_| !patience.is_zero());
+    let relayed_for = turn.map_or(Duration::ZERO, |_| patience);
+    let calls = async {
+        // Who reaches us by the relay, and changes networks meanwhile, needs another allocation.
+        shared.hall.drain(media, media + relayed_for).await;
+        let Some(turn) = turn else { return };
+        if tokio::time::timeout(patience, turn.drain()).await.is_err() {
             tracing::warn!("relayed calls are cut: --turn-drain is over");
         }
     };
-    let forwarded = shared.hall.drain(shared.plan.media.drain);
     tokio::select! {
-        _ = futures_util::future::join(relayed, forwarded) => {}
+        () = calls => {}
         () = signal() => tracing::warn!("told twice: calls are cut"),
     }
     shared.hall.end().await;

@@ -31,14 +31,9 @@ pub(crate) async fn open(
     client: Option<IpAddr>,
     proxied: bool,
 ) -> Response {
-    match shared.hall.admit(&room).await {
-        Ok(()) => {}
-        Err(refusal @ Refusal::BadRoomName) => {
-            return (StatusCode::BAD_REQUEST, format!("{refusal}\n")).into_response();
-        }
-        Err(refusal @ (Refusal::TooManyRooms | Refusal::Draining)) => {
-            return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
-        }
+    let refusal = shared.hall.admit(&room).await.err();
+    if let Some(refusal @ Refusal::BadRoomName) = &refusal {
+        return (StatusCode::BAD_REQUEST, format!("{refusal}\n")).into_response();
     }
     let admission = match admission(&shared, &room, parts) {
         Ok(admission) => admission,
@@ -53,6 +48,10 @@ pub(crate) async fn open(
         metrics::counter!("twocan_signaling_refused_total", "reason" => "origin").increment(1);
         let why = "pages of another origin need --allowed-origin on the server\n";
         return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    // Which rooms there are is told to nobody else.
+    if let Some(refusal) = refusal {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response();
     }
     let limit = shared.plan.hall.limits.message_bytes;
     // A little above our own limit, so that a frame just above it is told so instead of cut off.

@@ -54,6 +54,8 @@ pub(super) enum Read {
     StartOver(String),
     Frame(ServerFrame),
     NotAdmitted(String),
+    /// The server ends; another attempt is to be made, where another one may answer.
+    GoneAway,
     Closed(CloseReason),
 }
 
@@ -171,6 +173,10 @@ impl Session {
             Some("Could not resume") => {
                 self.forget();
                 Read::JoinAnew(self.join())
+            }
+            // Whoever comes after this server takes us.
+            Some("Could not join room") if self.ever_joined && details == "draining" => {
+                Read::GoneAway
             }
             Some("Could not join room") => Read::NotAdmitted(details),
             Some("Room closed") => Read::Closed(CloseReason::RoomClosed(details)),

@@ -327,6 +327,7 @@ impl Task {
                 self.send_text(text).await;
                 self.lost().await;
             }
+            Read::GoneAway => self.lost().await,
             Read::NotAdmitted(details) => return Err(CloseReason::NotAdmitted(details)),
             Read::Closed(reason) => return Err(reason),
         }

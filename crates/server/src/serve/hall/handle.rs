@@ -207,10 +207,10 @@ impl HallHandle {
     }
 
     /// Tells everyone in how long the server ends at the latest; nobody joins any more. Returns
-    /// when no media goes through the server, or after that time.
-    pub(crate) async fn drain(&self, within: Duration) {
+    /// when no media goes through the server, or after `within`.
+    pub(crate) async fn drain(&self, within: Duration, ends_in: Duration) {
         let (done, idle) = oneshot::channel();
-        let _ = self.0.send(Command::Drain(within)).await;
+        let _ = self.0.send(Command::Drain(ends_in)).await;
         let _ = self.0.send(Command::Idle(done)).await;
         if tokio::time::timeout(within, idle).await.is_err() && !within.is_zero() {
             tracing::warn!("calls through this server are cut: --media-drain is over");

@@ -164,3 +164,52 @@ fn tokens_that_nobody_can_look_at_yet_are_refused() {
     };
     assert!(text.contains("the token was revoked"), "{text}");
 }
+
+/// A hall whose task runs, and somebody whose media goes through the server.
+async fn running() -> (HallHandle, ConnectionId, mpsc::Receiver<Outgoing>) {
+    let (task, sender, _shown) = task();
+    let hall = HallHandle(sender);
+    tokio::spawn(task.run());
+    let (to, outgoing) = mpsc::channel(16);
+    let id = ConnectionId(1);
+    hall.connected(id, joins(), to).await;
+    hall.text(id, r#"{"event":"join"}"#.into()).await;
+    (hall, id, outgoing)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_waits_until_the_last_call_through_it_is_over() {
+    const PATIENCE: Duration = Duration::from_secs(600);
+    let (hall, id, _outgoing) = running().await;
+    let draining = hall.drain(PATIENCE, PATIENCE);
+    let leaving = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        hall.text(id, r#"{"event":"leave"}"#.into()).await;
+    };
+    let before = tokio::time::Instant::now();
+    tokio::join!(draining, leaving);
+    let took = before.elapsed();
+    assert!((60..70).contains(&took.as_secs()), "{took:?}");
+    // Nobody is left.
+    let before = tokio::time::Instant::now();
+    hall.drain(PATIENCE, PATIENCE).await;
+    assert!(before.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_does_not_wait_for_ever() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let (hall, _id, mut outgoing) = running().await;
+    let before = tokio::time::Instant::now();
+    hall.drain(PATIENCE, PATIENCE).await;
+    assert_eq!(before.elapsed().as_secs(), 30);
+    hall.end().await;
+    let mut last = None;
+    while let Ok(sent) = outgoing.try_recv() {
+        last = Some(sent);
+    }
+    assert!(matches!(
+        last,
+        Some(Outgoing::Close(CloseCode::GoingAway, "shutdown"))
+    ));
+}
