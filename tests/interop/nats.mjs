@@ -23,15 +23,15 @@ const ONE_SERVER = ['aiortc'];
 /** Rows of each peer: what is at ours and at the peer, what is lost between ours and its translator, and which path must win. */
 const ROWS = {
   'both families': {
-    text: 'both have IPv4 behind a port-restricted translator and IPv6 without any',
+    text: 'both have IPv4 behind a port-restricted translator and IPv6 without any, which must win',
     left: { kind: 'port-restricted', families: 'dual' }, right: { kind: 'port-restricted', families: 'dual' }, want: 'IPv6',
   },
   'NAT64': {
-    text: 'ours has IPv6 alone, and IPv4 behind `64:ff9b::/96` (TAYGA, then a port-restricted translator); the peer has IPv4 alone, behind a port-restricted translator',
+    text: 'ours has IPv6 alone, and IPv4 behind `64:ff9b::/96` (TAYGA, then a port-restricted translator); the peer has IPv4 alone, behind a port-restricted translator; no way but a relay is left',
     left: { kind: 'port-restricted', families: 'nat64' }, right: { kind: 'port-restricted', families: 'v4' }, want: 'relay',
   },
   'open NAT64': {
-    text: 'the same with a full cone after TAYGA: the peer reaches the address that the server told ours',
+    text: 'the same with a full cone after TAYGA: the peer reaches the address that the server told ours, and no relay must win',
     left: { kind: 'full-cone', families: 'nat64' }, right: { kind: 'port-restricted', families: 'v4' }, want: 'direct',
   },
   'loss': {
