@@ -11,6 +11,33 @@ const READY_MS = 10_000;
 /** Links that this process has opened. */
 let opened = 0;
 
+/** Names of two interfaces that no other process has, nor this one a second time: at most 15 characters. */
+export function interfaceNames() {
+  const own = `${process.pid.toString(36)}${(opened++ % 1296).toString(36)}`;
+  return { left: `tcl${own}`, right: `tcr${own}` };
+}
+
+/** Starts `lab`, which makes two TUN interfaces of these names and joins them; `report` is given each of its lines. */
+export async function startLab(lab, names, seed, report = () => {}) {
+  const child = spawn(lab, [names.left, names.right, String(seed)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ready = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => reject(new Error(`${lab} ended with ${code}`)));
+    setTimeout(() => reject(new Error(`${lab} is not ready after ${READY_MS / 1000} s`)), READY_MS).unref();
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (line === 'READY') resolve();
+      else report(JSON.parse(line));
+    });
+  });
+  try {
+    await ready;
+    return child;
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
+}
+
 const ip = (...words) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'] });
 
 export class Link {
@@ -28,25 +55,13 @@ export class Link {
   }
 
   constructor() {
-    // Names of interfaces have at most 15 characters.
-    const own = `${process.pid.toString(36)}${(opened++ % 1296).toString(36)}`;
-    this.names = { left: `tcl${own}`, right: `tcr${own}` };
+    this.names = interfaceNames();
     /** `{at, right, left}`: when a report came, on the clock of `performance.now`, and what it says. */
     this.reports = [];
   }
 
   async start(lab, seed) {
-    this.child = spawn(lab, [this.names.left, this.names.right, String(seed)], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const ready = new Promise((resolve, reject) => {
-      this.child.on('error', reject);
-      this.child.on('exit', (code) => reject(new Error(`${lab} ended with ${code}`)));
-      setTimeout(() => reject(new Error(`${lab} is not ready after ${READY_MS / 1000} s`)), READY_MS).unref();
-      createInterface({ input: this.child.stdout }).on('line', (line) => {
-        if (line === 'READY') resolve();
-        else this.reports.push({ at: performance.now(), ...JSON.parse(line) });
-      });
-    });
-    await ready;
+    this.child = await startLab(lab, this.names, seed, (report) => this.reports.push({ at: performance.now(), ...report }));
     for (const side of ['left', 'right']) {
       const name = this.names[side];
       ip('netns', 'add', name);

@@ -1,15 +1,18 @@
 #!/usr/bin/env node
-// Ours with each peer through translators of the kernel, every kind at ours with every kind at the peer. Needs root.
+// Ours with each peer through translators of the kernel: every kind at ours with every kind at the peer, and each peer
+// where there is IPv6, where there is nothing else, and where packets are lost. Needs root.
 //
-//   node tests/interop/nats.mjs --ours target/debug/twocan [--server coturn|ours] [--left KIND,...] [--right KIND,...]
-//        [--peers A,B,...] [--page FILE]
+//   node tests/interop/nats.mjs --ours target/debug/twocan [--lab target/debug/twocan-lab] [--server coturn|ours]
+//        [--left KIND,...] [--right KIND,...] [--rows NAME,...] [--peers A,B,...] [--page FILE]
 //
-// Every peer stands once in every row and column. Ends with `N passed, N failed, N skipped` alone on the last line.
+// Every peer stands once in every row and column of the kinds. With `--left` or `--right` there are no other rows, unless
+// they are named by `--rows`; with `--rows` alone there are no kinds. Ends with `N passed, N failed, N skipped` alone on
+// the last line.
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PEERS, notRunnable } from './catalog.mjs';
 import { runPair, stopAll } from './pair.mjs';
-import { TRANSLATORS, Translators } from './translators.mjs';
+import { TRANSLATORS, Translators, behindNat64 } from './translators.mjs';
 
 const KINDS = Object.keys(TRANSLATORS);
 /** As many as there are kinds. libjuice, in `ndc`, reaches a relay by UDP alone. */
@@ -17,6 +20,25 @@ const ORDER = ['chromium', 'aiortc', 'wrtc', 'pion3', 'ndc', 'firefox'];
 const ONLY_UDP = ['ndc'];
 /** aiortc asks the first TURN server of its configuration alone: it is told the one that it can reach. */
 const ONE_SERVER = ['aiortc'];
+/** Rows of each peer: what is at ours and at the peer, what is lost between ours and its translator, and which path must win. */
+const ROWS = {
+  'both families': {
+    text: 'both have IPv4 behind a port-restricted translator and IPv6 without any, which must win',
+    left: { kind: 'port-restricted', families: 'dual' }, right: { kind: 'port-restricted', families: 'dual' }, want: 'IPv6',
+  },
+  'NAT64': {
+    text: 'ours has IPv6 alone, and IPv4 behind `64:ff9b::/96` (TAYGA, then a port-restricted translator); the peer has IPv4 alone, behind a port-restricted translator; no way but a relay is left',
+    left: { kind: 'port-restricted', families: 'nat64' }, right: { kind: 'port-restricted', families: 'v4' }, want: 'relay',
+  },
+  'open NAT64': {
+    text: 'the same with a full cone after TAYGA: the peer reaches the address that the server told ours, and no relay must win',
+    left: { kind: 'full-cone', families: 'nat64' }, right: { kind: 'port-restricted', families: 'v4' }, want: 'direct',
+  },
+  'loss': {
+    text: 'port-restricted translators, and 5 % of all packets lost each way between ours and its own',
+    left: { kind: 'port-restricted', families: 'v4' }, right: { kind: 'port-restricted', families: 'v4' }, lost: 50, want: 'direct',
+  },
+};
 const PINGS = 10;
 const DEADLINE_MS = 70_000;
 
@@ -28,6 +50,13 @@ candidate and the remote one), and how long the channel took to open once the an
 where the peer has it, media flow, by a relay where nothing else can be and without one elsewhere.
 
 ${Object.entries(TRANSLATORS).map(([kind, text]) => `- *${kind}*: ${text}.`).join('\n')}
+
+The rows below the kinds are of each peer:
+
+${Object.entries(ROWS).map(([row, { text }]) => `- *${row}*: ${text}.`).join('\n')}
+
+Behind a NAT64 ours is told the server as \`64:ff9b::/96\` with its IPv4 address inside, which is what DNS64 would make of
+its name.
 `;
 
 const options = parse(process.argv.slice(2));
@@ -35,12 +64,20 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { awa
 
 const cells = [];
 for (const left of options.left) for (const right of options.right) {
-  const peer = options.peers[(KINDS.indexOf(left) + KINDS.indexOf(right)) % options.peers.length];
-  const cell = await runCell({ left, right, peer });
-  cells.push(cell);
-  console.log(`${`${left} x ${right}, ${peer}`.padEnd(48)} ${cell.state.padEnd(8)} ${cell.path ?? ''} ${cell.openMs === undefined ? '' : `open ${cell.openMs} ms`} ${cell.why ?? ''}`);
+  const turn = KINDS.indexOf(left) + KINDS.indexOf(right);
+  const peer = options.peers[turn % options.peers.length];
+  const side = (kind) => ({ kind, families: 'v4' });
+  cells.push({ left, right, peer, name: `${left} x ${right}`, sides: { left: side(left), right: side(right) }, want: expected({ left, right, peer }), lost: 0, offers: turn % 2 === 0 });
 }
-const table = markdown(cells);
+for (const [at, row] of options.rows.entries()) for (const peer of options.peers) {
+  const { left, right, want, lost = 0 } = ROWS[row];
+  cells.push({ row, peer, name: row, sides: { left, right }, want, lost, offers: (at + options.peers.indexOf(peer)) % 2 === 0 });
+}
+for (const cell of cells) {
+  Object.assign(cell, await runCell(cell));
+  console.log(`${`${cell.name}, ${cell.peer}`.padEnd(48)} ${cell.state.padEnd(8)} ${cell.path ?? ''} ${cell.openMs === undefined ? '' : `open ${cell.openMs} ms`} ${cell.why ?? ''}`);
+}
+const table = [...(options.left.length > 0 ? [markdown(cells)] : []), ...(options.rows.length > 0 ? [rowsMarkdown(cells)] : [])].join('\n');
 console.log(`\n${table}`);
 if (options.page) writeFileSync(options.page, `${PAGE}\n${table}`);
 const count = (state) => cells.filter((cell) => cell.state === state).length;
@@ -60,34 +97,45 @@ function expected({ left, right, peer }) {
 
 async function runCell(cell) {
   const reason = notRunnable(cell.peer);
-  if (reason) return { ...cell, state: 'NOT RUN', why: reason };
-  const want = expected(cell);
-  if (want === 'none') return { ...cell, state: 'NOT RUN', why: `${cell.peer} has no TURN over TCP` };
+  if (reason) return { state: 'NOT RUN', why: reason };
+  if (cell.want === 'none') return { state: 'NOT RUN', why: `${cell.peer} has no TURN over TCP` };
   let network;
   try {
-    network = Translators.open(cell.left, cell.right);
-    const servers = await network.serve(options.server === 'ours' ? options.ours : null);
-    // By turns, so that both roles are seen.
-    const offers = (KINDS.indexOf(cell.left) + KINDS.indexOf(cell.right)) % 2 === 0;
+    network = await Translators.open(cell.sides, { lost: cell.lost, lab: options.lab });
+    await network.serve(options.server === 'ours' ? options.ours : null);
+  } catch (error) {
+    network?.close();
+    return { state: 'NOT RUN', why: error.message };
+  }
+  try {
     const media = PEERS[cell.peer].media.includes('vp8');
     const words = (role, urls) => [role, ...(media ? ['--media'] : []), '--pings', String(PINGS), ...urls.flatMap((url) => ['--ice-server', url])];
-    const all = Object.values(servers);
-    const known = cell.right === 'udp-blocked' && ONE_SERVER.includes(cell.peer) ? [servers.tcp] : all;
-    const ours = (role) => ({ name: 'ours', ours: true, command: [...network.prefix('left'), options.ours, 'peer', ...words(role, all)] });
+    const [own, far] = ['left', 'right'].map((side) => network.urls(side));
+    const known = cell.right === 'udp-blocked' && ONE_SERVER.includes(cell.peer) ? [far.tcp] : Object.values(far);
+    const ours = (role) => ({ name: 'ours', ours: true, command: [...network.prefix('left'), options.ours, 'peer', ...words(role, Object.values(own))] });
     const theirs = (role) => ({ name: cell.peer, ours: false, command: [...network.prefix('right'), ...PEERS[cell.peer].command, ...words(role, known), '--timeout', '40'] });
-    const run = await runPair(...(offers ? [ours('offer'), theirs('answer')] : [theirs('offer'), ours('answer')]), { pings: PINGS, codec: media ? 'vp8' : null, deadlineMs: DEADLINE_MS });
-    if (!run.ok) return { ...cell, state: 'FAIL', why: `${run.why}${options.verbose ? `\n${JSON.stringify(run.stderr, null, 1)}` : ''}` };
-    const result = offers ? run.offer : run.answer;
-    const { local, remote } = result.pair;
-    const path = `${local.type}/${remote.type}`;
-    const relayed = [local.type, remote.type].includes('relay') || remote.address === '203.0.113.1';
-    const right = want === 'either' || relayed === (want === 'relay');
-    return { ...cell, state: right ? 'pass' : 'FAIL', path, openMs: run.offer.open_ms, why: right ? null : `expected ${want}` };
-  } catch (error) {
-    return { ...cell, state: 'NOT RUN', why: error.message };
+    const pair = cell.offers ? [ours('offer'), theirs('answer')] : [theirs('offer'), ours('answer')];
+    const run = await runPair(...pair, { pings: PINGS, codec: media ? 'vp8' : null, deadlineMs: DEADLINE_MS });
+    if (!run.ok) return { state: 'FAIL', why: `${run.why}${options.verbose ? `\n${JSON.stringify(run.stderr, null, 1)}` : ''}` };
+    const { local, remote } = (cell.offers ? run.offer : run.answer).pair;
+    const wrong = unlike(cell.want, local, remote, network);
+    return { state: wrong ? 'FAIL' : 'pass', path: `${local.type}/${remote.type}`, openMs: run.offer.open_ms, why: wrong };
   } finally {
-    network?.close();
+    network.close();
   }
+}
+
+/** What is wrong about the pair that won, or null. */
+function unlike(want, local, remote, { server }) {
+  const relayed = [local.type, remote.type].includes('relay') || [server, behindNat64(server)].includes(remote.address);
+  const over = [local, remote].every((end) => end.address.includes(':')) && !remote.address.startsWith('64:ff9b:') ? 'IPv6' : 'IPv4';
+  const right = {
+    either: true,
+    relay: relayed,
+    direct: !relayed,
+    IPv6: !relayed && over === 'IPv6',
+  }[want];
+  return right ? null : `expected ${want}, not ${relayed ? 'relay' : 'direct'} over ${over}`;
 }
 
 function markdown(cells) {
@@ -103,10 +151,22 @@ function markdown(cells) {
   return `${lines.join('\n')}\n`;
 }
 
+function rowsMarkdown(cells) {
+  const lines = [`| row | ${options.peers.join(' | ')} |`, `|---|${options.peers.map(() => '---').join('|')}|`];
+  for (const row of options.rows) {
+    const own = options.peers.map((peer) => {
+      const cell = cells.find((each) => each.row === row && each.peer === peer);
+      return cell.state === 'pass' ? `${cell.path}, ${Math.round(cell.openMs)} ms` : cell.state;
+    });
+    lines.push(`| ${row} | ${own.join(' | ')} |`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
 function parse(words) {
-  const options = { ours: null, server: 'coturn', left: KINDS, right: KINDS, peers: ORDER, page: null, verbose: false };
+  const options = { ours: null, lab: null, server: 'coturn', left: null, right: null, rows: null, peers: ORDER, page: null, verbose: false };
   const usage = (why) => {
-    console.error(`${why}\nusage: nats.mjs --ours TWOCAN [--server coturn|ours] [--left KINDS] [--right KINDS] [--peers NAMES] [--page FILE] [--verbose]\nkinds: ${KINDS.join(', ')}`);
+    console.error(`${why}\nusage: nats.mjs --ours TWOCAN [--lab TWOCAN-LAB] [--server coturn|ours] [--left KINDS] [--right KINDS] [--rows NAMES] [--peers NAMES] [--page FILE] [--verbose]\nkinds: ${KINDS.join(', ')}\nrows: ${Object.keys(ROWS).join(', ')}`);
     process.exit(2);
   };
   const list = (text, allowed) => {
@@ -117,6 +177,8 @@ function parse(words) {
   for (let at = 0; at < words.length; at++) {
     const value = () => words[++at] ?? usage(`${words[at - 1]} needs a value`);
     if (words[at] === '--ours') options.ours = resolve(value());
+    else if (words[at] === '--lab') options.lab = resolve(value());
+    else if (words[at] === '--rows') options.rows = list(value(), Object.keys(ROWS));
     else if (words[at] === '--server') options.server = list(value(), ['coturn', 'ours'])[0];
     else if (words[at] === '--left') options.left = list(value(), KINDS);
     else if (words[at] === '--right') options.right = list(value(), KINDS);
@@ -125,5 +187,9 @@ function parse(words) {
     else if (words[at] === '--verbose') options.verbose = true;
     else usage(`unknown argument ${words[at]}`);
   }
+  const [hasKinds, hasRows] = [options.left !== null || options.right !== null, options.rows !== null];
+  options.left ??= hasRows && !hasKinds ? [] : KINDS;
+  options.right ??= KINDS;
+  options.rows ??= hasKinds ? [] : Object.keys(ROWS);
   return options.ours ? options : usage('--ours is needed');
 }

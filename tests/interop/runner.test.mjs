@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { peersOwnRace } from './catalog.mjs';
 import { runPair } from './pair.mjs';
+import { behindNat64 } from './translators.mjs';
 
 const GREEN = { ok: true, err: null, n: 3, video: { frames: 9, codec: 'video/VP8' }, audio: { packets: 9 } };
 
@@ -61,6 +62,11 @@ test('a run is done again only when the peer itself reports its own race', () =>
   assert.equal(peersOwnRace(row, { ok: false, offer: { ok: false, err }, answer: null }), true);
   assert.equal(peersOwnRace(row, { ok: false, offer: { ok: false, err: 'timeout' }, answer: { ok: false, err } }), false);
   assert.equal(peersOwnRace({ offerer: 'wrtc', answerer: 'ours' }, { ok: false, offer: { ok: false, err }, answer: null }), false);
+});
+
+test('an address behind a NAT64 is the prefix and its four bytes', () => {
+  assert.equal(behindNat64('192.88.99.1'), '64:ff9b::c058:6301');
+  assert.equal(behindNat64('10.0.0.9'), '64:ff9b::a00:9');
 });
 
 function check(offer, answer, { codec = null, ours = false, exit = 0 } = {}) {

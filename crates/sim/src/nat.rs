@@ -1,4 +1,5 @@
-//! Network address translation, by its two behaviours (RFC 4787 §4.1, §5).
+//! Network address translation, by its two behaviours (RFC 4787 §4.1, §5), and what the same box
+//! does to IPv6: it filters, and translates nothing (RFC 6092 §3).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -199,14 +200,58 @@ impl Nat {
         if now.duration_since(mapping.used_at) > self.config.lifetime {
             return None;
         }
-        let admitted = match self.config.filtering {
-            Behaviour::EndpointIndependent => true,
-            Behaviour::AddressDependent => mapping
-                .contacted
-                .iter()
-                .any(|known| known.ip() == remote.ip()),
-            Behaviour::AddressAndPortDependent => mapping.contacted.contains(&remote),
-        };
+        let admitted = admits(self.config.filtering, &mapping.contacted, remote);
         admitted.then_some(mapping.internal)
+    }
+}
+
+/// Whether a filter lets in what `remote` sends to an address from which these were sent to.
+fn admits(filtering: Behaviour, contacted: &[SocketAddr], remote: SocketAddr) -> bool {
+    match filtering {
+        Behaviour::EndpointIndependent => true,
+        Behaviour::AddressDependent => contacted.iter().any(|known| known.ip() == remote.ip()),
+        Behaviour::AddressAndPortDependent => contacted.contains(&remote),
+    }
+}
+
+/// What a translator is to addresses that it does not translate: a filter with a memory. As with
+/// translated addresses, nothing comes in for one that has sent nothing.
+#[derive(Debug)]
+pub(crate) struct Wall {
+    filtering: Behaviour,
+    lifetime: Duration,
+    /// When an address last sent, and to whom.
+    open: BTreeMap<SocketAddr, (Instant, Vec<SocketAddr>)>,
+}
+
+impl Wall {
+    pub(crate) const fn new(config: &NatConfig) -> Self {
+        Self {
+            filtering: config.filtering,
+            lifetime: config.lifetime,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// A datagram goes out.
+    pub(crate) fn outbound(&mut self, now: Instant, internal: SocketAddr, remote: SocketAddr) {
+        let lifetime = self.lifetime;
+        self.open
+            .retain(|_, (used_at, _)| now.duration_since(*used_at) <= lifetime);
+        let (used_at, contacted) = self.open.entry(internal).or_insert((now, Vec::new()));
+        *used_at = now;
+        if !contacted.contains(&remote) {
+            contacted.push(remote);
+        }
+    }
+
+    /// Whether one from `remote` comes in.
+    pub(crate) fn lets_in(&self, now: Instant, internal: SocketAddr, remote: SocketAddr) -> bool {
+        self.open
+            .get(&internal)
+            .is_some_and(|(used_at, contacted)| {
+                now.duration_since(*used_at) <= self.lifetime
+                    && admits(self.filtering, contacted, remote)
+            })
     }
 }

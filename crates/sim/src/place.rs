@@ -7,12 +7,13 @@ use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::turn::server::Server;
 
 use crate::link::{Link, LinkConfig};
-use crate::nat::{Nat, NatConfig};
+use crate::nat::{Nat, NatConfig, Wall};
 use crate::relay::Relay;
 use crate::stun::Stun;
 use crate::world::{Host, HostId, Node, Site, SiteId, World};
 
-/// Which families of addresses a site has. IPv6 is never translated into itself.
+/// Which families of addresses a site has. IPv6 is never translated into itself; where there is a
+/// translator, it filters IPv6 as it filters IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Families {
     /// IPv4 alone.
@@ -102,6 +103,7 @@ impl<N: Node> World<N> {
             uplink: Link::new(up),
             downlink: Link::new(down),
             nat: nat.map(|config| Nat::new(config, public, random)),
+            wall: nat.as_ref().map(Wall::new),
             public,
             within,
             families: Families::V4,
@@ -109,14 +111,9 @@ impl<N: Node> World<N> {
         SiteId(self.sites.len() - 1)
     }
 
-    /// Gives a site other families, before it has hosts. Those of a site within another are those
-    /// of IPv4.
+    /// Gives a site other families, before it has hosts. The networks around it carry both.
     pub fn set_families(&mut self, site: SiteId, families: Families) {
         let own = &mut self.sites[site.0];
-        assert!(
-            own.within.is_none() || families == Families::V4,
-            "sites within others have IPv4 alone"
-        );
         own.families = families;
         if families == Families::Nat64 && own.nat.is_none() {
             let nat = Nat::new(NatConfig::PORT_RESTRICTED, own.public, &mut self.random);
@@ -144,8 +141,16 @@ impl<N: Node> World<N> {
     /// Adds a STUN server in the middle of the world, and answers its IPv4 address.
     pub fn add_stun_server(&mut self) -> SocketAddr {
         let address = SocketAddr::from(([192, 0, 2, 1], 3478));
-        self.stun = Some(Stun::new(address));
+        self.stun = Some(Stun::at(vec![address]));
         address
+    }
+
+    /// The same with an address of each family, IPv4 first.
+    pub fn add_stun_server_of_both(&mut self) -> [SocketAddr; 2] {
+        let v4 = SocketAddr::from(([192, 0, 2, 1], 3478));
+        let addresses = [v4, SocketAddr::new(v6(MIDDLE, 1).into(), 3478)];
+        self.stun = Some(Stun::at(addresses.to_vec()));
+        addresses
     }
 
     /// The same for behaviour discovery (RFC 5780), with four addresses; answers the first.

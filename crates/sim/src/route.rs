@@ -72,7 +72,11 @@ impl<N: Node> World<N> {
                     flight.from = nat.outbound(self.now, flight.from, flight.to);
                 }
                 (_, Some(_), _) => return,
-                (_, None, _) => {}
+                (_, None, _) => {
+                    if let Some(wall) = &mut own.wall {
+                        wall.outbound(self.now, flight.from, flight.to);
+                    }
+                }
             }
         } else if let Some(nat) = &mut own.nat {
             flight.from = nat.outbound(self.now, flight.from, flight.to);
@@ -117,9 +121,15 @@ impl<N: Node> World<N> {
 
     /// The site with this address, of those in one network.
     fn site_at(&self, within: Option<SiteId>, ip: IpAddr) -> Option<SiteId> {
+        let all = self.sites.iter().enumerate();
+        let mut networks =
+            all.filter(|(index, site)| site.families.has_v6() && Self::is_in(SiteId(*index), ip));
+        // A network of IPv6 is routed by those around it.
+        let around = networks.next().map(|(index, _)| self.around(SiteId(index)));
+        let around = around.unwrap_or_default();
         let mut sites = self.sites.iter().enumerate();
         let found = sites.find(|(index, site)| {
-            let has_v6 = site.families.has_v6() && Self::is_in(SiteId(*index), ip);
+            let has_v6 = around.contains(&SiteId(*index));
             site.within == within && (site.public == ip || has_v6)
         });
         found.map(|(index, _)| SiteId(index))
@@ -129,7 +139,9 @@ impl<N: Node> World<N> {
     fn enter(&mut self, site: SiteId, mut flight: Flight) {
         let own = &mut self.sites[site.0];
         if flight.to.is_ipv6() {
-            if own.families == Families::DualBroken {
+            let mut wall = own.wall.iter();
+            let lets_in = wall.all(|own| own.lets_in(self.now, flight.to, flight.from));
+            if own.families == Families::DualBroken || !lets_in {
                 return;
             }
         } else if let Some(nat) = &mut own.nat {
@@ -181,12 +193,23 @@ impl<N: Node> World<N> {
         self.sites[outermost.0].public
     }
 
-    /// Whether a stream from one site can reach a host at another.
+    /// Whether a stream from one site can reach a host at another: nobody is let in from outside.
     pub(crate) fn lets_in(&self, from: SiteId, to: SiteId, address: IpAddr) -> bool {
         let (one, other) = (&self.sites[from.0], &self.sites[to.0]);
+        if from == to {
+            return true;
+        }
+        if address.is_ipv6() {
+            let common = self.around(from);
+            let mut entered = self.around(to).into_iter();
+            let is_open = |site: SiteId| {
+                let own = &self.sites[site.0];
+                own.wall.is_none() && own.families != Families::DualBroken
+            };
+            return entered.all(|site| common.contains(&site) || is_open(site));
+        }
         let is_near = other.within.is_none() || other.within == one.within;
-        let is_there = address.is_ipv6() && other.families != Families::DualBroken;
-        from == to || (is_near && (is_there || other.nat.is_none()))
+        is_near && other.nat.is_none()
     }
 
     /// When what a stream carries has come up from one site, and down to another.

@@ -7,18 +7,21 @@ use twocan_proto::stun_server::{Discovery, Origin, StunServer};
 
 use crate::world::{Flight, Stage};
 
-/// A STUN server with one address or four, which has no delay of its own.
+/// A STUN server, which has no delay of its own.
 pub(crate) struct Stun {
     addresses: Vec<SocketAddr>,
     server: StunServer,
+    /// Whether what it does depends on which of its addresses is asked.
+    discovers: bool,
 }
 
 impl Stun {
-    /// One that answers from `address`.
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    /// One that answers from the address that is asked.
+    pub(crate) fn at(addresses: Vec<SocketAddr>) -> Self {
         Self {
-            addresses: vec![address],
+            addresses,
             server: StunServer::new(),
+            discovers: false,
         }
     }
 
@@ -27,6 +30,7 @@ impl Stun {
         Self {
             addresses: Origin::ALL.map(|at| discovery.address(at)).into(),
             server: StunServer::with_discovery(Some(discovery)),
+            discovers: true,
         }
     }
 
@@ -38,13 +42,20 @@ impl Stun {
     /// What comes back.
     pub(crate) fn answer(&mut self, flight: &Flight) -> Option<Flight> {
         let place = self.addresses.iter().position(|own| *own == flight.to)?;
-        let at = Origin::ALL.get(place).copied()?;
+        let at = match self.discovers {
+            true => Origin::ALL.get(place).copied()?,
+            false => Origin::default(),
+        };
         let mut bytes = Vec::new();
         let reply = self
             .server
             .respond_at(at, flight.from, &flight.bytes, &mut bytes)?;
+        let from = match self.discovers {
+            true => *self.addresses.get(reply.from.place())?,
+            false => flight.to,
+        };
         Some(Flight {
-            from: *self.addresses.get(reply.from.place())?,
+            from,
             to: reply.to,
             ecn: Ecn::NotEct,
             bytes,

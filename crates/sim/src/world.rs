@@ -12,7 +12,7 @@ use twocan_proto::turn::server::{Quotas, StreamId};
 
 use crate::between::{Between, BetweenId, Parcel};
 use crate::link::Link;
-use crate::nat::Nat;
+use crate::nat::{Nat, Wall};
 use crate::pipe::Pipe;
 use crate::place::Families;
 use crate::relay::Relay;
@@ -64,6 +64,8 @@ pub struct Site {
     pub downlink: Link,
     /// The translator, if any.
     pub nat: Option<Nat>,
+    /// What the translator is to IPv6.
+    pub(crate) wall: Option<Wall>,
     /// Its IPv4 address in the network around it.
     pub(crate) public: IpAddr,
     /// The site whose network that is; the middle of the world for most.

@@ -15,6 +15,9 @@ const SEEDS_ALL: &str = "2000";
 /// Of the scenarios of rates and repairs, with `--all`.
 const SEEDS_OF_MEDIA: &str = "100";
 
+/// Of every cell of the grid of networks, with `--all`; without, a twelfth of the cells has one.
+const SEEDS_OF_GRID: &str = "20";
+
 /// The README's test command.
 pub(crate) fn test(root: &Path, all: bool) -> bool {
     let mut report = Report::default();
@@ -141,8 +144,10 @@ pub(crate) fn links(root: &Path, rest: &[String]) -> bool {
 
 /// Writes the page about translators of the kernel.
 pub(crate) fn nats(root: &Path, rest: &[String]) -> bool {
-    let packages = ["build", "-p", "twocan-server"];
-    let own = ["--page", "docs/nats.md"];
+    let packages = ["build", "-p", "twocan-server", "-p", "twocan-lab"];
+    let lab = root.join("target/debug/twocan-lab");
+    let lab = lab.to_string_lossy();
+    let own = ["--lab", &lab, "--page", "docs/nats.md"];
     real_ends(root, &packages, "tests/interop/nats.mjs", &own, rest)
 }
 
@@ -228,6 +233,7 @@ fn scenarios(root: &Path, all: bool) -> Outcome {
         // Minutes of virtual time each.
         let few = OsStr::new(SEEDS_OF_MEDIA);
         variables.extend([("TWOCAN_RATE_SEEDS", few), ("TWOCAN_REPAIR_SEEDS", few)]);
+        variables.push(("TWOCAN_GRID_SEEDS", OsStr::new(SEEDS_OF_GRID)));
     }
     run_with(root, "cargo", &arguments, &variables)
 }

@@ -1,7 +1,7 @@
 //! A call between two peers.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use twocan_proto::channel::{self, ChannelId, ChannelInit, Message, ReadyState};
@@ -33,7 +33,8 @@ pub enum Place {
     WithinOne(NatConfig),
 }
 
-/// The name of the TURN server, where it is not known by address.
+/// The names of the servers, where they are not known by address.
+const STUN_NAME: &str = "stun.example";
 const TURN_NAME: &str = "turn.example";
 
 /// What the world between two peers is like.
@@ -41,15 +42,17 @@ const TURN_NAME: &str = "turn.example";
 pub struct Setting {
     /// Of every link: each peer's uplink and downlink.
     pub link: LinkConfig,
+    /// Of the networks that their sites are in, where that is another.
+    pub outer_link: Option<LinkConfig>,
     /// The translators of caller and callee.
     pub nats: [Option<NatConfig>; 2],
     /// Where they are.
     pub place: Place,
-    /// The families of addresses of their sites. With another than IPv4 the TURN server is known
-    /// by name.
+    /// The families of addresses of their sites. With another than IPv4 the servers are known by
+    /// name.
     pub families: [Families; 2],
-    /// Whether the TURN server has an IPv6 address, too.
-    pub turn_has_v6: bool,
+    /// Whether the servers have IPv6 addresses, too.
+    pub servers_have_v6: bool,
     /// Allocations that the TURN server has room for.
     pub turn_total: usize,
     /// Whether there is a STUN server.
@@ -72,10 +75,11 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             link: LinkConfig::default(),
+            outer_link: None,
             nats: [None, None],
             place: Place::Apart,
             families: [Families::V4; 2],
-            turn_has_v6: false,
+            servers_have_v6: false,
             turn_total: 10_000,
             stun: false,
             turn: &[],
@@ -114,18 +118,18 @@ impl Call {
     /// Two peers that have not begun.
     pub fn new(seed: u64, setting: &Setting) -> Self {
         let mut world = World::new(seed);
-        let stun = setting.stun.then(|| world.add_stun_server());
+        let stun = setting.stun.then(|| add_stun_server(&mut world, setting));
         let turn = add_turn_server(&mut world, setting);
         let sites = add_sites(&mut world, setting);
         let count = 2 * setting.pairs;
         let host = |index: usize| {
             let settings = settings(seed.wrapping_mul(2) + index as u64);
             let mut config = Config::new(certificate(index % 2), settings);
-            let server = stun.map(|server| StunServer {
-                host: server.ip().to_string(),
-                port: server.port(),
+            let server = stun.as_ref().map(|host| StunServer {
+                host: host.clone(),
+                port: 3478,
                 service: None,
-                url: format!("stun:{server}"),
+                url: format!("stun:{host}:3478"),
             });
             config.stun_servers = server.into_iter().collect();
             let protocols = setting.turn.iter();
@@ -356,22 +360,41 @@ fn add_candidate(peer: &mut Peer, now: Now, init: &RemoteCandidateInit) {
     }
 }
 
+/// Adds the STUN server, and answers how it is called.
+fn add_stun_server(world: &mut World<PeerNode>, setting: &Setting) -> String {
+    let addresses = match setting.servers_have_v6 {
+        true => world.add_stun_server_of_both().to_vec(),
+        false => vec![world.add_stun_server()],
+    };
+    host_of(world, setting, STUN_NAME, &addresses)
+}
+
+/// A server's address, or its name where there is another family than IPv4.
+fn host_of(
+    world: &mut World<PeerNode>,
+    setting: &Setting,
+    name: &str,
+    addresses: &[SocketAddr],
+) -> String {
+    if setting.families == [Families::V4; 2] {
+        return addresses[0].ip().to_string();
+    }
+    let ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
+    world.add_name(name, ips);
+    name.to_owned()
+}
+
 /// Adds the TURN server, if there is one, and answers how it is called.
 fn add_turn_server(world: &mut World<PeerNode>, setting: &Setting) -> String {
     if setting.turn.is_empty() {
         return String::new();
     }
     world.turn_quotas.total = setting.turn_total;
-    let addresses = match setting.turn_has_v6 {
+    let addresses = match setting.servers_have_v6 {
         true => world.add_turn_server_of_both("user", "secret").to_vec(),
         false => vec![world.add_turn_server("user", "secret")],
     };
-    if setting.families == [Families::V4; 2] {
-        return addresses[0].ip().to_string();
-    }
-    let ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
-    world.add_name(TURN_NAME, ips);
-    TURN_NAME.to_owned()
+    host_of(world, setting, TURN_NAME, &addresses)
 }
 
 /// The server as one protocol reaches it.
@@ -396,16 +419,19 @@ fn turn_server(host: &str, protocol: RelayProtocol) -> TurnServer {
 /// Adds the sites of the callers and of the callees.
 fn add_sites(world: &mut World<PeerNode>, setting: &Setting) -> [SiteId; 2] {
     let link = setting.link;
+    let around = setting.outer_link.unwrap_or(link);
     let one = match setting.place {
         Place::Apart | Place::Within(_) => None,
         Place::OneSite => Some(world.add_site(setting.nats[0], link, link)),
-        Place::WithinOne(nat) => Some(world.add_site(Some(nat), link, link)),
+        Place::WithinOne(nat) => Some(world.add_site(Some(nat), around, around)),
     };
     let sites = [0, 1].map(|index: usize| {
         let outer = match setting.place {
             Place::Apart => None,
             Place::OneSite | Place::WithinOne(_) => one,
-            Place::Within(outer) => outer[index].map(|nat| world.add_site(Some(nat), link, link)),
+            Place::Within(outer) => {
+                outer[index].map(|nat| world.add_site(Some(nat), around, around))
+            }
         };
         match (setting.place, outer) {
             (Place::OneSite, Some(one)) => one,

@@ -162,7 +162,7 @@ fn homes_behind_one_carrier_meet_where_it_lets_them() {
     }
 }
 
-/// What the two sides have, whether the TURN server has IPv6, and what comes of it.
+/// What the two sides have, whether the servers have IPv6, and what comes of it.
 const FAMILIES: [(Families, Families, bool, Way); 12] = {
     use Families::{Dual, DualBroken, Nat64, V4, V6};
     [
@@ -185,7 +185,7 @@ const FAMILIES: [(Families, Families, bool, Way); 12] = {
 
 #[test]
 fn families_that_both_sides_have_are_used_and_a_relay_joins_others() {
-    for (caller, callee, turn_has_v6, expected) in FAMILIES {
+    for (caller, callee, servers_have_v6, expected) in FAMILIES {
         let nats = [caller, callee].map(|own| match own {
             Families::V4 | Families::Dual | Families::DualBroken => {
                 Some(NatConfig::PORT_RESTRICTED)
@@ -195,7 +195,7 @@ fn families_that_both_sides_have_are_used_and_a_relay_joins_others() {
         let setting = Setting {
             nats,
             families: [caller, callee],
-            turn_has_v6,
+            servers_have_v6,
             stun: true,
             turn: BOTH,
             ..Setting::default()
@@ -218,7 +218,7 @@ fn a_broken_family_holds_nothing_up() {
             let setting = Setting {
                 nats,
                 families,
-                turn_has_v6: true,
+                servers_have_v6: true,
                 stun: true,
                 turn: BOTH,
                 ..Setting::default()

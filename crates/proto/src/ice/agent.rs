@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use twocan_wire::stun::TransactionId;
 
-use super::candidate::{local_preference, priority};
+use super::candidate::{is_translation, local_preference, priority};
 use super::check::Transaction;
 use super::doubt::{Doubt, Hearing};
 use super::gather::Gatherer;
@@ -341,6 +341,7 @@ impl Agent {
         } else if candidate.tcp.is_some() && !may_connect_to(candidate.address) {
             self.counters.count("ice.remote_tcp_port_refused");
         } else {
+            self.name_translations(&candidate);
             self.remotes.push(candidate);
             let remote = self.remotes.len() - 1;
             for base in 0..self.bases.len() {
@@ -349,6 +350,18 @@ impl Agent {
             self.doubt_selected(now);
         }
         self.settle(now);
+    }
+
+    /// What a NAT64 made of this address, and was known by its checks alone, gets its real name.
+    fn name_translations(&mut self, told: &Candidate) {
+        let is_it = |own: &Candidate| {
+            let is_nameless = own.kind == Kind::PeerReflexive && own.tcp.is_none();
+            is_nameless && told.tcp.is_none() && is_translation(own.address, told.address)
+        };
+        if let Some(own) = self.remotes.iter_mut().find(|own| is_it(own)) {
+            (own.kind, own.priority) = (told.kind, told.priority);
+            self.refresh_priorities();
+        }
     }
 
     /// The peer has no further candidates (RFC 8838 §14).

@@ -71,16 +71,6 @@ impl RelayProtocol {
             Self::Tls => "tls",
         }
     }
-
-    /// Added to the local preference of a relayed address: one reached by datagrams comes before
-    /// any reached by a stream, whatever the family.
-    pub(super) const fn preference(self) -> u16 {
-        match self {
-            Self::Udp => 0xa000,
-            Self::Tcp => 0x5000,
-            Self::Tls => 0,
-        }
-    }
 }
 
 /// A candidate of either side, for the one component that WebRTC has (RTP and RTCP are
@@ -134,7 +124,21 @@ pub(super) fn local_preference(ip: IpAddr, index: usize) -> u16 {
     class + 0x0fff - index.min(0x0fff) as u16
 }
 
-/// The same in 13 bits, the `other-pref` of RFC 6544 §4.2.
+/// That of an address of a relay: one reached by datagrams comes before any reached by a stream,
+/// whatever the family. All are below those of hosts: a check from a relay takes it for what it says
+/// of itself (RFC 8445 §7.1.1), and where a translator hides that it comes from one, nothing else
+/// tells the peer.
+pub(super) fn local_preference_of_relay(ip: IpAddr, index: usize, protocol: RelayProtocol) -> u16 {
+    let class: u16 = match protocol {
+        RelayProtocol::Udp => 0x3000,
+        RelayProtocol::Tcp => 0x2000,
+        RelayProtocol::Tls => 0x1000,
+    };
+    let family = if ip.is_ipv6() { 0x0800 } else { 0 };
+    class + family + 0x07ff - index.min(0x07ff) as u16
+}
+
+/// That of a host's in 13 bits, the `other-pref` of RFC 6544 §4.2.
 pub(super) fn local_preference_over_tcp(ip: IpAddr, index: usize) -> u16 {
     let class = local_preference(ip, usize::MAX);
     (class >> 2) + 0x03ff - index.min(0x03ff) as u16
@@ -144,4 +148,49 @@ pub(super) fn local_preference_over_tcp(ip: IpAddr, index: usize) -> u16 {
 pub(super) fn pair_priority(controlling: u32, controlled: u32) -> u64 {
     let (g, d) = (u64::from(controlling), u64::from(controlled));
     (g.min(d) << 32) + 2 * g.max(d) + u64::from(g > d)
+}
+
+/// Whether a peer that told the address `told` of IPv4 is seen at `seen` of IPv6 behind a NAT64 with a
+/// prefix of 96 bits, which is the longest and the usual one (RFC 6052 §2.2).
+pub(super) fn is_translation(seen: SocketAddr, told: SocketAddr) -> bool {
+    match (seen.ip(), told.ip()) {
+        (IpAddr::V6(seen_ip), IpAddr::V4(told_ip)) => {
+            seen.port() == told.port() && seen_ip.octets().ends_with(&told_ip.octets())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_never_looks_better_than_a_host() {
+        let ips = ["192.0.2.1", "2001:db8::1"].map(|own| own.parse().unwrap());
+        let hosts = ips.map(|ip| local_preference(ip, usize::MAX));
+        let relays = [RelayProtocol::Udp, RelayProtocol::Tcp, RelayProtocol::Tls]
+            .map(|protocol| ips.map(|ip| local_preference_of_relay(ip, 0, protocol)));
+        assert!(relays.as_flattened().iter().max() < hosts.iter().min());
+        // A protocol comes before a family, and a family before an interface.
+        let [udp, tcp, tls] = relays;
+        assert!(udp[1] > udp[0] && udp[0] > tcp[1] && tcp[0] > tls[1]);
+        let last = local_preference_of_relay(ips[0], usize::MAX, RelayProtocol::Udp);
+        assert!(last < udp[0] && last > tcp[1]);
+    }
+
+    #[test]
+    fn a_translation_keeps_the_port_and_the_last_four_bytes() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let told = address("192.0.2.33:4000");
+        for (seen, is) in [
+            ("[64:ff9b::c000:221]:4000", true),
+            ("[2001:db8:64::c000:221]:4000", true),
+            ("[64:ff9b::c000:221]:4001", false),
+            ("[64:ff9b::c000:222]:4000", false),
+            ("192.0.2.33:4000", false),
+        ] {
+            assert_eq!(is_translation(address(seen), told), is, "{seen}");
+        }
+    }
 }

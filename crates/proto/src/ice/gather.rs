@@ -6,7 +6,7 @@ use std::time::Instant;
 use twocan_wire::stun::{Attribute, Builder, Class, Message, Method};
 
 use super::agent::Agent;
-use super::candidate::{local_preference, priority};
+use super::candidate::{local_preference_of_relay, priority};
 use super::check::{Purpose, Transaction};
 use super::{Candidate, Event, GatheringState, Kind, RelayProtocol, Route};
 use crate::contract::Path;
@@ -44,8 +44,7 @@ impl Agent {
         protocol: RelayProtocol,
         server: SocketAddr,
     ) {
-        let preference = local_preference(path.local.ip(), self.bases.len());
-        let preference = preference.saturating_add(protocol.preference());
+        let preference = local_preference_of_relay(path.local.ip(), self.bases.len(), protocol);
         let Some(index) = self.push_base(path, Kind::Relayed, None, preference) else {
             return;
         };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method};
 
 use super::agent::Agent;
+use super::candidate::is_translation;
 use super::pair::{Pair, PairId};
 use super::{Candidate, Credentials, Kind, PairState, Role, Route, TcpType};
 use crate::contract::Path;
@@ -272,15 +273,21 @@ impl Agent {
         }
     }
 
-    /// RFC 8445 §7.3.1.3.
+    /// RFC 8445 §7.3.1.3. Behind a NAT64 it may be a candidate that we were told, with another
+    /// address: a relay's must not pass for a direct one.
     fn learn_remote(&mut self, check: EarlyCheck, is_tcp: bool) -> Option<usize> {
+        let mut told = self
+            .remotes
+            .iter()
+            .filter(|own| own.tcp.is_none() && !is_tcp);
+        let told = told.find(|own| is_translation(check.route.remote, own.address));
         let candidate = Candidate {
-            kind: Kind::PeerReflexive,
+            kind: told.map_or(Kind::PeerReflexive, |own| own.kind),
             address: check.route.remote,
             // Of a stream that we opened, the other end is known.
             tcp: is_tcp.then_some(TcpType::Active),
             related: None,
-            priority: check.priority,
+            priority: told.map_or(check.priority, |own| own.priority),
             foundation: format!("r{}", self.remotes.len()),
             server: None,
         };

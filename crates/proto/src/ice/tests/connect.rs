@@ -190,3 +190,50 @@ fn with_no_pair_left_patience_lasts_and_a_late_candidate_still_connects() {
         assert_eq!(lasted, patience);
     }
 }
+
+#[test]
+fn a_relay_that_a_nat64_shows_by_another_address_is_known_as_one() {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let (told, seen) = (
+        address("192.0.2.9:51000"),
+        address("[64:ff9b::c000:209]:51000"),
+    );
+    let relayed = Candidate {
+        kind: Kind::Relayed,
+        address: told,
+        tcp: None,
+        related: None,
+        priority: 77,
+        foundation: "9".into(),
+        server: None,
+    };
+    for told_first in [true, false] {
+        let mut net = Net::new(12, [Role::Controlling, Role::Controlled]);
+        let own = Path {
+            local: address("[2001:db8::1]:4000"),
+            ..path(0, 0)
+        };
+        net.agents[0].add_base(net.now, own);
+        net.agents[1].add_base(net.now, path(1, 0));
+        net.introduce();
+        // What a server told of our address, which the peer checks.
+        let reflexive = Candidate {
+            kind: Kind::ServerReflexive,
+            address: address("198.51.100.1:20000"),
+            ..relayed.clone()
+        };
+        net.agents[1].add_remote_candidate(net.now, reflexive);
+        net.agents[1].handle_timeout(net.now);
+        let check = net.agents[1].poll_transmit().unwrap().bytes;
+        if told_first {
+            net.agents[0].add_remote_candidate(net.now, relayed.clone());
+        }
+        net.agents[0].handle_stun(net.now, own, seen, &check);
+        if !told_first {
+            net.agents[0].add_remote_candidate(net.now, relayed.clone());
+        }
+        let (_, remote, ..) = net.agents[0].pairs().next().unwrap();
+        assert_eq!((remote.address, remote.kind), (seen, Kind::Relayed));
+        assert_eq!(remote.priority, 77, "{told_first}");
+    }
+}
