@@ -2,7 +2,7 @@
 
 use napi::{Error, Result, Status};
 use napi_derive::napi;
-use twocan::{Direction, Kind, SdpType};
+use twocan::{Direction, IceCandidate, Kind, SdpType};
 
 /// `RTCIceServer`, with its URLs as a list.
 #[napi(object)]
@@ -64,6 +64,43 @@ pub struct CandidateInit {
 
 /// `RTCDataChannelInit`.
 #[napi(object)]
+/// `RTCIceCandidate`: what its line does not say as well.
+#[napi(object)]
+pub struct CandidateState {
+    /// `candidate`.
+    pub candidate: String,
+    /// `sdpMid`.
+    pub sdp_mid: Option<String>,
+    /// `sdpMLineIndex`.
+    pub sdp_m_line_index: Option<u16>,
+    /// `usernameFragment`.
+    pub username_fragment: Option<String>,
+    /// `url`.
+    pub url: Option<String>,
+    /// `relayProtocol`.
+    pub relay_protocol: Option<String>,
+}
+
+pub(crate) fn from_candidate(own: IceCandidate) -> CandidateState {
+    CandidateState {
+        candidate: own.candidate,
+        sdp_mid: own.sdp_mid,
+        sdp_m_line_index: own.sdp_m_line_index,
+        username_fragment: own.username_fragment,
+        url: own.url,
+        relay_protocol: own.relay_protocol.map(|own| own.as_str().to_owned()),
+    }
+}
+
+/// `RTCIceCandidatePair`.
+#[napi(object)]
+pub struct CandidatePairState {
+    /// `local`.
+    pub local: CandidateState,
+    /// `remote`.
+    pub remote: CandidateState,
+}
+
 pub struct ChannelInit {
     /// `ordered`.
     pub ordered: bool,

@@ -12,6 +12,7 @@
 mod data;
 mod describe;
 mod intercept;
+mod ice_transport;
 mod journal;
 mod machine;
 mod media;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use twocan_wire::units::Bitrate;
 
 pub use intercept::{Added, INTERCEPTED_LEN_MAX, Interceptor, InterceptorFactory, Verdict};
+pub use ice_transport::{IceTransportState, SelectedCandidatePair};
 pub use journal::{Inbound, KeyFrame, LogEntry, LogEvent, Sample};
 pub use machine::Peer;
 pub use media::{NegotiatedMedia, SendFrameError};
@@ -283,6 +285,8 @@ pub enum Event {
     /// `icecandidate`.
     IceCandidate(LocalCandidate),
     /// `icecandidateerror`.
+    /// `selectedcandidatepairchange`: [`Peer::selected_candidate_pair`] is another.
+    SelectedCandidatePair,
     IceCandidateError(IceCandidateError),
     /// `connectionstatechange`.
     ConnectionState(ConnectionState),
