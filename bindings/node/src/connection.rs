@@ -460,6 +460,7 @@ fn to_configuration(
         always_negotiate_data_channels: init.always_negotiate_data_channels,
         certificate: certificate.map(|own| own.inner.clone()),
         loopback_candidates: init.loopback_candidates.unwrap_or(false),
+        dscp: init.dscp.unwrap_or(false),
         hide_host_addresses: init.hide_host_addresses.unwrap_or(false),
         max_message_size: init.max_message_size.map(|size| size as u64),
         receive_simulcast: init.receive_simulcast.unwrap_or(false),

@@ -26,6 +26,8 @@ pub struct ConnectionInit {
     pub ice_candidate_pool_size: u8,
     /// `alwaysNegotiateDataChannels` (webrtc-extensions).
     pub always_negotiate_data_channels: bool,
+    /// Whether what is sent is marked for routers. Not in the standard.
+    pub dscp: Option<bool>,
     /// Also gather loopback addresses. Not in the standard.
     pub loopback_candidates: Option<bool>,
     /// The longest message that is taken, in bytes. Not in the standard.
@@ -62,8 +64,6 @@ pub struct CandidateInit {
     pub username_fragment: Option<String>,
 }
 
-/// `RTCDataChannelInit`.
-#[napi(object)]
 /// `RTCIceCandidate`: what its line does not say as well.
 #[napi(object)]
 pub struct CandidateState {
@@ -101,6 +101,8 @@ pub struct CandidatePairState {
     pub remote: CandidateState,
 }
 
+/// `RTCDataChannelInit`.
+#[napi(object)]
 pub struct ChannelInit {
     /// `ordered`.
     pub ordered: bool,
@@ -251,6 +253,8 @@ pub struct EncodingState {
     pub scalability_mode: Option<String>,
     /// `priority`.
     pub priority: String,
+    /// `networkPriority`.
+    pub network_priority: Option<String>,
 }
 
 /// `RTCRtpSendParameters`.

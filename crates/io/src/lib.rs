@@ -7,6 +7,7 @@ pub mod clock;
 pub mod icmp;
 pub mod interfaces;
 pub mod locate;
+mod marked;
 pub mod mdns;
 pub mod names;
 pub mod stream;

@@ -126,6 +126,7 @@ impl Owner {
         if !configuration.video_codecs.is_empty() {
             config.video_codecs = named(&config.video_codecs, &configuration.video_codecs);
         }
+        config.dscp = configuration.dscp;
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::codepoint::Codepoints;
 use super::intercept::Interception;
 use super::journal::Journal;
 use super::names::Names;
@@ -137,6 +138,7 @@ impl Peer {
             &config.congestion,
             random.fork(),
         );
+        transport.codepoints = Codepoints::new(config.dscp);
         if config.event_log {
             transport.congestion.keep_decisions();
         }
