@@ -3,6 +3,7 @@
 //! Nothing here decides anything about a protocol.
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod clock;
 pub mod icmp;
 pub mod interfaces;
