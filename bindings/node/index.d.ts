@@ -149,6 +149,8 @@ export namespace nonstandard {
     loopbackCandidates?: boolean;
     /** Whether host candidates have names in place of addresses, as in browsers. Default false. */
     hideHostAddresses?: boolean;
+    /** Whether packets are marked for routers by their `networkPriority` (RFC 8837). Default false. */
+    dscp?: boolean;
     /** Names of the interfaces that are used. Default all. */
     interfaces?: string[];
     /** First and last port that is bound. Default any. */

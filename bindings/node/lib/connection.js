@@ -10,7 +10,7 @@ import { plainServers } from './configuration.js';
 import { Identities, withIdentity } from './identity.js';
 import { RTCIceCandidate } from './ice-candidate.js';
 import { RTCSessionDescription } from './session-description.js';
-import { RTCIceTransport, setGatheringState, setIceState, iceTransports } from './ice-transport.js';
+import { RTCIceTransport, setGatheringState, setIceState, setPair, iceTransports } from './ice-transport.js';
 import { RTCDtlsTransport, setDtlsState } from './dtls-transport.js';
 import { Announced, toDescriptionCandidates } from './sdp-candidates.js';
 import { setSctpState } from './sctp-transport.js';
@@ -338,12 +338,14 @@ const reactions = {
     connection.object.dispatchEvent(new RTCPeerConnectionIceErrorEvent('icecandidateerror', init));
   },
   iceconnectionstate(connection, event) {
-    const { changed, paired } = setIceState(connection.ice, event.text);
+    const changed = setIceState(connection.ice, event.text);
     connection.iceConnectionState = event.text;
-    if (paired) fire(connection.ice, 'selectedcandidatepairchange');
     if (!changed) return;
     fire(connection.ice, 'statechange');
     if (!connection.isClosed) fire(connection.object, 'iceconnectionstatechange');
+  },
+  selectedcandidatepair(connection, event) {
+    if (!connection.isClosed) setPair(connection.ice, event.pair ?? null);
   },
   connectionstate(connection, event) {
     // A goodbye of the other side ends the transport, not this connection.

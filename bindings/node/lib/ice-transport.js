@@ -3,7 +3,6 @@
 import { Slots, handlerAttributes, illegal, inside, shape } from './webidl.js';
 import { fire } from './events.js';
 import { RTCIceCandidate } from './ice-candidate.js';
-import { toDescriptionCandidates } from './sdp-candidates.js';
 
 export const iceTransports = new Slots('RTCIceTransport');
 const pairs = new Slots('RTCIceCandidatePair');
@@ -27,11 +26,10 @@ export class RTCIceTransport extends EventTarget {
     super();
     illegal(arguments[0]);
     const { native, announced } = arguments[1];
-    iceTransports.set(this, { native, announced, state: 'new', gatheringState: 'new', remotes: [], pair: null, key: '' });
+    iceTransports.set(this, { native, announced, state: 'new', gatheringState: 'new', pair: null });
   }
   get role() {
-    const own = iceTransports.of(this);
-    return own.native.localIceParameters() === null ? 'unknown' : own.native.iceRole();
+    return iceTransports.of(this).native.iceRole();
   }
   get component() {
     iceTransports.of(this);
@@ -44,21 +42,14 @@ export class RTCIceTransport extends EventTarget {
     return iceTransports.of(this).gatheringState;
   }
   getLocalCandidates() {
-    const own = iceTransports.of(this);
-    const [current, pending] = own.native.localDescriptions();
-    return toDescriptionCandidates(own.announced.filter((pending ?? current)?.sdp ?? ''));
+    const { native, announced } = iceTransports.of(this);
+    return native.localCandidates().filter((own) => announced.has(own.candidate, own.usernameFragment)).map(toCandidate);
   }
   getRemoteCandidates() {
-    const own = iceTransports.of(this);
-    const state = own.native.state();
-    const stated = toDescriptionCandidates((state.pendingRemote ?? state.currentRemote)?.sdp ?? '');
-    const known = new Set(stated.map((candidate) => candidate.candidate));
-    return [...stated, ...own.remotes.filter((candidate) => !known.has(candidate.candidate))];
+    return iceTransports.of(this).native.remoteCandidates().map(toCandidate);
   }
   getSelectedCandidatePair() {
-    const own = iceTransports.of(this);
-    selectPair(this, own);
-    return own.pair;
+    return iceTransports.of(this).pair;
   }
   getLocalParameters() {
     return parameters(iceTransports.of(this).native.localIceParameters());
@@ -76,45 +67,24 @@ function parameters(own) {
     : { usernameFragment: own.usernameFragment, password: own.password };
 }
 
-function candidate(end, type) {
-  const { address, port, priority, foundation, protocol, tcpType, candidateType } = end;
-  const tcp = tcpType ? ` tcptype ${tcpType}` : '';
-  const line = `candidate:${foundation} 1 ${protocol} ${priority} ${address} ${port} typ ${candidateType ?? type}${tcp}`;
-  return new RTCIceCandidate({ candidate: line, sdpMLineIndex: 0 });
+function toCandidate({ candidate, sdpMid = null, sdpMLineIndex = null, usernameFragment = null, url = null, relayProtocol = null }) {
+  const section = sdpMid === null && sdpMLineIndex === null ? 0 : sdpMLineIndex;
+  return new RTCIceCandidate({ candidate, sdpMid, sdpMLineIndex: section, usernameFragment, url, relayProtocol });
 }
 
-/** Looks which pair is selected; answers whether it is another one. */
-function selectPair(transport, own) {
-  const stats = JSON.parse(own.native.stats());
-  const route = stats.transport.selectedRoute;
-  if (route === null) return false;
-  const at = (end) => (known) => known.address === end.address && known.port === end.port;
-  const selected = stats.pairs.find((pair) => at(route.local)(pair.local) && at(route.remote)(pair.remote));
-  if (selected === undefined) return false;
-  const { local: base, remote } = selected;
-  const local = stats.locals.find(at(base)) ?? { ...base, priority: 1, foundation: '1', protocol: remote.protocol };
-  const key = `${base.address}|${base.port}|${remote.address}|${remote.port}`;
-  if (key === own.key) return false;
-  own.key = key;
-  own.pairChanges = (own.pairChanges ?? 0) + 1;
-  own.pair = new RTCIceCandidatePair(inside, { local: candidate(local, 'host'), remote: candidate(remote, 'host') });
-  return true;
-}
-
-/** How often another pair was selected, of what was seen: states and statistics are when it is looked at. */
-export function pairChanges(transport) {
+/** Another pair was selected, or none any more. */
+export function setPair(transport, pair) {
   const own = iceTransports.of(transport);
-  selectPair(transport, own);
-  return own.pairChanges ?? 0;
+  own.pair = pair === null ? null : new RTCIceCandidatePair(inside, { local: toCandidate(pair.local), remote: toCandidate(pair.remote) });
+  fire(transport, 'selectedcandidatepairchange');
 }
 
-/** The transport reached a state: answers whether it is another one; events are for the caller. */
+/** The transport reached a state: answers whether it is another one; the event is for the caller. */
 export function setIceState(transport, state) {
   const own = iceTransports.of(transport);
   const changed = own.state !== state;
   own.state = state;
-  const paired = ['connected', 'completed'].includes(state) && selectPair(transport, own);
-  return { changed, paired };
+  return changed;
 }
 
 export function setGatheringState(transport, state) {

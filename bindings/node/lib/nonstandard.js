@@ -14,7 +14,7 @@ import { sendFrame, senders } from './rtp-sender.js';
 /**
  * Settings of connections that are made from here on: `loopbackCandidates`, `interfaces` (names), `ports`
  * (first and last), `maxMessageSize` (bytes), `receiveSimulcast`, `hideHostAddresses` (host candidates have
- * names in place of addresses, as in browsers).
+ * names in place of addresses, as in browsers), `dscp` (packets are marked by `networkPriority`).
  */
 export function configure(settings = {}) {
   setDefaults(settings);

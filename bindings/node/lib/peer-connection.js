@@ -13,8 +13,6 @@ import { newChannel } from './data-channel.js';
 import { setDescription } from './descriptions.js';
 import { toCandidateInit } from './ice-candidate.js';
 import { assertIdentity, checkPeer, getIdentityAssertion, setIdentityProvider, splitIdentity } from './identity.js';
-import { iceTransports } from './ice-transport.js';
-import { RTCIceCandidate } from './ice-candidate.js';
 import { MediaStream } from './media-stream.js';
 import { MediaStreamTrack } from './media-stream-track.js';
 import { checkEncodings, keptOf, present, toTransceiverInit } from './rtp-parameters.js';
@@ -42,9 +40,6 @@ const toChannelInit = dictionary('RTCDataChannelInit', {
   priority: { as: enumeration('RTCPriorityType', ['very-low', 'low', 'medium', 'high']), or: 'low' },
   protocol: { as: usvString, or: '' },
 });
-
-/** Candidates of `addIceCandidate` that `getRemoteCandidates` shows. */
-const REMOTES_MAX = 256;
 
 let settings = {};
 
@@ -372,10 +367,6 @@ async function addIceCandidate(own, init) {
       const state = own.native.state();
       own.description('currentRemote', state.currentRemote);
       own.description('pendingRemote', state.pendingRemote);
-      const { remotes } = iceTransports.of(own.ice);
-      if (init.candidate === '' || remotes.length >= REMOTES_MAX) return;
-      const named = init.sdpMid !== null || init.sdpMLineIndex !== null;
-      remotes.push(new RTCIceCandidate(named ? init : { ...init, sdpMLineIndex: 0 }));
     });
   });
 }

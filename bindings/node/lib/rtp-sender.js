@@ -259,7 +259,7 @@ function getParameters(own) {
     parameters = {
       transactionId: got.transactionId,
       encodings: got.encodings.map((encoding, index) => {
-        const { priority, ...rest } = present(encoding);
+        const { priority, networkPriority = 'low', ...rest } = present(encoding);
         const codec = own.codecs[index];
         return { ...rest, ...(codec === undefined ? {} : { codec: { ...codec } }), priority, networkPriority: 'low', ...keptAt(own, index) };
       }),
@@ -306,7 +306,7 @@ async function setParameters(own, parameters, { encodingOptions }) {
   await new Promise((resolve) => queueTask(resolve));
   try {
     const now = own.connection.native.parameters(own.transceiver.id);
-    const stated = encodings.map(({ networkPriority, ...rest }, index) => ({ ...rest, rid: now.encodings[index]?.rid }));
+    const stated = encodings.map((encoding, index) => ({ ...encoding, rid: now.encodings[index]?.rid }));
     own.connection.native.setParameters(own.transceiver.id, now.transactionId, stated.map(present));
     own.codecs = codecs;
     own.kept = keptOf(parameters.encodings);

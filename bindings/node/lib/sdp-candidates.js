@@ -9,6 +9,9 @@ export class Announced {
   add(text, fragment) {
     this.#all.add(`${fragment} ${text}`);
   }
+  has(text, fragment) {
+    return this.#all.has(`${fragment} ${text}`);
+  }
   /** A description of ours with no others. */
   filter(sdp) {
     let fragment = null;

@@ -6,7 +6,7 @@
 
 import { channels as channelSlots } from './data-channel.js';
 import { dtlsTransports, remoteCertificates } from './dtls-transport.js';
-import { iceTransports, pairChanges } from './ice-transport.js';
+import { iceTransports } from './ice-transport.js';
 import { tracks } from './media-stream-track.js';
 import { receivers } from './rtp-receiver.js';
 import { senders } from './rtp-sender.js';
@@ -86,7 +86,7 @@ function transportStats(connection, stats, pairs) {
     localCertificateId: local.id, remoteCertificateId: remote[0]?.id,
     tlsVersion: stats.transport.tlsVersion, srtpCipher: stats.transport.srtpCipher, ...traffic,
     ccfbMessagesSent: stats.transport.ccfbMessagesSent, ccfbMessagesReceived: stats.transport.ccfbMessagesReceived,
-    selectedCandidatePairChanges: pairChanges(connection.ice),
+    selectedCandidatePairChanges: stats.transport.selectedCandidatePairChanges,
   }];
 }
 

@@ -14,10 +14,10 @@ use twocan::{
 
 use crate::certificate::NativeCertificate;
 use crate::dictionaries::{
-    CandidateInit, ChannelInfo, ChannelInit, ConnectionInit, ConnectionState, EncodingState,
-    IceParametersState, IceServerInit, NativeDescription, SctpState, TransceiverState,
-    from_channel_priority, from_description, from_direction, to_channel_priority, to_direction,
-    to_kind, to_sdp_type,
+    CandidateInit, CandidateState, ChannelInfo, ChannelInit, ConnectionInit, ConnectionState,
+    EncodingState, IceParametersState, IceServerInit, NativeDescription, SctpState,
+    TransceiverState, from_candidate, from_channel_priority, from_description, from_direction,
+    to_channel_priority, to_direction, to_kind, to_sdp_type,
 };
 use crate::events::{self, Inbox, NativeEvent, Outbox, Waker};
 use crate::{media, refused, runtime, statistics};
@@ -243,23 +243,36 @@ impl NativeConnection {
     /// `role` of the `RTCIceTransport`.
     #[napi]
     pub fn ice_role(&self) -> String {
-        match self.peer.ice_role() {
-            IceRole::Controlling => "controlling",
-            IceRole::Controlled => "controlled",
-        }
-        .to_owned()
+        let role = self.peer.ice_transport().role();
+        role.map_or("unknown", IceRole::as_str).to_owned()
+    }
+
+    /// `getLocalCandidates` of the `RTCIceTransport`.
+    #[napi]
+    pub fn local_candidates(&self) -> Vec<CandidateState> {
+        let all = self.peer.ice_transport().local_candidates().into_iter();
+        all.map(from_candidate).collect()
+    }
+
+    /// `getRemoteCandidates` of the `RTCIceTransport`.
+    #[napi]
+    pub fn remote_candidates(&self) -> Vec<CandidateState> {
+        let all = self.peer.ice_transport().remote_candidates().into_iter();
+        all.map(from_candidate).collect()
     }
 
     /// `getLocalParameters` of the `RTCIceTransport`.
     #[napi]
     pub fn local_ice_parameters(&self) -> Option<IceParametersState> {
-        self.peer.local_ice_parameters().map(to_ice_parameters)
+        let own = self.peer.ice_transport().local_parameters();
+        own.map(to_ice_parameters)
     }
 
     /// `getRemoteParameters` of the `RTCIceTransport`.
     #[napi]
     pub fn remote_ice_parameters(&self) -> Option<IceParametersState> {
-        self.peer.remote_ice_parameters().map(to_ice_parameters)
+        let own = self.peer.ice_transport().remote_parameters();
+        own.map(to_ice_parameters)
     }
 
     /// `getStats`, as JSON.
@@ -447,6 +460,7 @@ fn to_configuration(
         always_negotiate_data_channels: init.always_negotiate_data_channels,
         certificate: certificate.map(|own| own.inner.clone()),
         loopback_candidates: init.loopback_candidates.unwrap_or(false),
+        dscp: init.dscp.unwrap_or(false),
         hide_host_addresses: init.hide_host_addresses.unwrap_or(false),
         max_message_size: init.max_message_size.map(|size| size as u64),
         receive_simulcast: init.receive_simulcast.unwrap_or(false),

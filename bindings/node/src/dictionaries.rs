@@ -2,7 +2,7 @@
 
 use napi::{Error, Result, Status};
 use napi_derive::napi;
-use twocan::{Direction, Kind, SdpType};
+use twocan::{Direction, IceCandidate, Kind, SdpType};
 
 /// `RTCIceServer`, with its URLs as a list.
 #[napi(object)]
@@ -26,6 +26,8 @@ pub struct ConnectionInit {
     pub ice_candidate_pool_size: u8,
     /// `alwaysNegotiateDataChannels` (webrtc-extensions).
     pub always_negotiate_data_channels: bool,
+    /// Whether what is sent is marked for routers. Not in the standard.
+    pub dscp: Option<bool>,
     /// Also gather loopback addresses. Not in the standard.
     pub loopback_candidates: Option<bool>,
     /// The longest message that is taken, in bytes. Not in the standard.
@@ -60,6 +62,43 @@ pub struct CandidateInit {
     pub sdp_m_line_index: Option<u16>,
     /// `usernameFragment`.
     pub username_fragment: Option<String>,
+}
+
+/// `RTCIceCandidate`: what its line does not say as well.
+#[napi(object)]
+pub struct CandidateState {
+    /// `candidate`.
+    pub candidate: String,
+    /// `sdpMid`.
+    pub sdp_mid: Option<String>,
+    /// `sdpMLineIndex`.
+    pub sdp_m_line_index: Option<u16>,
+    /// `usernameFragment`.
+    pub username_fragment: Option<String>,
+    /// `url`.
+    pub url: Option<String>,
+    /// `relayProtocol`.
+    pub relay_protocol: Option<String>,
+}
+
+pub(crate) fn from_candidate(own: IceCandidate) -> CandidateState {
+    CandidateState {
+        candidate: own.candidate,
+        sdp_mid: own.sdp_mid,
+        sdp_m_line_index: own.sdp_m_line_index,
+        username_fragment: own.username_fragment,
+        url: own.url,
+        relay_protocol: own.relay_protocol.map(|own| own.as_str().to_owned()),
+    }
+}
+
+/// `RTCIceCandidatePair`.
+#[napi(object)]
+pub struct CandidatePairState {
+    /// `local`.
+    pub local: CandidateState,
+    /// `remote`.
+    pub remote: CandidateState,
 }
 
 /// `RTCDataChannelInit`.
@@ -214,6 +253,8 @@ pub struct EncodingState {
     pub scalability_mode: Option<String>,
     /// `priority`.
     pub priority: String,
+    /// `networkPriority`.
+    pub network_priority: Option<String>,
 }
 
 /// `RTCRtpSendParameters`.

@@ -8,12 +8,9 @@ use napi::bindgen_prelude::Buffer;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use tokio::sync::mpsc;
-use twocan::{
-    DataChannelEvent, IceConnectionState, IceGatheringState, Message, PeerConnectionEvent,
-    RelayProtocol,
-};
+use twocan::{DataChannelEvent, Message, PeerConnectionEvent};
 
-use crate::dictionaries::ChannelInfo;
+use crate::dictionaries::{CandidatePairState, ChannelInfo, from_candidate};
 
 /// Events that wait for JavaScript, of one connection; while there are more, channels and tracks
 /// are not read.
@@ -50,6 +47,8 @@ pub struct NativeEvent {
     pub port: Option<u16>,
     /// `errorCode` of `icecandidateerror`.
     pub code: Option<u16>,
+    /// The pair of `selectedcandidatepair`; none where data has no way any more.
+    pub pair: Option<CandidatePairState>,
     /// A channel that the other side made.
     pub channel: Option<ChannelInfo>,
     /// The codec of a frame.
@@ -154,15 +153,16 @@ fn named(kind: &str, text: &str) -> NativeEvent {
 pub(crate) fn of_connection(event: PeerConnectionEvent) -> Option<NativeEvent> {
     use PeerConnectionEvent as E;
     Some(match event {
-        E::IceConnectionStateChange(state) => named("iceconnectionstate", ice_state(state)),
-        E::IceGatheringStateChange(state) => named(
-            "icegatheringstate",
-            match state {
-                IceGatheringState::New => "new",
-                IceGatheringState::Gathering => "gathering",
-                IceGatheringState::Complete => "complete",
-            },
-        ),
+        E::IceConnectionStateChange(state) => named("iceconnectionstate", state.as_str()),
+        E::IceGatheringStateChange(state) => named("icegatheringstate", state.as_str()),
+        E::SelectedCandidatePairChange(pair) => NativeEvent {
+            kind: "selectedcandidatepair".to_owned(),
+            pair: pair.map(|pair| CandidatePairState {
+                local: from_candidate(pair.local),
+                remote: from_candidate(pair.remote),
+            }),
+            ..NativeEvent::default()
+        },
         E::ConnectionStateChange(state) => named("connectionstate", state.as_str()),
         E::SctpTransportStateChange(state) => named("sctpstate", state.as_str()),
         E::Failed(failure) => named("failed", &failure.to_string()),
@@ -171,9 +171,7 @@ pub(crate) fn of_connection(event: PeerConnectionEvent) -> Option<NativeEvent> {
             sdp_m_line_index: candidate.sdp_m_line_index,
             username_fragment: candidate.username_fragment,
             url: candidate.url,
-            relay_protocol: candidate
-                .relay_protocol
-                .map(|own| relay_protocol(own).to_owned()),
+            relay_protocol: candidate.relay_protocol.map(|own| own.as_str().to_owned()),
             ..named("icecandidate", &candidate.candidate)
         },
         E::IceCandidateError(error) => NativeEvent {
@@ -185,25 +183,6 @@ pub(crate) fn of_connection(event: PeerConnectionEvent) -> Option<NativeEvent> {
         },
         _ => return None,
     })
-}
-
-pub(crate) fn ice_state(state: IceConnectionState) -> &'static str {
-    match state {
-        IceConnectionState::New => "new",
-        IceConnectionState::Checking => "checking",
-        IceConnectionState::Connected => "connected",
-        IceConnectionState::Completed => "completed",
-        IceConnectionState::Failed => "failed",
-        IceConnectionState::Disconnected => "disconnected",
-    }
-}
-
-pub(crate) fn relay_protocol(protocol: RelayProtocol) -> &'static str {
-    match protocol {
-        RelayProtocol::Udp => "udp",
-        RelayProtocol::Tcp => "tcp",
-        RelayProtocol::Tls => "tls",
-    }
 }
 
 /// An event of the channel `handle`.

@@ -293,12 +293,6 @@ impl NativeConnection {
 }
 
 pub(crate) fn to_encoding(own: EncodingState) -> Result<EncodingParameters> {
-    let priority = match own.priority.as_str() {
-        "very-low" => EncodingPriority::VeryLow,
-        "medium" => EncodingPriority::Medium,
-        "high" => EncodingPriority::High,
-        _ => EncodingPriority::Low,
-    };
     let scalability_mode = match own.scalability_mode {
         Some(text) => Some(text.parse().map_err(|_| {
             let text = "OperationError||no codec has this scalabilityMode";
@@ -313,18 +307,13 @@ pub(crate) fn to_encoding(own: EncodingState) -> Result<EncodingParameters> {
         max_framerate: own.max_framerate,
         scale_resolution_down_by: own.scale_resolution_down_by,
         scalability_mode,
-        priority,
+        priority: to_priority(&own.priority),
+        network_priority: own.network_priority.as_deref().map(to_priority),
         ..EncodingParameters::default()
     })
 }
 
 fn from_encoding(own: EncodingParameters) -> EncodingState {
-    let priority = match own.priority {
-        EncodingPriority::VeryLow => "very-low",
-        EncodingPriority::Low => "low",
-        EncodingPriority::Medium => "medium",
-        EncodingPriority::High => "high",
-    };
     EncodingState {
         rid: own.rid,
         active: own.active,
@@ -332,7 +321,28 @@ fn from_encoding(own: EncodingParameters) -> EncodingState {
         max_framerate: own.max_framerate,
         scale_resolution_down_by: own.scale_resolution_down_by,
         scalability_mode: own.scalability_mode.map(|mode| mode.to_string()),
-        priority: priority.to_owned(),
+        priority: from_priority(own.priority).to_owned(),
+        network_priority: own
+            .network_priority
+            .map(|own| from_priority(own).to_owned()),
+    }
+}
+
+fn to_priority(text: &str) -> EncodingPriority {
+    match text {
+        "very-low" => EncodingPriority::VeryLow,
+        "medium" => EncodingPriority::Medium,
+        "high" => EncodingPriority::High,
+        _ => EncodingPriority::Low,
+    }
+}
+
+fn from_priority(own: EncodingPriority) -> &'static str {
+    match own {
+        EncodingPriority::VeryLow => "very-low",
+        EncodingPriority::Low => "low",
+        EncodingPriority::Medium => "medium",
+        EncodingPriority::High => "high",
     }
 }
 

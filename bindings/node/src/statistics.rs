@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twocan::{IceCandidateType, IceTcpCandidateType, PeerConnection, RouteStats, StatsReport};
-
-use crate::events::relay_protocol;
+use twocan::{
+    IceCandidateType, IceTcpCandidateType, PeerConnection, RelayProtocol, RouteStats, StatsReport,
+};
 
 pub(crate) fn json(peer: &PeerConnection) -> String {
     let report = peer.get_stats();
@@ -57,6 +57,7 @@ fn transport(report: &StatsReport) -> Value {
     json!({
         "tlsVersion": report.transport.tls_version,
         "srtpCipher": report.transport.srtp_cipher,
+        "selectedCandidatePairChanges": report.transport.selected_candidate_pair_changes,
         "selectedRoute": report.transport.selected_route.map(|(local, remote)| json!({
             "local": address(local),
             "remote": address(remote),
@@ -114,7 +115,7 @@ fn locals(report: &StatsReport) -> Vec<Value> {
                 "relatedAddress": own.related.map(|own| own.ip().to_string()),
                 "relatedPort": own.related.map(|own| own.port()),
                 "url": own.url,
-                "relayProtocol": own.relay_protocol.map(relay_protocol),
+                "relayProtocol": own.relay_protocol.map(RelayProtocol::as_str),
             })
         })
         .collect()

@@ -185,6 +185,30 @@ test('perfect negotiation converges when both begin at once', async (t) => {
   assert.deepEqual([toA.channel.label, toB.channel.label], ['from b', 'from a']);
 });
 
+test('a restart of ICE selects another pair, and says so', async (t) => {
+  const [a, b] = pair(t);
+  trickle(a, b);
+  a.createDataChannel('');
+  const connected = once(a, 'connectionstatechange', () => a.connectionState === 'connected');
+  await negotiate(a, b);
+  await connected;
+  const { iceTransport } = a.sctp.transport;
+  const before = iceTransport.getSelectedCandidatePair();
+  assert.equal(iceTransport.getSelectedCandidatePair(), before);
+  const fragment = iceTransport.getLocalParameters().usernameFragment;
+  assert.equal(before.local.usernameFragment, fragment);
+  const changed = once(iceTransport, 'selectedcandidatepairchange');
+  a.restartIce();
+  await negotiate(a, b);
+  await changed;
+  const after = iceTransport.getSelectedCandidatePair();
+  assert.notEqual(after, before);
+  assert.notEqual(after.local.usernameFragment, fragment);
+  assert.equal(after.remote.usernameFragment, b.sctp.transport.iceTransport.getLocalParameters().usernameFragment);
+  const changes = async () => [...(await a.getStats()).values()].find(({ type }) => type === 'transport').selectedCandidatePairChanges;
+  assert.ok((await changes()) >= 2);
+});
+
 test('states and events go the specified way until close', async (t) => {
   const [a, b] = pair(t);
   trickle(a, b);

@@ -64,6 +64,12 @@ pub fn list_of(filter: &Filter, age: Duration) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
+/// What was found is not true any more.
+#[cfg(target_os = "linux")]
+pub(crate) fn forget() {
+    *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
 fn find() -> io::Result<Vec<Found>> {
     let found = if_addrs::get_if_addrs()?.into_iter();
     Ok(found.map(|own| (own.name.clone(), own.ip())).collect())

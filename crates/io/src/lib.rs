@@ -3,10 +3,12 @@
 //! Nothing here decides anything about a protocol.
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod clock;
 pub mod icmp;
 pub mod interfaces;
 pub mod locate;
+mod marked;
 pub mod mdns;
 pub mod names;
 pub mod stream;

@@ -15,10 +15,11 @@ use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use twocan_proto::contract::{Batch, Datagram, Ecn, Path, SocketId};
+use twocan_proto::contract::{Batch, Datagram, Dscp, Ecn, Path, SocketId};
 
 use crate::clock;
 use crate::icmp::{self, IcmpError};
+use crate::marked;
 
 /// Kernel buffers asked for, in bytes. At 1 Gbit/s this is 30 ms; the kernel may grant less.
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
@@ -158,7 +159,8 @@ impl Socket {
     }
 
     /// Sends all datagrams of a batch. Those that the kernel has no room for are lost, as
-    /// datagrams may be; the protocols above repeat what matters.
+    /// datagrams may be; the protocols above repeat what matters. Their codepoint goes with them on
+    /// Linux, and nowhere else.
     ///
     /// Answers how many datagrams were lost here.
     pub fn send(&self, batch: &Batch) -> usize {
@@ -181,8 +183,7 @@ impl Socket {
             };
             let try_send = || {
                 self.socket.try_io(Interest::WRITABLE, || {
-                    self.state
-                        .try_send(UdpSockRef::from(&self.socket), &transmit)
+                    self.try_send(&transmit, destination.dscp)
                 })
             };
             let mut sent = try_send();
@@ -195,6 +196,20 @@ impl Socket {
             }
         }
         lost
+    }
+
+    /// Sends with a codepoint, or, where the system does not take it, without.
+    fn try_send(&self, transmit: &Transmit<'_>, dscp: Dscp) -> io::Result<()> {
+        if dscp != Dscp::DEFAULT {
+            match marked::send(&self.socket, transmit, dscp) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    tracing::trace!(%error, ?dscp, "datagrams not marked");
+                }
+                sent => return sent,
+            }
+        }
+        self.state
+            .try_send(UdpSockRef::from(&self.socket), transmit)
     }
 
     /// Receives what is there, at most eight system calls' worth of coalesced datagrams, and calls

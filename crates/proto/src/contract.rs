@@ -37,6 +37,33 @@ pub enum Ecn {
     Ce,
 }
 
+/// Differentiated services codepoint of an IP header (RFC 2474 §3): how routers that know it are to
+/// treat a datagram among others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dscp(u8);
+
+impl Dscp {
+    /// Default forwarding: as everything.
+    pub const DEFAULT: Self = Self(0);
+    /// Lower effort: after everything else (RFC 8622).
+    pub const LOWER_EFFORT: Self = Self(1);
+    /// Assured forwarding, class 1, low drop precedence (RFC 2597).
+    pub const AF11: Self = Self(10);
+    /// Class 2.
+    pub const AF21: Self = Self(18);
+    /// Class 4.
+    pub const AF41: Self = Self(34);
+    /// Class 4, medium drop precedence.
+    pub const AF42: Self = Self(36);
+    /// Expedited forwarding (RFC 3246).
+    pub const EXPEDITED: Self = Self(46);
+
+    /// 0 to 63: the upper six bits of the byte whose lower two are [`Ecn`].
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+}
+
 /// One received datagram. The bytes are decrypted in place.
 #[derive(Debug)]
 pub struct Datagram<'a> {
@@ -192,6 +219,8 @@ pub struct Destination {
     pub remote: SocketAddr,
     /// The congestion mark to send.
     pub ecn: Ecn,
+    /// The codepoint to send; on a stream it says nothing.
+    pub dscp: Dscp,
 }
 
 impl Batch {
@@ -269,28 +298,46 @@ impl Batch {
         spill: &mut Vec<u8>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        debug_assert!(
-            self.destination
-                .is_none_or(|current| current == destination)
-        );
+        let write = |out: &mut Vec<u8>| {
+            write(out);
+            destination.dscp
+        };
+        self.push_marked(destination, spill, write).is_none()
+    }
+
+    /// The same of a datagram whose codepoint is known once it is written. A datagram of another one
+    /// than those before it cannot share the batch either. Answers where the datagram in `spill`
+    /// goes, if it did not join.
+    pub fn push_marked(
+        &mut self,
+        destination: Destination,
+        spill: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> Dscp,
+    ) -> Option<Destination> {
         let start = self.bytes.len();
-        write(&mut self.bytes);
+        let dscp = write(&mut self.bytes);
+        let destination = Destination {
+            dscp,
+            ..destination
+        };
         let len = self.bytes.len().saturating_sub(start);
         if len == 0 {
-            return true;
+            return None;
         }
-        if self.segments > 0 && (len > self.segment_len || self.closed) {
+        let differs = self.destination.is_some_and(|own| own.dscp != dscp);
+        if self.segments > 0 && (len > self.segment_len || self.closed || differs) {
             spill.clear();
             spill.extend_from_slice(&self.bytes[start..]);
             self.bytes.truncate(start);
-            return false;
+            return Some(destination);
         }
+        debug_assert!(self.destination.is_none_or(|own| own == destination));
         if self.segments == 0 {
             self.segment_len = len;
         }
         self.closed = len < self.segment_len;
         self.segments += 1;
         self.destination = Some(destination);
-        true
+        None
     }
 }

@@ -97,6 +97,15 @@ pub struct Configuration {
     /// stay short where the network marks. Offers reports by RFC 8888 as well. Default no: what is
     /// marked is new to many networks.
     pub l4s: bool,
+    /// Whether what is sent is marked for routers (DSCP) by its priority, as RFC 8837 has it: packets of
+    /// an encoding by [`EncodingParameters::network_priority`](crate::EncodingParameters), else by
+    /// its `priority`, packets of data by the highest
+    /// [`priority`](crate::DataChannelInit::priority) of a channel, reports as the most important
+    /// encoding, checks and handshakes not at all. Sound of medium and high priority goes as EF,
+    /// pictures as AF42 and AF41, data as AF11 and AF21; low priority, the default, is as everything
+    /// else, very low is LE. On Linux; elsewhere nothing is marked. Default no: some networks drop what
+    /// is marked, and marks tell an observer what is sound and what is a picture. Not in the standard.
+    pub dscp: bool,
     /// Whether decisions and states are written down, for
     /// [`PeerConnection::next_log_entry`](crate::PeerConnection::next_log_entry). Default no. Not in
     /// the standard.

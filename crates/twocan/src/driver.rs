@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use twocan_io::changes::Changes;
 use twocan_io::interfaces::{self, Filter};
 use twocan_io::locate::locate;
 use twocan_io::mdns::Announced;
@@ -26,6 +27,11 @@ use crate::state::Shared;
 /// Between two looks at the addresses of this host, so that a call can follow to another one. All
 /// connections of the process look together.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The same where the system tells of changes. None goes missing that it does not tell of as well, so
+/// that this is for what nobody has thought of: then an address that is gone is noticed as late as
+/// by consent, which lasts 30 s (RFC 7675).
+const LOOK_TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// Accepting goes on so long after the system refused: it may have no more files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -54,6 +60,8 @@ pub(crate) struct Driver {
     ports: Option<RangeInclusive<u16>>,
     /// The addresses that the machine was told of.
     known: Vec<IpAddr>,
+    /// Of addresses, where the system tells.
+    changes: Option<Changes>,
     /// When the system is asked for them again.
     look_at: Instant,
 }
@@ -85,6 +93,8 @@ impl Driver {
         filter: Filter,
         ports: Option<RangeInclusive<u16>>,
     ) -> Self {
+        // Before they are listed, so that no change is missed.
+        let changes = Changes::follow();
         let added = interfaces::list(&filter).unwrap_or_else(|error| {
             tracing::warn!(%error, "the system does not tell its addresses");
             Vec::new()
@@ -108,7 +118,8 @@ impl Driver {
             filter,
             ports,
             known: added,
-            look_at: Instant::now() + LOOK_EVERY,
+            look_at: Instant::now() + look_every(changes.as_ref()),
+            changes,
         }
     }
 
@@ -191,10 +202,15 @@ impl Driver {
     /// Tells the machine which addresses have come and gone.
     fn look(&mut self) {
         let now = Instant::now();
-        if now < self.look_at {
+        // While much arrives nobody waits for anything else.
+        let is_told = self.changes.as_mut().is_some_and(Changes::take);
+        if !is_told && now < self.look_at {
             return;
         }
-        self.look_at = now + LOOK_EVERY;
+        if self.changes.is_none() {
+            self.changes = Changes::follow();
+        }
+        self.look_at = now + look_every(self.changes.as_ref());
         // What another connection was told just now is as good.
         let Ok(present) = interfaces::list_of(&self.filter, LOOK_EVERY / 2) else {
             return;
@@ -256,25 +272,30 @@ impl Driver {
         }
     }
 
+    fn serve_bind(&mut self, socket: SocketId, ip: IpAddr) {
+        let bound = self.bind(ip);
+        let now = clock::now();
+        match bound {
+            Ok(bound) => {
+                let local = bound.local();
+                self.sockets.push((socket, bound));
+                self.shared.lock().peer.handle_bound(now, socket, local);
+            }
+            Err(error) => {
+                tracing::debug!(%error, %ip, "cannot bind");
+                // An address of IPv6 that is not known to be unique yet (RFC 4862 §5.4) cannot be
+                // bound. The system tells of it again when it can.
+                if self.changes.is_some() {
+                    self.known.retain(|own| *own != ip);
+                }
+                self.shared.lock().peer.handle_bind_failed(now, socket);
+            }
+        }
+    }
+
     fn serve(&mut self, request: Request) {
         match request {
-            Request::Bind { socket, ip } => match self.bind(ip) {
-                Ok(bound) => {
-                    let local = bound.local();
-                    self.sockets.push((socket, bound));
-                    self.shared
-                        .lock()
-                        .peer
-                        .handle_bound(clock::now(), socket, local);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, %ip, "cannot bind");
-                    self.shared
-                        .lock()
-                        .peer
-                        .handle_bind_failed(clock::now(), socket);
-                }
-            },
+            Request::Bind { socket, ip } => self.serve_bind(socket, ip),
             Request::Listen { socket, ip } => {
                 let listener = Listener::bind(ip, self.ports.clone());
                 let now = clock::now();
@@ -355,6 +376,7 @@ impl Driver {
         let timer = tokio::time::sleep_until(wake_at.into());
         let shared = &self.shared;
         let sockets = &self.sockets;
+        let (changes, look_at) = (&mut self.changes, &mut self.look_at);
         let received = poll_fn(|context| {
             let mut any = false;
             for (id, socket) in sockets {
@@ -386,6 +408,7 @@ impl Driver {
             biased;
             () = received => {}
             () = shared.wake.notified() => {}
+            () = change(changes) => *look_at = Instant::now(),
             () = timer => {
                 let now = clock::now();
                 let mut state = shared.lock();
@@ -397,6 +420,20 @@ impl Driver {
         if let Some((listener, stream)) = accepted {
             self.accept(listener, stream);
         }
+    }
+}
+
+fn look_every(changes: Option<&Changes>) -> Duration {
+    changes.map_or(LOOK_EVERY, |_| LOOK_TOLD_EVERY)
+}
+
+/// Waits until addresses may have changed, or nobody tells of it any more.
+async fn change(changes: &mut Option<Changes>) {
+    let Some(told) = changes else {
+        return std::future::pending().await;
+    };
+    if !told.next().await {
+        *changes = None;
     }
 }
 

@@ -38,6 +38,7 @@ mod error;
 #[cfg(feature = "files")]
 pub mod files;
 mod ice_server;
+mod ice_transport;
 pub mod interceptor;
 mod nat;
 pub mod ortc;
@@ -63,6 +64,7 @@ pub use data_channel::{
 pub use environment::Environment;
 pub use error::Error;
 pub use ice_server::IceServer;
+pub use ice_transport::{IceCandidatePair, IceComponent, IceTransport};
 pub use nat::{NatError, nat_behaviour};
 pub use peer_connection::{IceCandidate, PeerConnection, PeerConnectionEvent, SessionDescription};
 pub use receiver::{Delivery, Frame, IncomingPacket, RtpReceiver};
@@ -85,8 +87,8 @@ pub use twocan_proto::negotiate::{
 };
 pub use twocan_proto::peer::{
     CodecParameters, ConnectionState, DtlsTransportState, EncodingParameters, EncodingTarget,
-    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransports, KeyFrame,
-    LocalCandidateStats, LogEntry, LogEvent, ParametersError, PeerFailure,
+    HeaderExtensionParameters, IceCandidateError, IceTransportPolicy, IceTransportState,
+    IceTransports, KeyFrame, LocalCandidateStats, LogEntry, LogEvent, ParametersError, PeerFailure,
     Priority as EncodingPriority, RouteStats, RtcpParameters, RtpSendParameters, SctpTransport,
     SctpTransportState, TransceiverInit,
 };

@@ -20,6 +20,7 @@ use crate::driver::Driver;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::ice_server::Servers;
+use crate::ice_transport::IceCandidatePair;
 use crate::state::{Pending, Shared, State};
 use crate::stats::StatsReport;
 use crate::transceiver::{RtpTransceiver, TrackEvent};
@@ -62,6 +63,9 @@ pub enum PeerConnectionEvent {
     IceConnectionStateChange(ice::State),
     /// `icegatheringstatechange`.
     IceGatheringStateChange(ice::GatheringState),
+    /// `selectedcandidatepairchange` of the `RTCIceTransport`: data goes over another pair, or has no
+    /// way any more.
+    SelectedCandidatePairChange(Option<IceCandidatePair>),
     /// `icecandidate`.
     IceCandidate(IceCandidate),
     /// `icecandidateerror`: a STUN or TURN server did not help.
@@ -122,6 +126,7 @@ impl Owner {
         if !configuration.video_codecs.is_empty() {
             config.video_codecs = named(&config.video_codecs, &configuration.video_codecs);
         }
+        config.dscp = configuration.dscp;
         if let Some(max) = configuration.max_message_size {
             config.max_message_size = max;
         }

@@ -259,6 +259,10 @@ impl State {
             Event::IceConnectionState(state) => {
                 self.push(Pending::Event(E::IceConnectionStateChange(state)));
             }
+            Event::SelectedCandidatePair => {
+                let pair = self.peer.selected_candidate_pair().map(Into::into);
+                self.push(Pending::Event(E::SelectedCandidatePairChange(pair)));
+            }
             Event::IceGatheringState(state) => {
                 self.push(Pending::Event(E::IceGatheringStateChange(state)));
             }

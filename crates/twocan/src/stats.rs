@@ -54,6 +54,8 @@ pub struct TransportStats {
     pub srtp_cipher: Option<&'static str>,
     /// Both ends of the route in use.
     pub selected_route: Option<(SocketAddr, SocketAddr)>,
+    /// `selectedCandidatePairChanges`.
+    pub selected_candidate_pair_changes: u64,
     /// Datagrams that the system had no room for.
     pub packets_discarded_on_send: u64,
     /// `bytesSent` and the like, of all pairs.
@@ -122,6 +124,7 @@ impl StatsReport {
                 tls_version: peer.dtls_version().map(|version| version.as_str()),
                 srtp_cipher: peer.srtp_profile().map(|profile| profile.as_str()),
                 selected_route: peer.route().map(|route| (route.path.local, route.remote)),
+                selected_candidate_pair_changes: peer.selected_candidate_pair_changes(),
                 packets_discarded_on_send: state.datagrams_not_sent,
                 traffic: peer.transport_traffic(),
                 ccfb_messages_sent: feedback.ccfb_messages_sent,

@@ -1,9 +1,8 @@
 //! What the W3C's interfaces show of a connection beside descriptions and events.
 
-use twocan_proto::ice::Role;
 use twocan_proto::negotiate::{
-    AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, IceParameters, Kind, VIDEO_EXTENSIONS,
-    VIDEO_EXTENSIONS_STOPPED, default_audio_codecs, default_video_codecs,
+    AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, Kind, VIDEO_EXTENSIONS, VIDEO_EXTENSIONS_STOPPED,
+    default_audio_codecs, default_video_codecs,
 };
 use twocan_proto::peer::{Description, DtlsTransportState, IceTransportPolicy, SctpTransport};
 
@@ -133,21 +132,6 @@ impl PeerConnection {
     pub fn remote_certificate(&self) -> Option<Vec<u8>> {
         let state = self.owner.shared.lock();
         state.peer.remote_certificate().map(<[u8]>::to_vec)
-    }
-
-    /// `role` of the `RTCIceTransport`.
-    pub fn ice_role(&self) -> Role {
-        self.owner.shared.lock().peer.ice_role()
-    }
-
-    /// `getLocalParameters` of the `RTCIceTransport`.
-    pub fn local_ice_parameters(&self) -> Option<IceParameters> {
-        self.owner.shared.lock().peer.local_ice_parameters()
-    }
-
-    /// `getRemoteParameters` of the `RTCIceTransport`.
-    pub fn remote_ice_parameters(&self) -> Option<IceParameters> {
-        self.owner.shared.lock().peer.remote_ice_parameters()
     }
 }
 

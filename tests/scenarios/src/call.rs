@@ -143,7 +143,7 @@ impl Call {
             let mut secret = [index as u8; 32];
             secret[8..16].copy_from_slice(&seed.to_le_bytes());
             let peer = Peer::new(world.now(), config, Random::new(secret));
-            world.add_host(sites[index % 2], PeerNode { peer })
+            world.add_host(sites[index % 2], PeerNode::new(peer))
         };
         let hosts: Vec<HostId> = (0..count).map(host).collect();
         let mut call = Self {

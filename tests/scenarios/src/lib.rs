@@ -10,5 +10,5 @@ pub mod media;
 mod node;
 
 pub use call::{Call, Place, Setting};
-pub use node::PeerNode;
+pub use node::{Carried, PeerNode};
 pub use twocan_sim::seeds;

@@ -10,7 +10,7 @@ use twocan_wire::sctp::Ppid;
 
 use super::error::{OpenError, SendError};
 use super::event::{ChannelId, CloseCause, Event, Info, ReadyState, Role};
-use super::init::ChannelInit;
+use super::init::{ChannelInit, Priority};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::sctp::{self, Association, Order, SendOptions};
@@ -54,6 +54,8 @@ pub struct Channels {
     now: Option<Instant>,
     pub(super) channels: BTreeMap<ChannelId, Channel>,
     pub(super) by_stream: BTreeMap<u16, ChannelId>,
+    /// How many there are of each importance, from the lowest on.
+    weights: [usize; 4],
     next: u32,
     pub(super) announced: usize,
     pub(super) announced_text_len: usize,
@@ -74,6 +76,7 @@ impl Channels {
             now: None,
             channels: BTreeMap::new(),
             by_stream: BTreeMap::new(),
+            weights: [0; 4],
             next: 0,
             announced: 0,
             announced_text_len: 0,
@@ -157,7 +160,7 @@ impl Channels {
         } else if self.role.is_some()
             && let Err(error) = self.assign(id)
         {
-            self.channels.remove(&id);
+            self.take_out(id);
             return Err(error);
         }
         if self.is_up {
@@ -337,6 +340,14 @@ impl Channels {
         self.channels.keys().copied()
     }
 
+    /// The highest importance of a channel that is not closed, among the four with a name; `None` where
+    /// there is no channel.
+    pub fn highest_priority(&self) -> Option<Priority> {
+        let mut present = Priority::NAMED.iter().zip(&self.weights).rev();
+        let highest = present.find(|(_, count)| **count > 0);
+        highest.map(|(priority, _)| *priority)
+    }
+
     /// Whether the association is up.
     pub fn is_connected(&self) -> bool {
         self.is_up
@@ -415,8 +426,15 @@ impl Channels {
     pub(super) fn insert(&mut self, channel: Channel) -> ChannelId {
         let id = ChannelId(self.next);
         self.next = self.next.wrapping_add(1);
+        self.weights[channel.info.priority.level()] += 1;
         self.channels.insert(id, channel);
         id
+    }
+
+    fn take_out(&mut self, id: ChannelId) -> Option<Channel> {
+        let channel = self.channels.remove(&id)?;
+        self.weights[channel.info.priority.level()] -= 1;
+        Some(channel)
     }
 
     /// Gives a channel the lowest free stream of our role.
@@ -495,7 +513,7 @@ impl Channels {
     }
 
     pub(super) fn remove(&mut self, id: ChannelId, cause: CloseCause) {
-        let Some(channel) = self.channels.remove(&id) else {
+        let Some(channel) = self.take_out(id) else {
             return;
         };
         if let Some(stream) = channel.info.id

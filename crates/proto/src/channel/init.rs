@@ -70,6 +70,20 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// Those with a name, from the lowest on.
+    pub(super) const NAMED: [Self; 4] = [Self::VeryLow, Self::Low, Self::Medium, Self::High];
+
+    /// Which of the named ones it is most like, by its place among them: one in between counts as the
+    /// lower.
+    pub(super) fn level(self) -> usize {
+        match self.value() {
+            0..256 => 0,
+            256..512 => 1,
+            512..1024 => 2,
+            1024.. => 3,
+        }
+    }
+
     pub(super) fn value(self) -> u16 {
         match self {
             Self::VeryLow => 128,

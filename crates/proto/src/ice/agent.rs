@@ -12,6 +12,7 @@ use super::doubt::{Doubt, Hearing};
 use super::gather::Gatherer;
 use super::pair::{Pair, PairId};
 use super::request::EarlyCheck;
+use super::selected::Selection;
 use super::tcp::{Stream, may_connect_to};
 use super::{
     Candidate, Config, Credentials, Event, GatheringState, Kind, PairState, PairStats, Role, Route,
@@ -107,6 +108,7 @@ pub struct Agent {
     pub(super) selected: Option<PairId>,
     pub(super) nominating: Option<PairId>,
     pub(super) route: Option<Route>,
+    pub(super) selection: Selection,
     pub(super) proven: VecDeque<Route>,
     pub(super) first_check_at: Option<Instant>,
     pub(super) last_check_at: Option<Instant>,
@@ -162,6 +164,7 @@ impl Agent {
             selected: None,
             nominating: None,
             route: None,
+            selection: Selection::default(),
             proven: VecDeque::new(),
             first_check_at: None,
             last_check_at: None,
@@ -564,6 +567,7 @@ impl Agent {
             self.local_previous = Some(std::mem::replace(&mut self.local, next));
             self.names_changes += 1;
         }
+        self.keep_selected_pair();
         self.remotes.clear();
         self.named.clear();
         self.pairs.clear();

@@ -209,6 +209,7 @@ impl Agent {
         pair.retries = 0;
         pair.heard_at = Some(now);
         pair.answered_at = Some(now);
+        pair.seen_as = message.mapped_address();
         pair.stats.responses_received += 1;
         if let Some(round_trip) = round_trip {
             pair.stats.current_round_trip_time = Some(round_trip);

@@ -72,7 +72,9 @@ impl Agent {
         self.consider_nomination(now);
         self.update_gathering();
         self.update_route(now);
+        self.say_selected_pair();
         self.update_state(now);
+        self.say_selected_pair();
         self.drop_streams();
         self.deadline = self.next_deadline(now);
     }
@@ -149,13 +151,12 @@ impl Agent {
             return;
         }
         self.route = route;
-        if let Some(route) = route {
+        if route.is_some() {
             self.consent_check_at = Some(now + self.consent_interval());
             self.local_previous = None;
             self.names_changes += 1;
             self.heard_at = self.heard_at.max(Some(now));
             self.hearing.routed_at = Some(now);
-            self.events.push_back(Event::Route(route));
         }
     }
 

@@ -28,6 +28,7 @@ mod lite;
 mod named;
 mod pair;
 mod request;
+mod selected;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use std::time::Duration;
 pub use agent::{Agent, Transmit};
 pub use candidate::{Candidate, Kind, RelayProtocol, TcpType};
 pub use pair::{PairState, PairStats};
+pub use selected::CandidatePair;
 
 use crate::contract::Path;
 use crate::crypto::HmacSha1;
@@ -49,6 +51,16 @@ pub enum Role {
     Controlling,
     /// Follows.
     Controlled,
+}
+
+impl Role {
+    /// The W3C name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Controlling => "controlling",
+            Self::Controlled => "controlled",
+        }
+    }
 }
 
 /// `RTCIceConnectionState` of W3C webrtc-pc §5.6.4, without `closed`, which is the peer's.
@@ -68,6 +80,20 @@ pub enum State {
     Failed,
 }
 
+impl State {
+    /// The W3C name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Checking => "checking",
+            Self::Connected => "connected",
+            Self::Completed => "completed",
+            Self::Disconnected => "disconnected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// `RTCIceGatheringState` of W3C webrtc-pc §5.6.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatheringState {
@@ -77,6 +103,17 @@ pub enum GatheringState {
     Gathering,
     /// All local candidates are known.
     Complete,
+}
+
+impl GatheringState {
+    /// The W3C name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Gathering => "gathering",
+            Self::Complete => "complete",
+        }
+    }
 }
 
 /// Username fragment and password of one side for one generation (RFC 8445 §5.3).
@@ -180,8 +217,9 @@ pub enum Event {
     },
     /// The connection state changed.
     State(State),
-    /// Data goes this way from here on.
-    Route(Route),
+    /// Data goes over another pair from here on ([`Agent::selected_pair`]); `None` where no way is
+    /// left.
+    SelectedPair(Option<Route>),
     /// The selected pair is in doubt and has not answered at once: relays may have lost us, too.
     Doubt,
     /// A stream is wanted from any port of the local address ([`Agent::stream_opened`],

@@ -1,5 +1,6 @@
 //! Candidate pairs (RFC 8445 §6.1.2).
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::agent::{Agent, PAIRS_MAX};
@@ -49,6 +50,8 @@ pub(super) struct Pair {
     pub(super) heard_at: Option<Instant>,
     /// The last answer to one of our checks.
     pub(super) answered_at: Option<Instant>,
+    /// The address that the last answer says the check came from.
+    pub(super) seen_as: Option<SocketAddr>,
     pub(super) stats: PairStats,
 }
 
@@ -161,6 +164,7 @@ impl Agent {
             retries: 0,
             heard_at: None,
             answered_at: None,
+            seen_as: None,
             stats: PairStats::default(),
         });
         self.pairs

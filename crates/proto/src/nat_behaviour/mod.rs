@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use twocan_wire::scope::Scope;
 use twocan_wire::stun::{Attribute, Builder, Class, Message, Method, TransactionId};
 
-use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, Request, SocketId};
+use crate::contract::{Batch, Datagram, Destination, Dscp, Ecn, Output, Path, Request, SocketId};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::{Deadline, Now};
@@ -300,6 +300,7 @@ impl NatDiscovery {
                 },
                 remote: test.to,
                 ecn: Ecn::NotEct,
+                dscp: Dscp::DEFAULT,
             };
             batch.push(destination, &mut Vec::new(), |out| test.request(out));
             return Output::Transmit;

@@ -71,6 +71,12 @@ impl Negotiator {
     pub fn remote_ice(&self) -> Option<IceParameters> {
         credentials(self.agreed.remote()?)
     }
+
+    /// The candidates of the newest remote description, with those that were added to it.
+    pub fn stated_candidates(&self) -> Vec<StatedCandidate> {
+        let remote = self.agreed.remote();
+        remote.map_or_else(Vec::new, |remote| candidates_in(&remote.sdp))
+    }
 }
 
 fn credentials(applied: &Applied) -> Option<IceParameters> {
@@ -80,6 +86,19 @@ fn credentials(applied: &Applied) -> Option<IceParameters> {
 
 fn as_set(applied: &Arc<Applied>) -> (SdpType, String) {
     (applied.kind, applied.sdp.to_string())
+}
+
+/// A candidate as a description states it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedCandidate {
+    /// `candidate:…`.
+    pub candidate: String,
+    /// The name of its section.
+    pub mid: Option<String>,
+    /// The index of its section.
+    pub index: u16,
+    /// The generation.
+    pub username_fragment: Option<String>,
 }
 
 /// The user name fragment of the first section that has one.
@@ -180,6 +199,48 @@ impl Negotiator {
     }
 }
 
+/// The candidates that a description lists, each once.
+fn candidates_in(sdp: &str) -> Vec<StatedCandidate> {
+    let value = |line: &str, name: &str| {
+        let value = line.strip_prefix(name)?.trim_end();
+        Some(value.to_owned())
+    };
+    let mut all: Vec<StatedCandidate> = Vec::new();
+    let (mut of_session, mut of_section, mut mid) = (None, None, None);
+    let mut section: Option<u16> = None;
+    for line in sdp.lines() {
+        if line.starts_with("m=") {
+            section = Some(section.map_or(0, |before| before.saturating_add(1)));
+            (of_section, mid) = (None, None);
+        } else if let Some(fragment) = value(line, "a=ice-ufrag:") {
+            match section {
+                None => of_session = Some(fragment),
+                Some(_) => of_section = Some(fragment),
+            }
+        } else if let Some(stated) = value(line, "a=mid:") {
+            mid = Some(stated);
+        } else if line.starts_with("a=candidate:")
+            && let Some(index) = section
+            && let Some(candidate) = value(line, "a=")
+            && all.iter().all(|own| own.candidate != candidate)
+        {
+            all.push(StatedCandidate {
+                candidate,
+                mid: mid.clone(),
+                index,
+                username_fragment: None,
+            });
+        }
+        // What a section says of itself may come after its candidates.
+        let own = all.iter_mut().filter(|own| Some(own.index) == section);
+        for candidate in own {
+            candidate.mid.clone_from(&mid);
+            candidate.username_fragment = of_section.clone().or_else(|| of_session.clone());
+        }
+    }
+    all
+}
+
 /// The text with a line at the end of one media section, or of all, unless it has it already.
 fn with_line(sdp: &str, line: &str, section: Option<usize>) -> String {
     let mut parts = sdp.split_inclusive('\n').peekable();
@@ -208,7 +269,29 @@ fn with_line(sdp: &str, line: &str, section: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_line;
+    use super::{candidates_in, with_line};
+
+    #[test]
+    fn candidates_are_listed_once_with_the_section_that_states_them() {
+        let sdp = "v=0\r\na=ice-ufrag:all\r\nm=audio 9 A 0\r\na=candidate:1 x\r\na=mid:a\r\n\
+                   m=video 9 A 0\r\na=ice-ufrag:own\r\na=candidate:1 x\r\na=candidate:2 y\r\n\
+                   a=mid:b";
+        let found = candidates_in(sdp);
+        let told = found.iter().map(|own| {
+            let fragment = own.username_fragment.as_deref();
+            (
+                own.candidate.as_str(),
+                own.mid.as_deref(),
+                own.index,
+                fragment,
+            )
+        });
+        let expected = [
+            ("candidate:1 x", Some("a"), 0, Some("all")),
+            ("candidate:2 y", Some("b"), 1, Some("own")),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn lines_go_to_the_end_of_their_section_once() {

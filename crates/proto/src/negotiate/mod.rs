@@ -46,6 +46,7 @@ use std::fmt;
 pub use by_hand::WantedEncoding;
 pub(crate) use codec::RepairCodec;
 pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
+pub use descriptions::StatedCandidate;
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
 pub use negotiator::{
     AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, Config, Negotiator, VIDEO_EXTENSIONS,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::codepoint::Codepoints;
 use super::intercept::Interception;
 use super::journal::Journal;
 use super::names::Names;
@@ -137,6 +138,7 @@ impl Peer {
             &config.congestion,
             random.fork(),
         );
+        transport.codepoints = Codepoints::new(config.dscp);
         if config.event_log {
             transport.congestion.keep_decisions();
         }
@@ -435,8 +437,9 @@ impl Peer {
                     self.events.push_back(Event::Failed(PeerFailure::Ice));
                 }
             }
-            ice::Event::Route(route) => {
-                tracing::debug!(local = %route.path.local, remote = %route.remote, "route");
+            ice::Event::SelectedPair(route) => {
+                tracing::debug!(?route, "selected pair");
+                self.events.push_back(Event::SelectedCandidatePair);
             }
             ice::Event::Doubt => self.transport.confirm_relays(now.monotonic),
             ice::Event::Open(wanted) => self.open_tcp(wanted),
@@ -507,12 +510,9 @@ impl Peer {
     }
 
     fn signal_candidate(&mut self, candidate: &ice::Candidate) {
-        let Some(told) = self.told(candidate) else {
-            return;
-        };
-        let mut event = self.local_candidate(told.to_string());
-        (event.url, event.relay_protocol) = self.origin(candidate);
-        self.events.push_back(Event::IceCandidate(event));
+        if let Some(shown) = self.shown(candidate) {
+            self.events.push_back(Event::IceCandidate(shown));
+        }
     }
 
     fn signal_end_of_candidates(&mut self) {
@@ -520,7 +520,7 @@ impl Peer {
         self.events.push_back(Event::IceCandidate(event));
     }
 
-    fn local_candidate(&self, candidate: String) -> LocalCandidate {
+    pub(super) fn local_candidate(&self, candidate: String) -> LocalCandidate {
         let section = self.negotiator.transport_mid();
         LocalCandidate {
             candidate,

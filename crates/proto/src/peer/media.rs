@@ -215,6 +215,7 @@ impl Peer {
                 rids: plan.rids,
             })
             .collect();
+        self.tell_codepoints();
     }
 }
 

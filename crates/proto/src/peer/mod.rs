@@ -9,8 +9,10 @@
 //!
 //! This module alone knows the order of the stack; the parts do not know each other.
 
+mod codepoint;
 mod data;
 mod describe;
+mod ice_transport;
 mod intercept;
 mod journal;
 mod machine;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 use twocan_wire::units::Bitrate;
 
+pub use ice_transport::{IceTransportState, SelectedCandidatePair};
 pub use intercept::{Added, INTERCEPTED_LEN_MAX, Interceptor, InterceptorFactory, Verdict};
 pub use journal::{Inbound, KeyFrame, LogEntry, LogEvent, Sample};
 pub use machine::Peer;
@@ -96,6 +99,9 @@ pub struct Config {
     pub offer_congestion_feedback: bool,
     /// Start and bounds of the rate at which media is sent.
     pub congestion: congestion::Config,
+    /// Whether datagrams are marked by the priority of what they carry (RFC 8837,
+    /// [`EncodingParameters::network_priority`]). Default no.
+    pub dscp: bool,
     /// Largest data channel message that we take, in bytes. Default 262,144, as Chromium.
     pub max_message_size: u64,
     /// Bytes of data channels that may wait to be taken ([`crate::sctp::Config::receive_window`]). Default
@@ -131,6 +137,7 @@ impl Config {
             offer_flexfec: false,
             offer_congestion_feedback: false,
             congestion: congestion::Config::default(),
+            dscp: false,
             max_message_size: 262_144,
             receive_window: 4 << 20,
             receive_simulcast: false,
@@ -278,6 +285,8 @@ pub enum Event {
     SignalingState(SignalingState),
     /// `iceconnectionstatechange`.
     IceConnectionState(ice::State),
+    /// `selectedcandidatepairchange`: [`Peer::selected_candidate_pair`] is another.
+    SelectedCandidatePair,
     /// `icegatheringstatechange`.
     IceGatheringState(ice::GatheringState),
     /// `icecandidate`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use twocan_wire::framing;
 
-use crate::contract::{Batch, Destination, Ecn, Path};
+use crate::contract::{Batch, Destination, Dscp, Ecn, Path};
 use crate::ice::Route;
 use crate::turn::client::Envelope;
 
@@ -53,27 +53,58 @@ impl Outlet {
     /// The same for datagrams that say that they may be marked (ECT). Not to a
     /// relay: whether it passes on how they were marked on the way to it is not known. Nor on a
     /// stream, whose marks are TCP's.
-    pub(super) fn with_ecn(mut self, ecn: Ecn) -> Self {
-        if matches!(self.wrapping, Wrapping::Nothing) {
+    pub(super) fn with_ecn(mut self, ecn: Option<Ecn>) -> Self {
+        if let Some(ecn) = ecn
+            && matches!(self.wrapping, Wrapping::Nothing)
+        {
             self.destination.ecn = ecn;
         }
         self
     }
 
-    /// [`Batch::push`], wrapped where that is needed.
+    /// The same for what joins a batch, if it turns out to have its codepoint.
+    pub(super) fn joining(mut self, batch: &Batch) -> Self {
+        if let Some(present) = batch.destination() {
+            self.destination.dscp = present.dscp;
+        }
+        self
+    }
+
+    /// [`Batch::push`], wrapped where that is needed, of what has no codepoint.
     pub(super) fn push(
         self,
         batch: &mut Batch,
         spill: &mut Vec<u8>,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
+    ) -> Option<Destination> {
+        self.push_marked(batch, spill, |out| {
+            write(out);
+            Dscp::DEFAULT
+        })
+    }
+
+    /// [`Batch::push_marked`], wrapped where that is needed.
+    pub(super) fn push_marked(
+        self,
+        batch: &mut Batch,
+        spill: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> Dscp,
+    ) -> Option<Destination> {
         let destination = self.destination;
         match self.wrapping {
-            Wrapping::Nothing => batch.push(destination, spill, write),
-            Wrapping::Envelope(envelope) => {
-                batch.push(destination, spill, |out| envelope.wrap(out, write))
-            }
-            Wrapping::Frame => batch.push(destination, spill, |out| framing::push(out, write)),
+            Wrapping::Nothing => batch.push_marked(destination, spill, write),
+            Wrapping::Envelope(envelope) => batch.push_marked(destination, spill, |out| {
+                let mut dscp = Dscp::DEFAULT;
+                envelope.wrap(out, |out| dscp = write(out));
+                dscp
+            }),
+            Wrapping::Frame => batch.push_marked(destination, spill, |out| {
+                framing::push(out, |out| {
+                    write(out);
+                });
+                // A stream is not marked by what is in it.
+                Dscp::DEFAULT
+            }),
         }
     }
 }
@@ -83,5 +114,6 @@ pub(super) fn destination(path: Path, remote: SocketAddr) -> Destination {
         path,
         remote,
         ecn: Ecn::NotEct,
+        dscp: Dscp::DEFAULT,
     }
 }

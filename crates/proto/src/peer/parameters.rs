@@ -55,6 +55,9 @@ pub struct EncodingParameters {
     /// `priority`. Default low, as in the standard. The highest of a sender's active encodings
     /// counts among the senders.
     pub priority: Priority,
+    /// `networkPriority` (W3C webrtc-priority §4): how its packets are marked for routers, where
+    /// [`Config::dscp`](super::Config::dscp) asks for that. Default `None`, as `priority`.
+    pub network_priority: Option<Priority>,
 }
 
 impl Default for EncodingParameters {
@@ -69,6 +72,7 @@ impl Default for EncodingParameters {
             scalability_mode: None,
             playout_delay: None,
             priority: Priority::Low,
+            network_priority: None,
         }
     }
 }
@@ -332,6 +336,7 @@ impl Peer {
             sender.returned = None;
         }
         self.tell_playout_delays(id);
+        self.tell_codepoints();
         self.target_news = true;
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::outlet::Outlet;
 use super::parameters::{EncodingParameters, Priority};
 use super::transport::Transport;
 use crate::congestion::{Claim, CongestionControl, Layer, PacketKey, Turn, Waiting, share, stack};
-use crate::contract::{Batch, Ecn};
+use crate::contract::{Batch, Destination, Dscp, Ecn};
 use crate::counters::Counters;
 use crate::negotiate::{Kind, TransceiverId};
 use crate::rtp::{Backlog, Class, Departure, EncodingRate, Feedback, OutboundStats, Session};
@@ -326,22 +326,26 @@ impl Transport {
         is_media.then_some(ecn)
     }
 
-    /// Writes the next packet of reports or media; answers `false` when it went to the spill
+    /// Writes the next packet of reports or media; answers where it goes when it went to the spill
     /// buffer.
-    pub(super) fn fill_media(&mut self, now: Now, outlet: Outlet, batch: &mut Batch) -> bool {
-        let Some((sender, _)) = &mut self.srtp else {
-            return true;
-        };
+    pub(super) fn fill_media(
+        &mut self,
+        now: Now,
+        outlet: Outlet,
+        batch: &mut Batch,
+    ) -> Option<Destination> {
+        let (sender, _) = self.srtp.as_mut()?;
+        let reports = self.codepoints.reports;
         let (rtp, congestion) = (&mut self.rtp, &mut self.congestion);
         let counters = &mut self.counters;
         let polled = &mut self.polled;
         let mut interception = self.interception.as_deref_mut();
-        outlet.push(batch, &mut self.spill, |out| {
+        outlet.push_marked(batch, &mut self.spill, |out| {
             let start = out.len();
             if let Some(own) = &mut interception
                 && added(own, sender, rtp, congestion, counters, now, out)
             {
-                return;
+                return reports;
             }
             if !polled.no_reports && rtp.poll_rtcp(now, out) {
                 if let Some(own) = &mut interception
@@ -352,7 +356,7 @@ impl Transport {
                     counters.count(rejected.reason());
                     out.truncate(start);
                 }
-                return;
+                return reports;
             }
             polled.no_reports = true;
             loop {
@@ -366,13 +370,13 @@ impl Transport {
                     Turn::Retransmission => Class::Retransmission,
                     Turn::Video => Class::Video,
                     Turn::Padding => Class::Padding,
-                    Turn::Nobody => return,
+                    Turn::Nobody => return Dscp::DEFAULT,
                 };
                 let Some(departure) = rtp.poll_packet(now, class, out) else {
                     match class {
                         // Those that waited can no longer be sent; others may.
                         Class::Retransmission => continue,
-                        Class::Audio | Class::Video | Class::Padding => return,
+                        Class::Audio | Class::Video | Class::Padding => return Dscp::DEFAULT,
                     }
                 };
                 if let Some(own) = &mut interception
@@ -388,13 +392,13 @@ impl Transport {
                 if let Err(rejected) = sender.protect_rtp(out, start) {
                     counters.count(rejected.reason());
                     out.truncate(start);
-                    return;
+                    return Dscp::DEFAULT;
                 }
                 let len = out.len() - start;
                 let left = waiting(rtp.backlog());
                 congestion.handle_sent(now.monotonic, turn, key(&departure), len, &left);
                 polled.waiting = Some(left);
-                return;
+                return departure.dscp;
             }
         })
     }

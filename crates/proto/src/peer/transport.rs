@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use twocan_wire::demux::{Protocol, classify};
 
+use super::codepoint::Codepoints;
 use super::intercept::Interception;
 use super::outlet::Outlet;
 use super::rate::{Polled, RetransmissionRate};
@@ -97,6 +98,7 @@ pub(super) struct Transport {
     spill_for: Option<Destination>,
     is_closed: bool,
     pub(super) traffic: Traffic,
+    pub(super) codepoints: Codepoints,
     pub(super) counters: Counters,
 }
 
@@ -145,6 +147,7 @@ impl Transport {
             spill_for: None,
             is_closed: false,
             traffic: Traffic::default(),
+            codepoints: Codepoints::default(),
             counters: Counters::default(),
         }
     }
@@ -364,26 +367,20 @@ impl Transport {
         let (mut packets, mut bytes) = (0, 0);
         loop {
             // A batch has one mark: what needs another one waits for the next.
-            let outlet = match self.mark(now) {
-                Some(ecn) => outlet.with_ecn(ecn),
-                None => outlet,
-            };
+            let outlet = outlet.with_ecn(self.mark(now)).joining(batch);
             if !batch.has_room(outlet.destination, DATAGRAM_ROOM) {
                 break;
             }
             let (before, len) = (batch.segments(), batch.bytes().len());
-            let joined = self.fill_one(now, outlet, batch);
-            let written = match joined {
-                true => batch.bytes().len() - len,
-                false => self.spill.len(),
+            let spilled = self.fill_one(now, outlet, batch);
+            let written = match spilled {
+                None => batch.bytes().len() - len,
+                Some(_) => self.spill.len(),
             };
             packets += u64::from(written > 0);
             bytes += written as u64;
-            if !joined {
-                self.spill_for = Some(outlet.destination);
-                break;
-            }
-            if batch.segments() == before {
+            self.spill_for = spilled;
+            if spilled.is_some() || batch.segments() == before {
                 break;
             }
         }
@@ -503,15 +500,16 @@ impl Transport {
                 self.delayed = Some(transmit);
                 return batch.push(destination, &mut self.spill, |out| out.extend(bytes));
             }
-            return outlet.push(batch, &mut self.spill, |out| {
+            let spilled = outlet.push(batch, &mut self.spill, |out| {
                 out.extend_from_slice(&transmit.bytes);
             });
+            return spilled.is_none();
         }
         false
     }
 
-    /// Writes the next datagram of any part; answers `false` when it went to the spill buffer.
-    fn fill_one(&mut self, now: Now, outlet: Outlet, batch: &mut Batch) -> bool {
+    /// Writes the next datagram of any part; answers where it goes when it went to the spill buffer.
+    fn fill_one(&mut self, now: Now, outlet: Outlet, batch: &mut Batch) -> Option<Destination> {
         if let Some(datagram) = self.farewell.pop_front() {
             return outlet.push(batch, &mut self.spill, |out| out.extend(datagram));
         }
@@ -530,12 +528,14 @@ impl Transport {
                 .channels
                 .poll_transmit(now.monotonic, &mut self.scratch)
         {
+            let dscp = self.data_codepoint();
             let (dtls, packet) = (&mut self.dtls, &self.scratch);
-            return outlet.push(batch, &mut self.spill, |out| {
+            return outlet.push_marked(batch, &mut self.spill, |out| {
                 dtls.send(now.monotonic, packet, out);
+                dscp
             });
         }
-        true
+        None
     }
 
     /// The route; a new one is another path, of which nothing is known.

@@ -7,9 +7,7 @@ use twocan_wire::sdp::Direction;
 use super::machine::Peer;
 use super::transport::{Security, Transport};
 use super::{Description, IceTransportPolicy, StunServer, TurnServer};
-use crate::negotiate::{
-    CodecPreference, IceParameters, NegotiateError, RemoteMedia, SdpType, TransceiverId,
-};
+use crate::negotiate::{CodecPreference, NegotiateError, RemoteMedia, SdpType, TransceiverId};
 use crate::{channel, dtls, ice};
 
 /// `RTCDtlsTransportState` (W3C webrtc-pc §5.5.1).
@@ -224,25 +222,6 @@ impl Peer {
     /// The `RTCSctpTransport`; `None` until both sides want data channels.
     pub fn sctp_transport(&self) -> Option<SctpTransport> {
         self.transport.sctp(self.closed)
-    }
-
-    /// `getLocalParameters` of the `RTCIceTransport`, once there is a local description.
-    pub fn local_ice_parameters(&self) -> Option<IceParameters> {
-        self.negotiator.local_ice()
-    }
-
-    /// `getRemoteParameters` of the `RTCIceTransport`, once there is a remote description; by hand
-    /// once ICE was started.
-    pub fn remote_ice_parameters(&self) -> Option<IceParameters> {
-        if let Some(hand) = &self.by_hand {
-            return hand.remote_ice.clone();
-        }
-        self.negotiator.remote_ice()
-    }
-
-    /// `role` of the `RTCIceTransport`.
-    pub fn ice_role(&self) -> ice::Role {
-        self.transport.ice.role()
     }
 }
 

@@ -88,6 +88,8 @@ use twocan_wire::rtp::{
 use twocan_wire::seq::SeqNo16;
 use twocan_wire::units::Bitrate;
 
+use crate::contract::Dscp;
+
 pub use allocation::EncodingRate;
 pub use cadence::Cadence;
 pub use estimate::StampedArrival;
@@ -498,6 +500,8 @@ pub struct Departure {
     pub transport_sequence: Option<SeqNo16>,
     /// Whether the very same packet went before.
     pub is_repeated: bool,
+    /// Which codepoint it is to leave with.
+    pub dscp: Dscp,
 }
 
 /// What the remote side says about the path.

@@ -23,6 +23,7 @@ use super::resend::Resend;
 use super::stated_delay::StatedDelay;
 use super::stats::{OutboundStats, RemoteInboundStats};
 use super::{Codec, Departure, Encoding, Media, SendError};
+use crate::contract::Dscp;
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::time::Now;
@@ -56,6 +57,8 @@ const RESEND_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct SendStream {
     pub(super) name: Name,
+    /// Which codepoint its packets leave with.
+    pub(super) dscp: Dscp,
     pub(super) stated_delay: StatedDelay,
     pub(super) stated_properties: StatedProperties,
     pub(super) stated_times: StatedTimes,
@@ -93,6 +96,7 @@ impl SendStream {
         let first_sequence = sequence();
         Self {
             name: Name::new(mid.clone(), encoding.rid.clone(), 0),
+            dscp: Dscp::DEFAULT,
             stated_delay: StatedDelay::default(),
             stated_properties: StatedProperties::default(),
             stated_times: StatedTimes::default(),
@@ -227,7 +231,7 @@ impl SendStream {
             // RFC 3550 §6.2 delays the first report; receivers need it to align sound and picture.
             self.report_at = Some(now.monotonic);
         }
-        Some(Departure::new(&header, media, sent))
+        Some(self.departure(&header, media, sent))
     }
 
     /// Appends a FEC packet; it is not kept, what it repairs can be had by retransmission.
@@ -269,7 +273,7 @@ impl SendStream {
         self.stats.fec_bytes_sent += payload.len() as u64;
         self.handle_left(now.monotonic, false);
         self.count_sent(header_len, payload.len());
-        Departure::new(&header, media, sent)
+        self.departure(&header, media, sent)
     }
 
     /// Appends a packet of padding alone, on the source of retransmissions (RFC 4588 §4 leaves its
@@ -307,7 +311,7 @@ impl SendStream {
         out.push(PADDING_LEN);
         // W3C counts padding with the headers.
         self.count_sent(out.len() - start, 0);
-        Some(Departure::new(&header, media, sent))
+        Some(self.departure(&header, media, sent))
     }
 
     /// A packet of the stream is on its way.
@@ -389,7 +393,7 @@ impl SendStream {
                 };
                 header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
                 out.extend(packet.sequence().0.to_be_bytes());
-                Departure::new(&header, media, sent)
+                self.departure(&header, media, sent)
             }
             None => {
                 let name = self.name.values(sent.is_named, Role::Media);
@@ -397,7 +401,7 @@ impl SendStream {
                 header.write_mixed(out, packet.csrcs(), &media.extensions_send, &values);
                 Departure {
                     is_repeated: true,
-                    ..Departure::new(&header, media, sent)
+                    ..self.departure(&header, media, sent)
                 }
             }
         };

@@ -384,6 +384,7 @@ impl Forwarder {
             | peer::Event::IceCandidateError(_)
             | peer::Event::IceConnectionState(_)
             | peer::Event::IceGatheringState(_)
+            | peer::Event::SelectedCandidatePair
             | peer::Event::SignalingState(_)
             | peer::Event::Rtp(_) => {}
         }

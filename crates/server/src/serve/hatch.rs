@@ -184,7 +184,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
-    use twocan_proto::contract::{Destination, Path, SocketId};
+    use twocan_proto::contract::{Destination, Dscp, Path, SocketId};
 
     fn between(port: u16) -> Between {
         Between {
@@ -203,6 +203,7 @@ mod tests {
             },
             remote: between(1).media,
             ecn: Ecn::Ect0,
+            dscp: Dscp::DEFAULT,
         };
         for (byte, len) in (0..).zip(lens) {
             let grown = |out: &mut Vec<u8>| out.resize(out.len() + len, byte);

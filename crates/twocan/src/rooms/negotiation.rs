@@ -195,6 +195,7 @@ impl Running {
             }
             PeerConnectionEvent::SignalingStateChange(_)
             | PeerConnectionEvent::SctpTransportStateChange(_)
+            | PeerConnectionEvent::SelectedCandidatePairChange(_)
             | PeerConnectionEvent::IceGatheringStateChange(_) => {}
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Rtc};
 use twocan_proto::contract::{
-    Batch, Datagram, Destination, Ecn, Output, Path, Request, SocketId, StreamEvent,
+    Batch, Datagram, Destination, Dscp, Ecn, Output, Path, Request, SocketId, StreamEvent,
 };
 use twocan_proto::peer::{Event, Peer};
 use twocan_proto::time::{Deadline, Now};
@@ -67,6 +67,7 @@ impl Theirs {
                         },
                         remote: transmit.destination,
                         ecn: Ecn::NotEct,
+                        dscp: Dscp::DEFAULT,
                     };
                     batch.push(destination, &mut Vec::new(), |out| {
                         out.extend_from_slice(&transmit.contents);

@@ -1,6 +1,7 @@
 use twocan_wire::seq::SeqNo16;
 
 use super::*;
+use crate::contract::Dscp;
 
 /// Does to outgoing packets what it is told.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ fn departure(number: u16, is_repeated: bool) -> Departure {
         sequence_number: SeqNo16(number),
         transport_sequence: None,
         is_repeated,
+        dscp: Dscp::DEFAULT,
     }
 }
 

@@ -152,10 +152,8 @@ impl fmt::Display for LogEntry {
                 )
             }
             LogEvent::ConnectionState(state) => state_line(f, "connection", state.as_str()),
-            LogEvent::IceConnectionState(state) => state_line(f, "ice", ice_name(*state)),
-            LogEvent::IceGatheringState(state) => {
-                state_line(f, "gathering", gathering_name(*state))
-            }
+            LogEvent::IceConnectionState(state) => state_line(f, "ice", state.as_str()),
+            LogEvent::IceGatheringState(state) => state_line(f, "gathering", state.as_str()),
             LogEvent::Failed(failure) => {
                 let why = failure.to_string();
                 write!(f, "\"event\":\"failed\",\"why\":{}", Text(&why))
@@ -301,25 +299,6 @@ fn write_time(f: &mut fmt::Formatter<'_>, name: &str, time: Option<Duration>) ->
     match time {
         Some(time) => write!(f, ",\"{name}\":{:.6}", time.as_secs_f64()),
         None => Ok(()),
-    }
-}
-
-const fn ice_name(state: State) -> &'static str {
-    match state {
-        State::New => "new",
-        State::Checking => "checking",
-        State::Connected => "connected",
-        State::Completed => "completed",
-        State::Disconnected => "disconnected",
-        State::Failed => "failed",
-    }
-}
-
-const fn gathering_name(state: GatheringState) -> &'static str {
-    match state {
-        GatheringState::New => "new",
-        GatheringState::Gathering => "gathering",
-        GatheringState::Complete => "complete",
     }
 }
 

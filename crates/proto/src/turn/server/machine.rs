@@ -21,7 +21,7 @@ use super::stream::Stream;
 use super::{
     Config, ConnectionId, Event, LISTENERS_MAX, MEDIA_SOCKET, StreamId, Traffic, Transport,
 };
-use crate::contract::{Batch, Datagram, Destination, Ecn, Output, Path, SocketId};
+use crate::contract::{Batch, Datagram, Destination, Dscp, Ecn, Output, Path, SocketId};
 use crate::counters::Counters;
 use crate::random::Random;
 use crate::stun_server::{Origin, StunServer};
@@ -217,6 +217,7 @@ impl Server {
             path,
             remote: reply.to,
             ecn: Ecn::NotEct,
+            dscp: Dscp::DEFAULT,
         };
         outbox.push(Way::Socket(destination), |out| {
             out.extend_from_slice(&answer);
@@ -536,6 +537,7 @@ pub(super) fn way(client: &Client) -> Way {
             path: client.path,
             remote: client.remote,
             ecn: Ecn::NotEct,
+            dscp: Dscp::DEFAULT,
         }),
     }
 }

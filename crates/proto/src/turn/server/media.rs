@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::address::Way;
 use super::ports::Holder;
 use super::{MEDIA_SOCKET, Server, Transport};
-use crate::contract::{Destination, Ecn, Path};
+use crate::contract::{Destination, Dscp, Ecn, Path};
 use crate::time::Now;
 
 /// A port on which this machine takes media.
@@ -64,6 +64,7 @@ impl Server {
             },
             remote: bound,
             ecn,
+            dscp: Dscp::DEFAULT,
         }
     }
 

@@ -11,7 +11,7 @@ use super::machine::{Server, owner_of, socket_of, way};
 use super::outbox::Way;
 use super::ports::Holder;
 use super::{Quotas, Traffic, Transport, address};
-use crate::contract::{Destination, Ecn, Path, SocketId};
+use crate::contract::{Destination, Dscp, Ecn, Path, SocketId};
 use crate::time::Now;
 
 /// Whether `len` bytes more are within every bandwidth; what is beyond one is counted.
@@ -150,6 +150,7 @@ impl Server {
             },
             remote: peer,
             ecn,
+            dscp: Dscp::DEFAULT,
         };
         self.outbox.push(Way::Socket(destination), |out| {
             out.extend_from_slice(data);
