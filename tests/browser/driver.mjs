@@ -48,14 +48,15 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, chromiumSandbox: false, args });
   return {
     name: "chromium",
-    /** @param {{width?: number, height?: number, dark?: boolean, reducedMotion?: boolean, init?: string, phone?: boolean, baseURL?: string}} [page] */
-    async newPage({ width = 1280, height = 800, dark = false, reducedMotion = false, init, phone = false } = {}) {
+    /** @param {{width?: number, height?: number, dark?: boolean, reducedMotion?: boolean, init?: string, phone?: boolean, locale?: string, baseURL?: string}} [page] `locale`: what the person prefers, such as `de-DE` */
+    async newPage({ width = 1280, height = 800, dark = false, reducedMotion = false, init, phone = false, locale } = {}) {
       const context = await browser.newContext({
         viewport: { width, height },
         colorScheme: dark ? "dark" : "light",
         reducedMotion: reducedMotion ? "reduce" : "no-preference",
         acceptDownloads: true,
         ignoreHTTPSErrors: anyCertificate,
+        ...(locale ? { locale } : {}),
         ...(permissions === "grant" ? { permissions: ["camera", "microphone"] } : {}),
         ...(phone ? { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } : {}),
       });

@@ -7,6 +7,7 @@ import { LocalDevices } from "./local-devices.js";
 import { joinProblem } from "./problems.js";
 import { roomNameIn } from "./room-names.js";
 import { StartView } from "./start-view.js";
+import { t } from "./words.js";
 
 /** One view after another: start, lobby, call, left. */
 export class TwocanApp extends HTMLElement {
@@ -79,7 +80,7 @@ export class TwocanApp extends HTMLElement {
       devices.stop();
       this.#devices = null;
       const problem = error ? joinProblem(error) : null;
-      this.#show(new LeftView(this.#roomName, problem?.title ?? view.farewell ?? `You left ${this.#roomName}`, problem?.advice));
+      this.#show(new LeftView(this.#roomName, problem?.title ?? view.farewell ?? t("You left {room}", { room: this.#roomName }), problem?.advice));
     });
     this.#show(view);
   }

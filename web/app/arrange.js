@@ -7,13 +7,14 @@
  * @typedef {Rect & {floating: boolean}} Place
  * @typedef {"auto" | "grid" | "speaker" | "sidebar"} Layout
  */
+import { t } from "./words.js";
 
 /** As a person names them. @type {[Layout, string][]} */
 export const LAYOUTS = [
-  ["auto", "Automatic"],
-  ["grid", "Grid"],
-  ["speaker", "Speaker"],
-  ["sidebar", "Sidebar"],
+  ["auto", t("Automatic")],
+  ["grid", t("Grid")],
+  ["speaker", t("Speaker ^layout")],
+  ["sidebar", t("Sidebar")],
 ];
 
 /** A picture is cut at most to these shapes (width / height). */

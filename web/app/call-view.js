@@ -20,6 +20,8 @@ import { OrderBar } from "./order-bar.js";
 import { listenToSpace } from "./push-to-talk.js";
 import { Stage, nameOf } from "./stage.js";
 import { Toasts } from "./toasts.js";
+import { stopped, turned } from "./device-words.js";
+import { t, tn } from "./words.js";
 
 /**
  * @typedef {import("../sdk/room.js").Room} Room
@@ -29,9 +31,17 @@ import { Toasts } from "./toasts.js";
 
 /** Why somebody was removed, in words. @type {Record<string, string>} */
 const FAREWELLS = {
-  token_expired: "Your invitation has ended",
-  token_revoked: "Your invitation was taken back",
-  room_closed: "The room was closed",
+  token_expired: t("Your invitation has ended"),
+  token_revoked: t("Your invitation was taken back"),
+  room_closed: t("The room was closed"),
+};
+
+/** What is said once somebody turned it off. @type {Record<string, string>} */
+const TURNED_OFF = {
+  microphone: t("You were muted. Turn your microphone on again when you want to speak."),
+  camera: t("Your camera was turned off"),
+  screen: t("Your screen was turned off"),
+  "screen-audio": t("The sound of your screen was turned off"),
 };
 
 /** The call. */
@@ -51,7 +61,7 @@ export class CallView extends HTMLElement {
   #favours = h("button", { className: "button small quiet", hidden: true, onclick: () => this.#favourOther() });
   #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction, this.#favours);
   #order;
-  #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": "Files to send" });
+  #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": t("Files to send") });
   #unread = 0;
   #soundHeldBack = false;
   /** Whether it was said that one's own connection is weak. */ #isWeak = false;
@@ -117,9 +127,9 @@ export class CallView extends HTMLElement {
         { className: "topbar" },
         mark(),
         h("h1", {}, this.room.name),
-        h("button", { className: "button small quiet copy", "aria-label": "Copy link", onclick: () => this.#copyLink() }, icon("link"), h("span", {}, "Copy link")),
+        h("button", { className: "button small quiet copy", "aria-label": t("Copy link"), onclick: () => this.#copyLink() }, icon("link"), h("span", {}, t("Copy link"))),
         h("span", { className: "gap" }),
-        ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: "Sound, picture, chat and files are encrypted end to end. The server sees names, raised hands, reactions and who is here." }, icon("lock"), h("span", {}, "End to end"))] : []),
+        ...(this.room.isEncrypted ? [h("span", { className: "encrypted", title: t("Sound, picture, chat and files are encrypted end to end. The server sees names, raised hands, reactions and who is here.") }, icon("lock"), h("span", {}, t("End to end")))] : []),
         this.#order.lock,
         this.#people.button,
       ),
@@ -136,7 +146,7 @@ export class CallView extends HTMLElement {
     this.#drop = new FileDrop(this, (files) => this.#sendFiles(files));
     this.#listen();
     this.#refresh();
-    announce(`You are in ${this.room.name}. ${this.#countPeople()}.`);
+    announce(t("You are in {room}. {people}.", { room: this.room.name, people: this.#countPeople() }));
   }
 
   disconnectedCallback() {
@@ -152,11 +162,11 @@ export class CallView extends HTMLElement {
     const { room } = this;
     this.#offs = [
       room.on("peer-joined", (peer) => {
-        this.#toasts.say(`${nameOf(peer)} joined`);
+        this.#toasts.say(t("{name} joined", { name: nameOf(peer) }));
         this.#refresh();
       }),
       room.on("peer-left", (peer) => {
-        if (room.state !== "left") this.#toasts.say(`${nameOf(peer)} left`);
+        if (room.state !== "left") this.#toasts.say(t("{name} left", { name: nameOf(peer) }));
         this.#refresh();
       }),
       room.on("peer-change", () => this.#refresh()),
@@ -166,7 +176,7 @@ export class CallView extends HTMLElement {
       room.on("file", (file) => {
         const who = this.#nameOfId(file.peerId);
         this.#panel.addTransfer(file, who);
-        this.#news(`${who} offers ${file.name} (${formatBytes(file.size)})`);
+        this.#news(t("{who} offers {file} ({size})", { who, file: file.name, size: formatBytes(file.size) }));
       }),
       room.on("unreadable", ({ count }) => this.#unreadable(count)),
       room.on("notice", (notice) => this.#notice(notice)),
@@ -225,24 +235,24 @@ export class CallView extends HTMLElement {
     const text =
       this.room.state === "reconnecting"
         ? this.room.link
-          ? "The connection to the server is lost, and is made again…"
-          : "The connection to the server is lost. The call goes on while it is made again…"
+          ? t("The connection to the server is lost, and is made again…")
+          : t("The connection to the server is lost. The call goes on while it is made again…")
         : this.#soundHeldBack
-          ? "The browser holds the sound back."
+          ? t("The browser holds the sound back.")
           : this.#screen.isOn
             ? this.#screen.favours === "text"
-              ? "You are sharing your screen. Sharp text comes first."
-              : "You are sharing your screen. Smooth motion comes first."
+              ? t("You are sharing your screen. Sharp text comes first.")
+              : t("You are sharing your screen. Smooth motion comes first.")
             : "";
-    const action = this.room.state === "reconnecting" ? "" : this.#soundHeldBack ? "Hear the others" : this.#screen.isOn ? "Stop sharing" : "";
+    const action = this.room.state === "reconnecting" ? "" : this.#soundHeldBack ? t("Hear the others") : this.#screen.isOn ? t("Stop sharing") : "";
     const changed = this.#bannerText.textContent !== text;
     this.#banner.hidden = text === "";
     this.#banner.classList.toggle("warn", this.room.state === "reconnecting");
     setText(this.#bannerText, text);
     setText(this.#bannerAction, action);
     this.#bannerAction.hidden = action === "";
-    this.#favours.hidden = action !== "Stop sharing";
-    setText(this.#favours, this.#screen.favours === "text" ? "Favour motion" : "Favour text");
+    this.#favours.hidden = action !== t("Stop sharing");
+    setText(this.#favours, this.#screen.favours === "text" ? t("Favour motion") : t("Favour text"));
     this.#bannerAction.onclick = () => (this.#soundHeldBack ? this.#playSound() : this.#screen.stop());
     if (changed && text) announce(text, { urgent: this.room.state === "reconnecting" });
   }
@@ -250,27 +260,27 @@ export class CallView extends HTMLElement {
   /** @param {Kind} kind */
   async #toggle(kind) {
     if (!this.#devices.isOn(kind) && !this.room.order.mayPublish(kind)) {
-      this.#toasts.say(`You may not send your ${kind} in this room`, { urgent: true });
+      this.#toasts.say(mayNotSend(kind), { urgent: true });
       return;
     }
     await this.#devices.set(kind, !this.#devices.isOn(kind));
     const on = this.#devices.isOn(kind);
     const problem = this.#devices.problems[kind];
     if (problem && !on && this.#devices.wanted[kind]) this.#toasts.say(`${problem.title}. ${problem.advice}`, { urgent: true });
-    else announce(`${kind === "camera" ? "Camera" : "Microphone"} ${on ? "on" : "off"}`);
+    else announce(turned(kind, on));
   }
 
   /** As long as Space is held. @param {boolean} on */
   #speak(on) {
-    if (on && !this.room.order.mayPublish("microphone")) this.#toasts.say("You may not send your microphone in this room", { urgent: true, about: "muted" });
+    if (on && !this.room.order.mayPublish("microphone")) this.#toasts.say(mayNotSend("microphone"), { urgent: true, about: "muted" });
     else this.#devices.set("microphone", on);
   }
 
   /** Somebody speaks here whom nobody hears. */
   #spokeMuted() {
     if (!this.room.order.mayPublish("microphone")) return;
-    const keys = remembered().pushToTalk ? ", or hold Space" : "";
-    this.#toasts.say(`You are muted. Press here to be heard${keys}.`, { about: "muted", action: () => !this.#devices.isOn("microphone") && this.#toggle("microphone") });
+    const text = remembered().pushToTalk ? t("You are muted. Press here to be heard, or hold Space.") : t("You are muted. Press here to be heard.");
+    this.#toasts.say(text, { about: "muted", action: () => !this.#devices.isOn("microphone") && this.#toggle("microphone") });
   }
 
   /** @param {Kind} kind */
@@ -283,20 +293,22 @@ export class CallView extends HTMLElement {
   #deviceFound({ kind, device }) {
     const action = () => {
       this.#devices.choose(kind, device.deviceId);
-      announce(`${device.label} is used`);
+      announce(t("{device} is used", { device: device.label }));
     };
-    this.#toasts.say(`New ${kind}: ${device.label}. Press to use it.`, { action });
+    const values = { device: device.label };
+    this.#toasts.say(kind === "camera" ? t("New camera: {device}. Press to use it.", values) : t("New microphone: {device}. Press to use it.", values), { action });
   }
 
   /** What sends was unplugged, or taken by another program. @param {{kind: Kind, next: string | null}} lost */
   #deviceLost({ kind, next }) {
-    this.#toasts.say(next ? `The ${kind} stopped. ${next} is used now.` : `The ${kind} stopped. It was unplugged, or taken by another program.`, { urgent: true });
+    const { title, advice } = stopped(kind);
+    this.#toasts.say(`${title}. ${next ? t("{device} is used now.", { device: next }) : advice}`, { urgent: true });
   }
 
   async #toggleScreen() {
     if (this.#screen.isOn) {
       await this.#screen.stop();
-      announce("You stopped sharing");
+      announce(t("You stopped sharing"));
       return;
     }
     const problem = await this.#screen.start();
@@ -314,13 +326,13 @@ export class CallView extends HTMLElement {
   #nextLayout() {
     const at = LAYOUTS.findIndex(([layout]) => layout === this.#stage.layout);
     this.#stage.layout = LAYOUTS[(at + 1) % LAYOUTS.length][0];
-    this.#toasts.say(`Layout: ${this.#layoutName}`, { about: "layout" });
+    this.#toasts.say(t("Layout: {layout}", { layout: this.#layoutName }), { about: "layout" });
     this.#refresh();
   }
 
   #toggleStatistics() {
     this.#stage.showsStatistics = !this.#stage.showsStatistics;
-    announce(`Statistics ${this.#stage.showsStatistics ? "shown" : "hidden"}`);
+    announce(this.#stage.showsStatistics ? t("Statistics shown") : t("Statistics hidden"));
   }
 
   /** @param {boolean} open */
@@ -349,17 +361,17 @@ export class CallView extends HTMLElement {
       name: remembered().name,
       rename: (name) => {
         remember({ name });
-        this.room.describe({ name }).catch(() => this.#toasts.say("The server did not take the new name"));
+        this.room.describe({ name }).catch(() => this.#toasts.say(t("The server did not take the new name")));
       },
     });
   }
 
   /** @param {import("../sdk/chat-messages.js").ChatMessage & {peer: import("../sdk/room.js").Participant | null, own: boolean}} message */
   #said({ text, at, peer, own, direct }) {
-    const who = peer ? nameOf(peer) : "Guest";
-    const only = !direct ? "" : own ? who : "you";
+    const who = peer ? nameOf(peer) : t("Guest");
+    const only = !direct ? "" : own ? t("only to {name}", { name: who }) : t("only to you");
     this.#panel.say({ text, at, who, own, only });
-    if (!own) this.#news(`${who}${only && ` only to ${only}`}: ${text}`);
+    if (!own) this.#news(`${who}${only && ` ${only}`}: ${text}`);
   }
 
   /** Something new in the panel. @param {string} text */
@@ -374,18 +386,18 @@ export class CallView extends HTMLElement {
   /** The panel counts them; a note says it once. @param {number} count */
   #unreadable(count) {
     this.#panel.countUnreadable(count, this.room.isEncrypted);
-    if (count === 1) this.#toasts.say("Something that was sent here could not be read", { action: () => this.#togglePanel(true) });
+    if (count === 1) this.#toasts.say(t("Something that was sent here could not be read"), { action: () => this.#togglePanel(true) });
   }
 
   /** @param {File[]} files */
   #sendFiles(files) {
     if (files.length === 0) return;
     if (this.room.peers.size === 0) {
-      this.#toasts.say("Nobody else is here yet, so there is nobody to send it to");
+      this.#toasts.say(t("Nobody else is here yet, so there is nobody to send it to"));
       return;
     }
     if (!this.room.canSendFiles) {
-      this.#toasts.say("You may not send files in this room");
+      this.#toasts.say(t("You may not send files in this room"));
       return;
     }
     for (const file of files) {
@@ -398,7 +410,7 @@ export class CallView extends HTMLElement {
    * @param {import("../sdk/notices.js").Notice} notice
    */
   #notice({ kind, text, ending }) {
-    if (kind === "kicked") this.farewell = FAREWELLS[text] ?? "You were removed from the room";
+    if (kind === "kicked") this.farewell = FAREWELLS[text] ?? t("You were removed from the room");
     if (kind === "announcement") this.#toasts.say(text);
     if (kind === "muted") this.#muted(text);
     if (kind === "draining") this.#toasts.say(farewellOf(ending));
@@ -409,19 +421,19 @@ export class CallView extends HTMLElement {
   async #muted(source) {
     if (source === "screen" || source === "screen-audio") await this.#screen.stop();
     else if (source === "microphone" || source === "camera") await this.#devices.set(source, false);
-    this.#toasts.say(source === "microphone" ? "You were muted. Turn your microphone on again when you want to speak." : `Your ${source} was turned off`, { urgent: true });
+    this.#toasts.say(TURNED_OFF[source] ?? TURNED_OFF["screen-audio"], { urgent: true });
   }
 
   /** @param {Promise<void>} done */
   async #moderated(done) {
-    await done.catch((error) => this.#toasts.say(`That did not work: ${error.details ?? error.message}`, { urgent: true }));
+    await done.catch((error) => this.#toasts.say(t("That did not work: {why}", { why: error.details ?? error.message }), { urgent: true }));
   }
 
   /** What others may not see on their tiles: that it is this side's network. */
   #rated() {
     const quality = this.#stage.qualityOf("self");
     const isWeak = barsOf(quality) === 1;
-    if (isWeak && !this.#isWeak) this.#toasts.say(`Your connection is weak: it ${troubleOf(quality)}.`, { about: "quality" });
+    if (isWeak && !this.#isWeak) this.#toasts.say(t("Your connection is weak: it {trouble}.", { trouble: troubleOf(quality) }), { about: "quality" });
     this.#isWeak = isWeak;
     this.#people.refresh();
   }
@@ -441,9 +453,9 @@ export class CallView extends HTMLElement {
   async #copyLink() {
     try {
       await navigator.clipboard.writeText(this.#link);
-      this.#toasts.say("Link copied. Send it to those who shall join.");
+      this.#toasts.say(t("Link copied. Send it to those who shall join."));
     } catch {
-      this.#toasts.say(`Send this link: ${this.#link}`);
+      this.#toasts.say(t("Send this link: {link}", { link: this.#link }));
     }
   }
 
@@ -455,22 +467,26 @@ export class CallView extends HTMLElement {
     return h(
       "div",
       { className: "invitation" },
-      h("strong", {}, "You are the first one here"),
-      h("p", {}, "Send the link to those who shall join."),
-      h("button", { className: "button primary", onclick: () => this.#copyLink() }, icon("link"), "Copy link"),
+      h("strong", {}, t("You are the first one here")),
+      h("p", {}, t("Send the link to those who shall join.")),
+      h("button", { className: "button primary", onclick: () => this.#copyLink() }, icon("link"), t("Copy link")),
     );
   }
 
   #countPeople() {
-    const count = this.room.peers.size + 1;
-    return count === 1 ? "1 participant" : `${count} participants`;
+    return tn(this.room.peers.size + 1, "{count} participant", "{count} participants");
   }
 
   /** @param {string} id */
   #nameOfId(id) {
     const peer = this.room.peers.get(id);
-    return peer ? nameOf(peer) : "Guest";
+    return peer ? nameOf(peer) : t("Guest");
   }
+}
+
+/** @param {Kind} kind */
+function mayNotSend(kind) {
+  return kind === "camera" ? t("You may not send your camera in this room") : t("You may not send your microphone in this room");
 }
 
 customElements.define("call-view", CallView);

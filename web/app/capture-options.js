@@ -1,11 +1,12 @@
 import { h } from "./dom.js";
 import { remember, remembered } from "./preferences.js";
+import { t } from "./words.js";
 
 /** What the browser does to the sound of a microphone, as a person names it. */
 export const SOUND_OPTIONS = /** @type {const} */ ([
-  ["noiseSuppression", "Suppress noise"],
-  ["echoCancellation", "Cancel echo"],
-  ["autoGainControl", "Keep the loudness even"],
+  ["noiseSuppression", t("Suppress noise")],
+  ["echoCancellation", t("Cancel echo")],
+  ["autoGainControl", t("Keep the loudness even")],
 ]);
 
 /** @typedef {(typeof SOUND_OPTIONS)[number][0]} SoundOption */
@@ -59,20 +60,20 @@ export function captureFields(devices) {
     check(`sound-${option}`, text, remembered()[option], async (on) => {
       remember({ [option]: on });
       const refused = await devices.applySound();
-      note.textContent = refused.includes(option) ? `This microphone does not ${on ? "offer that" : "go without that"}.` : "";
+      note.textContent = refused.includes(option) ? (on ? t("This microphone does not offer that.") : t("This microphone does not go without that.")) : "";
     }),
   );
   const speech = [
-    check("muted-hint", "Tell me when I speak while muted", remembered().mutedHint, (on) => remember({ mutedHint: on })),
-    check("push-to-talk", "Hold Space to speak while muted", remembered().pushToTalk, (on) => remember({ pushToTalk: on })),
+    check("muted-hint", t("Tell me when I speak while muted"), remembered().mutedHint, (on) => remember({ mutedHint: on })),
+    check("push-to-talk", t("Hold Space to speak while muted"), remembered().pushToTalk, (on) => remember({ pushToTalk: on })),
   ];
-  const fields = [h("fieldset", { className: "choices" }, h("legend", {}, "Sound"), ...sound, ...speech, note)];
+  const fields = [h("fieldset", { className: "choices" }, h("legend", {}, t("Sound")), ...sound, ...speech, note)];
   if (canBlur(devices.tracks.camera)) {
-    const blur = check("background-blur", "Blur the background", remembered().blur, (on) => {
+    const blur = check("background-blur", t("Blur the background"), remembered().blur, (on) => {
       remember({ blur: on });
       devices.applyBlur();
     });
-    fields.push(h("fieldset", { className: "choices" }, h("legend", {}, "Picture"), blur));
+    fields.push(h("fieldset", { className: "choices" }, h("legend", {}, t("Picture")), blur));
   }
   return fields;
 }

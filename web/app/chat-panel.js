@@ -5,6 +5,7 @@ import { formatTime, hue } from "./format.js";
 import { icon } from "./icons.js";
 import { TEXT_MAX } from "../sdk/chat-messages.js";
 import { TransferCard } from "./transfer-card.js";
+import { t, tn } from "./words.js";
 
 /** Entries kept; in a room that stays open for days the oldest go. */
 const ENTRIES_MAX = 500;
@@ -15,15 +16,15 @@ const ADDRESS = /\bhttps?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}]/g;
 
 /** Texts and files, in the order they came. */
 export class ChatPanel extends HTMLElement {
-  #list = h("div", { className: "chat-list", role: "log", "aria-label": "Messages", tabIndex: 0 });
+  #list = h("div", { className: "chat-list", role: "log", "aria-label": t("Messages"), tabIndex: 0 });
   #empty = h("p", { className: "chat-empty" });
   #unread = h("p", { className: "chat-unread", hidden: true });
-  #attach = h("button", { type: "button", className: "icon-button", title: "Send a file", "aria-label": "Send a file", onclick: () => this.actions.files() }, icon("attach"));
+  #attach = h("button", { type: "button", className: "icon-button", title: t("Send a file"), "aria-label": t("Send a file"), onclick: () => this.actions.files() }, icon("attach"));
   /** @type {HTMLTextAreaElement} */ #text = h("textarea", {
     rows: 1,
     maxLength: TEXT_MAX,
-    placeholder: "Write to everyone",
-    "aria-label": "Message",
+    placeholder: t("Write to everyone"),
+    "aria-label": t("Message"),
     oninput: () => this.#grow(),
     onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
   });
@@ -41,11 +42,11 @@ export class ChatPanel extends HTMLElement {
     if (this.childElementCount > 0) return;
     this.className = "panel";
     this.setAttribute("role", "complementary");
-    this.setAttribute("aria-label", "Chat");
+    this.setAttribute("aria-label", t("Chat"));
     this.#list.append(this.#empty);
     this.#receivers.addEventListener("chosen", () => this.#showReceiver());
     this.append(
-      h("header", {}, h("h2", {}, "Chat"), h("button", { className: "icon-button", title: "Close", "aria-label": "Close the chat", onclick: () => this.actions.close() }, icon("close"))),
+      h("header", {}, h("h2", {}, t("Chat")), h("button", { className: "icon-button", title: t("Close"), "aria-label": t("Close the chat"), onclick: () => this.actions.close() }, icon("close"))),
       this.#list,
       this.#unread,
       this.#receivers,
@@ -54,7 +55,7 @@ export class ChatPanel extends HTMLElement {
         { className: "composer", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), this.#send()) },
         this.#attach,
         this.#text,
-        h("button", { className: "icon-button send", title: "Send", "aria-label": "Send" }, icon("send")),
+        h("button", { className: "icon-button send", title: t("Send"), "aria-label": t("Send") }, icon("send")),
       ),
     );
   }
@@ -63,20 +64,24 @@ export class ChatPanel extends HTMLElement {
   explain({ takesFiles, isDirect, isEncrypted }) {
     this.#attach.hidden = !takesFiles;
     if (isEncrypted) {
-      const what = takesFiles ? "Messages and files are" : "Messages are";
-      setText(this.#empty, `${what} encrypted end to end: only who has the whole link can read them. The server sees names, raised hands, reactions and who is here. ${takesFiles ? "Drop a file anywhere to send it." : "Files cannot be sent in this room."}`);
+      const sealed = takesFiles
+        ? t("Messages and files are encrypted end to end: only who has the whole link can read them.")
+        : t("Messages are encrypted end to end: only who has the whole link can read them.");
+      const seen = t("The server sees names, raised hands, reactions and who is here.");
+      setText(this.#empty, `${sealed} ${seen} ${takesFiles ? t("Drop a file anywhere to send it.") : t("Files cannot be sent in this room.")}`);
       return;
     }
-    const way = isDirect ? "Messages go straight to the others and are not stored." : "Messages go through the server and are not stored.";
-    const files = !takesFiles ? "Files cannot be sent in this room." : isDirect ? "Drop a file anywhere to send it." : "Files go straight to the others: drop one anywhere to send it.";
+    const way = isDirect ? t("Messages go straight to the others and are not stored.") : t("Messages go through the server and are not stored.");
+    const files = !takesFiles ? t("Files cannot be sent in this room.") : isDirect ? t("Drop a file anywhere to send it.") : t("Files go straight to the others: drop one anywhere to send it.");
     setText(this.#empty, `${way} ${files}`);
   }
 
   /** @param {number} count messages and files that could not be read @param {boolean} isEncrypted whether this side has a key */
   countUnreadable(count, isEncrypted) {
-    const [what, were] = count === 1 ? ["message or file", "it was"] : ["messages or files", "they were"];
-    const why = isEncrypted ? `${were} not encrypted with the key of this room` : "the link that was opened here has no key";
-    setText(this.#unread, `${count} ${what} could not be read: ${why}.`);
+    const text = isEncrypted
+      ? tn(count, "{count} message or file could not be read: it was not encrypted with the key of this room.", "{count} messages or files could not be read: they were not encrypted with the key of this room.")
+      : tn(count, "{count} message or file could not be read: the link that was opened here has no key.", "{count} messages or files could not be read: the link that was opened here has no key.");
+    setText(this.#unread, text);
     this.#unread.hidden = false;
   }
 
@@ -99,7 +104,7 @@ export class ChatPanel extends HTMLElement {
   #showReceiver() {
     const { to, name } = this.#receivers;
     this.classList.toggle("direct", to !== undefined);
-    const text = to === undefined ? "Write to everyone" : `Write to ${name} only`;
+    const text = to === undefined ? t("Write to everyone") : t("Write to {name} only", { name });
     if (this.#text.placeholder !== text) this.#text.placeholder = text;
   }
 
@@ -107,14 +112,14 @@ export class ChatPanel extends HTMLElement {
     this.#text.focus();
   }
 
-  /** @param {{text: string, at: number, who: string, own: boolean, only?: string}} message `only`: who alone gets it */
+  /** @param {{text: string, at: number, who: string, own: boolean, only?: string}} message `only`: to whom alone it goes, in words */
   say({ text, at: said, who, own, only = "" }) {
     // Another's clock: what is no time at all counts as said now.
     const at = Number.isNaN(new Date(said).getTime()) ? Date.now() : Number(said);
     const key = JSON.stringify([own ? "" : who, only]);
     const together = this.#last.who === key && Math.abs(at - this.#last.at) < TOGETHER_MS;
     this.#last = { who: key, at };
-    const head = h("div", { className: "message-head" }, h("strong", { "data-hue": own ? "own" : String(hue(who)) }, own ? "You" : who), only && h("span", { className: "message-only" }, `only to ${only}`), h("time", { dateTime: new Date(at).toISOString() }, formatTime(at)));
+    const head = h("div", { className: "message-head" }, h("strong", { "data-hue": own ? "own" : String(hue(who)) }, own ? t("You") : who), only && h("span", { className: "message-only" }, only), h("time", { dateTime: new Date(at).toISOString() }, formatTime(at)));
     this.#add(h("article", { className: `message${own ? " own" : ""}${only ? " direct" : ""}${together ? " together" : ""}` }, head, h("p", {}, ...withLinks(text))));
   }
 
@@ -150,7 +155,7 @@ export class ChatPanel extends HTMLElement {
     const text = this.#text.value.trim();
     if (!text) return;
     if (!this.#receivers.isThere) {
-      announce(`Not sent: ${this.#receivers.name} has left. Choose who gets it.`, { urgent: true });
+      announce(t("Not sent: {name} has left. Choose who gets it.", { name: this.#receivers.name }), { urgent: true });
       this.#receivers.querySelector("select")?.focus();
       return;
     }

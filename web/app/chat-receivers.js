@@ -1,4 +1,5 @@
 import { h, setText } from "./dom.js";
+import { t } from "./words.js";
 
 /** @typedef {{id: string, name: string}} Person */
 
@@ -15,7 +16,7 @@ export class ChatReceivers extends HTMLElement {
 
   connectedCallback() {
     if (this.childElementCount > 0) return;
-    this.append(h("label", { for: "chat-to" }, "To"), this.#select);
+    this.append(h("label", { for: "chat-to" }, t("To")), this.#select);
     this.#show();
   }
 
@@ -31,7 +32,7 @@ export class ChatReceivers extends HTMLElement {
 
   /** How who was chosen is called. */
   get name() {
-    return this.#people.get(this.#to)?.name ?? "everyone";
+    return this.#people.get(this.#to)?.name ?? t("everyone");
   }
 
   /** @param {Person[]} people those who can get one */
@@ -79,7 +80,7 @@ export class ChatReceivers extends HTMLElement {
 
   #show() {
     this.hidden = this.#people.size === 0;
-    const options = [[ALL, "Everyone"], ...[...this.#people].map(([id, person]) => [id, worded(person)])];
+    const options = [[ALL, t("Everyone")], ...[...this.#people].map(([id, person]) => [id, worded(person)])];
     const text = JSON.stringify(options);
     if (text !== this.#shown) this.#select.replaceChildren(...options.map(([value, name]) => h("option", { value }, name)));
     this.#shown = text;
@@ -89,7 +90,7 @@ export class ChatReceivers extends HTMLElement {
 
 /** @param {{name: string, isHere: boolean}} person */
 function worded({ name, isHere }) {
-  return isHere ? `${name} only` : `${name} (left)`;
+  return isHere ? t("{name} only", { name }) : t("{name} (left)", { name });
 }
 
 /** With a number where several are called alike. @param {Person[]} people @returns {Person[]} */

@@ -1,5 +1,7 @@
 import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
+import { turning } from "./device-words.js";
+import { t } from "./words.js";
 
 /**
  * @typedef {object} Actions
@@ -49,40 +51,40 @@ export class Controls extends HTMLElement {
       files: round("attach", actions.files),
       more: round("more"),
     };
-    this.#layout = item("layout", "Layout", "G", actions.layout);
-    this.#hand = item("hand", "Raise your hand", "H", actions.hand);
-    this.#react = item("react", "React", "R", actions.react);
-    this.#files = item("attach", "Send a file", "F", actions.files);
+    this.#layout = item("layout", t("Layout"), "G", actions.layout);
+    this.#hand = item("hand", t("Raise your hand"), "H", actions.hand);
+    this.#react = item("react", t("React"), "R", actions.react);
+    this.#files = item("attach", t("Send a file"), "F", actions.files);
   }
 
   connectedCallback() {
     const { microphone, camera, screen, chat, hand, react, files, more } = this.#buttons;
     this.className = "controls";
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "Call controls");
+    this.setAttribute("aria-label", t("Call controls"));
     screen.hidden = !canShareScreen;
     for (const button of [hand, react, files]) button.classList.add("wide-only");
-    label(react, "React", "R");
+    label(react, t("React"), "R");
     react.setAttribute("popovertarget", "reaction-bar");
-    label(files, "Send a file", "F");
-    label(more, "More");
+    label(files, t("Send a file"), "F");
+    label(more, t("More"));
     more.setAttribute("popovertarget", "more-menu");
     chat.append(this.#badge);
     chat.setAttribute("aria-controls", "chat-panel");
     const leave = h("button", { className: "round leave", onclick: this.#actions.leave }, icon("leave"));
-    label(leave, "Leave the call");
+    label(leave, t("Leave the call"));
     this.#menu.append(
       ...[
         this.#hand,
         this.#react,
-        item("people", "People", "P", this.#actions.people),
-        item("link", "Copy the link", "L", this.#actions.link),
+        item("people", t("People"), "P", this.#actions.people),
+        item("link", t("Copy the link"), "L", this.#actions.link),
         this.#files,
         this.#layout,
-        item("statistics", "Statistics", "I", this.#actions.statistics),
-        item("report", "Save a report", "", this.#actions.report),
-        item("settings", "Settings", "", this.#actions.settings),
-        item("help", "Help and shortcuts", "?", this.#actions.help),
+        item("statistics", t("Statistics"), "I", this.#actions.statistics),
+        item("report", t("Save a report"), "", this.#actions.report),
+        item("settings", t("Settings"), "", this.#actions.settings),
+        item("help", t("Help and shortcuts"), "?", this.#actions.help),
       ],
     );
     // What it opened may have closed it.
@@ -92,21 +94,21 @@ export class Controls extends HTMLElement {
 
   /** @param {{microphone: boolean, camera: boolean, screen: boolean, chat: boolean, files: boolean, unread: number, layout: string, gestures: import("../sdk/gestures.js").Gestures}} state what is on */
   show({ microphone, camera, screen, chat, files, unread, layout, gestures }) {
-    setText(/** @type {Element} */ (this.#layout.querySelector("span")), `Layout: ${layout}`);
+    setText(/** @type {Element} */ (this.#layout.querySelector("span")), t("Layout: {layout}", { layout }));
     // It can still be pressed, and then says why.
     for (const button of [this.#buttons.files, this.#files]) button.setAttribute("aria-disabled", String(!files));
-    label(this.#buttons.files, files ? "Send a file" : "Files cannot be sent in this room", "F");
-    setText(/** @type {Element} */ (this.#files.querySelector("span")), files ? "Send a file" : "No files in this room");
+    label(this.#buttons.files, files ? t("Send a file") : t("Files cannot be sent in this room"), "F");
+    setText(/** @type {Element} */ (this.#files.querySelector("span")), files ? t("Send a file") : t("No files in this room"));
     device(this.#buttons.microphone, "microphone", microphone, "M");
     device(this.#buttons.camera, "camera", camera, "V");
-    label(this.#buttons.screen, screen ? "Stop sharing" : "Share your screen", "S");
+    label(this.#buttons.screen, screen ? t("Stop sharing") : t("Share your screen"), "S");
     this.#buttons.screen.classList.toggle("active", screen);
     for (const part of [this.#buttons.hand, this.#buttons.react, this.#hand, this.#react]) part.hidden = !gestures.isPossible;
-    const hand = gestures.isRaised ? "Lower your hand" : "Raise your hand";
+    const hand = gestures.isRaised ? t("Lower your hand") : t("Raise your hand");
     label(this.#buttons.hand, hand, "H");
     setText(/** @type {Element} */ (this.#hand.querySelector("span")), hand);
     this.#buttons.hand.classList.toggle("raised", gestures.isRaised);
-    label(this.#buttons.chat, unread > 0 ? `Chat, ${unread} unread` : "Chat", "C");
+    label(this.#buttons.chat, unread > 0 ? t("Chat, {count} unread", { count: unread }) : t("Chat"), "C");
     this.#buttons.chat.setAttribute("aria-expanded", String(chat));
     this.#buttons.chat.classList.toggle("active", chat);
     this.#badge.hidden = unread === 0;
@@ -145,7 +147,7 @@ function label(button, text, key) {
  * @param {string} key
  */
 function device(button, kind, on, key) {
-  const text = `${on ? "Turn off" : "Turn on"} ${kind}`;
+  const text = turning(kind, on);
   if (button.getAttribute("aria-label") === text) return;
   label(button, text, key);
   button.classList.toggle("off", !on);

@@ -1,5 +1,6 @@
 import { makeChat, readChat } from "../sdk/chat-messages.js";
 import { h, setText } from "./dom.js";
+import { sayIn, t } from "./words.js";
 
 /** Gathering goes on this long at most; some networks have servers that never answer. */
 const GATHER_WITHIN_MS = 5_000;
@@ -19,6 +20,8 @@ let connection = null;
 /** @type {RTCDataChannel | null} */
 let channel = null;
 
+sayIn(document);
+
 begin.onclick = async () => {
   const peer = connect();
   use(peer.createDataChannel("chat"));
@@ -32,11 +35,11 @@ by("use").onclick = async () => {
   try {
     description = JSON.parse(theirs.value.trim());
   } catch {
-    say("This is not the text of the other side: it starts with { and ends with }", true);
+    say(t("This is not the text of the other side: it starts with { and ends with }"), true);
     return;
   }
   if (typeof description?.sdp !== "string" || (description.type !== "offer" && description.type !== "answer")) {
-    say("This has no offer and no answer in it", true);
+    say(t("This has no offer and no answer in it"), true);
     return;
   }
   try {
@@ -48,20 +51,20 @@ by("use").onclick = async () => {
     } else if (connection) {
       await connection.setRemoteDescription(description);
     } else {
-      say("This is an answer, but no offer was made here", true);
+      say(t("This is an answer, but no offer was made here"), true);
     }
   } catch (error) {
-    say(`It could not be used: ${/** @type {Error} */ (error).message}`, true);
+    say(t("It could not be used: {why}", { why: /** @type {Error} */ (error).message }), true);
   }
 };
 
 copy.onclick = async () => {
   try {
     await navigator.clipboard.writeText(mine.value);
-    say("Copied");
+    say(t("Copied"));
   } catch {
     mine.select();
-    say("Marked: copy it with the keyboard");
+    say(t("Marked: copy it with the keyboard"));
   }
 };
 
@@ -70,7 +73,7 @@ copy.onclick = async () => {
   const words = text.value.trim();
   if (!words || channel?.readyState !== "open") return;
   channel.send(JSON.stringify(makeChat(words)));
-  show("You", words);
+  show(t("You"), words);
   text.value = "";
 };
 
@@ -80,7 +83,7 @@ function connect() {
   connection = peer;
   peer.ondatachannel = (event) => use(event.channel);
   peer.onconnectionstatechange = () => {
-    if (peer === connection) say(`Connection: ${peer.connectionState}`, peer.connectionState === "failed");
+    if (peer === connection) say(t("Connection: {state}", { state: peer.connectionState }), peer.connectionState === "failed");
   };
   return peer;
 }
@@ -95,7 +98,7 @@ function use(opened) {
   opened.onopen = opened.onclose = enable;
   opened.onmessage = ({ data }) => {
     const message = typeof data === "string" ? readChat(data) : null;
-    if (message) show("They", message.text);
+    if (message) show(t("They"), message.text);
   };
   enable();
 }
@@ -106,7 +109,7 @@ function use(opened) {
  * @param {RTCPeerConnection} peer
  */
 async function give(peer) {
-  say("Looking for ways to reach this device…");
+  say(t("Looking for ways to reach this device…"));
   await new Promise((resolve) => {
     const look = () => peer.iceGatheringState === "complete" && resolve(null);
     peer.onicegatheringstatechange = look;
@@ -116,7 +119,7 @@ async function give(peer) {
   if (peer !== connection) return;
   mine.value = JSON.stringify(peer.localDescription);
   copy.disabled = false;
-  say(peer.localDescription?.type === "offer" ? "Give the text to the other side, then paste its answer" : "Give the answer back");
+  say(peer.localDescription?.type === "offer" ? t("Give the text to the other side, then paste its answer") : t("Give the answer back"));
 }
 
 /**

@@ -1,14 +1,16 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { remember, remembered } from "./preferences.js";
+import { nameless, noneYet } from "./device-words.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./local-devices.js").LocalDevices} LocalDevices */
 
 /** @type {{kind: MediaDeviceKind, key: "camera" | "microphone" | "speaker", label: string, icon: string}[]} */
 const ROWS = [
-  { kind: "videoinput", key: "camera", label: "Camera", icon: "camera" },
-  { kind: "audioinput", key: "microphone", label: "Microphone", icon: "microphone" },
-  { kind: "audiooutput", key: "speaker", label: "Speaker", icon: "speaker" },
+  { kind: "videoinput", key: "camera", label: t("Camera"), icon: "camera" },
+  { kind: "audioinput", key: "microphone", label: t("Microphone"), icon: "microphone" },
+  { kind: "audiooutput", key: "speaker", label: t("Speaker"), icon: "speaker" },
 ];
 
 /** Whether this browser can send sound to a chosen speaker. */
@@ -45,14 +47,14 @@ export class DevicePicker extends HTMLElement {
 
   /** @param {LocalDevices} devices */
   #fill(devices) {
-    for (const { kind, key, label } of ROWS) {
+    for (const { kind, key } of ROWS) {
       const select = /** @type {HTMLSelectElement} */ (this.#selects.get(key));
       const found = devices.list.filter((device) => device.kind === kind && device.deviceId !== "");
       const isSpeaker = key === "speaker";
       const hasDefault = found.some(({ deviceId }) => deviceId === "default");
-      const options = found.map(({ deviceId, label: name }, index) => h("option", { value: deviceId }, name || `${label} ${index + 1}`));
-      if (isSpeaker && !hasDefault) options.unshift(h("option", { value: "" }, "Speaker of the system"));
-      if (options.length === 0) options.push(h("option", { value: "" }, `No ${label.toLowerCase()} yet`));
+      const options = found.map(({ deviceId, label: name }, index) => h("option", { value: deviceId }, name || nameless(key, index + 1)));
+      if (isSpeaker && !hasDefault) options.unshift(h("option", { value: "" }, t("Speaker of the system")));
+      if (options.length === 0) options.push(h("option", { value: "" }, noneYet(key)));
       const signature = options.map((option) => `${option.value}\n${option.text}`).join("\n\n");
       if (select.dataset.signature !== signature) {
         select.replaceChildren(...options);

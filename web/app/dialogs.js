@@ -3,24 +3,25 @@ import { captureFields } from "./capture-options.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { remember, remembered } from "./preferences.js";
+import { LANGUAGES, t } from "./words.js";
 
 /** Single keys, as the help lists them. @type {[string, string][]} */
 const SHORTCUTS = [
-  ["M", "Microphone on or off"],
-  ["Space", "Held: speak while muted"],
-  ["V", "Camera on or off"],
-  ["S", "Share the screen, or stop"],
-  ["C", "Chat"],
-  ["H", "Raise your hand, or lower it"],
-  ["R", "React"],
-  ["P", "People, and raised hands in order"],
-  ["F", "Send a file"],
-  ["G", "Another layout"],
-  ["I", "Statistics on the tiles"],
-  ["L", "Copy the link"],
-  ["?", "This help"],
-  ["Page up, Page down", "Other participants, where not all fit"],
-  ["Esc", "Close what is open"],
+  ["M", t("Microphone on or off")],
+  [t("Space"), t("Held: speak while muted")],
+  ["V", t("Camera on or off")],
+  ["S", t("Share the screen, or stop")],
+  ["C", t("Chat")],
+  ["H", t("Raise your hand, or lower it")],
+  ["R", t("React")],
+  ["P", t("People, and raised hands in order")],
+  ["F", t("Send a file")],
+  ["G", t("Another layout")],
+  ["I", t("Statistics on the tiles")],
+  ["L", t("Copy the link")],
+  ["?", t("This help")],
+  [t("Page up, Page down"), t("Other participants, where not all fit")],
+  ["Esc", t("Close what is open")],
 ];
 
 /** Keys, and what to do when something does not work. */
@@ -32,16 +33,16 @@ export function helpDialog() {
     onchange: () => remember({ shortcuts: single.checked }),
   });
   return dialog(
-    "Help",
-    h("table", { className: "shortcuts" }, h("caption", {}, "Keyboard shortcuts"), h("tbody", {}, ...SHORTCUTS.map(([key, does]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, does))))),
-    h("label", { className: "check", for: "shortcuts-on" }, single, "Use single keys as shortcuts"),
-    h("h3", {}, "When someone cannot be seen or heard"),
+    t("Help"),
+    h("table", { className: "shortcuts" }, h("caption", {}, t("Keyboard shortcuts")), h("tbody", {}, ...SHORTCUTS.map(([key, does]) => h("tr", {}, h("th", { scope: "row" }, h("kbd", {}, key)), h("td", {}, does))))),
+    h("label", { className: "check", for: "shortcuts-on" }, single, t("Use single keys as shortcuts")),
+    h("h3", {}, t("When someone cannot be seen or heard")),
     h(
       "ul",
       {},
-      h("li", {}, "A crossed-out microphone beside a name means that it is off on their side."),
-      h("li", {}, "“No connection” means that a firewall or VPN is in the way: another network often helps."),
-      h("li", {}, "A lost connection to the server does not end the call; it is made again by itself."),
+      h("li", {}, t("A crossed-out microphone beside a name means that it is off on their side.")),
+      h("li", {}, t("“No connection” means that a firewall or VPN is in the way: another network often helps.")),
+      h("li", {}, t("A lost connection to the server does not end the call; it is made again by itself.")),
     ),
   );
 }
@@ -55,27 +56,38 @@ export function settingsDialog(devices, { name, rename }) {
   picker.show(devices);
   const input = h("input", { id: "settings-name", value: name, maxLength: 40, autocomplete: "name", onchange: () => rename(input.value.trim()) });
   const themes = /** @type {const} */ ([
-    ["auto", "As the system"],
-    ["light", "Light"],
-    ["dark", "Dark"],
+    ["auto", t("As the system")],
+    ["light", t("Light")],
+    ["dark", t("Dark")],
   ]);
   return dialog(
-    "Settings",
-    h("label", { for: "settings-name" }, "Your name"),
+    t("Settings"),
+    h("label", { for: "settings-name" }, t("Your name")),
     input,
-    h("h3", {}, "Devices"),
+    h("h3", {}, t("Devices")),
     picker,
     ...captureFields(devices),
     h(
       "fieldset",
       { className: "choices" },
-      h("legend", {}, "Appearance"),
+      h("legend", {}, t("Appearance")),
       ...themes.map(([value, text]) => {
         const radio = h("input", { type: "radio", name: "theme", value, checked: remembered().theme === value, onchange: () => remember({ theme: value }) });
         return h("label", { className: "check" }, radio, text);
       }),
     ),
+    h("label", { for: "settings-language" }, t("Language")),
+    languages(),
+    h("p", { className: "soft" }, t("The page speaks it the next time that it is loaded.")),
   );
+}
+
+/** Each by its own name, for who came here by the wrong one. */
+function languages() {
+  const options = [h("option", { value: "auto" }, t("As the browser")), ...Object.entries(LANGUAGES).map(([value, name]) => h("option", { value, lang: value }, name))];
+  const select = h("select", { id: "settings-language", onchange: () => remember({ language: /** @type {import("./preferences.js").Preferences["language"]} */ (select.value) }) }, ...options);
+  select.value = remembered().language;
+  return select;
 }
 
 /**
@@ -86,7 +98,7 @@ export function settingsDialog(devices, { name, rename }) {
  */
 export function dialog(title, ...content) {
   const id = `dialog-${title.toLowerCase().replace(/\W+/g, "-")}`;
-  const close = h("button", { type: "button", className: "icon-button", title: "Close", "aria-label": "Close", onclick: () => element.close() }, icon("close"));
+  const close = h("button", { type: "button", className: "icon-button", title: t("Close"), "aria-label": t("Close"), onclick: () => element.close() }, icon("close"));
   const element = h(
     "dialog",
     { className: "dialog", "aria-labelledby": id, onclose: () => element.remove() },

@@ -27,6 +27,20 @@ export function h(tag, properties = {}, ...children) {
 const ATTRIBUTES = new Set(["role", "for", "list", "popover", "popovertarget"]);
 
 /**
+ * A text with something in the place of one of its names, softer than that.
+ *
+ * @param {string} text
+ * @param {string} place such as `{room}`
+ * @param {Child} child
+ * @returns {Child[]}
+ */
+export function around(text, place, child) {
+  const soft = (/** @type {string} */ part) => part !== "" && h("span", { className: "soft" }, part);
+  const [before, after = ""] = text.split(place);
+  return [soft(before), child, soft(after)];
+}
+
+/**
  * Replaces a text only when it changed, so that screen readers and selections are left in peace.
  *
  * @param {Element} element

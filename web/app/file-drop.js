@@ -1,9 +1,10 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
+import { t } from "./words.js";
 
 /** Files dropped anywhere on the page. */
 export class FileDrop {
-  #overlay = h("div", { className: "drop", hidden: true }, h("div", {}, icon("file"), h("strong", {}, "Drop to send to everyone")));
+  #overlay = h("div", { className: "drop", hidden: true }, h("div", {}, icon("file"), h("strong", {}, t("Drop to send to everyone"))));
   #depth = 0;
   #stop = new AbortController();
 

@@ -1,4 +1,6 @@
-const UNITS = ["B", "kB", "MB", "GB", "TB"];
+import { localeNow, number, t } from "./words.js";
+
+const UNITS = [t("B"), t("kB"), t("MB"), t("GB"), t("TB")];
 
 /** @param {number} bytes */
 export function formatBytes(bytes) {
@@ -8,12 +10,12 @@ export function formatBytes(bytes) {
     value /= 1000;
     unit += 1;
   }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
+  return `${number(value, unit === 0 || value >= 100 ? 0 : 1)} ${UNITS[unit]}`;
 }
 
 /** @param {number} bits per second */
 export function formatRate(bits) {
-  if (bits >= 1_000_000) return `${(bits / 1_000_000).toFixed(1)} Mbit/s`;
+  if (bits >= 1_000_000) return `${number(bits / 1_000_000, 1)} Mbit/s`;
   return `${Math.round(bits / 1000)} kbit/s`;
 }
 
@@ -26,22 +28,22 @@ export function formatRate(bits) {
 export function formatTime(at, now = Date.now()) {
   const [then, today] = [new Date(at), new Date(now)];
   const time = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit" });
-  if (then.toDateString() === today.toDateString()) return then.toLocaleTimeString([], time);
-  return then.toLocaleString([], { year: "numeric", month: "short", day: "numeric", ...time });
+  if (then.toDateString() === today.toDateString()) return then.toLocaleTimeString(localeNow(), time);
+  return then.toLocaleString(localeNow(), { year: "numeric", month: "short", day: "numeric", ...time });
 }
 
 /** @param {number} seconds */
 export function formatDuration(seconds) {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  return `${number(seconds / 3600, 1)} h`;
 }
 
 /** What a person is told of a server that ends. @param {import("../sdk/notices.js").Ending} [ending] */
 export function farewellOf({ within, forwarded } = { within: 0, forwarded: false }) {
-  if (!forwarded) return "The server is about to restart. The call goes on.";
-  if (within <= 0) return "The server restarts. The call is interrupted for a moment and comes back by itself.";
-  return `The server restarts within ${formatDuration(within / 1000)}. The call is interrupted then for a moment and comes back by itself.`;
+  if (!forwarded) return t("The server is about to restart. The call goes on.");
+  if (within <= 0) return t("The server restarts. The call is interrupted for a moment and comes back by itself.");
+  return t("The server restarts within {time}. The call is interrupted then for a moment and comes back by itself.", { time: formatDuration(within / 1000) });
 }
 
 /** One or two letters that stand for a person. @param {string} name */

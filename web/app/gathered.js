@@ -1,3 +1,5 @@
+import { listing, t } from "./words.js";
+
 /** Between two times that something is said of the same kind. */
 const EVERY_MS = 4_000;
 /** Names that are said; of the others how many there are. */
@@ -52,6 +54,6 @@ export class Gathered {
 
 /** `Ada, Bob and 3 others` @param {string[]} names */
 export function listed(names) {
-  const shown = names.length > NAMES_MAX ? [...names.slice(0, NAMES_MAX - 1), `${names.length - NAMES_MAX + 1} others`] : names;
-  return shown.length < 2 ? shown.join("") : `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
+  const shown = names.length > NAMES_MAX ? [...names.slice(0, NAMES_MAX - 1), t("{count} others", { count: names.length - NAMES_MAX + 1 })] : names;
+  return listing(shown);
 }

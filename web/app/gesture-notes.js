@@ -2,6 +2,7 @@ import { announce } from "./announce.js";
 import { Gathered, listed } from "./gathered.js";
 import { REACTION_NAMES } from "./reaction-bar.js";
 import { nameOf } from "./stage.js";
+import { t, tn } from "./words.js";
 
 /**
  * @typedef {import("../sdk/room.js").Room} Room
@@ -15,7 +16,7 @@ export class GestureNotes {
   #toasts;
   #raised;
   #allDown;
-  #reactions = new Gathered((all) => announce(all.map(([what, who]) => `${what} from ${listed(who)}`).join(". ")));
+  #reactions = new Gathered((all) => announce(all.map(([what, who]) => t("{what} from {who}", { what, who: listed(who) })).join(". ")));
   /** One's own place in the queue when it was looked at last; 0 for none. */
   #place = 0;
   /** Whether one's own hand goes down because the person wants it so. */
@@ -32,8 +33,8 @@ export class GestureNotes {
     this.#room = room;
     this.#stage = stage;
     this.#toasts = toasts;
-    this.#raised = new Gathered(([[, who]]) => toasts.say(`${listed(who)} raised a hand`, { about: "hands", action: openPeople }));
-    this.#allDown = new Gathered(() => room.gestures.queue.length === 0 && announce("No hand is raised any more"));
+    this.#raised = new Gathered(([[, who]]) => toasts.say(tn(who.length, "{who} raised a hand", "{who} raised a hand", { who: listed(who) }), { about: "hands", action: openPeople }));
+    this.#allDown = new Gathered(() => room.gestures.queue.length === 0 && announce(t("No hand is raised any more")));
   }
 
   /**
@@ -60,7 +61,7 @@ export class GestureNotes {
       // At the end of the call all others leave before it is over.
       this.#room.on("peer-left", () => queueMicrotask(() => this.#room.state === "joined" && this.#lookAtOwn())),
       gestures.on("reaction", ({ peer, emoji }) => {
-        this.#reactions.add(REACTION_NAMES[emoji], peer ? nameOf(peer) : "you");
+        this.#reactions.add(REACTION_NAMES[emoji], peer ? nameOf(peer) : t("you"));
         this.#stage.react(peer?.id ?? "self", emoji);
       }),
       () => cancelAnimationFrame(frame),
@@ -73,7 +74,7 @@ export class GestureNotes {
   /** Raises one's own hand, or lowers it. */
   async toggleHand() {
     const { gestures } = this.#room;
-    if (!gestures.isPossible) return this.#toasts.say("Hands cannot be raised in this room");
+    if (!gestures.isPossible) return this.#toasts.say(t("Hands cannot be raised in this room"));
     const raised = !gestures.isRaised;
     this.#lowers = !raised;
     await gestures.raise(raised).catch((error) => this.#refused(error));
@@ -82,7 +83,7 @@ export class GestureNotes {
   /** @param {Emoji} emoji */
   async react(emoji) {
     const { gestures } = this.#room;
-    if (!gestures.isPossible) return this.#toasts.say("There are no reactions in this room");
+    if (!gestures.isPossible) return this.#toasts.say(t("There are no reactions in this room"));
     await gestures.react(emoji).catch((error) => this.#refused(error));
   }
 
@@ -90,7 +91,7 @@ export class GestureNotes {
   #refused({ description, details, message }) {
     this.#lowers = false;
     const isTooFast = description === "Limit reached";
-    this.#toasts.say(isTooFast ? "That was too fast. Wait a moment." : `That did not work: ${details ?? message}`, { about: "gestures" });
+    this.#toasts.say(isTooFast ? t("That was too fast. Wait a moment.") : t("That did not work: {why}", { why: String(details ?? message) }), { about: "gestures" });
   }
 
   /** Says what has become of one's own hand. */
@@ -100,10 +101,10 @@ export class GestureNotes {
     this.#place = place;
     if (place === before) return;
     if (place === 0) {
-      if (this.#lowers) announce("Your hand is down");
-      else this.#toasts.say("Your hand was lowered", { about: "own-hand" });
+      if (this.#lowers) announce(t("Your hand is down"));
+      else this.#toasts.say(t("Your hand was lowered"), { about: "own-hand" });
       this.#lowers = false;
-    } else if (before === 0) announce(`Your hand is raised, number ${place}`);
-    else if (place === 1) this.#toasts.say("You are next: your hand is the first", { about: "own-hand" });
+    } else if (before === 0) announce(t("Your hand is raised, number {place}", { place }));
+    else if (place === 1) this.#toasts.say(t("You are next: your hand is the first"), { about: "own-hand" });
   }
 }

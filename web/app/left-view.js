@@ -1,5 +1,6 @@
 import { h } from "./dom.js";
 import { icon, mark } from "./icons.js";
+import { t } from "./words.js";
 
 /** After the call. */
 export class LeftView extends HTMLElement {
@@ -24,7 +25,7 @@ export class LeftView extends HTMLElement {
       "button",
       { className: "button primary large", onclick: () => this.dispatchEvent(new CustomEvent("open-room", { detail: { name: this.#room }, bubbles: true })) },
       icon("again"),
-      `Rejoin ${this.#room}`,
+      t("Rejoin {room}", { room: this.#room }),
     );
     this.replaceChildren(
       h(
@@ -37,11 +38,11 @@ export class LeftView extends HTMLElement {
           h("h1", { tabIndex: -1 }, this.#title),
           this.#advice && h("p", { className: "lead" }, this.#advice),
           again,
-          h("a", { className: "button quiet", href: "/" }, "Start another room"),
+          h("a", { className: "button quiet", href: "/" }, t("Start another room")),
         ),
       ),
     );
-    document.title = "Left · Twocan";
+    document.title = t("Left · Twocan");
     again.focus();
   }
 }

@@ -1,5 +1,6 @@
 import { h } from "./dom.js";
 import { SoundLevel, loudness } from "./sound-level.js";
+import { t } from "./words.js";
 
 const BARS = 12;
 /** Between two looks: often enough to follow speech. */
@@ -17,7 +18,7 @@ export class LevelMeter extends HTMLElement {
 
   connectedCallback() {
     this.setAttribute("role", "meter");
-    this.setAttribute("aria-label", "Microphone level");
+    this.setAttribute("aria-label", t("Microphone level"));
     this.setAttribute("aria-valuemin", "0");
     this.setAttribute("aria-valuemax", "100");
     this.setAttribute("aria-valuenow", "0");

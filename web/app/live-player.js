@@ -6,13 +6,14 @@ import { icon } from "./icons.js";
 import { watchProblem } from "./problems.js";
 import { listenToKeys } from "./shortcuts.js";
 import { describeAudio, describeVideo } from "./statistics-feed.js";
+import { t, tn } from "./words.js";
 
 /** @typedef {HTMLVideoElement & {webkitEnterFullscreen?: () => void}} Video */
 
 /** Plays a room, with what one needs around it. */
 export class LivePlayer extends HTMLElement {
   /** Says whether something is broadcast; for the head of the page. */
-  badge = h("span", { className: "live-badge", hidden: true }, "Live");
+  badge = h("span", { className: "live-badge", hidden: true }, t("Live"));
   #player;
   #name;
   /** @type {Video} */ #video;
@@ -26,9 +27,9 @@ export class LivePlayer extends HTMLElement {
   #statisticsButton = button("statistics", () => this.#toggleStatistics());
   #pip = button("picture-in-picture", () => this.#togglePip());
   #full = button("full-screen", () => this.#toggleFull());
-  #delay = h("span", { className: "player-delay", title: "From the server to the eye: the way, and what waits here" });
+  #delay = h("span", { className: "player-delay", title: t("From the server to the eye: the way, and what waits here") });
   #viewers = h("span", { className: "player-viewers", hidden: true });
-  #quality = h("select", { hidden: true, "aria-label": "Quality", title: "Quality", onchange: () => this.#chooseQuality() });
+  #quality = h("select", { hidden: true, "aria-label": t("Quality"), title: t("Quality"), onchange: () => this.#chooseQuality() });
   #statistics = h("dl", { className: "player-statistics", hidden: true });
   #stop = new AbortController();
   /** Whether the person wants sound; the browser may hold it back until there is a click. */
@@ -42,28 +43,28 @@ export class LivePlayer extends HTMLElement {
     super();
     this.#name = name;
     this.#wantsSound = !muted;
-    this.#video = h("video", { autoplay: true, playsInline: true, muted, tabIndex: -1, "aria-label": `What is broadcast in ${name}` });
+    this.#video = h("video", { autoplay: true, playsInline: true, muted, tabIndex: -1, "aria-label": t("What is broadcast in {room}", { room: name }) });
     this.#player = new WhepPlayer({ url, token });
   }
 
   connectedCallback() {
     this.className = "player";
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "Player");
-    label(this.#statisticsButton, "Statistics", "I");
-    label(this.#pip, "Picture in picture", "P");
-    label(this.#full, "Full screen", "F");
+    this.setAttribute("aria-label", t("Player"));
+    label(this.#statisticsButton, t("Statistics"), "I");
+    label(this.#pip, t("Picture in picture"), "P");
+    label(this.#full, t("Full screen"), "F");
     this.#statisticsButton.setAttribute("aria-expanded", "false");
     this.#pip.hidden = !document.pictureInPictureEnabled;
     this.#full.hidden = !document.fullscreenEnabled && !this.#video.webkitEnterFullscreen;
     this.replaceChildren(
       h("div", { className: "player-picture" }, this.#video, this.#over, this.#statistics),
-      h("div", { className: "player-controls", role: "group", "aria-label": "Playback" }, this.#run, this.#sound, this.#delay, this.#viewers, h("span", { className: "gap" }), this.#quality, this.#statisticsButton, this.#pip, this.#full),
+      h("div", { className: "player-controls", role: "group", "aria-label": t("Playback") }, this.#run, this.#sound, this.#delay, this.#viewers, h("span", { className: "gap" }), this.#quality, this.#statisticsButton, this.#pip, this.#full),
     );
     const { signal } = this.#stop;
     this.#video.addEventListener("volumechange", () => this.#refresh(), { signal });
     this.#video.addEventListener("playing", () => this.#refresh(), { signal });
-    document.addEventListener("fullscreenchange", () => label(this.#full, document.fullscreenElement ? "Leave full screen" : "Full screen", "F"), { signal });
+    document.addEventListener("fullscreenchange", () => label(this.#full, document.fullscreenElement ? t("Leave full screen") : t("Full screen"), "F"), { signal });
     listenToKeys({ m: () => this.#toggleSound(), i: () => this.#toggleStatistics(), p: () => this.#togglePip(), f: () => this.#toggleFull() }, signal);
     let wasOn = false;
     addEventListener("pagehide", () => {
@@ -93,7 +94,7 @@ export class LivePlayer extends HTMLElement {
       this.#video.srcObject = stream; // while it is mended, the last picture stays
       if (stream) this.#play();
     }
-    if (isLive !== this.#wasLive && isLive) announce(`${this.#name} is live`);
+    if (isLive !== this.#wasLive && isLive) announce(t("{room} is live", { room: this.#name }));
     this.#wasLive = isLive;
     this.#refresh();
   }
@@ -122,7 +123,7 @@ export class LivePlayer extends HTMLElement {
     this.#wantsSound = this.#video.muted;
     this.#heldBack = "";
     this.#play();
-    announce(`Sound ${this.#wantsSound ? "on" : "off"}`);
+    announce(this.#wantsSound ? t("Sound on") : t("Sound off"));
   }
 
   #toggleRun() {
@@ -151,19 +152,19 @@ export class LivePlayer extends HTMLElement {
   #chooseQuality() {
     const { value, selectedOptions } = this.#quality;
     this.#player.choose(value === "" ? {} : { rid: value });
-    announce(`Quality: ${selectedOptions[0]?.textContent}`);
+    announce(t("Quality: {quality}", { quality: selectedOptions[0]?.textContent ?? "" }));
   }
 
   /** How many look on, and which qualities there are. */
   #showAudience() {
     const { viewers, layers, canChoose, choice } = this.#player;
     this.#viewers.hidden = viewers === null;
-    setText(this.#viewers, viewers === null ? "" : `${viewers} watching`);
+    setText(this.#viewers, viewers === null ? "" : tn(viewers, "{count} watching", "{count} watching"));
     const qualities = new Map(layers.flatMap(({ rid, height }) => (rid ? [[rid, height ? `${height}p` : rid]] : [])));
     const isOffered = canChoose && qualities.size > 1;
     // Who has opened the list keeps it.
     const names = ["", ...[...qualities.keys()].reverse()];
-    const words = ["Auto", ...[...qualities.values()].reverse()];
+    const words = [t("Auto"), ...[...qualities.values()].reverse()];
     const { options } = this.#quality;
     if (isOffered && (options.length !== names.length || names.some((name, i) => options[i].value !== name || options[i].textContent !== words[i]))) {
       this.#quality.replaceChildren(...names.map((value, i) => h("option", { value }, words[i])));
@@ -176,7 +177,7 @@ export class LivePlayer extends HTMLElement {
   #refresh() {
     const { state, isLive, error } = this.#player;
     const { title, advice } = words(state, isLive, error);
-    const tap = !isLive ? "" : this.#heldBack === "all" ? "Tap to play" : this.#heldBack === "sound" ? "Tap for sound" : "";
+    const tap = !isLive ? "" : this.#heldBack === "all" ? t("Tap to play") : this.#heldBack === "sound" ? t("Tap for sound") : "";
     setText(this.#title, title);
     setText(this.#advice, advice);
     this.#status.hidden = title === "";
@@ -185,9 +186,9 @@ export class LivePlayer extends HTMLElement {
     this.#over.classList.toggle("dark", title !== "" || this.#heldBack === "all");
     this.#video.hidden = !this.#video.srcObject;
     this.badge.hidden = !isLive || state !== "connected";
-    label(this.#run, this.#isOn ? "Stop" : "Play");
+    label(this.#run, this.#isOn ? t("Stop") : t("Play"));
     swap(this.#run, this.#isOn ? "stop" : "play");
-    label(this.#sound, this.#video.muted ? "Sound on" : "Sound off", "M");
+    label(this.#sound, this.#video.muted ? t("Sound on ^button") : t("Sound off ^button"), "M");
     swap(this.#sound, this.#video.muted ? "speaker-off" : "speaker");
     if (!isLive) setText(this.#delay, "");
   }
@@ -204,13 +205,13 @@ export class LivePlayer extends HTMLElement {
     const sounds = incoming.filter(({ kind, bitrate }) => kind === "audio" && bitrate > 0);
     /** @type {[string, string][]} */
     const rows = [
-      ["Delay", delay === null ? "–" : `${delay} ms, ${Math.round(way)} on the way`],
-      ["Rate", formatRate(incoming.reduce((sum, { bitrate }) => sum + bitrate, 0))],
+      [t("Delay"), delay === null ? "–" : t("{delay} ms, {way} on the way", { delay, way: Math.round(way) })],
+      [t("Rate"), formatRate(incoming.reduce((sum, { bitrate }) => sum + bitrate, 0))],
     ];
-    if (video) rows.push(["Video", describeVideo(video)]);
-    for (const sound of sounds) rows.push(["Audio", describeAudio(sound)]);
-    rows.push(["Round trip", transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
-    rows.push(["Path", [transport.local && `${transport.local} → ${transport.remote}, ${transport.protocol}`, transport.dtls].filter(Boolean).join(", ") || "–"]);
+    if (video) rows.push([t("Video"), describeVideo(video)]);
+    for (const sound of sounds) rows.push([t("Audio"), describeAudio(sound)]);
+    rows.push([t("Round trip"), transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
+    rows.push([t("Path"), [transport.local && `${transport.local} → ${transport.remote}, ${transport.protocol}`, transport.dtls].filter(Boolean).join(", ") || "–"]);
     this.#statistics.replaceChildren(...rows.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
   }
 }
@@ -221,21 +222,21 @@ export class LivePlayer extends HTMLElement {
  * @param {import("../sdk/http-session.js").HttpSessionError | null} error
  */
 function words(state, isLive, error) {
-  const nothing = { title: "Nothing is broadcast here yet", advice: "It begins by itself as soon as something is." };
+  const nothing = { title: t("Nothing is broadcast here yet"), advice: t("It begins by itself as soon as something is.") };
   switch (state) {
     case "idle":
     case "closed":
-      return { title: "Stopped", advice: "" };
+      return { title: t("Stopped"), advice: "" };
     case "connected":
       return isLive ? { title: "", advice: "" } : nothing;
     case "absent":
-      return error?.status === 409 ? { ...nothing, advice: `The server says: ${error.details || "conflict"}. It is asked again from time to time.` } : nothing;
+      return error?.status === 409 ? { ...nothing, advice: t("The server says: {words}. It is asked again from time to time.", { words: error.details || "conflict" }) } : nothing;
     case "refused":
       return watchProblem(error);
     case "interrupted":
-      return { title: "Connection interrupted", advice: "Reconnecting…" };
+      return { title: t("Connection interrupted"), advice: t("Reconnecting…") };
     default:
-      return error ? { title: "The server cannot be reached", advice: "It is tried again." } : { title: "Connecting…", advice: "" };
+      return error ? { title: t("The server cannot be reached"), advice: t("It is tried again.") } : { title: t("Connecting…"), advice: "" };
   }
 }
 

@@ -1,10 +1,12 @@
 import "./device-picker.js";
 import "./level-meter.js";
 import { announce } from "./announce.js";
-import { h, setText } from "./dom.js";
+import { around, h, setText } from "./dom.js";
 import { hue, initials } from "./format.js";
 import { icon, mark } from "./icons.js";
 import { remember, remembered } from "./preferences.js";
+import { turned, turning } from "./device-words.js";
+import { t } from "./words.js";
 
 /**
  * @typedef {import("./local-devices.js").LocalDevices} LocalDevices
@@ -19,7 +21,7 @@ const NAME_MAX = 40;
 export class LobbyView extends HTMLElement {
   /** @type {LocalDevices} */ #devices;
   #room;
-  #video = h("video", { autoplay: true, muted: true, playsInline: true, className: "mirrored", "aria-label": "Your camera" });
+  #video = h("video", { autoplay: true, muted: true, playsInline: true, className: "mirrored", "aria-label": t("Your camera") });
   #avatar = h("div", { className: "avatar" });
   #hint = h("p", { className: "preview-hint" });
   #meter = /** @type {import("./level-meter.js").LevelMeter} */ (document.createElement("level-meter"));
@@ -30,14 +32,14 @@ export class LobbyView extends HTMLElement {
     maxLength: NAME_MAX,
     autocomplete: "name",
     value: remembered().name,
-    placeholder: "How the others see you",
+    placeholder: t("How the others see you"),
     oninput: () => this.#refresh(),
   });
   #toggles = {
     microphone: toggle("microphone", () => this.#toggle("microphone")),
     camera: toggle("camera", () => this.#toggle("camera")),
   };
-  #join = h("button", { className: "button primary large", id: "join" }, "Join");
+  #join = h("button", { className: "button primary large", id: "join" }, t("Join"));
   /** @type {(() => void) | null} */
   #stop = null;
   /** @type {Problem | null} */
@@ -62,7 +64,7 @@ export class LobbyView extends HTMLElement {
         { className: "entrance lobby" },
         h(
           "section",
-          { className: "preview", "aria-label": "Preview" },
+          { className: "preview", "aria-label": t("Preview") },
           this.#video,
           this.#avatar,
           this.#hint,
@@ -72,13 +74,13 @@ export class LobbyView extends HTMLElement {
         h(
           "form",
           { className: "card", onsubmit: (/** @type {Event} */ event) => this.#go(event) },
-          h("a", { className: "brand small", href: "/", title: "To the start" }, mark(), h("span", {}, "Twocan")),
-          h("h1", {}, h("span", { className: "soft" }, "Join "), this.#room),
+          h("a", { className: "brand small", href: "/", title: t("To the start") }, mark(), h("span", {}, "Twocan")),
+          h("h1", {}, ...around(t("Join {room}"), "{room}", this.#room)),
           this.#problem,
-          h("label", { for: "your-name" }, "Your name"),
+          h("label", { for: "your-name" }, t("Your name")),
           this.#name,
           this.#join,
-          h("fieldset", { className: "devices" }, h("legend", {}, "Devices"), this.#picker),
+          h("fieldset", { className: "devices" }, h("legend", {}, t("Devices")), this.#picker),
         ),
       ),
     );
@@ -104,8 +106,8 @@ export class LobbyView extends HTMLElement {
     this.#video.hidden = !camera;
     this.#avatar.hidden = Boolean(camera);
     this.#avatar.dataset.hue = String(hue(this.#name.value));
-    setText(this.#avatar, initials(this.#name.value || "You"));
-    setText(this.#hint, camera ? "" : devices.wanted.camera ? (devices.problems.camera?.title ?? "Starting the camera…") : "Your camera is off");
+    setText(this.#avatar, initials(this.#name.value || t("You")));
+    setText(this.#hint, camera ? "" : devices.wanted.camera ? (devices.problems.camera?.title ?? t("Starting the camera…")) : t("Your camera is off"));
     this.#meter.listen(microphone);
     this.#meter.hidden = !microphone;
     for (const kind of /** @type {Kind[]} */ (["camera", "microphone"])) showToggle(this.#toggles[kind], kind, devices.isOn(kind));
@@ -129,7 +131,7 @@ export class LobbyView extends HTMLElement {
         {},
         h("strong", {}, problem.title),
         h("p", {}, problem.advice),
-        isDevice && h("button", { type: "button", className: "button small", onclick: () => this.#devices.retry() }, "Try again"),
+        isDevice && h("button", { type: "button", className: "button small", onclick: () => this.#devices.retry() }, t("Try again")),
       ),
     );
   }
@@ -138,13 +140,13 @@ export class LobbyView extends HTMLElement {
   async #toggle(kind) {
     const on = !this.#devices.isOn(kind);
     await this.#devices.set(kind, on);
-    announce(`${kind === "camera" ? "Camera" : "Microphone"} ${this.#devices.isOn(kind) ? "on" : "off"}`);
+    announce(turned(kind, this.#devices.isOn(kind)));
   }
 
   /** Somebody who is in the room has to let us in. */
   waits() {
-    this.#join.textContent = "Waiting to be let in…";
-    announce("Somebody who is in the room has to let you in. Please wait.");
+    this.#join.textContent = t("Waiting to be let in…");
+    announce(t("Somebody who is in the room has to let you in. Please wait."));
   }
 
   /** @param {Event} event */
@@ -153,7 +155,7 @@ export class LobbyView extends HTMLElement {
     const name = this.#name.value.trim();
     remember({ name });
     this.#join.disabled = true;
-    this.#join.textContent = "Joining…";
+    this.#join.textContent = t("Joining…");
     this.dispatchEvent(new CustomEvent("join-room", { detail: name, bubbles: true }));
   }
 }
@@ -172,7 +174,7 @@ function toggle(kind, onclick) {
  * @param {boolean} on
  */
 export function showToggle(button, kind, on) {
-  const label = `${on ? "Turn off" : "Turn on"} ${kind}`;
+  const label = turning(kind, on);
   if (button.getAttribute("aria-label") === label) return;
   button.setAttribute("aria-label", label);
   button.classList.toggle("off", !on);

@@ -2,6 +2,7 @@ import { Emitter } from "../sdk/emitter.js";
 import { canBlur, notAsWanted, soundConstraints } from "./capture-options.js";
 import { remember, remembered } from "./preferences.js";
 import { deviceProblem } from "./problems.js";
+import { stopped } from "./device-words.js";
 
 /**
  * @typedef {"camera" | "microphone"} Kind
@@ -154,19 +155,19 @@ export class LocalDevices extends Emitter {
     track.onended = () => {
       if (this.tracks[kind] !== track) return;
       this.tracks[kind] = null;
-      const stopped = { title: `The ${kind} stopped`, advice: "It was unplugged, or taken by another program." };
-      this.problems[kind] = stopped;
+      const problem = stopped(kind);
+      this.problems[kind] = problem;
       this.emit("change", kind);
-      this.#replace(kind, stopped);
+      this.#replace(kind, problem);
     };
     this.emit("change", kind);
   }
 
-  /** Another one in the place of what stopped. @param {Kind} kind @param {Problem} stopped */
-  async #replace(kind, stopped) {
+  /** Another one in the place of what stopped. @param {Kind} kind @param {Problem} problem why it is wanted */
+  async #replace(kind, problem) {
     if (this.wanted[kind]) await this.#open(kind);
     const next = this.tracks[kind]?.label ?? null;
-    if (!next) this.problems[kind] = stopped;
+    if (!next) this.problems[kind] = problem;
     this.emit("lost", { kind, next });
   }
 

@@ -1,6 +1,7 @@
 import { announce } from "./announce.js";
 import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
+import { t } from "./words.js";
 
 /** @typedef {import("../sdk/room.js").Room} Room */
 
@@ -21,7 +22,7 @@ export class OrderBar extends HTMLElement {
 
   connectedCallback() {
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "Waiting to be let in");
+    this.setAttribute("aria-label", t("Waiting to be let in"));
     this.append(this.#list);
     this.refresh();
   }
@@ -31,14 +32,14 @@ export class OrderBar extends HTMLElement {
     const { mayModerate, isLocked, waiting } = this.#room.order;
     this.lock.hidden = !mayModerate;
     this.lock.setAttribute("aria-pressed", String(isLocked));
-    setText(/** @type {Element} */ (this.lock.lastElementChild), isLocked ? "Unlock" : "Lock");
-    this.lock.title = isLocked ? "Let people join again" : "Let nobody join any more";
+    setText(/** @type {Element} */ (this.lock.lastElementChild), isLocked ? t("Unlock") : t("Lock"));
+    this.lock.title = isLocked ? t("Let people join again") : t("Let nobody join any more");
     for (const { peer_id: id, name } of waiting) {
       if (this.#rows.has(id)) continue;
-      const row = this.#row(id, name || "Guest");
+      const row = this.#row(id, name || t("Guest"));
       this.#rows.set(id, row);
       this.#list.append(row);
-      announce(`${name || "Guest"} wants to join`);
+      announce(t("{name} wants to join", { name: name || t("Guest") }));
     }
     for (const [id, row] of this.#rows) {
       if (waiting.some(({ peer_id }) => peer_id === id)) continue;
@@ -53,9 +54,9 @@ export class OrderBar extends HTMLElement {
    * @param {string} name
    */
   #row(id, name) {
-    const button = (/** @type {"admit" | "deny"} */ action, /** @type {string} */ word, className = "button small") =>
-      h("button", { className, "aria-label": `${word} ${name}`, onclick: () => this.#moderate({ action, peer_id: id }) }, word);
-    return h("li", {}, h("span", {}, `${name} wants to join`), button("admit", "Admit", "button small primary"), button("deny", "Deny"));
+    const button = (/** @type {"admit" | "deny"} */ action, /** @type {string} */ word, /** @type {string} */ label, className = "button small") =>
+      h("button", { className, "aria-label": label, onclick: () => this.#moderate({ action, peer_id: id }) }, word);
+    return h("li", {}, h("span", {}, t("{name} wants to join", { name })), button("admit", t("Admit"), t("Admit {name}", { name }), "button small primary"), button("deny", t("Deny"), t("Deny {name}", { name })));
   }
 
   #toggleLock() {

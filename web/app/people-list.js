@@ -5,6 +5,7 @@ import { KeyedList } from "./keyed.js";
 import { barsOf, ratingOf, troubleOf } from "./quality-feed.js";
 import { SignalBars } from "./signal-bars.js";
 import { nameOf } from "./stage.js";
+import { t, tn } from "./words.js";
 
 /**
  * @typedef {import("../sdk/room.js").Room} Room
@@ -20,8 +21,8 @@ export class PeopleList extends HTMLElement {
   #hands = counted();
   #badge = h("span", { className: "hands-up", hidden: true }, icon("hand"), ...this.#hands);
   /** Opens it, for the top bar. */
-  button = h("button", { type: "button", className: "people-count", popovertarget: "people-list", title: "People (P)" }, icon("people"), ...this.#count, this.#badge);
-  #lowerAll = h("button", { type: "button", className: "button small", hidden: true, onclick: () => this.#moderate({ action: "lower-hands" }) }, "Lower all hands");
+  button = h("button", { type: "button", className: "people-count", popovertarget: "people-list", title: t("People (P)") }, icon("people"), ...this.#count, this.#badge);
+  #lowerAll = h("button", { type: "button", className: "button small", hidden: true, onclick: () => this.#moderate({ action: "lower-hands" }) }, t("Lower all hands"));
   #rows = h("div", { className: "people-rows", role: "list", tabIndex: -1 });
   /** @type {KeyedList<Person, PersonRow>} */
   #list = new KeyedList(
@@ -45,8 +46,8 @@ export class PeopleList extends HTMLElement {
     this.id = "people-list";
     this.popover = "auto";
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "People");
-    this.append(h("div", { className: "people-head" }, h("h2", {}, "People"), this.#lowerAll), this.#rows);
+    this.setAttribute("aria-label", t("People"));
+    this.append(h("div", { className: "people-head" }, h("h2", {}, t("People")), this.#lowerAll), this.#rows);
     // Whoever looks at it finds it as it is; who does not, need not pay for it.
     this.addEventListener("beforetoggle", (event) => /** @type {ToggleEvent} */ (event).newState === "open" && this.#show());
   }
@@ -55,8 +56,8 @@ export class PeopleList extends HTMLElement {
   refresh() {
     const { peers, gestures } = this.#room;
     const hands = gestures.queue.length;
-    count(this.#count, peers.size + 1, "participant", "participants");
-    count(this.#hands, hands, "hand raised", "hands raised");
+    count(this.#count, peers.size + 1, tn(peers.size + 1, "participant", "participants"));
+    count(this.#hands, hands, tn(hands, "hand raised", "hands raised"));
     this.#badge.hidden = hands === 0;
     if (this.isConnected && this.matches(":popover-open")) this.#show();
   }
@@ -65,7 +66,7 @@ export class PeopleList extends HTMLElement {
     const { peers, order, gestures } = this.#room;
     const focused = this.contains(document.activeElement) ? document.activeElement : null;
     this.#lowerAll.hidden = !order.mayModerate || gestures.queue.length === 0;
-    const own = { id: "self", name: "You", isSilent: this.#page.isSilent(), place: gestures.placeOf(), quality: this.#page.qualityOf("self"), mayLower: false, mayWrite: false };
+    const own = { id: "self", name: t("You"), isSilent: this.#page.isSilent(), place: gestures.placeOf(), quality: this.#page.qualityOf("self"), mayLower: false, mayWrite: false };
     const others = [...peers.values()].map((peer) => ({
       id: peer.id,
       name: nameOf(peer),
@@ -99,7 +100,7 @@ export class PeopleList extends HTMLElement {
 class PersonRow extends HTMLElement {
   #avatar = h("span", { className: "avatar", "aria-hidden": "true" });
   #name = h("span", { className: "person-name" });
-  #silent = h("span", { className: "person-silent", hidden: true }, icon("microphone-off"), h("span", { className: "unseen" }, "microphone off"));
+  #silent = h("span", { className: "person-silent", hidden: true }, icon("microphone-off"), h("span", { className: "unseen" }, t("microphone off")));
   #bars = new SignalBars();
   #hand = h("span", { className: "hands-up", hidden: true }, icon("hand"), h("span", { "aria-hidden": "true" }), h("span", { className: "unseen" }));
   #write;
@@ -109,7 +110,7 @@ class PersonRow extends HTMLElement {
   constructor({ lower, write }) {
     super();
     this.#write = h("button", { type: "button", className: "icon-button person-write", hidden: true, onclick: write }, icon("chat"));
-    this.#lower = h("button", { type: "button", className: "button small", hidden: true, onclick: lower }, "Lower");
+    this.#lower = h("button", { type: "button", className: "button small", hidden: true, onclick: lower }, t("Lower"));
   }
 
   connectedCallback() {
@@ -127,12 +128,12 @@ class PersonRow extends HTMLElement {
     this.#silent.hidden = !silent;
     this.#hand.hidden = place === 0;
     setText(this.#hand.children[1], String(place));
-    setText(this.#hand.children[2], `hand raised, number ${place}`);
+    setText(this.#hand.children[2], t("hand raised, number {place}", { place }));
     this.#write.hidden = !mayWrite;
-    this.#write.title = `Write to ${name} only`;
-    this.#write.setAttribute("aria-label", `Write to ${name} only`);
+    this.#write.title = t("Write to {name} only", { name });
+    this.#write.setAttribute("aria-label", t("Write to {name} only", { name }));
     this.#lower.hidden = !mayLower || place === 0;
-    this.#lower.setAttribute("aria-label", `Lower the hand of ${name}`);
+    this.#lower.setAttribute("aria-label", t("Lower the hand of {name}", { name }));
   }
 }
 
@@ -144,12 +145,11 @@ function counted() {
 /**
  * @param {HTMLElement[]} parts
  * @param {number} number
- * @param {string} one
- * @param {string} many
+ * @param {string} what
  */
-function count([shown, unseen], number, one, many) {
+function count([shown, unseen], number, what) {
   setText(shown, String(number));
-  setText(unseen, ` ${number === 1 ? one : many} `);
+  setText(unseen, ` ${what} `);
 }
 
 /** @param {Participant} peer */

@@ -8,6 +8,7 @@
  * @property {string} speaker device id
  * @property {boolean} shortcuts whether single keys do something
  * @property {"auto" | "light" | "dark"} theme
+ * @property {"auto" | import("./words.js").Language} language of the pages, from the next time they are loaded
  * @property {import("./arrange.js").Layout} layout of the call
  * @property {boolean} noiseSuppression of the microphone, as the next two
  * @property {boolean} echoCancellation
@@ -28,6 +29,7 @@ const preferences = {
   speaker: "",
   shortcuts: true,
   theme: "auto",
+  language: "auto",
   layout: "auto",
   noiseSuppression: true,
   echoCancellation: true,

@@ -3,11 +3,9 @@
  *
  * @typedef {{title: string, advice: string}} Problem
  */
+import { t } from "./words.js";
 
 /** @typedef {"camera" | "microphone" | "both"} Device */
-
-/** @type {Record<Device, string>} */
-const NAMES = { camera: "camera", microphone: "microphone", both: "camera and microphone" };
 
 /**
  * @param {unknown} error from `getUserMedia`
@@ -17,64 +15,79 @@ const NAMES = { camera: "camera", microphone: "microphone", both: "camera and mi
 export function deviceProblem(error, device) {
   const name = error instanceof Error || error instanceof DOMException ? error.name : "";
   const message = error instanceof Error ? error.message : "";
-  const what = NAMES[device];
-  const What = what[0].toUpperCase() + what.slice(1);
-  const are = device === "both" ? "are" : "is";
-  const them = device === "both" ? "them" : "it";
   switch (name) {
     case "InsecureContext":
       return {
-        title: "This page is not secure",
-        advice: `Browsers give a ${NAMES.camera} and a ${NAMES.microphone} only to https:// pages and to localhost. Open the room by such an address.`,
+        title: t("This page is not secure"),
+        advice: t("Browsers give a camera and a microphone only to https:// pages and to localhost. Open the room by such an address."),
       };
     case "NotAllowedError":
     case "SecurityError":
-      if (/system/i.test(message)) {
-        return {
-          title: `${What} ${are} blocked by the system`,
-          advice: `Allow this browser to use ${them} in the privacy settings of your system, then try again.`,
-        };
-      }
-      return {
-        title: `${What} ${are} blocked`,
-        advice: `Click the icon beside the address at the top, allow ${them} for this page, then try again. You can also join without.`,
-      };
+      return /system/i.test(message) ? blockedBySystem(device) : blocked(device);
     case "NotFoundError":
     case "DevicesNotFoundError":
       return {
-        title: `No ${device === "both" ? "camera or microphone" : what} found`,
-        advice: "Connect one and try again, or go on without.",
+        title: { camera: t("No camera found"), microphone: t("No microphone found"), both: t("No camera or microphone found") }[device],
+        advice: t("Connect one and try again, or go on without."),
       };
     case "NotReadableError":
     case "AbortError":
     case "TrackStartError":
       return {
-        title: `${What} ${are} busy`,
-        advice: "Another program or tab may be using it. Close that one and try again.",
+        title: { camera: t("Camera is busy"), microphone: t("Microphone is busy"), both: t("Camera and microphone are busy") }[device],
+        advice: t("Another program or tab may be using it. Close that one and try again."),
       };
     case "OverconstrainedError":
-      return { title: `The chosen ${what} is gone`, advice: "Choose another one." };
+      return {
+        title: { camera: t("The chosen camera is gone"), microphone: t("The chosen microphone is gone"), both: t("The chosen camera and microphone are gone") }[device],
+        advice: t("Choose another one."),
+      };
     default:
-      return { title: `${What} could not be started`, advice: message || "Try again, or choose another device." };
+      return {
+        title: { camera: t("Camera could not be started"), microphone: t("Microphone could not be started"), both: t("Camera and microphone could not be started") }[device],
+        advice: message || t("Try again, or choose another device."),
+      };
   }
+}
+
+/** @param {Device} device @returns {Problem} */
+function blockedBySystem(device) {
+  return {
+    title: { camera: t("Camera is blocked by the system"), microphone: t("Microphone is blocked by the system"), both: t("Camera and microphone are blocked by the system") }[device],
+    advice:
+      device === "both"
+        ? t("Allow this browser to use them in the privacy settings of your system, then try again.")
+        : t("Allow this browser to use it in the privacy settings of your system, then try again."),
+  };
+}
+
+/** @param {Device} device @returns {Problem} */
+function blocked(device) {
+  return {
+    title: { camera: t("Camera is blocked"), microphone: t("Microphone is blocked"), both: t("Camera and microphone are blocked") }[device],
+    advice:
+      device === "both"
+        ? t("Click the icon beside the address at the top, allow them for this page, then try again. You can also join without.")
+        : t("Click the icon beside the address at the top, allow it for this page, then try again. You can also join without."),
+  };
 }
 
 /** @type {Record<import("../sdk/join-error.js").JoinReason, Problem>} */
 const JOIN = {
   unreachable: {
-    title: "The server cannot be reached",
-    advice: "Check the connection of this device, then try again. A proxy that blocks WebSockets has the same effect.",
+    title: t("The server cannot be reached"),
+    advice: t("Check the connection of this device, then try again. A proxy that blocks WebSockets has the same effect."),
   },
-  unauthorized: { title: "This room needs an invitation", advice: "Ask for a link with access, or for a new one if yours is old." },
-  forbidden: { title: "You may not join this room", advice: "The server does not accept this link or this address." },
-  not_found: { title: "There is no such room", advice: "Check the link for a typing mistake." },
-  busy: { title: "Too many attempts", advice: "Wait a minute, then try again." },
-  draining: { title: "The server is being restarted", advice: "Try again in a moment." },
-  room_full: { title: "This room is full", advice: "Try again when someone has left." },
-  locked: { title: "This room is locked", advice: "Ask somebody who is in it to unlock it." },
-  denied: { title: "You were not let in", advice: "Whoever keeps this room has decided so." },
-  closed: { title: "The room was closed", advice: "You can start a new one." },
-  refused: { title: "The server refused", advice: "Try again, or ask whoever runs it." },
+  unauthorized: { title: t("This room needs an invitation"), advice: t("Ask for a link with access, or for a new one if yours is old.") },
+  forbidden: { title: t("You may not join this room"), advice: t("The server does not accept this link or this address.") },
+  not_found: { title: t("There is no such room"), advice: t("Check the link for a typing mistake.") },
+  busy: { title: t("Too many attempts"), advice: t("Wait a minute, then try again.") },
+  draining: { title: t("The server is being restarted"), advice: t("Try again in a moment.") },
+  room_full: { title: t("This room is full"), advice: t("Try again when someone has left.") },
+  locked: { title: t("This room is locked"), advice: t("Ask somebody who is in it to unlock it.") },
+  denied: { title: t("You were not let in"), advice: t("Whoever keeps this room has decided so.") },
+  closed: { title: t("The room was closed"), advice: t("You can start a new one.") },
+  refused: { title: t("The server refused"), advice: t("Try again, or ask whoever runs it.") },
 };
 
 /**
@@ -83,10 +96,10 @@ const JOIN = {
  */
 export function joinProblem(error) {
   if (error instanceof RangeError) {
-    return { title: "This link is damaged", advice: "The key of the room at its end is not whole. Ask for the link again, and copy all of it." };
+    return { title: t("This link is damaged"), advice: t("The key of the room at its end is not whole. Ask for the link again, and copy all of it.") };
   }
   if (error instanceof DOMException && error.name === "NotSupportedError") {
-    return { title: "This room is encrypted end to end", advice: "This browser cannot do that, or the page is not secure. Use https:// and a browser of today." };
+    return { title: t("This room is encrypted end to end"), advice: t("This browser cannot do that, or the page is not secure. Use https:// and a browser of today.") };
   }
   const reason = /** @type {{reason?: keyof typeof JOIN}} */ (error)?.reason;
   return (reason && JOIN[reason]) ?? JOIN.unreachable;
@@ -97,9 +110,9 @@ export function joinProblem(error) {
  * @returns {Problem}
  */
 export function watchProblem(error) {
-  if (error?.status === 401) return { title: "This needs an invitation", advice: "Ask for a link with access, or for a new one if yours is old." };
-  if (error?.status === 403) return { title: "You may not watch this room", advice: said(error) };
-  return { title: "The server refused", advice: said(error) };
+  if (error?.status === 401) return { title: t("This needs an invitation"), advice: t("Ask for a link with access, or for a new one if yours is old.") };
+  if (error?.status === 403) return { title: t("You may not watch this room"), advice: said(error) };
+  return { title: t("The server refused"), advice: said(error) };
 }
 
 /**
@@ -107,21 +120,21 @@ export function watchProblem(error) {
  * @returns {Problem}
  */
 export function publishProblem(error) {
-  if (error?.status === 401) return { title: "This needs an invitation", advice: "Paste a token that may publish in this room, or ask for a link with one." };
-  if (error?.status === 403) return { title: "You may not broadcast in this room", advice: said(error) };
-  if (error?.status === 409) return { title: "Nothing can be broadcast in this room", advice: said(error) };
-  return { title: "The server refused", advice: said(error) };
+  if (error?.status === 401) return { title: t("This needs an invitation"), advice: t("Paste a token that may publish in this room, or ask for a link with one.") };
+  if (error?.status === 403) return { title: t("You may not broadcast in this room"), advice: said(error) };
+  if (error?.status === 409) return { title: t("Nothing can be broadcast in this room"), advice: said(error) };
+  return { title: t("The server refused"), advice: said(error) };
 }
 
 /** @param {import("../sdk/http-session.js").HttpSessionError | null} error */
 function said(error) {
-  return error?.details ? `The server says: ${error.details}` : "Ask whoever runs it.";
+  return error?.details ? t("The server says: {words}", { words: error.details }) : t("Ask whoever runs it.");
 }
 
 /** @type {Problem} */
 export const PEER_FAILED = {
-  title: "No connection",
-  advice: "A firewall or a VPN may be in the way. It is tried again; another network often helps.",
+  title: t("No connection"),
+  advice: t("A firewall or a VPN may be in the way. It is tried again; another network often helps."),
 };
 
 /**
@@ -132,7 +145,7 @@ export function screenProblem(error) {
   const { name = "", message = "" } = /** @type {Error} */ (error) ?? {};
   if (name === "NotAllowedError" && !/system/i.test(message)) return null;
   if (name === "NotAllowedError") {
-    return { title: "Sharing is blocked by the system", advice: "Allow this browser to record the screen in the privacy settings." };
+    return { title: t("Sharing is blocked by the system"), advice: t("Allow this browser to record the screen in the privacy settings.") };
   }
-  return { title: "The screen could not be shared", advice: message || "Try another window or tab." };
+  return { title: t("The screen could not be shared"), advice: message || t("Try another window or tab.") };
 }

@@ -4,7 +4,7 @@ import { WhipPublisher } from "../sdk/whip-publisher.js";
 import { announce } from "./announce.js";
 import { BroadcastSource, broadcastQualities } from "./broadcast-source.js";
 import { canShareScreen } from "./controls.js";
-import { h, setText } from "./dom.js";
+import { around, h, setText } from "./dom.js";
 import { TOKEN_SHOWN, foreignEncoders } from "./foreign-encoders.js";
 import { formatRate } from "./format.js";
 import { icon, mark } from "./icons.js";
@@ -12,6 +12,8 @@ import { LocalDevices } from "./local-devices.js";
 import { showToggle } from "./lobby-view.js";
 import { publishProblem } from "./problems.js";
 import { describeAudio, describeVideo } from "./statistics-feed.js";
+import { nameless, noneYet, turned } from "./device-words.js";
+import { number, t } from "./words.js";
 
 /** @typedef {import("./local-devices.js").Kind} Kind */
 
@@ -21,9 +23,9 @@ const READ_MS = 1_000;
 const LOSS_MAX = 0.05;
 /** @type {[number, string][]} */
 const HEIGHTS = [
-  [360, "360p, 0.7 Mbit/s"],
-  [720, "720p, 2.5 Mbit/s"],
-  [1080, "1080p, 4.5 Mbit/s"],
+  [360, `360p, ${number(0.7, 1)} Mbit/s`],
+  [720, `720p, ${number(2.5, 1)} Mbit/s`],
+  [1080, `1080p, ${number(4.5, 1)} Mbit/s`],
 ];
 
 /** Broadcasts to a room. */
@@ -34,8 +36,8 @@ export class PublishView extends HTMLElement {
   #source = new BroadcastSource(this.#devices);
   /** @type {WhipPublisher} */ #publisher;
   #stats = new StatsReader();
-  #badge = h("span", { className: "live-badge", hidden: true }, "Live");
-  #video = h("video", { autoplay: true, muted: true, playsInline: true, "aria-label": "What you broadcast" });
+  #badge = h("span", { className: "live-badge", hidden: true }, t("Live"));
+  #video = h("video", { autoplay: true, muted: true, playsInline: true, "aria-label": t("What you broadcast") });
   #hint = h("p", { className: "publish-hint" });
   #meter = /** @type {import("./level-meter.js").LevelMeter} */ (document.createElement("level-meter"));
   #mute = h("button", { type: "button", className: "round", onclick: () => this.#toggleMicrophone() });
@@ -43,14 +45,14 @@ export class PublishView extends HTMLElement {
   #problem = h("div", { className: "problem", role: "alert", hidden: true });
   #health = h("strong");
   #rows = h("dl", { className: "publish-rows" });
-  #status = h("section", { className: "publish-health", hidden: true, "aria-label": "Health of the broadcast" }, this.#health, this.#rows);
+  #status = h("section", { className: "publish-health", hidden: true, "aria-label": t("Health of the broadcast") }, this.#health, this.#rows);
   #pictures;
   #sounds;
   #cameras = h("select", { id: "camera", onchange: () => this.#devices.choose("camera", this.#cameras.value) });
   #microphones = h("select", { id: "microphone", onchange: () => this.#devices.choose("microphone", this.#microphones.value) });
   #heights = h("select", { id: "height", onchange: () => this.#source.setHeight(Number(this.#heights.value)) }, ...HEIGHTS.map(([value, text]) => h("option", { value: String(value) }, text)));
   #tokenInput = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: false });
-  #tokenForm = h("form", { className: "publish-token", hidden: true, onsubmit: (/** @type {Event} */ event) => this.#useToken(event) }, h("label", { for: "token" }, "Token"), h("div", { className: "field" }, this.#tokenInput, h("button", { className: "button" }, "Use it")));
+  #tokenForm = h("form", { className: "publish-token", hidden: true, onsubmit: (/** @type {Event} */ event) => this.#useToken(event) }, h("label", { for: "token" }, t("Token")), h("div", { className: "field" }, this.#tokenInput, h("button", { className: "button" }, t("Use it"))));
   #encoders = h("div", { className: "encoders" });
   /** @type {number | undefined} */
   #timer;
@@ -62,23 +64,23 @@ export class PublishView extends HTMLElement {
     this.#room = room;
     this.#token = token;
     this.#publisher = this.#newPublisher();
-    this.#pictures = choices("Picture", "picture", [["camera", "Camera"], ...(canShareScreen ? [/** @type {[string, string]} */ (["screen", "Screen or window"])] : []), ["none", "None"]], (value) => this.#source.showPicture(/** @type {import("./broadcast-source.js").Picture} */ (value)));
-    this.#sounds = choices("Sound", "sound", [["microphone", "Microphone"], ...(canShareScreen ? [/** @type {[string, string]} */ (["screen", "Sound of the screen"])] : []), ["none", "None"]], (value) => this.#source.playSound(/** @type {import("./broadcast-source.js").Sound} */ (value)));
+    this.#pictures = choices(t("Picture"), "picture", [["camera", t("Camera")], ...(canShareScreen ? [/** @type {[string, string]} */ (["screen", t("Screen or window")])] : []), ["none", t("None")]], (value) => this.#source.showPicture(/** @type {import("./broadcast-source.js").Picture} */ (value)));
+    this.#sounds = choices(t("Sound"), "sound", [["microphone", t("Microphone")], ...(canShareScreen ? [/** @type {[string, string]} */ (["screen", t("Sound of the screen")])] : []), ["none", t("None")]], (value) => this.#source.playSound(/** @type {import("./broadcast-source.js").Sound} */ (value)));
   }
 
   connectedCallback() {
     this.#heights.value = String(this.#source.height);
     const watch = new URL(`/watch/${encodeURIComponent(this.#room)}`, location.href).href;
     this.replaceChildren(
-      h("header", { className: "publish-head" }, h("a", { className: "brand small", href: "/", title: "To the start" }, mark(), h("span", {}, "Twocan")), this.#badge),
-      h("h1", {}, h("span", { className: "soft" }, "Broadcast to "), this.#room),
+      h("header", { className: "publish-head" }, h("a", { className: "brand small", href: "/", title: t("To the start") }, mark(), h("span", {}, "Twocan")), this.#badge),
+      h("h1", {}, ...around(t("Broadcast to {room}"), "{room}", this.#room)),
       h(
         "div",
         { className: "publish-columns" },
         h(
           "div",
           { className: "publish-main" },
-          h("section", { className: "preview", "aria-label": "Preview" }, this.#video, this.#hint, this.#meter, h("div", { className: "preview-controls" }, this.#mute)),
+          h("section", { className: "preview", "aria-label": t("Preview") }, this.#video, this.#hint, this.#meter, h("div", { className: "preview-controls" }, this.#mute)),
           this.#problem,
           this.#tokenForm,
           this.#go,
@@ -87,11 +89,11 @@ export class PublishView extends HTMLElement {
         h(
           "div",
           { className: "publish-side" },
-          h("div", { className: "card" }, this.#pictures, row("camera", "Camera", this.#cameras), this.#sounds, row("microphone", "Microphone", this.#microphones), row("height", "Quality", this.#heights)),
-          h("p", { className: "publish-link" }, "Whoever watches opens ", h("a", { href: watch, target: "_blank", rel: "noopener" }, watch.replace(/^https?:\/\//, ""))),
+          h("div", { className: "card" }, this.#pictures, row("camera", t("Camera"), this.#cameras), this.#sounds, row("microphone", t("Microphone"), this.#microphones), row("height", t("Quality"), this.#heights)),
+          h("p", { className: "publish-link" }, t("Whoever watches opens"), " ", h("a", { href: watch, target: "_blank", rel: "noopener" }, watch.replace(/^https?:\/\//, ""))),
         ),
       ),
-      h("details", { className: "card publish-foreign" }, h("summary", {}, "From another program: OBS, ffmpeg, GStreamer"), this.#encoders),
+      h("details", { className: "card publish-foreign" }, h("summary", {}, t("From another program: OBS, ffmpeg, GStreamer")), this.#encoders),
     );
     const { signal } = this.#stop;
     this.#source.on("change", () => this.#changed(), { signal });
@@ -121,8 +123,8 @@ export class PublishView extends HTMLElement {
   /** The state of the broadcast is another one. */
   #moved() {
     const { state } = this.#publisher;
-    if (state === "connected") announce("You are live");
-    if (state === "interrupted") announce("The connection is interrupted. Reconnecting…", { urgent: true });
+    if (state === "connected") announce(t("You are live"));
+    if (state === "interrupted") announce(t("The connection is interrupted. Reconnecting…"), { urgent: true });
     if (state === "refused" && this.#publisher.error?.status === 401) {
       this.#tokenForm.hidden = false;
       this.#tokenInput.focus();
@@ -146,7 +148,7 @@ export class PublishView extends HTMLElement {
   #toggle() {
     if (this.#publisher.isOn) {
       this.#publisher.stop();
-      announce("The broadcast has ended");
+      announce(t("The broadcast has ended"));
     } else {
       this.#stats = new StatsReader();
       this.#publisher.start();
@@ -157,7 +159,7 @@ export class PublishView extends HTMLElement {
   async #toggleMicrophone() {
     const on = !this.#devices.isOn("microphone");
     await this.#devices.set("microphone", on);
-    announce(`Microphone ${on ? "on" : "off"}`);
+    announce(turned("microphone", on));
   }
 
   /** @param {Event} event */
@@ -181,13 +183,13 @@ export class PublishView extends HTMLElement {
     this.#video.hidden = !video;
     this.#video.classList.toggle("mirrored", this.#source.picture === "camera");
     this.#video.classList.toggle("whole", this.#source.picture === "screen");
-    setText(this.#hint, video ? "" : this.#source.picture === "camera" ? (this.#devices.problems.camera?.title ?? "Starting the camera…") : "No picture is sent");
+    setText(this.#hint, video ? "" : this.#source.picture === "camera" ? (this.#devices.problems.camera?.title ?? t("Starting the camera…")) : t("No picture is sent"));
     this.#meter.listen(audio);
     this.#meter.hidden = !audio;
     this.#mute.hidden = this.#source.sound !== "microphone" || !audio;
     showToggle(this.#mute, "microphone", this.#devices.isOn("microphone"));
     this.#badge.hidden = state !== "connected";
-    setText(this.#go, isOn ? "Stop the broadcast" : "Start the broadcast");
+    setText(this.#go, isOn ? t("Stop the broadcast") : t("Start the broadcast"));
     this.#go.classList.toggle("stop", isOn);
     this.#go.disabled = !isOn && !video && !audio;
     this.#heights.disabled = isOn;
@@ -198,7 +200,7 @@ export class PublishView extends HTMLElement {
     fill(this.#microphones, this.#devices, "audioinput", "microphone");
     this.#showProblem(state === "refused" ? publishProblem(error) : this.#sourceProblem());
     this.#status.hidden = !isOn;
-    if (state !== "connected") this.#showHealth("", error && state !== "interrupted" ? `${error.status === 409 || error.status === 404 ? publishProblem(error).title : "The server cannot be reached"}. It is tried again.` : state === "interrupted" ? "Connection interrupted. Reconnecting…" : "Connecting…", []);
+    if (state !== "connected") this.#showHealth("", error && state !== "interrupted" ? `${error.status === 409 || error.status === 404 ? publishProblem(error).title : t("The server cannot be reached")}. ${t("It is tried again.")}` : state === "interrupted" ? `${t("Connection interrupted")}. ${t("Reconnecting…")}` : t("Connecting…"), []);
   }
 
   #sourceProblem() {
@@ -227,15 +229,15 @@ export class PublishView extends HTMLElement {
     const loss = losses.length > 0 ? Math.max(...losses) : 0;
     const limited = out.find((track) => track.limited)?.limited ?? "";
     /** @type {[string, string][]} */
-    const rows = [["Sending", formatRate(out.reduce((sum, { bitrate }) => sum + bitrate, 0))]];
-    for (const video of videos) rows.push(["Video", describeVideo(video)]);
-    for (const sound of out.filter(({ kind, bitrate }) => kind === "audio" && bitrate > 0)) rows.push(["Audio", describeAudio(sound)]);
-    rows.push(["Round trip", transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
-    if (transport.availableOutgoing) rows.push(["The way carries", formatRate(transport.availableOutgoing)]);
-    if (loss > LOSS_MAX) this.#showHealth("bad", `Weak: ${Math.round(loss * 100)} % of what is sent is lost`, rows);
-    else if (limited === "cpu") this.#showHealth("weak", "This computer is too slow for this quality", rows);
-    else if (limited === "bandwidth") this.#showHealth("weak", "The connection is slower than this quality wants", rows);
-    else this.#showHealth("good", "Good", rows);
+    const rows = [[t("Sending"), formatRate(out.reduce((sum, { bitrate }) => sum + bitrate, 0))]];
+    for (const video of videos) rows.push([t("Video"), describeVideo(video)]);
+    for (const sound of out.filter(({ kind, bitrate }) => kind === "audio" && bitrate > 0)) rows.push([t("Audio"), describeAudio(sound)]);
+    rows.push([t("Round trip"), transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
+    if (transport.availableOutgoing) rows.push([t("The way carries"), formatRate(transport.availableOutgoing)]);
+    if (loss > LOSS_MAX) this.#showHealth("bad", t("Weak: {percent} % of what is sent is lost", { percent: Math.round(loss * 100) }), rows);
+    else if (limited === "cpu") this.#showHealth("weak", t("This computer is too slow for this quality"), rows);
+    else if (limited === "bandwidth") this.#showHealth("weak", t("The connection is slower than this quality wants"), rows);
+    else this.#showHealth("good", t("Good"), rows);
   }
 
   /**
@@ -256,7 +258,7 @@ export class PublishView extends HTMLElement {
     const shown = foreignEncoders(url, this.#token ? TOKEN_SHOWN : "");
     const real = foreignEncoders(url, this.#token);
     this.#encoders.replaceChildren(
-      ...(this.#token ? [h("p", { className: "soft" }, `What is copied has your token in the place of ${TOKEN_SHOWN}.`)] : []),
+      ...(this.#token ? [h("p", { className: "soft" }, t("What is copied has your token in the place of {shown}.", { shown: TOKEN_SHOWN }))] : []),
       ...shown.map(({ name, note, lines }, index) =>
         h(
           "section",
@@ -264,7 +266,7 @@ export class PublishView extends HTMLElement {
           h("h2", {}, name),
           h("p", { className: "soft" }, note),
           ...lines.map(({ label, text }, line) => {
-            const button = h("button", { type: "button", className: "button small", "aria-label": `Copy ${name}: ${label}`, onclick: () => copy(button, real[index].lines[line].text) }, "Copy");
+            const button = h("button", { type: "button", className: "button small", "aria-label": t("Copy {name}: {label}", { name, label }), onclick: () => copy(button, real[index].lines[line].text) }, t("Copy"));
             return h("div", { className: "copy-row" }, h("span", { className: "soft" }, label), h("code", { tabIndex: 0, role: "group", "aria-label": label }, text), button);
           }),
         ),
@@ -277,13 +279,13 @@ export class PublishView extends HTMLElement {
 async function copy(button, text) {
   try {
     await navigator.clipboard.writeText(text);
-    setText(button, "Copied");
-    announce("Copied");
+    setText(button, t("Copied"));
+    announce(t("Copied"));
   } catch {
-    announce("The browser does not let this page copy", { urgent: true });
-    setText(button, "Not copied");
+    announce(t("The browser does not let this page copy"), { urgent: true });
+    setText(button, t("Not copied"));
   }
-  setTimeout(() => setText(button, "Copy"), 2_000);
+  setTimeout(() => setText(button, t("Copy")), 2_000);
 }
 
 /**
@@ -331,7 +333,7 @@ function fill(select, devices, kind, name) {
   const signature = found.map(({ deviceId, label }) => `${deviceId}\n${label}`).join("\n\n");
   if (select.dataset.signature !== signature || select.options.length === 0) {
     select.dataset.signature = signature;
-    select.replaceChildren(...(found.length > 0 ? found.map(({ deviceId, label }, index) => h("option", { value: deviceId }, label || `${name} ${index + 1}`)) : [h("option", { value: "" }, `No ${name} yet`)]));
+    select.replaceChildren(...(found.length > 0 ? found.map(({ deviceId, label }, index) => h("option", { value: deviceId }, label || nameless(name, index + 1))) : [h("option", { value: "" }, noneYet(name))]));
   }
   select.disabled = found.length === 0;
   const current = devices.tracks[name]?.getSettings().deviceId;

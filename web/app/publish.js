@@ -3,12 +3,13 @@ import { applyTheme } from "./preferences.js";
 import { PublishView } from "./publish-view.js";
 import { roomAndToken } from "./rooms-in-paths.js";
 import { h } from "./dom.js";
+import { t } from "./words.js";
 
 /** `/publish/{room}`: camera, microphone or screen, for all who watch the room. */
 class PublishPage extends HTMLElement {
   connectedCallback() {
     const { room, token } = roomAndToken(location);
-    document.title = `Broadcast to ${room} · Twocan`;
+    document.title = `${t("Broadcast to {room}", { room })} · Twocan`;
     this.replaceChildren(h("main", {}, new PublishView(room, token)));
   }
 }

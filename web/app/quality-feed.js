@@ -1,5 +1,6 @@
 import { rate } from "../sdk/qualities.js";
 import { StatsReader } from "../sdk/stats.js";
+import { number, t } from "./words.js";
 
 /**
  * @typedef {import("../sdk/room.js").Participant} Peer
@@ -25,7 +26,7 @@ export function barsOf(quality) {
 
 /** @param {Quality | null} quality */
 export function ratingOf(quality) {
-  return ["Weak connection", "Fair connection", "Good connection"][barsOf(quality) - 1];
+  return [t("Weak connection"), t("Fair connection"), t("Good connection")][barsOf(quality) - 1];
 }
 
 /** In words, such as `loses 8 % of packets`; empty for a good one. @param {Quality | null} quality */
@@ -34,7 +35,7 @@ export function troubleOf(quality) {
   const slow = (quality.rttMs ?? 0) / 1000;
   // Of the two, what costs more.
   const isLate = rate(0, quality.rttMs).score < rate(quality.loss, 0).score;
-  return isLate ? `answers after ${slow.toFixed(1)} s` : `loses ${Math.max(1, Math.round(quality.loss * 100))} % of packets`;
+  return isLate ? t("answers after {seconds} s", { seconds: number(slow, 1) }) : t("loses {percent} % of packets", { percent: Math.max(1, Math.round(quality.loss * 100)) });
 }
 
 /**

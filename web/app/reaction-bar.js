@@ -1,19 +1,20 @@
 import { h } from "./dom.js";
 import { REACTIONS } from "../sdk/gestures.js";
+import { t } from "./words.js";
 
 /** @typedef {import("../sdk/messages.js").Emoji} Emoji */
 
 /** As they are called. @type {Record<Emoji, string>} */
 export const REACTION_NAMES = {
-  "👍": "Thumbs up",
-  "👎": "Thumbs down",
-  "👏": "Applause",
-  "❤️": "Heart",
-  "🎉": "Celebration",
-  "😂": "Laughter",
-  "😮": "Surprise",
-  "😢": "Sadness",
-  "🤔": "Thinking",
+  "👍": t("Thumbs up"),
+  "👎": t("Thumbs down"),
+  "👏": t("Applause"),
+  "❤️": t("Heart"),
+  "🎉": t("Celebration"),
+  "😂": t("Laughter"),
+  "😮": t("Surprise"),
+  "😢": t("Sadness"),
+  "🤔": t("Thinking"),
 };
 
 /** How long a reaction is seen over a tile. */
@@ -36,7 +37,7 @@ export class ReactionBar extends HTMLElement {
     this.id = "reaction-bar";
     this.popover = "auto";
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "Reactions");
+    this.setAttribute("aria-label", t("Reactions"));
     const buttons = REACTIONS.map((emoji) =>
       h("button", { type: "button", className: "reaction", "aria-label": REACTION_NAMES[emoji], title: REACTION_NAMES[emoji], onclick: () => this.#choose(emoji) }, emoji),
     );

@@ -1,14 +1,15 @@
 import { announce } from "./announce.js";
 import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
+import { t } from "./words.js";
 
 /** Turns the pages of a stage that does not hold everybody, and says who speaks on another. */
 export class StagePager extends HTMLElement {
   #page = 0;
   #pages = 1;
   #turn;
-  #back = h("button", { className: "icon-button", title: "Page before", "aria-label": "Page before", onclick: () => this.#by(-1) }, icon("back"));
-  #next = h("button", { className: "icon-button", title: "Next page", "aria-label": "Next page", onclick: () => this.#by(1) }, icon("next"));
+  #back = h("button", { className: "icon-button", title: t("Page before"), "aria-label": t("Page before"), onclick: () => this.#by(-1) }, icon("back"));
+  #next = h("button", { className: "icon-button", title: t("Next page"), "aria-label": t("Next page"), onclick: () => this.#by(1) }, icon("next"));
   #count = h("span", { className: "pager-count", "aria-hidden": "true" });
   #spoken = h("span", { className: "unseen" });
   #elsewhere = h("button", { className: "button small pager-elsewhere", hidden: true });
@@ -29,7 +30,7 @@ export class StagePager extends HTMLElement {
   connectedCallback() {
     this.className = "stage-pager";
     this.setAttribute("role", "group");
-    this.setAttribute("aria-label", "Pages of participants");
+    this.setAttribute("aria-label", t("Pages of participants"));
     if (this.childElementCount === 0) this.append(this.#back, this.#count, this.#spoken, this.#next, this.#elsewhere);
     this.#stop = new AbortController();
     document.addEventListener("keydown", (event) => this.#key(event), { signal: this.#stop.signal });
@@ -51,11 +52,11 @@ export class StagePager extends HTMLElement {
     // Hidden, it would lose the focus to the page, with each pause of who speaks.
     if (speaking === "" && document.activeElement === this.#elsewhere) this.#next.focus();
     this.#elsewhere.hidden = speaking === "";
-    if (speaking) setText(this.#elsewhere, `${speaking} is speaking`);
+    if (speaking) setText(this.#elsewhere, t("{name} is speaking", { name: speaking }));
   }
 
   get #where() {
-    return `Page ${this.#page + 1} of ${this.#pages}`;
+    return t("Page {page} of {pages}", { page: this.#page + 1, pages: this.#pages });
   }
 
   /** @param {number} pages */

@@ -8,6 +8,7 @@ import { StatisticsFeed } from "./statistics-feed.js";
 import { SpeakingFeed } from "./speaking-feed.js";
 import { StagePager } from "./stage-pager.js";
 import { VideoTile } from "./video-tile.js";
+import { t, within } from "./words.js";
 
 /**
  * @typedef {import("../sdk/room.js").Room} Room
@@ -67,7 +68,7 @@ export class Stage extends HTMLElement {
   connectedCallback() {
     this.className = "stage";
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "Participants");
+    this.setAttribute("aria-label", t("Participants"));
     this.append(this.#invitation, this.#pager);
     document.addEventListener("visibilitychange", this.#onVisibility);
     for (const event of ["enterpictureinpicture", "leavepictureinpicture"]) this.addEventListener(event, this.#onApart);
@@ -248,8 +249,8 @@ export class Stage extends HTMLElement {
     const isSilent = !this.#devices.isOn("microphone");
     const picture = this.#devices.isOn("camera") ? this.#devices.tracks.camera : null;
     const quality = this.qualityOf("self");
-    const label = ["You", isSilent && "microphone off", !picture && "camera off", quality && ratingOf(quality).toLowerCase()].filter(Boolean).join(", ");
-    return { name: "You", label, picture, sound: [], isSilent, quality, status: "", advice: "", canRetry: false };
+    const label = [t("You"), isSilent && t("microphone off"), !picture && t("camera off"), quality && within(ratingOf(quality))].filter(Boolean).join(", ");
+    return { name: t("You"), label, picture, sound: [], isSilent, quality, status: "", advice: "", canRetry: false };
   }
 
   /** Who is on which page, and how much room there is for tiles. */
@@ -326,7 +327,7 @@ function personContent(peer, rated) {
   const sound = [microphone, screenSound].flatMap((media) => (media ? [media.track] : []));
   const { status, advice } = statusOf(peer);
   const quality = status === "" ? rated : null;
-  const label = [name, isSilent && "microphone off", !picture && "camera off", quality && ratingOf(quality).toLowerCase(), status].filter(Boolean).join(", ");
+  const label = [name, isSilent && t("microphone off"), !picture && t("camera off"), quality && within(ratingOf(quality)), status].filter(Boolean).join(", ");
   return { name, label, picture, sound, isSilent: isSilent && status === "", quality, status, advice, canRetry: peer.state === "failed" };
 }
 
@@ -336,18 +337,18 @@ function personContent(peer, rated) {
  * @returns {TileContent}
  */
 function screenContent(peer, track) {
-  const name = `${nameOf(peer)}’s screen`;
+  const name = t("{name}’s screen", { name: nameOf(peer) });
   return { name, label: name, picture: track, sound: [], isSilent: false, status: "", advice: "", canRetry: false };
 }
 
 /** @param {TileContent} content @param {number} hand which in the queue, 0 for none @returns {TileContent} */
 function withHand(content, hand) {
-  return hand === 0 ? content : { ...content, hand, label: `${content.label}, hand raised, number ${hand}` };
+  return hand === 0 ? content : { ...content, hand, label: `${content.label}, ${t("hand raised, number {place}", { place: hand })}` };
 }
 
 /** @param {Peer} peer */
 export function nameOf(peer) {
-  return peer.name || "Guest";
+  return peer.name || t("Guest");
 }
 
 /** @param {Peer} peer */
@@ -355,9 +356,9 @@ function statusOf(peer) {
   switch (peer.state) {
     case "waiting":
     case "connecting":
-      return { status: "Connecting…", advice: "" };
+      return { status: t("Connecting…"), advice: "" };
     case "unstable":
-      return { status: "Connection interrupted", advice: "Reconnecting…" };
+      return { status: t("Connection interrupted"), advice: t("Reconnecting…") };
     case "failed":
       return { status: PEER_FAILED.title, advice: PEER_FAILED.advice };
     default:

@@ -3,6 +3,7 @@ import { announce } from "./announce.js";
 import { h } from "./dom.js";
 import { icon, mark } from "./icons.js";
 import { ROOM_NAME_MAX, randomRoomName, roomNameOf } from "./room-names.js";
+import { t } from "./words.js";
 
 /** The first page: a name for a room, and a link to send to the others. */
 export class StartView extends HTMLElement {
@@ -18,7 +19,7 @@ export class StartView extends HTMLElement {
     oninput: () => this.#show(),
   });
   #link = h("output", { id: "room-link", className: "link-text" });
-  #copied = h("span", {}, "Copy link");
+  #copied = h("span", {}, t("Copy link"));
   #encrypts = h("input", { type: "checkbox", id: "encrypts", disabled: !FrameEncryption.isSupported, onchange: () => this.#show() });
   /** The secret of this room, should it have one. */
   #secret = FrameEncryption.isSupported ? FrameEncryption.newFragment() : "";
@@ -27,7 +28,7 @@ export class StartView extends HTMLElement {
     this.#name.value = randomRoomName();
     const again = h(
       "button",
-      { type: "button", className: "icon-button", title: "Another name", "aria-label": "Another name", onclick: () => this.#again() },
+      { type: "button", className: "icon-button", title: t("Another name"), "aria-label": t("Another name"), onclick: () => this.#again() },
       icon("again"),
     );
     this.replaceChildren(
@@ -38,30 +39,30 @@ export class StartView extends HTMLElement {
           "header",
           { className: "start-words" },
           h("div", { className: "brand" }, mark(), h("span", {}, "Twocan")),
-          h("h1", {}, "Talk to each other. That’s all it takes."),
-          h("p", { className: "lead" }, "Pick a room, send the link, and you are in a call: sound, picture, screen, chat and files."),
+          h("h1", {}, t("Talk to each other. That’s all it takes.")),
+          h("p", { className: "lead" }, t("Pick a room, send the link, and you are in a call: sound, picture, screen, chat and files.")),
           h(
             "ul",
             { className: "facts" },
-            h("li", {}, icon("check"), "No account, nothing to install"),
-            h("li", {}, icon("check"), "Encrypted on the way"),
-            h("li", {}, icon("check"), "Files of any size, straight to the other side"),
+            h("li", {}, icon("check"), t("No account, nothing to install")),
+            h("li", {}, icon("check"), t("Encrypted on the way")),
+            h("li", {}, icon("check"), t("Files of any size, straight to the other side")),
           ),
         ),
         h(
           "form",
           { className: "card", onsubmit: (/** @type {Event} */ event) => this.#go(event) },
-          h("label", { for: "room-name" }, "Room"),
+          h("label", { for: "room-name" }, t("Room")),
           h("div", { className: "field" }, this.#name, again),
           this.#link,
           h(
             "label",
-            { className: "choice", title: "The link then carries a key that no server sees. All need it, and a browser of today." },
+            { className: "choice", title: t("The link then carries a key that no server sees. All need it, and a browser of today.") },
             this.#encrypts,
             icon("lock"),
-            "Encrypt sound, picture, chat and files end to end",
+            t("Encrypt sound, picture, chat and files end to end"),
           ),
-          h("button", { className: "button primary large" }, "Open the room", icon("send")),
+          h("button", { className: "button primary large" }, t("Open the room"), icon("send")),
           h("button", { type: "button", className: "button quiet", onclick: () => this.#copy() }, icon("link"), this.#copied),
         ),
       ),
@@ -73,14 +74,14 @@ export class StartView extends HTMLElement {
   #again() {
     this.#name.value = randomRoomName();
     this.#show();
-    announce(`Room ${this.#name.value}`);
+    announce(t("Room {room}", { room: this.#name.value }));
   }
 
   #show() {
     const name = roomNameOf(this.#name.value);
-    this.#link.textContent = name ? `${location.host}/${name}${this.#fragment}` : "Letters and digits, please";
-    this.#name.setCustomValidity(name ? "" : "A room needs a name of letters or digits");
-    this.#copied.textContent = "Copy link";
+    this.#link.textContent = name ? `${location.host}/${name}${this.#fragment}` : t("Letters and digits, please");
+    this.#name.setCustomValidity(name ? "" : t("A room needs a name of letters or digits"));
+    this.#copied.textContent = t("Copy link");
   }
 
   get #fragment() {
@@ -92,10 +93,10 @@ export class StartView extends HTMLElement {
     if (!name) return;
     try {
       await navigator.clipboard.writeText(new URL(`/${encodeURIComponent(name)}${this.#fragment}`, location.href).href);
-      this.#copied.textContent = "Link copied";
-      announce("Link copied");
+      this.#copied.textContent = t("Link copied");
+      announce(t("Link copied"));
     } catch {
-      this.#copied.textContent = "Mark the link above to copy it";
+      this.#copied.textContent = t("Mark the link above to copy it");
     }
   }
 

@@ -1,5 +1,6 @@
 import { StatsReader } from "../sdk/stats.js";
 import { formatRate } from "./format.js";
+import { number, t } from "./words.js";
 
 /**
  * @typedef {import("../sdk/stats.js").CallStats} CallStats
@@ -11,6 +12,15 @@ import { formatRate } from "./format.js";
 
 /** Between two readings. */
 const READ_MS = 1_000;
+/** Of a connection. @type {Record<string, string>} */
+const STATES = {
+  waiting: t("waiting"),
+  connecting: t("connecting"),
+  connected: t("connected"),
+  unstable: t("unstable"),
+  failed: t("failed"),
+  closed: t("closed"),
+};
 
 /** Reads every connection once a second, while someone looks. */
 export class StatisticsFeed {
@@ -59,7 +69,7 @@ export class StatisticsFeed {
  * @returns {Rows}
  */
 function rowsOfPeer(peer, role, stats) {
-  if (!stats) return [["State", peer.state]];
+  if (!stats) return [[t("State"), STATES[peer.state] ?? peer.state]];
   const { transport, tracks } = stats;
   const incoming = tracks.filter(({ direction }) => direction === "in");
   const find = (/** @type {import("../sdk/messages.js").Source} */ source, /** @type {string} */ kind) => {
@@ -70,12 +80,12 @@ function rowsOfPeer(peer, role, stats) {
   const audio = role === "screen" ? undefined : find("microphone", "audio");
   /** @type {Rows} */
   const rows = [];
-  if (video && video.packets > 0) rows.push(["Video", describeVideo(video)]);
-  if (audio && audio.packets > 0) rows.push(["Audio", describeAudio(audio)]);
+  if (video && video.packets > 0) rows.push([t("Video"), describeVideo(video)]);
+  if (audio && audio.packets > 0) rows.push([t("Audio"), describeAudio(audio)]);
   if (role === "screen") return rows;
-  rows.push(["Round trip", transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
-  const path = transport.local ? `${transport.local} → ${transport.remote}, ${transport.protocol}` : peer.state;
-  rows.push(["Path", [path, transport.dtls].filter(Boolean).join(", ")]);
+  rows.push([t("Round trip"), transport.rttMs === null ? "–" : `${Math.round(transport.rttMs)} ms`]);
+  const path = transport.local ? `${transport.local} → ${transport.remote}, ${transport.protocol}` : (STATES[peer.state] ?? peer.state);
+  rows.push([t("Path"), [path, transport.dtls].filter(Boolean).join(", ")]);
   return rows;
 }
 
@@ -88,24 +98,24 @@ function rowsOfSelf(all) {
   const largest = out.filter(({ kind }) => kind === "video").sort((a, b) => b.width - a.width)[0];
   const total = out.reduce((sum, { bitrate }) => sum + bitrate, 0);
   /** @type {Rows} */
-  const rows = [["Sending", `${formatRate(total)} to ${all.length}`]];
-  if (largest) rows.push(["Video", describeVideo(largest)]);
+  const rows = [[t("Sending"), t("{rate} to {count}", { rate: formatRate(total), count: all.length })]];
+  if (largest) rows.push([t("Video"), describeVideo(largest)]);
   return rows;
 }
 
 /** @param {TrackStats} track */
 export function describeVideo({ width, height, fps, codec, bitrate, loss }) {
   const size = width ? `${width}×${height}` : "";
-  return [size, `${Math.round(fps)} fps`, codec, formatRate(bitrate), share(loss)].filter(Boolean).join(" · ");
+  return [size, t("{count} fps", { count: Math.round(fps) }), codec, formatRate(bitrate), share(loss)].filter(Boolean).join(" · ");
 }
 
 /** @param {TrackStats} track */
 export function describeAudio({ codec, bitrate, loss, jitterMs }) {
-  const jitter = jitterMs === null ? "" : `${Math.round(jitterMs)} ms jitter`;
+  const jitter = jitterMs === null ? "" : t("{count} ms jitter", { count: Math.round(jitterMs) });
   return [codec, formatRate(bitrate), jitter, share(loss)].filter(Boolean).join(" · ");
 }
 
 /** @param {number | null} loss */
 function share(loss) {
-  return loss === null ? "" : `${(loss * 100).toFixed(1)} % lost`;
+  return loss === null ? "" : t("{percent} % lost", { percent: number(loss * 100, 1) });
 }

@@ -1,5 +1,6 @@
 import { h } from "./dom.js";
 import { announce } from "./announce.js";
+import { t } from "./words.js";
 
 /** Long enough to read a line, and to reach for it. */
 const SHOWN_MS = 5_000;
@@ -11,7 +12,7 @@ export class Toasts extends HTMLElement {
   connectedCallback() {
     this.className = "toasts";
     this.setAttribute("role", "region");
-    this.setAttribute("aria-label", "Notes");
+    this.setAttribute("aria-label", t("Notes"));
   }
 
   /**

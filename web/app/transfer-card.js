@@ -4,11 +4,23 @@ import { announce } from "./announce.js";
 import { h, setText } from "./dom.js";
 import { formatBytes, formatDuration, formatRate } from "./format.js";
 import { icon } from "./icons.js";
+import { t } from "./words.js";
 
 /** @typedef {import("../sdk/file-transfer.js").FileTransfer} FileTransfer */
 
 /** Progress is drawn no more often; the numbers would not be read anyway. */
 const DRAW_MS = 100;
+/** Why one ended, as both sides say it; whatever else is said is shown as it is. @type {Record<string, string>} */
+const REASONS = {
+  "connection lost": t("connection lost"),
+  "takes no files": t("takes no files"),
+  "there is not enough space on this device": t("there is not enough space on this device"),
+  "could not be stored on this device": t("could not be stored on this device"),
+  "the sender sent more than it had offered": t("the sender sent more than it had offered"),
+  "could not be stored": t("could not be stored"),
+  "more than was agreed": t("more than was agreed"),
+  "what arrived is not what was sent": t("what arrived is not what was sent"),
+};
 
 /** One file on its way, with its progress. */
 export class TransferCard extends HTMLElement {
@@ -30,7 +42,7 @@ export class TransferCard extends HTMLElement {
     this.#transfer = transfer;
     this.#who = who;
     this.className = "transfer";
-    this.#bar.setAttribute("aria-label", `Progress of ${transfer.name}`);
+    this.#bar.setAttribute("aria-label", t("Progress of {file}", { file: transfer.name }));
     this.append(
       h(
         "div",
@@ -68,38 +80,39 @@ export class TransferCard extends HTMLElement {
 
   #describe() {
     const { state, size, received, rate, direction, reason } = this.#transfer;
-    const total = formatBytes(size);
+    const values = { who: this.#who, size: formatBytes(size) };
+    const why = REASONS[reason] ?? reason;
     const isIn = direction === "receive";
     switch (state) {
       case "offered":
-        return isIn ? `${this.#who} offers a file, ${total}` : `Offered to ${this.#who}, ${total}`;
+        return isIn ? t("{who} offers a file, {size}", values) : t("Offered to {who}, {size}", values);
       case "active": {
-        const left = rate > 0 ? ` · ${formatDuration((size - received) / rate)} left` : "";
-        return `${isIn ? "From" : "To"} ${this.#who} · ${formatBytes(received)} of ${total}${rate > 0 ? ` · ${formatRate(rate * 8)}` : ""}${left}`;
+        const speed = rate > 0 ? [formatRate(rate * 8), t("{time} left", { time: formatDuration((size - received) / rate) })] : [];
+        return [isIn ? t("From {who}", values) : t("To {who}", values), t("{part} of {size}", { ...values, part: formatBytes(received) }), ...speed].join(" · ");
       }
       case "checking":
-        return "Checking…";
+        return t("Checking…");
       case "done":
-        return isIn ? `From ${this.#who}, ${total}, complete` : `${this.#who} has it, ${total}`;
+        return isIn ? t("From {who}, {size}, complete", values) : t("{who} has it, {size}", values);
       case "declined":
-        return isIn ? "You declined" : `${this.#who} declined${reason ? ` (${reason})` : ""}`;
+        return isIn ? t("You declined") : `${t("{who} declined", values)}${why ? ` (${why})` : ""}`;
       case "cancelled":
-        return reason && reason !== "cancelled" ? `Cancelled: ${reason}` : "Cancelled";
+        return reason && reason !== "cancelled" ? t("Cancelled: {why}", { why }) : t("Cancelled");
       case "failed":
-        return `Failed: ${reason}`;
+        return t("Failed: {why}", { why });
     }
   }
 
   /** @returns {Node[]} */
   #buttons() {
     const transfer = this.#transfer;
-    const cancel = h("button", { className: "button small quiet", onclick: () => transfer.cancel() }, "Cancel");
+    const cancel = h("button", { className: "button small quiet", onclick: () => transfer.cancel() }, t("Cancel"));
     if (transfer.state === "active" || transfer.state === "checking") return [cancel];
     if (transfer.state !== "offered") return [];
     if (!(transfer instanceof FileReceiver)) return [cancel];
     return [
-      h("button", { className: "button small primary", onclick: () => this.#accept(transfer) }, icon("download"), "Save"),
-      h("button", { className: "button small quiet", onclick: () => transfer.decline() }, "Decline"),
+      h("button", { className: "button small primary", onclick: () => this.#accept(transfer) }, icon("download"), t("Save")),
+      h("button", { className: "button small quiet", onclick: () => transfer.decline() }, t("Decline")),
     ];
   }
 
@@ -110,7 +123,7 @@ export class TransferCard extends HTMLElement {
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") return; // no place chosen: it stays offered
       transfer.cancel("could not be stored");
-      setText(this.#detail, "This browser gives no place to store it; private windows often do not.");
+      setText(this.#detail, t("This browser gives no place to store it; private windows often do not."));
     }
   }
 
@@ -121,7 +134,7 @@ export class TransferCard extends HTMLElement {
     if (!file) return;
     // From the private file system to where the person's downloads go.
     this.#url = URL.createObjectURL(file);
-    const link = h("a", { className: "button small", href: this.#url, download: this.#transfer.name }, icon("download"), "Save again");
+    const link = h("a", { className: "button small", href: this.#url, download: this.#transfer.name }, icon("download"), t("Save again"));
     this.#actions.replaceChildren(link);
     link.click();
   }

@@ -5,6 +5,7 @@ import { barsOf, ratingOf, troubleOf } from "./quality-feed.js";
 import { SignalBars } from "./signal-bars.js";
 import { canChooseSpeaker } from "./device-picker.js";
 import { remembered } from "./preferences.js";
+import { t } from "./words.js";
 
 /**
  * What a tile shows.
@@ -39,10 +40,10 @@ export class VideoTile extends HTMLElement {
   #pin = h("button", { className: "tile-pin", hidden: true, onclick: () => this.dispatchEvent(new CustomEvent("pin")) }, icon("pin"));
   #status = h("strong");
   #advice = h("p");
-  #retry = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("retry")) }, "Try now");
+  #retry = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("retry")) }, t("Try now"));
   #over = h("div", { className: "tile-status", hidden: true }, this.#status, this.#advice, this.#retry);
-  #mute = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("mute")) }, "Mute");
-  #remove = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("remove")) }, "Remove");
+  #mute = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("mute")) }, t("Mute"));
+  #remove = h("button", { className: "button small", onclick: () => this.dispatchEvent(new CustomEvent("remove")) }, t("Remove"));
   #order = h("div", { className: "tile-order", hidden: true }, this.#mute, this.#remove);
   #statistics = h("dl", { className: "tile-statistics", hidden: true });
   #onSpeaker = () => this.#useSpeaker();
@@ -90,9 +91,9 @@ export class VideoTile extends HTMLElement {
     setText(/** @type {Element} */ (this.#hand.lastElementChild), String(hand));
     this.#pin.hidden = !canPin;
     this.#apart.hidden = !picture || !document.pictureInPictureEnabled;
-    saying(this.#apart, `Show ${name} in a window of its own`);
+    saying(this.#apart, t("Show {name} in a window of its own", { name }));
     this.#pin.setAttribute("aria-pressed", String(isPinned));
-    const pin = isPinned ? `Unpin ${name}` : `Pin ${name}`;
+    const pin = isPinned ? t("Unpin {name}", { name }) : t("Pin {name}", { name });
     saying(this.#pin, pin);
     use(this.#video, picture ? [picture] : []);
     use(this.#audio, sound);
@@ -107,7 +108,8 @@ export class VideoTile extends HTMLElement {
     this.#order.hidden = !canMute && !canRemove;
     this.#mute.hidden = !canMute;
     this.#remove.hidden = !canRemove;
-    for (const [button, word] of /** @type {const} */ ([[this.#mute, "Mute"], [this.#remove, "Remove"]])) button.setAttribute("aria-label", `${word} ${name}`);
+    this.#mute.setAttribute("aria-label", t("Mute {name}", { name }));
+    this.#remove.setAttribute("aria-label", t("Remove {name}", { name }));
   }
 
   /** @param {import("./arrange.js").Place} place */

@@ -4,6 +4,7 @@ import { mark } from "./icons.js";
 import { LivePlayer } from "./live-player.js";
 import { applyTheme } from "./preferences.js";
 import { roomAndToken } from "./rooms-in-paths.js";
+import { t } from "./words.js";
 
 /** `/watch/{room}`: what is broadcast in a room. With `?embed` nothing but the player; with `?muted` it begins silent. */
 class WatchPage extends HTMLElement {
@@ -21,7 +22,7 @@ class WatchPage extends HTMLElement {
       h(
         "header",
         { className: "topbar" },
-        h("a", { className: "brand", href: "/", title: "To the start" }, mark(), h("span", { className: "unseen" }, "Twocan")),
+        h("a", { className: "brand", href: "/", title: t("To the start") }, mark(), h("span", { className: "unseen" }, "Twocan")),
         h("h1", {}, room),
         player.badge,
       ),
