@@ -360,8 +360,7 @@ impl Task {
 
     async fn lost(&mut self) {
         self.socket = None;
-        self.ping_at = None;
-        self.pong_by = None;
+        (self.ping_at, self.pong_by) = (None, None);
         self.session.lost();
         if self.attempt == 0 {
             self.tell(RoomEvent::Reconnecting).await;
