@@ -277,6 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_ends_is_left_for_the_next_one_by_who_was_there() {
+        let refused = json!({
+            "event": "error",
+            "data": {"description": "Could not join room", "details": "draining"},
+        });
+        let refused = refused.to_string();
+        assert_eq!(joined().read(&refused), Read::GoneAway);
+        let mut first = Session::new(json!({}));
+        first.opened(false);
+        assert_eq!(first.read(&refused), Read::NotAdmitted("draining".into()));
+    }
+
+    #[test]
     fn a_gap_that_cannot_be_filled_starts_the_session_over() {
         let mut session = joined();
         for number in 0..=SENT_MAX {
