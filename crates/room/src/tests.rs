@@ -467,3 +467,22 @@ fn a_server_that_ends_waits_for_those_whose_media_goes_through_it() {
     stage.say(1, r#"{"event":"leave"}"#);
     assert!(!stage.hall.carries_media());
 }
+
+#[test]
+fn who_waits_while_a_server_ends_is_told_so_and_sent_away() {
+    let mut stage = Stage::of(Config {
+        lobby: true,
+        ..Config::default()
+    });
+    stage.connect(1, Protocol::V1);
+    stage.say(1, r#"{"event":"join","data":{}}"#);
+    assert_eq!(stage.heard(1)[0]["event"], "waiting");
+    stage.hall.drain(stage.now, Duration::from_secs(60));
+    stage.collect();
+    let heard = stage.heard(1);
+    let refused = heard.iter().find(|frame| frame["event"] == "error");
+    assert_eq!(refused.unwrap()["data"]["details"], "draining", "{heard:?}");
+    let closed: Vec<u64> = stage.closed.iter().map(|(own, ..)| *own).collect();
+    assert_eq!(closed, [1]);
+    assert_eq!(stage.hall.peer_count(), 0);
+}

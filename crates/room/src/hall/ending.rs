@@ -43,12 +43,7 @@ impl Hall {
         let rooms = self.rooms.values();
         let waiting: Vec<String> = rooms.flat_map(|room| room.waiting.clone()).collect();
         for participant in waiting {
-            let connection = self.peers.get(&participant).and_then(|own| own.connection);
-            if let Some(connection) = connection {
-                self.refuse_join(connection, &participant, "draining");
-                self.connections.remove(&connection);
-            }
-            self.leave(now, &participant, "draining");
+            self.refuse_waiting(now, &participant, "draining");
         }
     }
 

@@ -369,14 +369,19 @@ impl Hall {
         if !own.waiting.iter().any(|id| id == participant) {
             return Err(ActError::NotWaiting);
         }
+        self.refuse_waiting(now, participant, "denied");
+        Ok(())
+    }
+
+    /// Somebody who waits is told why it does not come in, and is gone.
+    pub(super) fn refuse_waiting(&mut self, now: Now, participant: &str, why: &'static str) {
         let connection = self.peers.get(participant).and_then(|own| own.connection);
         // It is told before it goes, as its connection may go with it.
         if let Some(connection) = connection {
-            self.refuse_join(connection, participant, "denied");
+            self.refuse_join(connection, participant, why);
             self.connections.remove(&connection);
         }
-        self.leave(now, participant, "denied");
-        Ok(())
+        self.leave(now, participant, why);
     }
 
     fn set_lobby(&mut self, now: Now, room: &str, lobby: bool) {

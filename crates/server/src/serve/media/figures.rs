@@ -34,23 +34,18 @@ pub(super) fn of(participant: &str, peer: &Peer) -> Figures {
         received.packets_lost += u64::try_from(stream.packets_lost).unwrap_or(0);
     }
     let mut sent = Carried::default();
-    let mut reported = None;
     for stream in peer.outbound_stats() {
         sent.bytes += stream.bytes_sent + stream.header_bytes_sent;
         sent.packets += stream.packets_sent;
         if let Some(remote) = stream.remote {
             sent.packets_lost += u64::try_from(remote.packets_lost).unwrap_or(0);
-            reported = remote.round_trip_time.or(reported);
         }
     }
-    // A lite agent sends no checks, whose answers would tell.
-    let checked = peer.candidate_pairs().find_map(|(_, _, _, selected, own)| {
-        selected.then_some(own.current_round_trip_time).flatten()
-    });
+    let round_trip_time = peer.path_stats().round_trip_time;
     Figures {
         participant: participant.to_owned(),
         state: peer.connection_state().as_str(),
-        round_trip_ms: checked.or(reported).map(|time| time.as_secs_f64() * 1e3),
+        round_trip_ms: round_trip_time.map(|time| time.as_secs_f64() * 1e3),
         received,
         sent,
     }
