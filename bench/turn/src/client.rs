@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use twocan_proto::turn::LongTermKey;
 use twocan_wire::stun::{Attribute, Builder, ChannelNumber, Class, Message, Method, TransactionId};
 use twocan_wire::turn::channel_data_header;
@@ -15,6 +16,8 @@ const REALM: &str = "twocan";
 /// An allocation with a channel to the peer.
 pub struct Client {
     socket: UdpSocket,
+    state: UdpSocketState,
+    server: SocketAddr,
 }
 
 impl Client {
@@ -25,7 +28,14 @@ impl Client {
         let socket = UdpSocket::bind((Ipv4Addr::new(127, high, low, 1), 0))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let client = Self { socket };
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // That made it one that does not block.
+        socket.set_nonblocking(false)?;
+        let client = Self {
+            socket,
+            state,
+            server,
+        };
         let udp = [Attribute::RequestedTransport(17)];
         let challenge = client.ask(&udp, Method::ALLOCATE, None)?;
         let nonce = Message::parse(&challenge)
@@ -79,11 +89,25 @@ impl Client {
         Ok(answer)
     }
 
-    /// Sends `bytes`, whose first four are room for the header. What the kernel has no room for
-    /// is lost.
-    pub fn send(&self, bytes: &mut [u8]) {
-        let len = u16::try_from(bytes.len() - 4).unwrap_or(u16::MAX);
-        bytes[..4].copy_from_slice(&channel_data_header(ChannelNumber::MIN, len));
-        let _ = self.socket.send(bytes);
+    /// Writes the header of the channel before each packet of `train`.
+    pub fn address(train: &mut [u8], packet_len: usize) {
+        for packet in train.chunks_mut(packet_len) {
+            let len = u16::try_from(packet.len() - 4).unwrap_or(u16::MAX);
+            packet[..4].copy_from_slice(&channel_data_header(ChannelNumber::MIN, len));
+        }
+    }
+
+    /// Sends a train by one call of the system. What that has no room for is lost.
+    pub fn send(&self, train: &[u8], packet_len: usize) {
+        let transmit = Transmit {
+            destination: self.server,
+            ecn: None,
+            contents: train,
+            segment_size: (train.len() > packet_len).then_some(packet_len),
+            src_ip: None,
+        };
+        let _ = self
+            .state
+            .try_send(UdpSockRef::from(&self.socket), &transmit);
     }
 }

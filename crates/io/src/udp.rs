@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -181,10 +183,15 @@ impl Socket {
                 segment_size: Some(segment_len),
                 src_ip,
             };
-            let try_send = || {
-                self.socket.try_io(Interest::WRITABLE, || {
-                    self.try_send(&transmit, destination.dscp)
-                })
+            let is_bare = transmit.ecn.is_none()
+                && src_ip.is_none()
+                && destination.dscp == Dscp::DEFAULT
+                && contents.len() <= segment_len;
+            // Whether there is room is the system's to say: the runtime does not know it of a socket that
+            // it has not looked at yet.
+            let try_send = || match is_bare {
+                true => self.send_bare(&transmit),
+                false => self.try_send(&transmit, destination.dscp),
             };
             let mut sent = try_send();
             if matches!(&sent, Err(error) if self.is_earlier(error)) {
@@ -196,6 +203,22 @@ impl Socket {
             }
         }
         lost
+    }
+
+    /// Sends one datagram with which nothing goes that needs a longer call.
+    #[cfg(target_os = "linux")]
+    fn send_bare(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
+        let to = SockaddrStorage::from(transmit.destination);
+        let descriptor = self.socket.as_raw_fd();
+        sendto(descriptor, transmit.contents, &to, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send_bare(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.state
+            .try_send(UdpSockRef::from(&self.socket), transmit)
     }
 
     /// Sends with a codepoint, or, where the system does not take it, without.
@@ -324,6 +347,35 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    /// Before the runtime has looked at it: what a call sends at once must not be lost.
+    #[tokio::test]
+    async fn a_socket_that_is_new_sends_at_once() {
+        let socket = Socket::bind([127, 0, 0, 1].into()).unwrap();
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let path = Path {
+            socket: SocketId(0),
+            local: socket.local(),
+        };
+        let to = twocan_proto::contract::Destination {
+            path,
+            remote: other.local_addr().unwrap(),
+            ecn: Ecn::NotEct,
+            dscp: Dscp::DEFAULT,
+        };
+        for words in [&[&b"one"[..]][..], &[b"two", b"six"]] {
+            let mut batch = Batch::new();
+            for word in words {
+                assert!(batch.push(to, &mut Vec::new(), |out| out.extend_from_slice(word)));
+            }
+            assert_eq!(socket.send(&batch), 0);
+            for word in words {
+                let mut bytes = [0; 8];
+                let len = other.recv(&mut bytes).unwrap();
+                assert_eq!(bytes.get(..len), Some(*word));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn how_long_a_datagram_waited_is_told() {

@@ -529,9 +529,10 @@ fn two_clients_of_coturns_meet_on_the_server_and_nothing_is_bound() {
     if !installed() {
         return;
     }
-    let server = serve(&["--turn-user", "u:p"]);
+    // Of eight clients, some are with one thread and some with another.
+    let server = serve(&["--turn-user", "u:p", "--turn-threads", "4"]);
     for way in [&["-y"][..], &["-y", "-t", "-s"]] {
-        let arguments = [&["-u", "u", "-w", "p"][..], way].concat();
+        let arguments = [&["-u", "u", "-w", "p", "-m", "8"][..], way].concat();
         let goes_on = || uclient(server.stun.port(), &arguments);
         let ([allocations, sockets], said) = most(&server, ALLOCATIONS_AND_SOCKETS, goes_on);
         assert_whole(&said, &format!("{way:?}"));

@@ -61,7 +61,7 @@ impl Relay {
         };
         Self {
             addresses,
-            server: Server::new(config, random, now),
+            server: Server::new(&config, random, now),
             sockets: BTreeMap::new(),
             deadline: None,
             batch: Batch::new(),
@@ -172,7 +172,13 @@ impl Relay {
                 Output::Event(Event::Connect { connection, .. }) => {
                     self.server.handle_connected(now, connection, None);
                 }
-                Output::Event(Event::Abandon { .. } | Event::Hold { .. } | Event::Read { .. })
+                // The server is in one part.
+                Output::Event(
+                    Event::Abandon { .. }
+                    | Event::Hold { .. }
+                    | Event::Read { .. }
+                    | Event::PassOn { .. },
+                )
                 | Output::Request(_) => {}
                 Output::Event(Event::Close { socket }) => {
                     self.sockets.remove(&socket);

@@ -87,17 +87,21 @@ pub(crate) fn bench(root: &Path, names: &[String]) -> bool {
                 && tools::node_packages(root, "tests/browser").is_ok()
                 && bench_script(root, "bench/join/run.mjs", rest);
         }
+        Some(("turn", rest)) => {
+            let server = ["build", "--release", "--locked", "-p", "twocan-server"];
+            let table = ["target/release/twocan", "--table"].map(str::to_owned);
+            return run(root, "cargo", &server) == Outcome::Passed
+                && bench_crate(root, &["-p", "twocan-bench-turn"], &[&table, rest].concat());
+        }
         _ => {}
     }
-    let mut arguments = vec![
-        "run",
-        "--release",
-        "--locked",
-        "--manifest-path",
-        "bench/Cargo.toml",
-        "--",
-    ];
-    arguments.extend(names.iter().map(String::as_str));
+    bench_crate(root, &[], names)
+}
+
+fn bench_crate(root: &Path, which: &[&str], rest: &[String]) -> bool {
+    let run_it = ["run", "--release", "--locked", "--manifest-path"];
+    let mut arguments = [&run_it[..], &["bench/Cargo.toml"], which, &["--"]].concat();
+    arguments.extend(rest.iter().map(String::as_str));
     run(root, "cargo", &arguments) == Outcome::Passed
 }
 

@@ -24,7 +24,7 @@ pub(crate) use handle::{ExchangeError, HallHandle};
 
 use super::Plan;
 use super::access::{Access, Denied};
-use super::hatch::Hatch;
+use super::hatch::ToTurn;
 use super::media::{Answer, Media, Reached, Told};
 use super::webhooks::Webhooks;
 use super::whip::Sessions;
@@ -142,7 +142,7 @@ pub(crate) fn start(
     plan: &Plan,
     sessions: Sessions,
     access: Arc<Access>,
-    to_turn: Option<Arc<Hatch>>,
+    to_turn: Option<ToTurn>,
 ) -> std::io::Result<(HallHandle, Vec<Reached>)> {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (told_to, told) = mpsc::channel(TOLD_MAX);

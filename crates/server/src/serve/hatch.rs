@@ -1,12 +1,13 @@
-//! Where the TURN server's thread and those of media hand datagrams to each other, without a socket
-//! and without a call of the system but the one that wakes: as many at once as there are, under one
-//! lock, in memory that is used again.
+//! Where the threads of the TURN server and those of media hand datagrams to each other, without a
+//! socket and without a call of the system but the one that wakes: as many at once as there are, under
+//! one lock, in memory that is used again.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use twocan_proto::contract::{Batch, Ecn};
+use twocan_proto::contract::{Batch, Ecn, SocketId};
+use twocan_proto::turn::server::PortShares;
 
 /// Most bytes that wait at a hatch, what is noted about them counted; what is put there beyond is
 /// dropped, as the system drops what a socket has no room for.
@@ -18,9 +19,7 @@ pub(super) const COLLECTED_LEN: usize = 128 << 10;
 /// Datagrams of equal length, but for the last, between two addresses.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    relayed: SocketAddr,
-    media: SocketAddr,
-    ecn: Ecn,
+    between: Between,
     segment_len: usize,
     len: usize,
 }
@@ -28,10 +27,13 @@ struct Run {
 /// Which way datagrams go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Between {
-    /// A relayed address, as peers see it.
+    /// On what the TURN server sends and receives this: for media, or for another of its parts.
+    pub(super) socket: SocketId,
+    /// A relayed address, as peers see it: where this comes from, or, of what media sends and of what
+    /// another part does, where it goes.
     pub(super) relayed: SocketAddr,
-    /// Where media of ours is bound.
-    pub(super) media: SocketAddr,
+    /// The other side: where media of ours is bound, or another relayed address.
+    pub(super) other: SocketAddr,
     /// The congestion mark.
     pub(super) ecn: Ecn,
 }
@@ -49,20 +51,13 @@ pub(super) struct Collected {
 impl Collected {
     /// Adds all datagrams of a batch.
     pub(super) fn push(&mut self, between: Between, batch: &Batch) {
-        let Between {
-            relayed,
-            media,
-            ecn,
-        } = between;
         if batch.is_empty() {
             return;
         }
         self.bytes.extend_from_slice(batch.bytes());
         self.datagrams += batch.segments() as u64;
         self.runs.push(Run {
-            relayed,
-            media,
-            ecn,
+            between,
             segment_len: batch.segment_len().max(1),
             len: batch.bytes().len(),
         });
@@ -99,12 +94,7 @@ impl Collected {
             };
             *bytes_shown += run.len;
             *runs_shown += 1;
-            let between = Between {
-                relayed: run.relayed,
-                media: run.media,
-                ecn: run.ecn,
-            };
-            each(between, all.chunks_mut(run.segment_len));
+            each(run.between, all.chunks_mut(run.segment_len));
         }
         if *runs_shown == self.runs.len() {
             self.clear();
@@ -178,18 +168,46 @@ impl Hatch {
     }
 }
 
+/// The hatches of the parts of the TURN server, by their relayed ports.
+#[derive(Debug, Clone)]
+pub(super) struct ToTurn {
+    hatches: Arc<[Arc<Hatch>]>,
+    shares: PortShares,
+}
+
+impl ToTurn {
+    /// One hatch for each share.
+    pub(super) fn new(shares: PortShares) -> Self {
+        let hatches = (0..shares.count()).map(|_| Arc::default());
+        Self {
+            hatches: hatches.collect(),
+            shares,
+        }
+    }
+
+    /// Those of all parts.
+    pub(super) fn hatches(&self) -> &[Arc<Hatch>] {
+        &self.hatches
+    }
+
+    /// The place of the part that has a relayed address.
+    pub(super) fn part_of(&self, relayed: SocketAddr) -> usize {
+        self.shares.part_of(relayed.port())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use twocan_proto::contract::{Destination, Dscp, Path, SocketId};
 
     fn between(port: u16) -> Between {
         Between {
+            socket: SocketId(1),
             relayed: SocketAddr::new([192, 0, 2, 1].into(), port),
-            media: SocketAddr::new([10, 0, 0, 1].into(), 4000),
+            other: SocketAddr::new([10, 0, 0, 1].into(), 4000),
             ecn: Ecn::Ect0,
         }
     }
@@ -201,7 +219,7 @@ mod tests {
                 socket: SocketId(1),
                 local: between(1).relayed,
             },
-            remote: between(1).media,
+            remote: between(1).other,
             ecn: Ecn::Ect0,
             dscp: Dscp::DEFAULT,
         };

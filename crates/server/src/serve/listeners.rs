@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Deserializer};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use socket2::{Domain, Socket, Type};
 
 /// Connections that the system holds until they are accepted.
@@ -121,6 +123,36 @@ pub(super) fn bind_udp(address: SocketAddr, is_v6_alone: bool) -> io::Result<std
     Ok(socket.into())
 }
 
+/// Binds one more socket to the address of `first`, so that the system deals out what arrives there
+/// among them, by who sent it. Nobody else can join: the address was not shared when it was bound, and
+/// [`close_shares`] ends it.
+#[cfg(target_os = "linux")]
+pub(super) fn bind_share(first: &std::net::UdpSocket) -> io::Result<std::net::UdpSocket> {
+    let first = SockRef::from(first);
+    let address = first.local_addr()?;
+    first.set_reuse_port(true)?;
+    let socket = Socket::new(address.domain(), Type::DGRAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(first.only_v6()?)?;
+    }
+    socket.set_reuse_port(true)?;
+    socket.bind(&address)?;
+    Ok(socket.into())
+}
+
+/// Elsewhere there is none.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn bind_share(_: &std::net::UdpSocket) -> io::Result<std::net::UdpSocket> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// From here on the address of `first` is shared with nobody else.
+pub(super) fn close_shares(first: &std::net::UdpSocket) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(first).set_reuse_port(false)?;
+    Ok(())
+}
+
 /// Listens for TCP; as above. The listener does not block.
 pub(super) fn listen_tcp(
     address: SocketAddr,
@@ -227,6 +259,46 @@ mod tests {
         drop(open);
         let named = Listeners::named_or(&both, &[any], port).listen();
         assert_eq!(named.map(|_| ()).unwrap_err().0, both[1]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_arrives_is_dealt_out_by_sender_and_nobody_else_joins() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(first) = bind_udp(any.parse().unwrap(), false) else {
+                continue; // No IPv6 here.
+            };
+            let at = first.local_addr().unwrap();
+            let second = bind_share(&first).unwrap();
+            assert_eq!(second.local_addr().unwrap(), at);
+            close_shares(&first).unwrap();
+            let sharing = Socket::new(Domain::for_address(at), Type::DGRAM, None).unwrap();
+            sharing.set_reuse_port(true).unwrap();
+            assert!(sharing.bind(&at.into()).is_err(), "another program");
+            let own = [&first, &second];
+            for socket in own {
+                socket.set_nonblocking(true).unwrap();
+            }
+            let mut taken = [0, 0];
+            for _ in 0..64 {
+                let client = std::net::UdpSocket::bind(any).unwrap();
+                let mut by_client = [0, 0];
+                for _ in 0..4 {
+                    client.send_to(b"word", at).unwrap();
+                }
+                for (count, socket) in by_client.iter_mut().zip(own) {
+                    while socket.recv(&mut [0; 8]).is_ok() {
+                        *count += 1;
+                    }
+                }
+                let one_has_all = by_client.contains(&4) && by_client.contains(&0);
+                assert!(one_has_all, "{by_client:?}");
+                for (all, count) in taken.iter_mut().zip(by_client) {
+                    *all += count;
+                }
+            }
+            assert!(taken.iter().all(|count| *count > 0), "{taken:?}");
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     };
     let sessions = whip::Sessions::default();
     let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
-    let to_turn = turn.as_ref().map(|turn| turn.hatch.clone());
+    let to_turn = turn.as_ref().map(|turn| turn.ways.clone());
     let (hall, media) =
         hall::start(&plan, sessions.clone(), access.clone(), to_turn).map_err(ServeError::Media)?;
     if let Some(turn) = &turn {

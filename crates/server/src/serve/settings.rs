@@ -266,6 +266,13 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_total: Option<usize>,
 
+    /// Threads of the STUN and TURN server, which share the relayed ports: each has 512 of them at
+    /// least. Clients on TCP and TLS are with the first. Default one for each core, and one where the
+    /// system is not Linux.
+    #[arg(long, value_name = "N", env = "TWOCAN_TURN_THREADS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_threads: Option<usize>,
+
     /// Bits per second and direction that an allocation may relay; 0 for any. Default 50000000.
     #[arg(long, value_name = "BITS", env = "TWOCAN_TURN_BANDWIDTH")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -135,7 +135,7 @@ fn config() -> Config {
 /// three times what it sends at most.
 pub fn turn_server(data: &[u8]) {
     let mut world = World {
-        server: Server::new(config(), Random::new([5; 32]), begin()),
+        server: Server::new(&config(), Random::new([5; 32]), begin()),
         now: begin(),
         nonces: Default::default(),
         relayed: Vec::new(),
@@ -541,6 +541,9 @@ impl World {
                     self.listeners.remove(&socket);
                 }
                 Output::Event(Event::Send { stream, bytes }) => self.sent(stream, &bytes),
+                Output::Event(Event::PassOn { part, .. }) => {
+                    unreachable!("there is one part, and not {part}")
+                }
                 Output::Event(Event::Disconnect { stream }) => {
                     self.streams.remove(&stream);
                 }

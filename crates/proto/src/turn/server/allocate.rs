@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use twocan_wire::stun::{AddressError, AddressFamily, Attribute, Class, ErrorCode};
 
 use super::allocation::{Allocation, Asked, Binding, ClientKey, Family, Made, Relay};
-use super::bandwidth::Budget;
 use super::machine::{Server, Timer};
 use super::mobility::{self, Mobility};
 use super::ports::{Taken, Wish};
@@ -143,11 +142,11 @@ impl Server {
         if mobility::shown(asked.message).is_some_and(|shown| !shown.is_empty()) {
             return self.refuse(asked, ErrorCode::BAD_REQUEST);
         }
-        if self.draining || self.holders.total() >= self.config.quotas.total {
+        if self.draining {
             return self.refuse(asked, ErrorCode::INSUFFICIENT_CAPACITY);
         }
-        if !self.holders.admits(&self.config.quotas, user, ip) {
-            return self.refuse(asked, ErrorCode::ALLOCATION_QUOTA_REACHED);
+        if let Err(error) = self.accounts.open(&self.config.quotas, user, ip) {
+            return self.refuse(asked, error);
         }
         let id = self.free.pop().unwrap_or_else(|| {
             self.allocations.push(None);
@@ -156,12 +155,13 @@ impl Server {
         let (relays, token, refused) = self.take_ports(now, &wanted, (transport, families), id);
         if relays.iter().all(Option::is_none) {
             self.free.push(id);
+            self.accounts.close(user, ip);
             return self.refuse(asked, ErrorCode::INSUFFICIENT_CAPACITY);
         }
         let lifetime = granted(now, wanted.lifetime, asked.proof.ends);
         let ends = now.monotonic + lifetime;
-        let mobility =
-            mobility::shown(asked.message).map(|_| Box::new(Mobility::new(id, &mut self.random)));
+        let mobility = mobility::shown(asked.message)
+            .map(|_| Box::new(Mobility::new((self.part.number, id), &mut self.random)));
         let made = Made {
             transaction: asked.message.transaction,
             lifetime: u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX),
@@ -181,11 +181,9 @@ impl Server {
             waiting: None,
             connections: Vec::new(),
             mobility,
-            budget: Budget::default(),
-            share: self.bandwidth.join(user),
+            budgets: self.accounts.join(user),
         };
-        self.holders.add(user, ip);
-        self.clients.insert(asked.client.key, id);
+        self.know_client(asked.client.key, id);
         self.timers.insert((ends, Timer::Allocation(id)));
         if let Some(place) = self.allocations.get_mut(id as usize) {
             *place = Some(Box::new(allocation));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use twocan_wire::stun::{ChannelNumber, Class, Method, TransactionId};
 
-use super::bandwidth::{Budget, ShareId};
+use super::bandwidth::Budgets;
 use super::mobility::Mobility;
 use super::{
     CHANNEL_LASTS, CHANNELS_MAX, ConnectionId, PERMISSION_LASTS, PERMISSIONS_MAX, StreamId,
@@ -125,9 +125,7 @@ pub(super) struct Allocation {
     pub(super) connections: Vec<ConnectionId>,
     /// Where the client asked for it.
     pub(super) mobility: Option<Box<Mobility>>,
-    pub(super) budget: Budget,
-    /// Its user's.
-    pub(super) share: ShareId,
+    pub(super) budgets: Budgets,
 }
 
 impl Allocation {

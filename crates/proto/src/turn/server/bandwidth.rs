@@ -1,9 +1,9 @@
 //! How many bytes are relayed: of an allocation, of a user, and of all together.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::quota::Bucket;
+use super::meter::Meter;
 use super::{IDLE_USERS_MAX, Quotas};
 
 /// Which way something is relayed. Each has a budget of its own.
@@ -22,12 +22,12 @@ pub(super) enum Exceeded {
 }
 
 /// What is used up of a bandwidth, by direction.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Budget([Bucket; 2]);
+#[derive(Debug, Default)]
+pub(super) struct Budget([Meter; 2]);
 
 impl Budget {
-    fn of(&mut self, direction: Direction) -> &mut Bucket {
-        let [to_peer, to_client] = &mut self.0;
+    const fn of(&self, direction: Direction) -> &Meter {
+        let [to_peer, to_client] = &self.0;
         match direction {
             Direction::ToPeer => to_peer,
             Direction::ToClient => to_client,
@@ -36,8 +36,15 @@ impl Budget {
 
     /// Whether `len` bytes more are within `rate`; zero is no bound.
     #[inline]
-    fn has(&mut self, now: Instant, direction: Direction, rate: u64, len: u64) -> bool {
+    fn has(&self, now: u64, direction: Direction, rate: u64, len: u64) -> bool {
         rate == 0 || self.of(direction).has(now, rate, burst(rate), len)
+    }
+
+    #[inline]
+    fn spend(&self, now: u64, direction: Direction, rate: u64, len: u64) {
+        if rate > 0 {
+            self.of(direction).spend(now, rate, len);
+        }
     }
 }
 
@@ -46,122 +53,103 @@ fn burst(rate: u64) -> u64 {
     (rate / 4).max(65_535)
 }
 
-/// A user's budget.
+/// The budgets of an allocation, and of its user.
 #[derive(Debug, Default)]
-struct Share {
-    name: Box<str>,
-    allocations: usize,
-    budget: Budget,
+pub(super) struct Budgets {
+    own: Budget,
+    of_user: Arc<Budget>,
 }
 
-/// Names a user's budget in its allocations, so that a packet looks up no name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ShareId(u32);
-
-/// The budgets of users, and of all.
 #[derive(Debug, Default)]
-pub(super) struct Bandwidth {
-    shares: Vec<Share>,
-    free: Vec<u32>,
-    places: BTreeMap<Box<str>, u32>,
+struct User {
+    budget: Arc<Budget>,
+    allocations: usize,
+}
+
+#[derive(Debug, Default)]
+struct Users {
+    known: BTreeMap<Box<str>, User>,
     /// Users without an allocation, the longest gone first. They are remembered for a while: a
     /// new allocation is no new budget.
-    idle: VecDeque<u32>,
+    idle: VecDeque<Box<str>>,
+}
+
+/// The budgets of users, and of all. A packet looks up no name, and waits for no other thread.
+#[derive(Debug, Default)]
+pub(super) struct Bandwidth {
+    users: Mutex<Users>,
     all: Budget,
 }
 
 impl Bandwidth {
     /// A user has one more allocation.
-    pub(super) fn join(&mut self, user: &str) -> ShareId {
-        let place = match self.places.get(user) {
-            Some(place) => *place,
-            None => {
-                let place = self.free.pop().unwrap_or_else(|| {
-                    self.shares.push(Share::default());
-                    u32::try_from(self.shares.len() - 1).unwrap_or(u32::MAX)
-                });
-                self.places.insert(user.into(), place);
-                if let Some(share) = self.shares.get_mut(place as usize) {
-                    *share = Share {
-                        name: user.into(),
-                        ..Share::default()
-                    };
-                }
-                place
-            }
-        };
-        if let Some(share) = self.shares.get_mut(place as usize) {
-            share.allocations += 1;
-            if share.allocations == 1 {
-                self.idle.retain(|own| *own != place);
-            }
+    pub(super) fn join(&self, user: &str) -> Budgets {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let Users { known, idle } = &mut *users;
+        if !known.contains_key(user) {
+            known.insert(user.into(), User::default());
         }
-        ShareId(place)
+        let of_user = known.get_mut(user).map(|own| {
+            own.allocations += 1;
+            if own.allocations == 1 {
+                idle.retain(|gone| **gone != *user);
+            }
+            own.budget.clone()
+        });
+        Budgets {
+            own: Budget::default(),
+            of_user: of_user.unwrap_or_default(),
+        }
     }
 
     /// A user has one less.
-    pub(super) fn leave(&mut self, ShareId(place): ShareId) {
-        let Some(share) = self.shares.get_mut(place as usize) else {
+    pub(super) fn leave(&self, user: &str) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let Users { known, idle } = &mut *users;
+        let Some(own) = known.get_mut(user) else {
             return;
         };
-        share.allocations = share.allocations.saturating_sub(1);
-        if share.allocations > 0 {
+        own.allocations = own.allocations.saturating_sub(1);
+        if own.allocations > 0 {
             return;
         }
-        self.idle.push_back(place);
-        if self.idle.len() > IDLE_USERS_MAX
-            && let Some(oldest) = self.idle.pop_front()
-            && let Some(share) = self.shares.get_mut(oldest as usize)
+        idle.push_back(user.into());
+        if idle.len() > IDLE_USERS_MAX
+            && let Some(oldest) = idle.pop_front()
         {
-            self.places.remove(&share.name);
-            *share = Share::default();
-            self.free.push(oldest);
+            known.remove(&oldest);
         }
     }
 
     /// Takes `len` bytes from the budgets of an allocation, of its user and of all, or from none.
     #[inline]
     pub(super) fn take(
-        &mut self,
-        now: Instant,
+        &self,
+        now: u64,
         quotas: &Quotas,
-        own: &mut Budget,
-        share: ShareId,
+        budgets: &Budgets,
         direction: Direction,
         len: usize,
     ) -> Result<(), Exceeded> {
-        self.has_room(now, quotas, own, share, direction, len)?;
-        self.spend(own, share, direction, len);
+        self.has_room(now, quotas, budgets, direction, len)?;
+        self.spend(now, quotas, budgets, direction, len);
         Ok(())
     }
 
     /// Whether `len` bytes more are within the budgets of an allocation, of its user and of all.
     #[inline]
     pub(super) fn has_room(
-        &mut self,
-        now: Instant,
+        &self,
+        now: u64,
         quotas: &Quotas,
-        own: &mut Budget,
-        ShareId(share): ShareId,
+        budgets: &Budgets,
         direction: Direction,
         len: usize,
     ) -> Result<(), Exceeded> {
-        let len = len as u64;
-        let [of_own, of_user, of_all] = [
-            quotas.bytes_per_second,
-            quotas.bytes_per_second_of_user,
-            quotas.bytes_per_second_in_all,
-        ];
-        if !own.has(now, direction, of_own, len) {
-            return Err(Exceeded::Allocation);
-        }
-        if let Some(share) = self.shares.get_mut(share as usize)
-            && !share.budget.has(now, direction, of_user, len)
-        {
-            return Err(Exceeded::User);
-        }
-        if !self.all.has(now, direction, of_all, len) {
-            return Err(Exceeded::All);
+        for (budget, rate, exceeded) in self.bounds(quotas, budgets) {
+            if !budget.has(now, direction, rate, len as u64) {
+                return Err(exceeded);
+            }
         }
         Ok(())
     }
@@ -170,18 +158,30 @@ impl Bandwidth {
     /// owed.
     #[inline]
     pub(super) fn spend(
-        &mut self,
-        own: &mut Budget,
-        ShareId(share): ShareId,
+        &self,
+        now: u64,
+        quotas: &Quotas,
+        budgets: &Budgets,
         direction: Direction,
         len: usize,
     ) {
-        let len = len as u64;
-        own.of(direction).spend(len);
-        if let Some(share) = self.shares.get_mut(share as usize) {
-            share.budget.of(direction).spend(len);
+        for (budget, rate, _) in self.bounds(quotas, budgets) {
+            budget.spend(now, direction, rate, len as u64);
         }
-        self.all.of(direction).spend(len);
+    }
+
+    #[inline]
+    fn bounds<'a>(
+        &'a self,
+        quotas: &Quotas,
+        budgets: &'a Budgets,
+    ) -> [(&'a Budget, u64, Exceeded); 3] {
+        let Budgets { own, of_user } = budgets;
+        [
+            (own, quotas.bytes_per_second, Exceeded::Allocation),
+            (of_user, quotas.bytes_per_second_of_user, Exceeded::User),
+            (&self.all, quotas.bytes_per_second_in_all, Exceeded::All),
+        ]
     }
 }
 
@@ -191,21 +191,26 @@ mod tests {
 
     #[test]
     fn a_user_that_comes_back_has_no_new_budget_and_many_are_forgotten_in_their_order() {
-        let mut bandwidth = Bandwidth::default();
+        let bandwidth = Bandwidth::default();
         let first = bandwidth.join("ann");
-        assert_eq!(bandwidth.join("ann"), first);
-        bandwidth.leave(first);
-        bandwidth.leave(first);
-        assert_eq!(bandwidth.join("ann"), first);
-        bandwidth.leave(first);
+        let is_first = |other: &Budgets| Arc::ptr_eq(&first.of_user, &other.of_user);
+        assert!(is_first(&bandwidth.join("ann")));
+        bandwidth.leave("ann");
+        bandwidth.leave("ann");
+        assert!(is_first(&bandwidth.join("ann")));
+        bandwidth.leave("ann");
         for index in 0..2 * IDLE_USERS_MAX {
-            let share = bandwidth.join(&format!("user{index}"));
-            bandwidth.leave(share);
+            let user = format!("user{index}");
+            bandwidth.join(&user);
+            bandwidth.leave(&user);
         }
-        assert_eq!(bandwidth.places.len(), IDLE_USERS_MAX);
-        assert!(bandwidth.shares.len() <= IDLE_USERS_MAX + 1);
-        assert!(!bandwidth.places.contains_key("ann"));
+        let users = bandwidth.users.lock().unwrap();
+        assert_eq!(
+            (users.known.len(), users.idle.len()),
+            (IDLE_USERS_MAX, IDLE_USERS_MAX)
+        );
+        assert!(!users.known.contains_key("ann"));
         let newest = format!("user{}", 2 * IDLE_USERS_MAX - 1);
-        assert!(bandwidth.places.contains_key(newest.as_str()));
+        assert!(users.known.contains_key(newest.as_str()));
     }
 }

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::allocation::Allocation;
 use super::bandwidth::{Direction, Exceeded};
 use super::machine::{Server, Timer};
 use super::{ConnectionId, EARLY_LEN_MAX, Event, StreamId};
@@ -93,10 +92,10 @@ impl Server {
                 Direction::ToPeer => self.traffic.bytes_to_peers += len,
                 Direction::ToClient => self.traffic.bytes_to_clients += len,
             }
-            let allocation = self.allocations.get_mut(id as usize);
-            if let Some(allocation) = allocation.and_then(Option::as_deref_mut) {
-                let Allocation { budget, share, .. } = allocation;
-                self.bandwidth.spend(budget, *share, direction, bytes.len());
+            if let Some(allocation) = self.allocation(id) {
+                let (nanos, quotas) = (self.accounts.nanos(now.monotonic), &self.config.quotas);
+                let (bandwidth, budgets) = (&self.accounts.bandwidth, &allocation.budgets);
+                bandwidth.spend(nanos, quotas, budgets, direction, bytes.len());
             }
         }
         let bytes = bytes.to_vec();
@@ -131,15 +130,13 @@ impl Server {
             return;
         }
         for (id, direction) in flow.by.into_iter().flatten() {
-            let allocation = self.allocations.get_mut(id as usize);
-            let Some(allocation) = allocation.and_then(Option::as_deref_mut) else {
+            let allocation = self.allocations.get(id as usize);
+            let Some(allocation) = allocation.and_then(Option::as_deref) else {
                 continue;
             };
-            let Allocation { budget, share, .. } = allocation;
-            let quotas = &self.config.quotas;
-            let room = self
-                .bandwidth
-                .has_room(now, quotas, budget, *share, direction, 1);
+            let (nanos, quotas) = (self.accounts.nanos(now), &self.config.quotas);
+            let (bandwidth, budgets) = (&self.accounts.bandwidth, &allocation.budgets);
+            let room = bandwidth.has_room(nanos, quotas, budgets, direction, 1);
             let waits = match room {
                 Ok(()) => continue,
                 Err(Exceeded::Allocation) => "turn.connection_waits",

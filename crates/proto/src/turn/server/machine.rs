@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method, TransactionId};
@@ -10,16 +11,17 @@ use twocan_wire::stun::{Attribute, Builder, Class, ErrorCode, Message, Method, T
 use super::AddressPolicy;
 use super::allocation::{Allocation, Asked, Binding, Client, ClientKey, Family};
 use super::auth::{Authenticator, Unproved};
-use super::bandwidth::Bandwidth;
 use super::connection::Connection;
 use super::flow::Flow;
 use super::media::MediaAddress;
 use super::outbox::{Next, Outbox, Way};
+use super::parts::{Accounts, Part};
 use super::ports::{Keyed, PortCheck, Ports};
-use super::quota::{Holders, Unproven};
+use super::quota::Holders;
 use super::stream::Stream;
 use super::{
-    Config, ConnectionId, Event, LISTENERS_MAX, MEDIA_SOCKET, StreamId, Traffic, Transport,
+    Config, ConnectionId, Event, LISTENERS_MAX, MEDIA_SOCKET, PART_SOCKET, StreamId, Traffic,
+    Transport,
 };
 use crate::contract::{Batch, Datagram, Destination, Dscp, Ecn, Output, Path, SocketId};
 use crate::counters::Counters;
@@ -61,8 +63,8 @@ pub struct Server {
     pub(super) auth: Authenticator,
     pub(super) random: Random,
     pub(super) ports: Ports,
-    pub(super) holders: Holders,
-    pub(super) bandwidth: Bandwidth,
+    pub(super) part: Part,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) clients: HashMap<ClientKey, u32, Keyed>,
     pub(super) allocations: Vec<Option<Box<Allocation>>>,
     pub(super) free: Vec<u32>,
@@ -80,12 +82,16 @@ pub struct Server {
     pub(super) draining: bool,
     pub(super) media: Vec<MediaAddress>,
     binding: StunServer,
-    unproven: Unproven,
 }
 
 impl Server {
-    /// A server without allocations.
-    pub fn new(config: Config, mut random: Random, now: Now) -> Self {
+    /// One of those of [`Self::parts`].
+    pub(super) fn part(
+        config: Config,
+        (part, accounts): (Part, Arc<Accounts>),
+        mut random: Random,
+        now: Now,
+    ) -> Self {
         let auth = Authenticator::new(
             &config.realm,
             &config.users,
@@ -93,12 +99,17 @@ impl Server {
             &mut random,
             now,
         );
-        let ports = Ports::new(&config.relays, config.ports.clone(), random.u64());
+        let ports = Ports::new(
+            &config.relays,
+            config.ports.clone(),
+            (part.number, accounts.held.clone()),
+            random.u64(),
+        );
         Self {
             auth,
             ports,
-            holders: Holders::default(),
-            bandwidth: Bandwidth::default(),
+            part,
+            accounts,
             clients: HashMap::with_hasher(Keyed(random.u64())),
             allocations: Vec::new(),
             free: Vec::new(),
@@ -116,7 +127,6 @@ impl Server {
             draining: false,
             media: Vec::new(),
             binding: StunServer::with_discovery(config.discovery),
-            unproven: Unproven::new(random.u64()),
             config,
             random,
         }
@@ -135,6 +145,9 @@ impl Server {
         if path.socket == MEDIA_SOCKET {
             return self.handle_media(now, (remote, path.local), ecn, bytes);
         }
+        if path.socket == PART_SOCKET {
+            return self.handle_part(now, (remote, path.local), ecn, bytes);
+        }
         if path.socket.0 >= LISTENERS_MAX {
             return self.handle_peer(now, path.socket, remote, ecn, bytes);
         }
@@ -144,6 +157,9 @@ impl Server {
 
     /// What a client sent: a datagram, or one frame of its stream.
     pub(super) fn handle_client(&mut self, now: Now, client: Client, ecn: Ecn, bytes: &[u8]) {
+        if let Some(part) = self.meant_elsewhere(&client, bytes) {
+            return self.pass_on(part, &client, ecn, bytes);
+        }
         match bytes.first() {
             Some(0x40..=0x7f) => self.handle_channel_data(now, client.key, ecn, bytes),
             Some(0..=0x3f) => self.handle_message(now, client, ecn, bytes),
@@ -232,8 +248,8 @@ impl Server {
         let rate = self.config.quotas.unproven_per_second;
         let may = proven
             || self
-                .unproven
-                .admits(now.monotonic, client.remote.ip(), rate);
+                .accounts
+                .admits_unproven(now.monotonic, client.remote.ip(), rate);
         if !may {
             self.counters.count("turn.too_many_unproven");
         }
@@ -379,10 +395,10 @@ impl Server {
             return;
         };
         self.free.push(id);
-        self.clients.remove(&gone.client.key);
+        self.forget_client(&gone.client.key);
         self.timers.remove(&(gone.timer, Timer::Allocation(id)));
-        self.holders.remove(&gone.user, gone.client.remote.ip());
-        self.bandwidth.leave(gone.share);
+        self.accounts.close(&gone.user, gone.client.remote.ip());
+        self.accounts.bandwidth.leave(&gone.user);
         for connection in gone.connections.iter().copied() {
             self.close_connection(connection);
         }
@@ -498,9 +514,9 @@ impl Server {
         Output::Wait(Deadline::earlier(timer, self.ports.next_end().map(due)))
     }
 
-    /// Number of allocations.
+    /// Number of allocations, of all parts.
     pub fn allocation_count(&self) -> usize {
-        self.holders.total()
+        self.accounts.total()
     }
 
     /// Number of streams.

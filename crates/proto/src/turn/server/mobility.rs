@@ -6,13 +6,13 @@
 
 use twocan_wire::stun::{Attribute, ErrorCode, Message, Method};
 
-use super::Quotas;
 use super::allocation::Asked;
 use super::machine::Server;
 use crate::crypto::equal;
 use crate::random::Random;
 
-/// Length of a ticket in bytes: 8 digits of the allocation's place, and 32 that are drawn. coturn's client
+/// Length of a ticket in bytes: 2 digits of the part that has the allocation, 6 of its place there, and
+/// 32 that are drawn. coturn's client
 /// takes tickets for text.
 const TICKET_LEN: usize = 40;
 
@@ -26,7 +26,7 @@ pub(super) struct Mobility {
 }
 
 impl Mobility {
-    pub(super) fn new(id: u32, random: &mut Random) -> Self {
+    pub(super) fn new(id: (u8, u32), random: &mut Random) -> Self {
         Self {
             current: ticket(id, random),
             used: None,
@@ -45,11 +45,12 @@ impl Mobility {
     }
 }
 
-fn ticket(id: u32, random: &mut Random) -> Ticket {
+fn ticket((part, id): (u8, u32), random: &mut Random) -> Ticket {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut drawn = [0; 16];
     random.fill(&mut drawn);
-    let bytes = id.to_be_bytes().into_iter().chain(drawn);
+    let [_, place @ ..] = id.to_be_bytes();
+    let bytes = [part].into_iter().chain(place).chain(drawn);
     let digits = bytes.flat_map(|byte| [byte >> 4, byte & 0x0f]);
     let mut ticket = [0; TICKET_LEN];
     for (place, digit) in ticket.iter_mut().zip(digits) {
@@ -60,8 +61,14 @@ fn ticket(id: u32, random: &mut Random) -> Ticket {
 
 /// The allocation that a ticket names.
 fn place(ticket: &Ticket) -> Option<usize> {
-    let digits = std::str::from_utf8(ticket.get(..8)?).ok()?;
+    let digits = std::str::from_utf8(ticket.get(2..8)?).ok()?;
     usize::from_str_radix(digits, 16).ok()
+}
+
+/// The part that has it.
+pub(super) fn part(ticket: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(ticket.get(..2)?).ok()?;
+    u8::from_str_radix(digits, 16).ok()
 }
 
 /// The first MOBILITY-TICKET of a request.
@@ -98,23 +105,15 @@ impl Server {
             return Err(ErrorCode::WRONG_CREDENTIALS);
         }
         let (user, old, new) = (&allocation.user, allocation.client, asked.client);
-        let quotas = Quotas {
-            per_user: usize::MAX,
-            ..self.config.quotas.clone()
-        };
-        self.holders.remove(user, old.remote.ip());
-        if !self.holders.admits(&quotas, user, new.remote.ip()) {
-            self.holders.add(user, old.remote.ip());
-            return Err(ErrorCode::ALLOCATION_QUOTA_REACHED);
-        }
-        self.holders.add(user, new.remote.ip());
+        let places = (old.remote.ip(), new.remote.ip());
+        self.accounts.relocate(&self.config.quotas, user, places)?;
         *mobility = Mobility {
             used: Some(*ticket),
-            ..Mobility::new(id, &mut self.random)
+            ..Mobility::new((self.part.number, id), &mut self.random)
         };
         allocation.client = new;
-        self.clients.remove(&old.key);
-        self.clients.insert(new.key, id);
+        self.forget_client(&old.key);
+        self.know_client(new.key, id);
         self.counters.count("turn.moved");
         Ok(id)
     }

@@ -17,6 +17,8 @@
 //! a peer is read at the machine's word alone ([`Event::Read`]): no more than [`CHUNK_LEN`] bytes wait
 //! each way, within the bandwidth, and who reads slowly slows the other side.
 //!
+//! It can be in several parts, one for each thread ([`Server::parts`]).
+//!
 //! The driver owns the sockets. It passes in what arrives on listeners, relayed sockets and
 //! streams, then calls [`Server::poll_output`] until it waits.
 
@@ -29,8 +31,10 @@ mod connection;
 mod flow;
 mod machine;
 mod media;
+mod meter;
 mod mobility;
 mod outbox;
+mod parts;
 mod permit;
 mod ports;
 mod quota;
@@ -43,7 +47,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::contract::SocketId;
+use crate::contract::{Ecn, Path, SocketId};
 use crate::stun_server::Discovery;
 #[cfg(doc)]
 use crate::stun_server::Origin;
@@ -51,6 +55,7 @@ use crate::stun_server::Origin;
 pub use address::{AddressPolicy, BadCidr, Cidr};
 pub use machine::Server;
 pub use media::MediaAddress;
+pub use parts::{PARTS_MAX, PORTS_PER_PART_MIN, PortShares};
 
 /// Sockets below this number are the driver's listeners; the machine names relayed ones above.
 pub const LISTENERS_MAX: u32 = 1 << 16;
@@ -59,6 +64,12 @@ pub const LISTENERS_MAX: u32 = 1 << 16;
 /// without a socket, `remote` being where that is bound and `local` the relayed address from which it
 /// comes. What is answered arrives on it in the same way, with the same two addresses.
 pub const MEDIA_SOCKET: SocketId = SocketId(u32::MAX);
+
+/// What is sent on it is for a client of another part ([`Server::parts`]): `local` is the relayed
+/// address from which it comes, and `remote` the one to which it goes. The driver hands it to the part
+/// that has that port ([`PortShares::part_of`]), where it arrives on this socket too, seen from the
+/// other side: `local` is where it goes, `remote` is from whom.
+pub const PART_SOCKET: SocketId = SocketId(u32::MAX - 1);
 
 /// Seconds that an allocation lasts if its client asks for less, or for nothing (RFC 8656 §7.2).
 pub const LIFETIME: Duration = Duration::from_secs(600);
@@ -311,6 +322,20 @@ pub enum Event {
         /// Whole messages.
         bytes: Vec<u8>,
     },
+    /// Hand to another part what a client sent, for [`Server::handle_passed_on`]. It may be dropped, as
+    /// datagrams may be.
+    PassOn {
+        /// The part's place among [`Server::parts`].
+        part: usize,
+        /// Where it arrived.
+        path: Path,
+        /// The client.
+        remote: SocketAddr,
+        /// Its congestion mark.
+        ecn: Ecn,
+        /// What it sent.
+        bytes: Vec<u8>,
+    },
     /// Close a stream once it has been sent what it is to be sent; it is not reported as closed any
     /// more.
     Disconnect {
@@ -343,4 +368,32 @@ pub struct Traffic {
     /// Datagrams dropped as nobody wanted them: no permission, no channel, a port of ours on
     /// which nobody relays.
     pub unwanted: u64,
+}
+
+/// Of several parts.
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            packets_to_peers,
+            bytes_to_peers,
+            packets_to_clients,
+            bytes_to_clients,
+            packets_to_media,
+            packets_from_media,
+            over_quota,
+            over_user_quota,
+            over_total_quota,
+            unwanted,
+        } = other;
+        self.packets_to_peers += packets_to_peers;
+        self.bytes_to_peers += bytes_to_peers;
+        self.packets_to_clients += packets_to_clients;
+        self.bytes_to_clients += bytes_to_clients;
+        self.packets_to_media += packets_to_media;
+        self.packets_from_media += packets_from_media;
+        self.over_quota += over_quota;
+        self.over_user_quota += over_user_quota;
+        self.over_total_quota += over_total_quota;
+        self.unwanted += unwanted;
+    }
 }

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::allocation::Family;
 use super::{RESERVATION_LASTS, RESERVATIONS_MAX, RelayAddress, Transport};
 use crate::random::Random;
+
+/// Relayed addresses at most.
+const RELAYS_MAX: usize = 64;
 
 /// Ports drawn before the range is gone through in order.
 const DRAWS: usize = 8;
@@ -65,11 +70,48 @@ pub(super) enum Wish {
     EvenAndNext,
 }
 
+/// On which relayed ports somebody relays, of all parts of a server: a bit for each.
+#[derive(Debug)]
+pub(super) struct Held(Vec<(IpAddr, Box<[AtomicU64]>)>);
+
+impl Held {
+    /// Of a server in one part, which knows its own, there are none.
+    pub(super) fn new(relays: &[RelayAddress], parts: usize) -> Self {
+        let several = relays.iter().take(RELAYS_MAX).filter(|_| parts > 1);
+        let none = || (0..1024).map(|_| AtomicU64::new(0)).collect();
+        Self(several.map(|relay| (relay.external, none())).collect())
+    }
+
+    fn bit(&self, external: SocketAddr) -> Option<(&AtomicU64, u64)> {
+        let mut all = self.0.iter();
+        let (_, words) = all.find(|(ip, _)| *ip == external.ip())?;
+        let port = usize::from(external.port());
+        Some((words.get(port / 64)?, 1 << (port % 64)))
+    }
+
+    #[inline]
+    pub(super) fn has(&self, external: SocketAddr) -> bool {
+        self.bit(external)
+            .is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+    }
+
+    fn set(&self, external: SocketAddr, is_held: bool) {
+        match self.bit(external) {
+            Some((word, bit)) if is_held => _ = word.fetch_or(bit, Ordering::Relaxed),
+            Some((word, bit)) => _ = word.fetch_and(!bit, Ordering::Relaxed),
+            None => {}
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Ports {
     relays: Vec<RelayAddress>,
     range: RangeInclusive<u16>,
     check: Option<PortCheck>,
+    /// With which tokens begin: the part of the server.
+    part: u8,
+    held: Arc<Held>,
     /// By external address.
     taken: HashMap<SocketAddr, Holder, Keyed>,
     reservations: BTreeMap<[u8; 8], Reservation>,
@@ -85,11 +127,18 @@ pub(super) struct Taken {
 }
 
 impl Ports {
-    pub(super) fn new(relays: &[RelayAddress], range: RangeInclusive<u16>, key: u64) -> Self {
+    pub(super) fn new(
+        relays: &[RelayAddress],
+        range: RangeInclusive<u16>,
+        (part, held): (u8, Arc<Held>),
+        key: u64,
+    ) -> Self {
         Self {
-            relays: relays.iter().copied().take(64).collect(),
+            relays: relays.iter().copied().take(RELAYS_MAX).collect(),
             range,
             check: None,
+            part,
+            held,
             taken: HashMap::with_hasher(Keyed(key)),
             reservations: BTreeMap::new(),
         }
@@ -106,12 +155,12 @@ impl Ports {
     }
 
     /// Whether `ip` is one on which we relay.
-    pub(super) fn is_relay(&self, ip: std::net::IpAddr) -> bool {
+    pub(super) fn is_relay(&self, ip: IpAddr) -> bool {
         self.relays.iter().any(|relay| relay.external == ip)
     }
 
     /// The addresses on which we relay, as peers see them.
-    pub(super) fn relays(&self) -> Vec<std::net::IpAddr> {
+    pub(super) fn relays(&self) -> Vec<IpAddr> {
         self.relays.iter().map(|relay| relay.external).collect()
     }
 
@@ -147,7 +196,7 @@ impl Ports {
                 Wish::EvenAndNext => Some(self.reserve(now, random, *relay, port + 1)?),
                 _ => None,
             };
-            self.taken.insert(external, Holder::Allocation(allocation));
+            self.hold(external, allocation);
             let bind = SocketAddr::new(relay.bind, port);
             return Some(Taken {
                 external,
@@ -213,6 +262,8 @@ impl Ports {
         }
         let mut token = [0; 8];
         random.fill(&mut token);
+        let [part, ..] = &mut token;
+        *part = self.part;
         let ends = now + RESERVATION_LASTS;
         self.taken
             .insert(SocketAddr::new(relay.external, port), Holder::Reserved);
@@ -234,7 +285,7 @@ impl Ports {
         }
         self.reservations.remove(token);
         let external = SocketAddr::new(kept.relay.external, kept.port);
-        self.taken.insert(external, Holder::Allocation(allocation));
+        self.hold(external, allocation);
         Some(Taken {
             external,
             bind: SocketAddr::new(kept.relay.bind, kept.port),
@@ -245,6 +296,12 @@ impl Ports {
     /// Gives a port back.
     pub(super) fn release(&mut self, external: SocketAddr) {
         self.taken.remove(&external);
+        self.held.set(external, false);
+    }
+
+    fn hold(&mut self, external: SocketAddr, allocation: u32) {
+        self.taken.insert(external, Holder::Allocation(allocation));
+        self.held.set(external, true);
     }
 
     /// Gives back what was kept for too long.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
 
 use super::Quotas;
+use super::meter::Meter;
 
 /// Prefixes that are told apart in the budget of answers to the unproven. More share.
 const PREFIXES: usize = 4096;
@@ -14,20 +14,20 @@ const PREFIXES: usize = 4096;
 /// The table has a fixed size, whatever arrives.
 #[derive(Debug)]
 pub(super) struct Unproven {
-    buckets: Vec<Bucket>,
+    meters: Box<[Meter]>,
     key: u64,
 }
 
 impl Unproven {
     pub(super) fn new(key: u64) -> Self {
         Self {
-            buckets: vec![Bucket::default(); PREFIXES],
+            meters: (0..PREFIXES).map(|_| Meter::default()).collect(),
             key,
         }
     }
 
-    /// Whether one more answer to `ip` is within `per_second` of its prefix.
-    pub(super) fn admits(&mut self, now: Instant, ip: IpAddr, per_second: u32) -> bool {
+    /// Whether one more answer to `ip` is within `per_second` of its prefix, at `now` in nanoseconds.
+    pub(super) fn admits(&self, now: u64, ip: IpAddr, per_second: u32) -> bool {
         let prefix = match ip.to_canonical() {
             IpAddr::V4(ip) => u64::from(u32::from(ip) >> 8),
             IpAddr::V6(ip) => (u128::from(ip) >> 72) as u64 | 1 << 63,
@@ -38,51 +38,8 @@ impl Unproven {
             (mixed ^ (mixed >> 29) ^ self.key.rotate_left(32)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let place = (mixed >> 40) as usize % PREFIXES;
         let rate = u64::from(per_second);
-        self.buckets
-            .get_mut(place)
-            .is_some_and(|bucket| bucket.take(now, rate, rate.saturating_mul(2), 1))
-    }
-}
-
-/// Tokens that come back with time.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bucket {
-    /// Thousandths of a token that are used up.
-    used: u64,
-    at: Option<Instant>,
-}
-
-impl Bucket {
-    /// Takes `wanted` tokens of which `per_second` come back, `most` at once; says whether there
-    /// were enough.
-    fn take(&mut self, now: Instant, per_second: u64, most: u64, wanted: u64) -> bool {
-        let has = self.has(now, per_second, most, wanted);
-        if has {
-            self.spend(wanted);
-        }
-        has
-    }
-
-    /// Whether there are `wanted` tokens.
-    #[inline]
-    pub(super) fn has(&mut self, now: Instant, per_second: u64, most: u64, wanted: u64) -> bool {
-        let since = self
-            .at
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        let back = micros.saturating_mul(per_second) / 1000;
-        if back > 0 || self.at.is_none() {
-            self.used = self.used.saturating_sub(back);
-            self.at = Some(now);
-        }
-        let then = self.used.saturating_add(wanted.saturating_mul(1000));
-        then <= most.saturating_mul(1000)
-    }
-
-    /// Uses tokens up.
-    #[inline]
-    pub(super) fn spend(&mut self, tokens: u64) {
-        self.used = self.used.saturating_add(tokens.saturating_mul(1000));
+        let meter = self.meters.get(place);
+        rate > 0 && meter.is_some_and(|own| own.take(now, rate, rate.saturating_mul(2), 1))
     }
 }
 

@@ -6,9 +6,10 @@ use twocan_wire::stun::{Attribute, Builder, Class, Icmp, Message, Method, Transa
 use twocan_wire::turn::{ChannelData, channel_data_header, padding};
 
 use super::allocation::{Allocation, Binding, ClientKey, Family};
-use super::bandwidth::{Bandwidth, Direction, Exceeded};
+use super::bandwidth::{Direction, Exceeded};
 use super::machine::{Server, owner_of, socket_of, way};
 use super::outbox::Way;
+use super::parts::Accounts;
 use super::ports::Holder;
 use super::{Quotas, Traffic, Transport, address};
 use crate::contract::{Destination, Dscp, Ecn, Path, SocketId};
@@ -18,13 +19,13 @@ use crate::time::Now;
 #[inline]
 fn spend(
     quotas: &Quotas,
-    (bandwidth, allocation, traffic): (&mut Bandwidth, &mut Allocation, &mut Traffic),
+    (accounts, allocation, traffic): (&Accounts, &Allocation, &mut Traffic),
     now: Now,
     direction: Direction,
     len: usize,
 ) -> bool {
-    let Allocation { budget, share, .. } = allocation;
-    match bandwidth.take(now.monotonic, quotas, budget, *share, direction, len) {
+    let (bandwidth, nanos) = (&accounts.bandwidth, accounts.nanos(now.monotonic));
+    match bandwidth.take(nanos, quotas, &allocation.budgets, direction, len) {
         Ok(()) => return true,
         Err(Exceeded::Allocation) => traffic.over_quota += 1,
         Err(Exceeded::User) => traffic.over_user_quota += 1,
@@ -101,7 +102,7 @@ impl Server {
         }
         let spent = spend(
             &self.config.quotas,
-            (&mut self.bandwidth, allocation, &mut self.traffic),
+            (&self.accounts, allocation, &mut self.traffic),
             now,
             Direction::ToPeer,
             data.len(),
@@ -125,9 +126,15 @@ impl Server {
         // A permission for media on that address is none for those who relay there.
         if self.ports.is_relay(peer.ip())
             && self.way_beside_media(peer.ip()) != address::Way::Refused
-            && let Some(Holder::Allocation(other)) = self.ports.holder(peer)
         {
-            return self.deliver(now, other, relay.external, ecn, data);
+            if let Some(Holder::Allocation(other)) = self.ports.holder(peer) {
+                return self.deliver(now, other, relay.external, ecn, data);
+            }
+            if let Some(way) = self.way_to_part(relay.external, peer, ecn) {
+                return self.outbox.push(Way::Socket(way), |out| {
+                    out.extend_from_slice(data);
+                });
+            }
         }
         if !self.is_reached(peer) {
             // A port of this machine on which nobody relays: a listener, or none at all.
@@ -226,7 +233,7 @@ impl Server {
         };
         let spent = spend(
             &self.config.quotas,
-            (&mut self.bandwidth, allocation, &mut self.traffic),
+            (&self.accounts, allocation, &mut self.traffic),
             now,
             Direction::ToClient,
             data.len(),

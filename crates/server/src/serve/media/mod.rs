@@ -19,7 +19,7 @@ use twocan_proto::turn::server::MediaAddress;
 use twocan_room::MediaEvent;
 use twocan_room::forward::{Choice, ChoiceRefused, Fragment, Playing};
 
-use super::hatch::Hatch;
+use super::hatch::{Hatch, ToTurn};
 pub(crate) use figures::Figures;
 pub(super) use settings::{MediaPlan, plan};
 pub(crate) use settings::{MediaSettings, TopologyName, VideoCodec};
@@ -69,7 +69,7 @@ struct Shard {
 }
 
 /// Where a media thread is reached.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reached {
     /// By its sockets.
     pub(super) addresses: Vec<MediaAddress>,
@@ -93,7 +93,7 @@ impl Media {
     pub(super) fn start(
         plan: &MediaPlan,
         told: &mpsc::Sender<Told>,
-        to_turn: Option<Arc<Hatch>>,
+        to_turn: Option<ToTurn>,
     ) -> io::Result<Self> {
         let mut shards = Vec::new();
         for index in 0..plan.shards {

@@ -10,8 +10,9 @@ use twocan_io::clock;
 use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Datagram, Destination, Path, SocketId};
 use twocan_proto::time::Now;
+use twocan_proto::turn::server::MEDIA_SOCKET;
 
-use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch};
+use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch, ToTurn};
 
 /// A relayed address from which nothing has come for so long is one like any other again: twice as
 /// long as a client may be silent (RFC 7675 §5.1).
@@ -21,25 +22,27 @@ const RELAYED_LASTS: Duration = Duration::from_secs(60);
 /// the rest.
 const SHOWN_LEN: usize = 64 << 10;
 
-/// The ways to and from the TURN server's thread.
+/// The ways to and from the TURN server's threads.
 pub(in super::super) struct Hatches {
     from_turn: Arc<Hatch>,
-    to_turn: Option<Arc<Hatch>>,
+    to_turn: Option<ToTurn>,
     /// Relayed addresses from which something came, and when the last of it did. The TURN server has
     /// proved who is there, and has no more of them than allocations.
     relayed: HashMap<SocketAddr, Instant>,
     taken: Collected,
-    sending: Collected,
+    /// For each part of the TURN server.
+    sending: Vec<Collected>,
 }
 
 impl Hatches {
-    pub(in super::super) fn new(from_turn: Arc<Hatch>, to_turn: Option<Arc<Hatch>>) -> Self {
+    pub(in super::super) fn new(from_turn: Arc<Hatch>, to_turn: Option<ToTurn>) -> Self {
+        let parts = to_turn.as_ref().map_or(0, |own| own.hatches().len());
         Self {
             from_turn,
             to_turn,
             relayed: HashMap::new(),
             taken: Collected::default(),
-            sending: Collected::default(),
+            sending: (0..parts).map(|_| Collected::default()).collect(),
         }
     }
 
@@ -61,7 +64,9 @@ impl Hatches {
         }
         let relayed = &mut self.relayed;
         self.taken.drain_some(SHOWN_LEN, |between, pieces| {
-            let Between { media, ecn, .. } = between;
+            let Between {
+                other: media, ecn, ..
+            } = between;
             let mut sockets = sockets.iter();
             let Some((id, _)) = sockets.find(|(_, own)| own.local() == media) else {
                 return;
@@ -94,12 +99,17 @@ impl Hatches {
     /// Sends a batch from the socket at `media`; answers how many datagrams were lost.
     pub(super) fn send(&mut self, media: SocketAddr, to: Destination, batch: &Batch) -> u64 {
         let between = Between {
+            socket: MEDIA_SOCKET,
             relayed: to.remote,
-            media,
+            other: media,
             ecn: to.ecn,
         };
-        self.sending.push(between, batch);
-        match self.sending.len() > COLLECTED_LEN {
+        let part = self.to_turn.as_ref().map(|own| own.part_of(to.remote));
+        let Some(sending) = part.and_then(|part| self.sending.get_mut(part)) else {
+            return 0;
+        };
+        sending.push(between, batch);
+        match sending.len() > COLLECTED_LEN {
             true => self.flush(),
             false => 0,
         }
@@ -107,8 +117,9 @@ impl Hatches {
 
     /// Hands over what has been sent; answers how many datagrams were lost.
     pub(super) fn flush(&mut self) -> u64 {
-        let to_turn = self.to_turn.as_ref();
-        to_turn.map_or(0, |to_turn| to_turn.put(&mut self.sending))
+        let to_turn = self.to_turn.iter().flat_map(ToTurn::hatches);
+        let parts = to_turn.zip(&mut self.sending);
+        parts.map(|(hatch, sending)| hatch.put(sending)).sum()
     }
 
     /// Forgets those from which nothing has come for long.

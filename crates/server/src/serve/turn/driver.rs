@@ -1,4 +1,4 @@
-//! Drives the machine: sockets, streams, its deadline, its numbers.
+//! Drives a part of the server: its sockets, streams, its deadline, its numbers.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -14,15 +14,15 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use twocan_io::clock;
 use twocan_io::udp::Socket;
-use twocan_proto::contract::{Batch, Datagram, Output, Path, SocketId};
-use twocan_proto::random::Random;
+use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, SocketId};
 use twocan_proto::turn::server::{
-    Config, ConnectionId, Event, MEDIA_SOCKET, Server, StreamId, Traffic, Transport,
+    Config, ConnectionId, Event, MEDIA_SOCKET, PART_SOCKET, Server, StreamId, Transport,
 };
 use twocan_proto::wire::stun::Icmp;
 
-use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch};
+use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch, ToTurn};
 use super::super::media::Reached;
+use super::figures::{Figure, Figures};
 use super::ready::{Ready, SocketWaker};
 use super::settings::own_addresses;
 use super::streams::{Ask, Outgoing};
@@ -61,10 +61,28 @@ pub(super) enum Input {
     /// A connection to a peer is there, or is not to be had.
     Opened(ConnectionId, Option<(StreamId, Outgoing)>),
     Closed(StreamId),
+    /// Another part was sent what is for this one.
+    PassedOn {
+        path: Path,
+        remote: SocketAddr,
+        ecn: Ecn,
+        bytes: Vec<u8>,
+    },
     Reconfigure(Box<Config>),
     /// Where this machine takes media.
     Media(Vec<Reached>),
     Drain(oneshot::Sender<()>),
+}
+
+/// One of the server's threads among the others.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) number: usize,
+    pub(super) ways: ToTurn,
+    /// Of all of them.
+    pub(super) inputs: Vec<mpsc::Sender<Input>>,
+    pub(super) allocations: watch::Sender<usize>,
+    pub(super) figures: Arc<Figures>,
 }
 
 struct Bound {
@@ -81,14 +99,17 @@ struct Medium {
 }
 
 struct Driver {
+    place: Place,
     server: Server,
     sockets: HashMap<u32, Bound>,
     /// How many of them are listeners.
     own_sockets: usize,
     media: Vec<Medium>,
-    /// What has come from media.
+    /// What is on its way to other parts, by their places.
+    to_parts: Vec<Collected>,
+    /// What has come from media, and from other parts.
     taken: Collected,
-    /// What media had no room for.
+    /// What these had no room for.
     not_handed: u64,
     ready: Arc<Ready>,
     woken: Vec<u32>,
@@ -98,26 +119,31 @@ struct Driver {
     inputs: mpsc::Sender<Input>,
     batch: Batch,
     dropped: u64,
-    allocations: watch::Sender<usize>,
 }
 
 /// Runs until the process ends.
 pub(super) async fn run(
+    mut server: Server,
     sockets: Sockets,
-    config: Config,
-    to: mpsc::Sender<Input>,
+    place: Place,
     mut inputs: mpsc::Receiver<Input>,
-    (allocations, from_media): (watch::Sender<usize>, Arc<Hatch>),
 ) -> io::Result<()> {
-    let relays = !config.relays.is_empty();
-    let mut server = Server::new(config, Random::new(clock::seed()), clock::now());
+    let own = place.inputs.get(place.number).cloned();
+    let handed = place.ways.hatches().get(place.number).cloned();
+    let (Some(to), Some(handed)) = (own, handed) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let relays = server.relays();
     // The sockets of any program may have taken a port of the range: Linux draws those of
     // clients from 32768 to 60999 by itself.
     server.check_ports_with(|transport, address| match transport {
         Transport::Udp => std::net::UdpSocket::bind(address).is_ok(),
         Transport::Tcp => std::net::TcpListener::bind(address).is_ok(),
     });
+    let to_parts = place.inputs.iter().map(|_| Collected::default());
     let mut driver = Driver {
+        to_parts: to_parts.collect(),
+        place,
         server,
         sockets: HashMap::new(),
         own_sockets: sockets.udp.len(),
@@ -132,7 +158,6 @@ pub(super) async fn run(
         inputs: to.clone(),
         batch: Batch::new(),
         dropped: 0,
-        allocations,
     };
     for (listener, socket) in (0..).map(SocketId).zip(sockets.udp) {
         driver.add(listener, Socket::from_std(socket)?);
@@ -159,7 +184,7 @@ pub(super) async fn run(
         let (woken, taken) = (&mut driver.woken, &mut driver.taken);
         tokio::select! {
             () = poll_fn(|context| ready.poll(context, woken)) => driver.receive(),
-            () = poll_fn(|context| from_media.poll_take(context, taken)) => driver.take_from_media(),
+            () = poll_fn(|context| handed.poll_take(context, taken)) => driver.take_handed(),
             input = inputs.recv() => match input {
                 Some(input) => driver.take(input),
                 None => return Ok(()),
@@ -245,24 +270,25 @@ impl Driver {
         self.woken = woken;
     }
 
-    /// Passes on what media has for clients.
-    fn take_from_media(&mut self) {
+    /// Passes on what media and other parts have for clients.
+    fn take_handed(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         let now = clock::now();
         taken.drain(|between, pieces| {
             let Between {
+                socket,
                 relayed,
-                media,
+                other: remote,
                 ecn,
             } = between;
             let path = Path {
-                socket: MEDIA_SOCKET,
+                socket,
                 local: relayed,
             };
             for bytes in pieces {
                 let datagram = Datagram {
                     path,
-                    remote: media,
+                    remote,
                     ecn,
                     waited: Duration::ZERO,
                     bytes,
@@ -284,8 +310,9 @@ impl Driver {
             return;
         };
         let between = Between {
+            socket: MEDIA_SOCKET,
             relayed: to.path.local,
-            media: to.remote,
+            other: to.remote,
             ecn: to.ecn,
         };
         medium.collected.push(between, &self.batch);
@@ -294,8 +321,37 @@ impl Driver {
         }
     }
 
-    /// Hands to media what has been collected for it.
+    /// Collects a batch for the part that has the relayed address to which it goes.
+    fn collect_for_part(&mut self) {
+        let Some(to) = self.batch.destination() else {
+            return;
+        };
+        let Place { number, ways, .. } = &self.place;
+        let part = ways.part_of(to.remote);
+        let others = (part != *number)
+            .then(|| ways.hatches().get(part))
+            .flatten();
+        let (Some(hatch), Some(collected)) = (others, self.to_parts.get_mut(part)) else {
+            return;
+        };
+        let between = Between {
+            socket: PART_SOCKET,
+            relayed: to.remote,
+            other: to.path.local,
+            ecn: to.ecn,
+        };
+        collected.push(between, &self.batch);
+        if collected.len() > COLLECTED_LEN {
+            self.not_handed += hatch.put(collected);
+        }
+    }
+
+    /// Hands over what has been collected.
     fn hand_over(&mut self) {
+        let parts = self.place.ways.hatches().iter().zip(&mut self.to_parts);
+        for (hatch, collected) in parts {
+            self.not_handed += hatch.put(collected);
+        }
         for medium in &mut self.media {
             self.not_handed += medium.hatch.put(&mut medium.collected);
         }
@@ -338,12 +394,27 @@ impl Driver {
                 self.streams.remove(&stream);
                 self.server.handle_stream_closed(now, stream);
             }
+            Input::PassedOn {
+                path,
+                remote,
+                ecn,
+                mut bytes,
+            } => {
+                let datagram = Datagram {
+                    path,
+                    remote,
+                    ecn,
+                    waited: Duration::ZERO,
+                    bytes: &mut bytes,
+                };
+                self.server.handle_passed_on(now, datagram);
+            }
             Input::Reconfigure(config) => self.server.reconfigure(&config),
             Input::Media(media) => self.relay_to(media),
             Input::Drain(done) => {
                 self.server.drain();
-                self.allocations
-                    .send_replace(self.server.allocation_count());
+                let count = self.server.allocation_count();
+                self.place.allocations.send_replace(count);
                 let _ = done.send(());
             }
         }
@@ -371,6 +442,8 @@ impl Driver {
                     let socket = self.batch.destination().map(|to| to.path.socket.0);
                     if socket == Some(MEDIA_SOCKET.0) {
                         self.collect();
+                    } else if socket == Some(PART_SOCKET.0) {
+                        self.collect_for_part();
                     } else if let Some((id, bound)) =
                         socket.and_then(|id| self.sockets.get_key_value(&id))
                     {
@@ -455,62 +528,53 @@ impl Driver {
                     self.server.handle_stream_closed(clock::now(), stream);
                 }
             }
+            Event::PassOn {
+                part,
+                path,
+                remote,
+                ecn,
+                bytes,
+            } => {
+                let input = Input::PassedOn {
+                    path,
+                    remote,
+                    ecn,
+                    bytes,
+                };
+                let to = self.place.inputs.get(part);
+                let is_passed = to.is_some_and(|to| to.try_send(input).is_ok());
+                self.not_handed += u64::from(!is_passed);
+            }
             // The stream's task ends when nobody can write to it.
             Event::Disconnect { stream } => _ = self.streams.remove(&stream),
         }
     }
 
     fn measure(&self) {
+        let Place {
+            number,
+            allocations,
+            figures,
+            ..
+        } = &self.place;
         let count = self.server.allocation_count();
-        self.allocations.send_if_modified(|known| {
+        allocations.send_if_modified(|known| {
             let changed = *known != count;
             *known = count;
             changed
         });
-        metrics::gauge!("twocan_turn_allocations").set(count as f64);
-        metrics::gauge!("twocan_turn_connections").set(self.server.connection_count() as f64);
-        metrics::gauge!("twocan_turn_streams").set(self.server.stream_count() as f64);
-        let relay_sockets = self.sockets.len().saturating_sub(self.own_sockets);
-        metrics::gauge!("twocan_turn_relay_sockets").set(relay_sockets as f64);
-        let Traffic {
-            packets_to_media,
-            packets_from_media,
-            packets_to_peers,
-            bytes_to_peers,
-            packets_to_clients,
-            bytes_to_clients,
-            over_quota,
-            over_user_quota,
-            over_total_quota,
-            unwanted,
-        } = self.server.traffic();
-        for (to, packets, bytes) in [
-            ("peers", packets_to_peers, bytes_to_peers),
-            ("clients", packets_to_clients, bytes_to_clients),
-        ] {
-            metrics::counter!("twocan_turn_packets_total", "to" => to).absolute(packets);
-            metrics::counter!("twocan_turn_bytes_total", "to" => to).absolute(bytes);
-        }
-        for (to, packets) in [("media", packets_to_media), ("clients", packets_from_media)] {
-            metrics::counter!("twocan_turn_handed_over_total", "to" => to).absolute(packets);
-        }
-        for (reason, count) in [
-            ("over_quota", over_quota),
-            ("over_user_quota", over_user_quota),
-            ("over_total_quota", over_total_quota),
-            ("unwanted", unwanted),
-            ("no_room_to_send", self.dropped),
-            ("no_room_at_media", self.not_handed),
-        ] {
-            metrics::counter!("twocan_turn_dropped_total", "reason" => reason).absolute(count);
-        }
-        for (outcome, count) in self.server.counters().iter() {
-            let name = if outcome.starts_with("stun_server.") {
-                "twocan_stun_requests_total"
-            } else {
-                "twocan_turn_requests_total"
-            };
-            metrics::counter!(name, "outcome" => outcome).absolute(count);
+        let figure = Figure {
+            connections: self.server.connection_count(),
+            streams: self.server.stream_count(),
+            relay_sockets: self.sockets.len().saturating_sub(self.own_sockets),
+            traffic: self.server.traffic(),
+            no_room_to_send: self.dropped,
+            no_room_at_media: self.not_handed,
+            counters: self.server.counters(),
+        };
+        figures.set(*number, figure);
+        if *number == 0 {
+            figures.publish(count);
         }
     }
 }

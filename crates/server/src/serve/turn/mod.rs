@@ -1,25 +1,29 @@
-//! The STUN and TURN server: its sockets, its thread, and the URLs by which it is named.
+//! The STUN and TURN server: its sockets, its threads, and the URLs by which it is named.
 
 mod data;
 mod driver;
+mod figures;
 mod peers;
 mod ready;
 mod settings;
 mod streams;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::{mpsc, oneshot, watch};
+use twocan_io::clock;
+use twocan_proto::random::Random;
 use twocan_proto::stun_server::{Discovery, Origin};
-use twocan_proto::turn::server::Config;
+use twocan_proto::turn::server::{Config, Server};
 use twocan_proto::wire::scope::Scope;
 use twocan_room::OwnUrls;
 
 use super::ServeError;
-use super::hatch::Hatch;
+use super::hatch::ToTurn;
 use super::listeners;
 use super::media::Reached;
 pub(crate) use settings::{TurnPlan, plan, ports};
@@ -45,13 +49,13 @@ pub(crate) struct Listens {
     pub(crate) relays: bool,
 }
 
-/// The way to the server's thread.
+/// The ways to the server's threads.
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(crate) listens: Listens,
     /// For what media of this machine sends to relayed addresses.
-    pub(super) hatch: Arc<Hatch>,
-    inputs: mpsc::Sender<driver::Input>,
+    pub(super) ways: ToTurn,
+    inputs: Vec<mpsc::Sender<driver::Input>>,
     allocations: watch::Receiver<usize>,
 }
 
@@ -59,20 +63,27 @@ impl Turn {
     /// Has what may change while it runs as the plan has it, with these secrets of time-limited
     /// credentials.
     pub(crate) async fn reconfigure(&self, plan: &TurnPlan, secrets: Vec<String>) {
-        let config = Box::new(plan.changed(secrets));
-        let _ = self.inputs.send(driver::Input::Reconfigure(config)).await;
+        let config = plan.changed(secrets);
+        for part in &self.inputs {
+            let config = Box::new(config.clone());
+            let _ = part.send(driver::Input::Reconfigure(config)).await;
+        }
     }
 
     /// Relays to media of this machine, which is reached here.
     pub(crate) async fn relay_to_media(&self, media: Vec<Reached>) {
-        let _ = self.inputs.send(driver::Input::Media(media)).await;
+        for part in &self.inputs {
+            let _ = part.send(driver::Input::Media(media.clone())).await;
+        }
     }
 
     /// Takes no more allocations; returns when the last one has ended.
     pub(crate) async fn drain(&self) {
-        let (done, counted) = oneshot::channel();
-        let _ = self.inputs.send(driver::Input::Drain(done)).await;
-        let _ = counted.await;
+        for part in &self.inputs {
+            let (done, counted) = oneshot::channel();
+            let _ = part.send(driver::Input::Drain(done)).await;
+            let _ = counted.await;
+        }
         let mut allocations = self.allocations.clone();
         let _ = allocations.wait_for(|count| *count == 0).await;
     }
@@ -87,6 +98,32 @@ struct Sockets {
     tcp: Vec<std::net::TcpListener>,
     tls: Vec<std::net::TcpListener>,
     tls_config: Option<RustlsConfig>,
+}
+
+impl Sockets {
+    /// Sockets for so many threads, with the same addresses; streams are with the first.
+    fn share(self, count: usize) -> Result<Vec<Self>, ServeError> {
+        let share = |first: &std::net::UdpSocket| {
+            let bound = listeners::bind_share(first);
+            bound.map_err(|error| match first.local_addr() {
+                Ok(address) => ServeError::bind("stun", address, error),
+                Err(error) => error.into(),
+            })
+        };
+        let others: Vec<Self> = (1..count)
+            .map(|_| {
+                let udp = self.udp.iter().map(share).collect::<Result<_, _>>()?;
+                Ok(Self {
+                    udp,
+                    ..Self::default()
+                })
+            })
+            .collect::<Result<_, ServeError>>()?;
+        for first in &self.udp {
+            listeners::close_shares(first)?;
+        }
+        Ok(std::iter::once(self).chain(others).collect())
+    }
 }
 
 /// Binds and starts; `secret` makes the passwords of time-limited credentials.
@@ -136,29 +173,58 @@ pub(crate) fn start(
              there, this server's own among them, as programs of this machine do"
         );
     }
-    let (inputs, received) = mpsc::channel(INPUTS_MAX);
-    let (count, allocations) = watch::channel(0);
-    let to = inputs.clone();
-    let hatch = Arc::<Hatch>::default();
-    let from_media = hatch.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    // A thread of its own: sockets are polled where packets are relayed, and HTTP delays nothing.
-    std::thread::Builder::new()
-        .name("turn".to_owned())
-        .spawn(move || {
-            let running = driver::run(sockets, config, to, received, (count, from_media));
-            if let Err(error) = runtime.block_on(running) {
-                tracing::error!(%error, "the STUN and TURN server has ended");
-            }
-        })?;
+    let random = Random::new(clock::seed());
+    let parts = Server::parts(&config, plan.threads, random, clock::now());
+    let (ways, inputs, allocations) = run(parts, sockets)?;
     Ok(Turn {
         listens,
-        hatch,
+        ways,
         inputs,
         allocations,
     })
+}
+
+/// The ways to the threads, and how many allocations there are.
+type Running = (
+    ToTurn,
+    Vec<mpsc::Sender<driver::Input>>,
+    watch::Receiver<usize>,
+);
+
+/// Starts a thread for each part.
+fn run(parts: Vec<Server>, sockets: Sockets) -> Result<Running, ServeError> {
+    let mut sockets = VecDeque::from(sockets.share(parts.len())?);
+    let shares = parts.first().map(|first| first.port_shares().clone());
+    let ways = ToTurn::new(shares.unwrap_or_default());
+    let (inputs, mut received): (Vec<_>, VecDeque<_>) =
+        parts.iter().map(|_| mpsc::channel(INPUTS_MAX)).unzip();
+    let (count, allocations) = watch::channel(0);
+    let figures = Arc::new(figures::Figures::new(parts.len()));
+    for (number, server) in parts.into_iter().enumerate() {
+        let (Some(sockets), Some(received)) = (sockets.pop_front(), received.pop_front()) else {
+            break;
+        };
+        let place = driver::Place {
+            number,
+            ways: ways.clone(),
+            inputs: inputs.clone(),
+            allocations: count.clone(),
+            figures: figures.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        // Threads of its own: sockets are polled where packets are relayed, and HTTP delays nothing.
+        std::thread::Builder::new()
+            .name(format!("turn-{number}"))
+            .spawn(move || {
+                let running = driver::run(server, sockets, place, received);
+                if let Err(error) = runtime.block_on(running) {
+                    tracing::error!(%error, "the STUN and TURN server has ended");
+                }
+            })?;
+    }
+    Ok((ways, inputs, allocations))
 }
 
 /// Binds UDP and, if wanted, TCP to the same port, of each listener.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use twocan_io::interfaces;
 use twocan_proto::stun_server::Discovery;
-use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, Quotas, RelayAddress};
+use twocan_proto::turn::server::{AddressPolicy, Cidr, Config, PARTS_MAX, Quotas, RelayAddress};
 
 use super::super::ServeError;
 use super::super::listeners::Listeners;
@@ -35,6 +35,7 @@ pub(crate) struct TurnPlan {
     relays: bool,
     relay_ips: Vec<IpAddr>,
     external_ips: Vec<IpAddr>,
+    pub(super) threads: usize,
     config: Config,
 }
 
@@ -115,8 +116,19 @@ pub(crate) fn plan(
         relays,
         relay_ips: relay_ips.clone(),
         external_ips: external_ips.clone(),
+        threads: threads(settings.turn_threads),
         config,
     }))
+}
+
+/// How many threads there are at most. Systems other than Linux do not deal out datagrams among
+/// sockets that share an address.
+fn threads(wanted: Option<usize>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    match cfg!(target_os = "linux") {
+        true => wanted.unwrap_or_else(cores).clamp(1, PARTS_MAX),
+        false => 1,
+    }
 }
 
 /// The bounds of allocations.

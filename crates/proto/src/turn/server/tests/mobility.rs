@@ -4,7 +4,7 @@ use crate::turn::server::{LISTENERS_MAX, Quotas, StreamId};
 const PEER: &str = "203.0.113.9:7000";
 const MOBILE: Attribute<'static> = Attribute::MobilityTicket(&[]);
 
-fn ticket_of(answer: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn ticket_of(answer: &[u8]) -> Option<Vec<u8>> {
     let message = Message::parse(answer).unwrap();
     assert_eq!(message.error_code(), None);
     find(&message, |attribute| match attribute {

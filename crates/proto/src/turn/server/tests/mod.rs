@@ -4,6 +4,7 @@ mod connection;
 mod hostile;
 mod media;
 mod mobility;
+mod parts;
 mod reconfigure;
 mod relay;
 mod stream;
@@ -70,12 +71,25 @@ struct Lab {
 
 impl Lab {
     fn new(config: Config) -> Self {
+        let [lab] = Self::parts(&config, 1)
+            .try_into()
+            .unwrap_or_else(|_| unreachable!());
+        lab
+    }
+
+    /// A server in parts, each in a lab of its own.
+    fn parts(config: &Config, wanted: usize) -> Vec<Self> {
         let now = Now {
             monotonic: epoch(),
             wallclock: WALLCLOCK,
         };
+        let parts = Server::parts(config, wanted, Random::new([7; 32]), now);
+        parts.into_iter().map(|part| Self::of(part, now)).collect()
+    }
+
+    fn of(server: Server, now: Now) -> Self {
         Self {
-            server: Server::new(config, Random::new([7; 32]), now),
+            server,
             now,
             sent: Vec::new(),
             sent_by: None,
