@@ -103,9 +103,9 @@ test("nothing is done without a token, nor with one that lacks the grant", { ski
 
 test("rooms are made, listed, changed and closed", { skip }, async (t) => {
   const room = roomFor("made");
-  const body = { name: room, max_participants: 3, empty_timeout: 600, locked: true, lobby: false };
+  const body = { name: room, max_participants: 3, empty_timeout: 600, locked: true, lobby: false, chat_history: 5 };
   const { data } = await ask("post", ROOMS, { body, token: await tokenFor({ roomCreate: true }) });
-  assert.deepEqual([data.name, data.max_participants, data.locked, data.participants], [room, 3, true, 0]);
+  assert.deepEqual([data.name, data.max_participants, data.locked, data.participants, data.chat_history], [room, 3, true, 0, 5]);
   const { data: all } = await ask("get", ROOMS, { token: await tokenFor({ roomList: true }) });
   assert.ok(all.rooms.some(({ name }) => name === room));
   // Who may only make rooms opens none that is locked.
@@ -118,7 +118,7 @@ test("rooms are made, listed, changed and closed", { skip }, async (t) => {
   const { data: changed } = await ask("patch", ROOM, { values: { room }, body: { locked: false }, token: await tokenFor({ room, roomAdmin: true }) });
   assert.equal(changed.locked, false);
   const grace = await enter(t, room);
-  await grace.next("authenticated");
+  assert.equal((await grace.next("authenticated")).chat_history, 5);
   assert.equal((await ask("get", ROOM, { values: { room } })).data.participants, 1);
   assert.equal((await ask("delete", ROOM, { values: { room }, query: "?reason=Closing%20time" })).status, 204);
   assert.deepEqual(await grace.next("kicked"), { reason: "Closing time" });

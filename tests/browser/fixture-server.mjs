@@ -1,7 +1,7 @@
 // A small server of the signaling protocol (docs/signaling/) with the page beside it, for work on the page without the
 // Rust server, and as a second reading of the protocol in its tests. Rooms live in memory; there is no STUN.
 //
-//   node fixture-server.mjs [--port 8080] [--grace MS]
+//   node fixture-server.mjs [--port 8080] [--grace MS] [--chat-history N]
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -29,6 +29,10 @@ const ROOM_PATH = /^\/(?:webrtc\/|socket\/)?([^/]+)\/?$/;
 
 /** @type {Map<string, Map<string, Session>>} */
 const rooms = new Map();
+/** What was said to all, by room. @type {Map<string, {from: string, name: string, at: number, data: unknown}[]>} */
+const chats = new Map();
+/** How many of these are kept for those who come later. */
+let chatHistory = 0;
 /** @type {Map<string, Session>} by resume token */
 const sessions = new Map();
 
@@ -99,7 +103,10 @@ function join_(socket, roomName, isBase, who) {
     permissions: ["publish", "subscribe", "chat"],
     resume_token: session.token,
     limits: LIMITS,
+    ...(chatHistory > 0 ? { chat_history: chatHistory } : {}),
   });
+  const messages = chats.get(roomName) ?? [];
+  if (messages.length > 0) session.send("chat-history", { messages });
   return session;
 }
 
@@ -134,7 +141,9 @@ function leave(session) {
   const room = rooms.get(session.roomName);
   if (!room?.delete(session.id)) return;
   for (const peer of room.values()) peer.send("left", { peer_id: session.id }, { to: "all" });
-  if (room.size === 0) rooms.delete(session.roomName);
+  if (room.size > 0) return;
+  rooms.delete(session.roomName);
+  chats.delete(session.roomName);
 }
 
 function relay(session, { event, data = null, to, id }) {
@@ -148,6 +157,9 @@ function relay(session, { event, data = null, to, id }) {
   }
   const targets = to === "all" ? [...room.values()].filter((peer) => peer !== session) : to.map((one) => room.get(one));
   for (const target of targets) target.send(event, data, { from: session.id, to });
+  if (event !== "chat" || to !== "all" || chatHistory === 0) return;
+  const { id: from, name } = session;
+  chats.set(session.roomName, [...(chats.get(session.roomName) ?? []), { from, name, at: Date.now(), data }].slice(-chatHistory));
 }
 
 /** What the server itself does with an event of `twocan.v1`; the rest is relayed. */
@@ -230,7 +242,8 @@ async function page(request, response) {
   }
 }
 
-const { values } = parseArgs({ options: { port: { type: "string", default: "0" }, grace: { type: "string" } } });
+const { values } = parseArgs({ options: { port: { type: "string", default: "0" }, grace: { type: "string" }, "chat-history": { type: "string" } } });
+chatHistory = Number(values["chat-history"] ?? 0);
 if (values.grace) LIMITS.resume_grace_ms = Number(values.grace);
 const http = createServer(page);
 const sockets = new WebSocketServer({

@@ -169,6 +169,26 @@ test("hands are numbered for all and kept for who comes later, reactions are not
   assert.deepEqual([...new Set(refused)], ["reactions_per_second"]);
 });
 
+test("what was said to all is told once to who comes later, where the server keeps it", async (t) => {
+  const keeps = await startServer("--chat-history 2");
+  t.after(() => keeps.close());
+  const room = roomFor("history");
+  const ada = await client(t, room, "Ada", keeps.url);
+  assert.equal(ada.me.chat_history, 2);
+  const say = (text, to = "all") => ada.signaling.send("chat", { text, id: text, at: 1 }, to);
+  for (const text of ["one", "two", "three"]) say(text);
+  // To herself, so that the server has heard all of it.
+  say("only me", [ada.me.peer_id]);
+  await ada.next("chat");
+  const eve = await client(t, room, "Eve", keeps.url);
+  const { messages } = (await eve.next("chat-history")).data;
+  assert.deepEqual(messages.map(({ from, name, data }) => [from, name, data]), ["two", "three"].map((text) => [ada.me.peer_id, "Ada", { text, id: text, at: 1 }]));
+  assert.ok(messages.every(({ at }) => Math.abs(at - Date.now()) < 60_000));
+  assert.ok(!eve.heard.some(({ event }) => event === "chat-history"));
+  // Where nothing is kept there is no word of it.
+  assert.equal((await client(t, room, "Bob")).me.chat_history, undefined);
+});
+
 test("a session that the server does not know any more becomes a new one on the same connection", async (t) => {
   const room = roomFor("forgotten");
   const watcher = await client(t, room, "Watcher", server.url);

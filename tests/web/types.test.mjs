@@ -32,6 +32,8 @@ const PAIRS = {
   Waiting: "waiting",
   Lobby: "lobby",
   RoomState: "room",
+  ChatHistory: "chat-history",
+  KeptChat: "kept-chat",
   Muted: "muted",
   PermissionsChanged: "permissions",
   PermissionChange: "permission-change",

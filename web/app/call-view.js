@@ -173,6 +173,7 @@ export class CallView extends HTMLElement {
       room.on("state", () => this.#refresh()),
       room.on("order", () => this.#refresh()),
       room.on("chat", (message) => this.#said(message)),
+      room.on("chat-history", ({ messages }) => this.#panel.recall(messages.map(({ text, at, name }) => ({ text, at, who: name || t("Guest") })))),
       room.on("file", (file) => {
         const who = this.#nameOfId(file.peerId);
         this.#panel.addTransfer(file, who);
@@ -226,7 +227,7 @@ export class CallView extends HTMLElement {
       layout: this.#layoutName,
       gestures: this.room.gestures,
     });
-    this.#panel.explain({ takesFiles: this.room.canSendFiles, isDirect: this.room.link === null, isEncrypted: this.room.isEncrypted });
+    this.#panel.explain({ takesFiles: this.room.canSendFiles, isDirect: this.room.link === null, isEncrypted: this.room.isEncrypted, kept: this.room.order.chatHistory });
     this.#showBanner();
   }
 

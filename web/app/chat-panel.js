@@ -60,18 +60,20 @@ export class ChatPanel extends HTMLElement {
     );
   }
 
-  /** @param {{takesFiles: boolean, isDirect: boolean, isEncrypted: boolean}} room whether files can be sent, and how messages go */
-  explain({ takesFiles, isDirect, isEncrypted }) {
+  /** @param {{takesFiles: boolean, isDirect: boolean, isEncrypted: boolean, kept: number}} room whether files can be sent, how messages go, and how many of them the server keeps */
+  explain({ takesFiles, isDirect, isEncrypted, kept }) {
     this.#attach.hidden = !takesFiles;
     if (isEncrypted) {
       const sealed = takesFiles
         ? t("Messages and files are encrypted end to end: only who has the whole link can read them.")
         : t("Messages are encrypted end to end: only who has the whole link can read them.");
+      const stays = kept > 0 ? ` ${tn(kept, "As long as the room lasts the server keeps the last {count} message, encrypted, for those who come later.", "As long as the room lasts the server keeps the last {count} messages, encrypted, for those who come later.")}` : "";
       const seen = t("The server sees names, raised hands, reactions and who is here.");
-      setText(this.#empty, `${sealed} ${seen} ${takesFiles ? t("Drop a file anywhere to send it.") : t("Files cannot be sent in this room.")}`);
+      setText(this.#empty, `${sealed}${stays} ${seen} ${takesFiles ? t("Drop a file anywhere to send it.") : t("Files cannot be sent in this room.")}`);
       return;
     }
-    const way = isDirect ? t("Messages go straight to the others and are not stored.") : t("Messages go through the server and are not stored.");
+    const goes = isDirect ? t("Messages go straight to the others and are not stored.") : t("Messages go through the server and are not stored.");
+    const way = kept > 0 ? tn(kept, "Messages to everyone go through the server, which keeps the last {count} for those who come later, as long as the room lasts.", "Messages to everyone go through the server, which keeps the last {count} for those who come later, as long as the room lasts.") : goes;
     const files = !takesFiles ? t("Files cannot be sent in this room.") : isDirect ? t("Drop a file anywhere to send it.") : t("Files go straight to the others: drop one anywhere to send it.");
     setText(this.#empty, `${way} ${files}`);
   }
@@ -114,13 +116,32 @@ export class ChatPanel extends HTMLElement {
 
   /** @param {{text: string, at: number, who: string, own: boolean, only?: string}} message `only`: to whom alone it goes, in words */
   say({ text, at: said, who, own, only = "" }) {
-    // Another's clock: what is no time at all counts as said now.
-    const at = Number.isNaN(new Date(said).getTime()) ? Date.now() : Number(said);
-    const key = JSON.stringify([own ? "" : who, only]);
-    const together = this.#last.who === key && Math.abs(at - this.#last.at) < TOGETHER_MS;
-    this.#last = { who: key, at };
+    const { at, together } = this.#follows(JSON.stringify([own ? "" : who, only]), said);
     const head = h("div", { className: "message-head" }, h("strong", { "data-hue": own ? "own" : String(hue(who)) }, own ? t("You") : who), only && h("span", { className: "message-only" }, only), h("time", { dateTime: new Date(at).toISOString() }, formatTime(at)));
     this.#add(h("article", { className: `message${own ? " own" : ""}${only ? " direct" : ""}${together ? " together" : ""}` }, head, h("p", {}, ...withLinks(text))));
+  }
+
+  /** What was said before this participant came, under a line that says so. @param {{text: string, at: number, who: string}[]} messages */
+  recall(messages) {
+    this.#last = { who: "", at: 0 };
+    this.#add(h("h3", { className: "chat-part" }, t("Before you joined")));
+    for (const { text, at: said, who } of messages) {
+      const { at, together } = this.#follows(JSON.stringify([who, ""]), said);
+      const head = h("div", { className: "message-head" }, h("strong", { "data-hue": String(hue(who)) }, who), h("time", { dateTime: new Date(at).toISOString() }, formatTime(at)));
+      this.#add(h("article", { className: `message earlier${together ? " together" : ""}` }, head, h("p", {}, ...withLinks(text))));
+    }
+    this.#last = { who: "", at: 0 };
+    this.#add(h("h3", { className: "chat-part" }, t("Since you joined")));
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  /** When something was said, and whether it stands together with what is above it. @param {string} who @param {number} said */
+  #follows(who, said) {
+    // Another's clock: what is no time at all counts as said now.
+    const at = Number.isNaN(new Date(said).getTime()) ? Date.now() : Number(said);
+    const together = this.#last.who === who && Math.abs(at - this.#last.at) < TOGETHER_MS;
+    this.#last = { who, at };
+    return { at, together };
   }
 
   /**

@@ -60,6 +60,7 @@ export const SUBPROTOCOL = "twocan.v1";
  * @property {boolean} [locked] nobody may join who may not moderate
  * @property {boolean} [lobby] who comes waits to be admitted
  * @property {WaitingPeer[]} [waiting] for who may moderate
+ * @property {number} [chat_history] how many of the last messages to everybody the server keeps for those who come later; missing for none
  * @property {number} [token_expires_in_ms] then this client is removed, unless it shows another token
  * @property {string} [resume_token]
  * @property {Limits} limits
@@ -181,6 +182,22 @@ export const SUBPROTOCOL = "twocan.v1";
  * @typedef {object} RoomState
  * @property {boolean} locked
  * @property {boolean} lobby
+ * @property {number} [chat_history] as in `Authenticated`
+ */
+
+/**
+ * What was said to everybody before this client came, once after `authenticated`; the oldest first.
+ *
+ * @typedef {object} ChatHistory
+ * @property {KeptChat[]} messages
+ */
+
+/**
+ * @typedef {object} KeptChat
+ * @property {string} from who said it, who may have gone
+ * @property {string} name of who said it, as it was then
+ * @property {number} at milliseconds since 1970, by the server's clock
+ * @property {Record<string, unknown>} data of `chat`, as it was said
  */
 
 /**

@@ -12,6 +12,7 @@ export class Order {
   /** Whether who comes waits to be admitted. */ hasLobby = false;
   /** Those who wait, for who may moderate. @type {WaitingPeer[]} */ waiting = [];
   /** When the token ends by which this participant joined, in milliseconds of `Date.now()`. @type {number | null} */ endsAt = null;
+  /** How many of the last messages to everybody the server keeps for those who come later. */ chatHistory = 0;
   /** Whether the server speaks the base protocol alone: it knows no permissions, hands or reactions. */ isBase = true;
 
   get mayModerate() {
@@ -29,18 +30,19 @@ export class Order {
   }
 
   /** @param {Authenticated} data */
-  joined({ permissions, locked = false, lobby = false, waiting = [], token_expires_in_ms }) {
+  joined({ permissions, locked = false, lobby = false, waiting = [], chat_history = 0, token_expires_in_ms }) {
     this.isBase = permissions === undefined;
     this.permissions = permissions ?? [];
     this.waiting = waiting;
-    this.changed({ locked, lobby });
+    this.changed({ locked, lobby, chat_history });
     this.renewed(token_expires_in_ms);
   }
 
   /** @param {RoomState} state */
-  changed({ locked, lobby }) {
+  changed({ locked, lobby, chat_history = 0 }) {
     this.isLocked = locked;
     this.hasLobby = lobby;
+    this.chatHistory = chat_history;
   }
 
   /** @param {number | undefined | null} leftMs */

@@ -31,6 +31,11 @@ export class RoomSeal {
     this.#sealers.clear();
   }
 
+  /** One with the same secret that has heard nobody yet: what it opens may have come before. */
+  anew() {
+    return new RoomSeal(this.#secret, this.#room);
+  }
+
   /**
    * @param {Way} way
    * @param {Uint8Array<ArrayBuffer>} plain

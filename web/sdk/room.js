@@ -46,7 +46,7 @@ import { VIDEO_CODECS } from "./video-codec.js";
  * - `state`: the room's own state changed; `waiting`: until somebody who moderates admits this participant;
  * - `order`: what this participant may do has changed, or who waits, or whether the room is locked;
  * - `peer-joined`, `peer-left`, `peer-change`: someone came, went, or what their tile shows changed;
- * - `chat`: a text from someone (`own`: from here, and `peer` is who alone got it, if that was one);
+ * - `chat`: a text from someone (`own`: from here, and `peer` is who alone got it, if that was one); `chat-history`: what was said before this participant came, where the server keeps it;
  * - `data`: a message from someone (`send`), text or bytes; `data-gap`: so many reliable ones did not reach this participant, which took too little;
  * - `file`: someone offers a file; `accept` or `decline` it;
  * - `channel`: someone opened a data channel of another kind;
@@ -58,7 +58,7 @@ import { VIDEO_CODECS } from "./video-codec.js";
  * - `left`: the room is over, with the reason unless it was left on purpose.
  *
  * @extends {Emitter<{state: RoomState, order: Order, "peer-joined": Participant, "peer-left": Participant, "peer-change": Participant,
- *   chat: ChatMessage & {peer: Participant | null, own: boolean}, data: import("./room-data.js").RoomMessage, "data-gap": {missed: number}, file: FileReceiver,
+ *   chat: ChatMessage & {peer: Participant | null, own: boolean}, "chat-history": {messages: import("./room-chat.js").SaidBefore[]}, data: import("./room-data.js").RoomMessage, "data-gap": {missed: number}, file: FileReceiver,
  *   channel: {peer: Peer, channel: RTCDataChannel}, unreadable: {from: string, count: number}, speakers: {peer: Participant, level: number}[], topology: import("./messages.js").Topology, notice: import("./notices.js").Notice, quality: {peer: Participant | null}, left: JoinError | null}>}
  */
 export class Room extends Emitter {
@@ -135,13 +135,13 @@ export class Room extends Emitter {
     this.#data.on("data", (message) => this.emit("data", message));
     this.#data.on("data-gap", (gap) => this.emit("data-gap", gap));
     this.#chat.on("chat", ({ from, message }) => this.emit("chat", { ...message, peer: this.peers.get(from) ?? null, own: false }));
+    this.#chat.on("before", (messages) => this.emit("chat-history", { messages }));
     this.#files.on("file", (file) => this.emit("file", file));
     for (const said of [this.#data, this.#chat, this.#files]) said.addEventListener("unreadable", (event) => this.#unread(/** @type {CustomEvent<string>} */ (event).detail));
     const address = sessionUrl(url, { token });
     this.name = decodeURIComponent(address.pathname.split("/").pop() ?? "");
     this.#seal = this.#data.seal = this.#chat.seal = this.#files.seal = encryption?.seal(this.name) ?? null;
-    const signaling = new Signaling(address, { name, metadata });
-    this.#signaling = signaling;
+    const signaling = (this.#signaling = new Signaling(address, { name, metadata }));
     signaling.on("authenticated", ({ data, again }) => this.#joined(data, again));
     signaling.on("resumed", ({ ice_servers }) => {
       this.#useIceServers(ice_servers);
@@ -239,7 +239,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Sends a text, over the data channels; where a server forwards media, by way of the signaling.
+   * Sends a text, over the data channels; by way of the signaling where a server forwards media, or keeps what is said.
    * @param {string} text
    * @param {{to?: string}} [options] `to`: the id of one participant, who alone gets it; default everyone
    */
@@ -252,7 +252,7 @@ export class Room extends Emitter {
 
   /** @param {ChatMessage | import("./room-chat.js").SealedChat} message @param {string} [to] */
   #passChat(message, to) {
-    if (this.link) return this.#signaling?.send("chat", message, to ? [to] : "all");
+    if (this.link || (to === undefined && this.order.chatHistory > 0)) return this.#signaling?.send("chat", message, to ? [to] : "all");
     for (const peer of this.peers.values()) if (peer instanceof Peer && peer.id === (to ?? peer.id)) peer.chat.send(JSON.stringify(message));
   }
 
@@ -360,7 +360,8 @@ export class Room extends Emitter {
         this.gestures.told(frame);
         break;
       case "chat":
-        if (from) this.#chat.hear(from, JSON.stringify({ type: "chat", ...data }));
+      case "chat-history":
+        this.#chat.told(frame);
         break;
       case "permissions": {
         const before = this.local.publications().filter(({ source }) => this.#mayPublish(source));

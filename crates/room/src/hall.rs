@@ -29,6 +29,7 @@ use crate::session::{Frame, Session};
 
 mod act;
 mod administration;
+mod chat;
 mod connection;
 mod ending;
 mod guest;

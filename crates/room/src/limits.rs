@@ -22,6 +22,9 @@ pub struct Limits {
     pub peers_per_forwarded_room: usize,
     /// Rooms. Default 10,000.
     pub rooms: usize,
+    /// Messages to everybody that a room keeps for those who come later, the last ones, of up to
+    /// 256 KiB together. Default 0: none.
+    pub chat_history: usize,
     /// How long a participant stays whose connection is lost. Default 30 s.
     pub resume_grace: Duration,
     /// Frames kept for a participant whose connection is lost. Default 1,000; beyond it the
@@ -46,6 +49,7 @@ impl Default for Limits {
             mesh_after: Duration::from_secs(30),
             peers_per_forwarded_room: 500,
             rooms: 10_000,
+            chat_history: 0,
             resume_grace: Duration::from_secs(30),
             replay_frames: 1_000,
             replay_bytes: 1 << 20,
@@ -78,6 +82,12 @@ pub(crate) const REACTIONS_PER_SECOND: u32 = 2;
 /// Changes of tracks, names, metadata and raised hands in a second that the others are told of one
 /// participant, and twice as many at once; further ones are refused.
 pub(crate) const CHANGES_PER_SECOND: u32 = 10;
+
+/// Bytes of the messages that a room keeps, with names and ids; the oldest go.
+pub(crate) const CHAT_HISTORY_LEN_MAX: usize = 256 * 1024;
+
+/// Messages that a room keeps, whatever is asked for.
+pub(crate) const CHAT_HISTORY_MAX: usize = 1_000;
 
 /// Published tracks that a participant may announce; further ones are refused.
 pub(crate) const TRACKS_MAX: usize = 32;

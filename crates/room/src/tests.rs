@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod by_offer;
+mod chat;
 mod hands;
 mod order;
 mod reactions;

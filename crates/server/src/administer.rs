@@ -61,6 +61,10 @@ enum RoomTask {
         /// one first. Default all. May be repeated.
         #[arg(long, value_name = "CODEC", value_delimiter = ',')]
         video_codec: Vec<String>,
+        /// Messages to everybody that it keeps for those who come later, up to 1000. Default as the
+        /// server has it.
+        #[arg(long, value_name = "N")]
+        chat_history: Option<usize>,
     },
     /// Send all away and end a room.
     Close {
@@ -177,12 +181,14 @@ pub(crate) fn rooms(command: &RoomCommand) -> Result<(), AdministerError> {
             lobby,
             topology,
             video_codec,
+            chat_history,
         } => {
             let mut body = json!({"name": room, "locked": locked});
             let numbers = [
                 ("max_participants", max_participants.map(|own| json!(own))),
                 ("empty_timeout", empty_timeout.map(|own| json!(own))),
                 ("lobby", lobby.then(|| json!(true))),
+                ("chat_history", chat_history.map(|own| json!(own))),
                 ("topology", topology.as_ref().map(|own| json!(own))),
                 (
                     "video_codecs",

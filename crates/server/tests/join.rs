@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use twocan::files::FrameReader;
+use twocan::rooms::{JoinOptions, KeptMessage, Room, RoomEvent};
 
 /// For anything that is waited for; two busy cores are slow.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -82,6 +83,70 @@ fn a_lost_websocket_is_resumed_and_nobody_leaves() {
     first.ends_well();
 }
 
+/// The next of a room's events in which there is what is looked for.
+async fn next<T>(room: &mut Room, look: impl Fn(RoomEvent) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            let event = room.next_event().await.expect("the room goes on");
+            if let Some(found) = look(event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, found).await.expect("in time")
+}
+
+fn kept(event: RoomEvent) -> Option<Vec<(String, String)>> {
+    let RoomEvent::ChatHistory(messages) = event else {
+        return None;
+    };
+    let read = |own: KeptMessage| (own.name, own.message.text);
+    Some(messages.into_iter().map(read).collect())
+}
+
+#[tokio::test]
+async fn what_was_said_before_is_told_to_who_comes_later() {
+    let (_server, address) = serve_with(&["--chat-history", "2"]);
+    let key = format!("#key={}", "A".repeat(43));
+    for link in ["", &key] {
+        let url = format!("http://{address}/chat{}{link}", link.len());
+        let join = async |name: &str| {
+            let options = JoinOptions {
+                name: name.to_owned(),
+                ..JoinOptions::default()
+            };
+            Room::join(&url, options).await.unwrap()
+        };
+        let (mut ada, mut cyd) = (join("Ada").await, join("Cyd").await);
+        for text in ["one", "two", "three"] {
+            ada.say(text).await;
+        }
+        // Then the server has it.
+        let is_third = |event| match event {
+            RoomEvent::Chat { message, .. } => (message.text == "three").then_some(()),
+            _ => None,
+        };
+        next(&mut cyd, is_third).await;
+        let mut bob = join("Bob").await;
+        let told = next(&mut bob, kept).await;
+        let expected = [("Ada", "two"), ("Ada", "three")];
+        assert_eq!(
+            told,
+            expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
+        );
+        bob.say("hello").await;
+        let heard = next(&mut ada, |event| match event {
+            RoomEvent::Chat { from, message } => Some((from, message.text)),
+            _ => None,
+        });
+        assert_eq!(heard.await, (bob.id().to_owned(), "hello".to_owned()));
+        bob.leave().await;
+        let mut eve = join("Eve").await;
+        let told = next(&mut eve, kept).await;
+        assert_eq!(told[1], ("Bob".to_owned(), "hello".to_owned()));
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let (_server, address) = serve();
@@ -118,7 +183,12 @@ fn frames(path: &Path) -> Vec<(u64, Vec<u8>)> {
 }
 
 fn serve() -> (Program, SocketAddr) {
-    let mut server = Program::start(&["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"]);
+    serve_with(&[])
+}
+
+fn serve_with(arguments: &[&str]) -> (Program, SocketAddr) {
+    let own = ["serve", "--http", "127.0.0.1:0", "--stun", "127.0.0.1:0"];
+    let mut server = Program::start(&[&own, arguments].concat());
     let line = server.says("listening");
     // Colours stand between the words.
     let at = line.find("127.0.0.1:").expect("an address");

@@ -18,6 +18,9 @@ const SEEDS_OF_MEDIA: &str = "100";
 /// Of every cell of the grid of networks, with `--all`; without, a twelfth of the cells has one.
 const SEEDS_OF_GRID: &str = "20";
 
+/// Conferences at random, with `--all`; without, a few small ones.
+const SEEDS_OF_CONFERENCES: &str = "120";
+
 /// The README's test command.
 pub(crate) fn test(root: &Path, all: bool) -> bool {
     let mut report = Report::default();
@@ -238,6 +241,8 @@ fn scenarios(root: &Path, all: bool) -> Outcome {
         let few = OsStr::new(SEEDS_OF_MEDIA);
         variables.extend([("TWOCAN_RATE_SEEDS", few), ("TWOCAN_REPAIR_SEEDS", few)]);
         variables.push(("TWOCAN_GRID_SEEDS", OsStr::new(SEEDS_OF_GRID)));
+        let conferences = OsStr::new(SEEDS_OF_CONFERENCES);
+        variables.push(("TWOCAN_CONFERENCE_SEEDS", conferences));
     }
     run_with(root, "cargo", &arguments, &variables)
 }

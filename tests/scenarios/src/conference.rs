@@ -14,7 +14,7 @@ use twocan_proto::peer::{
     self, ConnectionState, Description, EncodingParameters, Interfaces, Peer, TransceiverInit,
 };
 use twocan_proto::random::Random;
-use twocan_proto::rtp::{self, Frame, FrameTimes, OutgoingFrame, PictureProperties};
+use twocan_proto::rtp::{self, Frame, OutgoingFrame, PictureProperties};
 use twocan_proto::time::Now;
 use twocan_room::MediaPermissions;
 use twocan_room::forward::{self, Forwarder};
@@ -37,10 +37,19 @@ const UNDER_WAY: [u32; 2] = [25, 15];
 pub const QUALITIES: [(&str, u64); 3] = [("q", 150_000), ("h", 500_000), ("f", 1_700_000)];
 
 mod by_channel;
+mod desk;
 mod layered;
+mod marks;
+mod oracle;
 
 pub use by_channel::ByChannel;
+pub use desk::{Coming, Seat};
 pub use layered::{Layered, layer_marks};
+pub use marks::marks;
+
+use desk::Desk;
+use marks::{captured_before, origin, picture};
+use oracle::Oracle;
 
 /// Who takes part.
 enum Member {
@@ -173,6 +182,8 @@ pub struct Attendee {
     pub channels: Option<[ChannelId; 2]>,
     /// Its signaling, where that is on a data channel.
     pub by_channel: Option<ByChannel>,
+    /// Its signaling, where that is with the hall.
+    pub seat: Option<Seat>,
 }
 
 /// A room on a server, and those in it.
@@ -185,6 +196,10 @@ pub struct Conference {
     next_picture: Duration,
     next_sound: Duration,
     seed: u64,
+    /// Who decides who is in the room, where that is not the test.
+    desk: Option<Box<Desk>>,
+    /// What is held against all that happens, where there is a desk.
+    oracle: Option<Box<Oracle>>,
 }
 
 impl Conference {
@@ -215,6 +230,8 @@ impl Conference {
             next_picture: Duration::ZERO,
             next_sound: Duration::ZERO,
             seed,
+            desk: None,
+            oracle: None,
         }
     }
 
@@ -284,8 +301,11 @@ impl Conference {
             layers_within,
             channels: None,
             by_channel: None,
+            seat: None,
         });
-        self.server(|server, now| server.join(now, "room", &name));
+        if self.desk.is_none() {
+            self.server(|server, now| server.join(now, "room", &name));
+        }
         let interfaces = Interfaces {
             added: self.world.ips(host).to_vec(),
             removed: vec![],
@@ -335,6 +355,11 @@ impl Conference {
 
     /// Somebody opens its data channels.
     pub fn open_data(&mut self, index: usize) {
+        self.create_channels(index);
+        self.offer(index);
+    }
+
+    fn create_channels(&mut self, index: usize) {
         let init = |protocol: &str| ChannelInit {
             label: LABEL.to_owned(),
             protocol: protocol.to_owned(),
@@ -353,7 +378,6 @@ impl Conference {
             unreachable!("{channels:?}")
         };
         self.attendees[index].channels = Some([reliable, lossy]);
-        self.offer(index);
     }
 
     /// Somebody sends bytes over a channel of its own; answers whether it took them.
@@ -472,6 +496,9 @@ impl Conference {
         if self.attendees[index].by_channel.is_some() {
             return self.say_by_channel(index, event, data);
         }
+        if self.desk.is_some() {
+            return self.say_to_hall(index, event, Some("server"), data);
+        }
         let at = self.world.elapsed() + SIGNALING;
         self.signals
             .push_back((at, Some(index), event.to_owned(), data.to_string()));
@@ -584,6 +611,7 @@ impl Conference {
                 (0..self.attendees.len()).for_each(|index| self.send_sound(index));
             }
             let signal = self.signals.iter().map(|(at, ..)| *at).min().unwrap_or(end);
+            let signal = signal.min(self.hall_wants_at().unwrap_or(end));
             let next = end.min(signal).min(self.next_picture).min(self.next_sound);
             let wait = next.saturating_sub(now).max(Duration::from_micros(1));
             let mut news = false;
@@ -603,10 +631,12 @@ impl Conference {
         };
         let number = self.attendees[index].pictures;
         self.attendees[index].pictures += 1;
+        self.note_made(index, 1);
         if let Some(layered) = self.attendees[index].layers_within {
             return self.send_layers(index, line, number, layered.mode);
         }
         let mut key_wanted = self.attendees[index].key_wanted;
+        let mut went = [false; 3];
         let layers = self.attendees[index].layers;
         let encoding_takes = self.attendees[index].encoding_takes;
         self.peer_mut(index, |peer, now| {
@@ -648,10 +678,12 @@ impl Conference {
                         contributing: &[],
                     },
                 );
+                went[place] = sent.is_ok();
                 key_wanted[place] = is_key && sent.is_err();
             }
         });
         self.attendees[index].key_wanted = key_wanted;
+        self.note_sent(index, number, went);
     }
 
     fn send_sound(&mut self, index: usize) {
@@ -663,6 +695,7 @@ impl Conference {
         };
         let number = self.attendees[index].sounds;
         self.attendees[index].sounds += 1;
+        self.note_made(index, 0);
         let level = self.attendees[index].level;
         let encoding_takes = self.attendees[index].encoding_takes;
         self.peer_mut(index, |peer, now| {
@@ -710,6 +743,10 @@ impl Conference {
                     let to = names
                         .map(|own| &own.name)
                         .position(|own| *own == participant);
+                    if self.desk.is_some() {
+                        self.tell_by_hall(&participant, event, &data);
+                        continue;
+                    }
                     let Some(to) = to else { continue };
                     if !self.tell_by_channel(to, event, &data) {
                         self.heard(to, event, data.get());
@@ -728,6 +765,9 @@ impl Conference {
 
     fn take(&mut self, at: Duration, index: usize, event: peer::Event) {
         if let peer::Event::Rtp(rtp::Event::Frame(frame)) = &event {
+            if self.oracle.is_some() {
+                return self.note_frame(at, index, frame);
+            }
             self.assert_permitted(index, frame);
         }
         let own = &mut self.attendees[index];
@@ -786,7 +826,11 @@ impl Conference {
                 let rids = parsed["rids"].as_array();
                 let names: Vec<_> = rids.into_iter().flatten().collect();
                 own.layers = QUALITIES.map(|(name, _)| names.iter().any(|own| *own == name));
-                assert_eq!(parsed["active"], own.layers != [false; 3]);
+                // Of a picture that is no simulcast no streams are named.
+                if names.is_empty() && parsed["active"] == true {
+                    own.layers = [true; 3];
+                }
+                assert_eq!(parsed["active"], own.layers != [false; 3], "{data}");
             }
             "error" => own.errors.push(data.to_owned()),
             _ => {
@@ -798,6 +842,7 @@ impl Conference {
     }
 
     fn deliver(&mut self) {
+        self.deliver_at_hall();
         while let Some(index) = self
             .signals
             .iter()
@@ -926,47 +971,4 @@ impl Conference {
         }
         text
     }
-}
-
-/// What took so long to be encoded.
-fn captured_before(now: Now, encoding_takes: Duration) -> FrameTimes {
-    FrameTimes {
-        captured_at: now.monotonic.checked_sub(encoding_takes),
-        ..FrameTimes::default()
-    }
-}
-
-/// A picture of VP8 that says which it is: its quality and its number after the frame's header.
-fn picture(is_key: bool, quality: usize, from: usize, number: u32, len: usize) -> Vec<u8> {
-    let mut data = vec![0; len];
-    data[0] = u8::from(!is_key);
-    if is_key {
-        let height = [180u16, 360, 720][quality.min(2)];
-        data[3..6].copy_from_slice(&[0x9d, 0x01, 0x2a]);
-        data[6..8].copy_from_slice(&(height * 16 / 9).to_le_bytes());
-        data[8..10].copy_from_slice(&height.to_le_bytes());
-    }
-    data[10] = quality as u8;
-    data[11..15].copy_from_slice(&number.to_be_bytes());
-    data[15] = from as u8;
-    data
-}
-
-/// Who sent a frame, and its number.
-fn origin(frame: &Frame) -> Option<(usize, u32)> {
-    let (from, number) = match frame.data.len() {
-        SOUND_LEN => (frame.data.get(1)?, frame.data.get(2..6)?),
-        _ => (frame.data.get(15)?, frame.data.get(11..15)?),
-    };
-    Some((
-        usize::from(*from),
-        u32::from_be_bytes(number.try_into().ok()?),
-    ))
-}
-
-/// The quality and the number of a picture.
-pub fn marks(frame: &Frame) -> (usize, u32) {
-    let number = frame.data.get(11..15).and_then(|own| own.try_into().ok());
-    let quality = frame.data.get(10).copied().unwrap_or(0);
-    (usize::from(quality), number.map_or(0, u32::from_be_bytes))
 }

@@ -159,24 +159,46 @@ impl RedReceiver {
         let mut after = None;
         for (seen, own) in self.seen.range(..=number).rev() {
             if time.is_after(*own) {
-                before = Some(*seen);
+                before = Some((*seen, *own));
                 break;
             }
-            after = Some(*seen);
+            after = Some((*seen, *own));
         }
         // What is older than all that arrived was missed before we listened.
         let (Some(before), Some(after)) = (before, after) else {
             return Place::Unknown;
         };
-        let between = before + 1..after;
+        let between = before.0 + 1..after.0;
         // Senders repeat the packets just before; else only a single gap tells the number.
         let usual = number.checked_sub(back as u64);
         let usual = usual.filter(|usual| between.contains(usual));
-        let single = (after - before == 2).then_some(before + 1);
-        match usual.or(single) {
+        let single = (after.0 - before.0 == 2).then_some(before.0 + 1);
+        match self.without_pause(before, after, time).or(usual).or(single) {
             Some(number) => Place::Missing(number),
             None => Place::Unknown,
         }
+    }
+
+    /// The number of what was sent at a time between two packets, where there was no pause between
+    /// them. Who passes on what another sends repeats the last that it had, and that may not be the one
+    /// just before, which it had not.
+    fn without_pause(
+        &self,
+        (before, before_time): (u64, SeqNo32),
+        (after, after_time): (u64, SeqNo32),
+        time: SeqNo32,
+    ) -> Option<u64> {
+        let pairs = self.seen.iter().zip(self.seen.iter().skip(1));
+        let next = pairs.filter(|((number, _), (next, _))| **next == **number + 1);
+        let steps = next.map(|((_, own), (_, next))| next.since(*own));
+        let step = i64::from(steps.filter(|step| *step > 0).min()?);
+        let count = i64::try_from(after - before).ok()?;
+        let is_even = i64::from(after_time.since(before_time)) == step * count;
+        let since = i64::from(time.since(before_time));
+        let place = (is_even && since % step == 0).then_some(since / step)?;
+        (1..count)
+            .contains(&place)
+            .then(|| before + place.unsigned_abs())
     }
 }
 
@@ -247,7 +269,53 @@ mod tests {
         assert_eq!(receiver.place(103, 1, 1000), Place::Unknown);
     }
 
+    #[test]
+    fn what_its_sender_had_not_is_not_taken_for_what_was_before_it() {
+        // 103 was lost on its way to who passes it on, 102 on the way from there: 104 repeats it.
+        let mut receiver = RedReceiver::default();
+        receiver.note(100, 0);
+        receiver.note(101, 960);
+        receiver.note(104, 3840);
+        assert_eq!(receiver.place(104, 1, 1920), Place::Missing(102));
+        // Where there was a pause, the packets just before are repeated.
+        let mut receiver = RedReceiver::default();
+        receiver.note(100, 0);
+        receiver.note(101, 960);
+        receiver.note(104, 9600);
+        assert_eq!(receiver.place(104, 2, 1920), Place::Missing(102));
+        assert_eq!(receiver.place(104, 1, 8640), Place::Missing(103));
+    }
+
     proptest! {
+        /// Whatever is lost before who repeats it, and after, a place that is told is the right one.
+        #[test]
+        fn places_are_right_behind_a_forwarder(
+            ways in prop::collection::vec((prop::bool::weighted(0.2), prop::bool::weighted(0.3)), 10..200),
+            levels in 1usize..3,
+        ) {
+            let mut receiver = RedReceiver::default();
+            receiver.note(998, 0u32.wrapping_sub(1920));
+            receiver.note(999, 0u32.wrapping_sub(960));
+            let mut passed: Vec<usize> = Vec::new();
+            for (index, (lost_before, lost_after)) in ways.into_iter().enumerate() {
+                if lost_before {
+                    continue;
+                }
+                if !lost_after {
+                    let number = 1000 + index as u64;
+                    receiver.note(number, index as u32 * 960);
+                    for (back, older) in passed.iter().rev().take(levels).enumerate().rev() {
+                        let time = *older as u32 * 960;
+                        if let Place::Missing(place) = receiver.place(number, back + 1, time) {
+                            prop_assert_eq!(place, 1000 + *older as u64);
+                            receiver.note(place, time);
+                        }
+                    }
+                }
+                passed.push(index);
+            }
+        }
+
         /// Whatever is lost, a place that is told is the right one, and is told once.
         #[test]
         fn places_are_right(lost in prop::collection::vec(prop::bool::weighted(0.3), 10..200), levels in 1usize..3) {

@@ -238,6 +238,10 @@ impl Hall {
                 if permissions.moderate {
                     data["waiting"] = self.waiting_with(id).into();
                 }
+                let kept = self.chat_history(&session.room);
+                if kept > 0 {
+                    data["chat_history"] = kept.into();
+                }
                 if let Some(left) = self.expires_in_ms(now, id) {
                     data["token_expires_in_ms"] = left.into();
                 }
@@ -253,6 +257,7 @@ impl Hall {
         for peer in rest {
             self.tell_of(id, peer);
         }
+        self.tell_chat_history(id);
     }
 
     pub(super) fn resume(&mut self, now: Now, connection: ConnectionId, wanted: &Resumption) {
@@ -415,6 +420,6 @@ impl Hall {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

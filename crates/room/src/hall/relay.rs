@@ -39,9 +39,10 @@ struct TokenData {
 const NEGOTIATION: [&str; 3] = ["offer", "answer", "candidate"];
 
 /// What the server alone says: whoever gets it takes it for the server's word.
-const OF_SERVER: [&str; 20] = [
+const OF_SERVER: [&str; 21] = [
     "announcement",
     "authenticated",
+    "chat-history",
     "draining",
     "error",
     "forward",
@@ -86,7 +87,7 @@ impl Hall {
             // It may mean something else by it, though not more often.
             let is_reaction = incoming.event == "reaction";
             if !is_waiting && (!is_reaction || self.takes_reaction(now, &peer, incoming)) {
-                self.relay(&peer, incoming);
+                self.relay(now, &peer, incoming);
             }
             return;
         }
@@ -107,9 +108,7 @@ impl Hall {
                 self.refuse_request(&peer, incoming, "Already joined");
             }
             _ if self.is_for_server(&peer, incoming) => self.pass_to_server(&peer, incoming),
-            _ => {
-                self.relay(&peer, incoming);
-            }
+            _ => self.relay(now, &peer, incoming),
         }
     }
 
@@ -168,7 +167,7 @@ impl Hall {
     }
 
     /// Passes a frame on to whom it names.
-    pub(super) fn relay(&mut self, peer: &str, incoming: &Incoming) {
+    pub(super) fn relay(&mut self, now: Now, peer: &str, incoming: &Incoming) {
         if OF_SERVER.contains(&incoming.event.as_str()) {
             self.counters.count("hall.event_of_server");
             return self.refuse_with(peer, incoming, "Not permitted", "event");
@@ -213,6 +212,7 @@ impl Hall {
         for target in targets {
             self.send(target, &frame);
         }
+        self.keep_chat(now, peer, incoming);
     }
 
     /// Whether somebody may change what others are told of it; answers it where it may not.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use twocan_proto::time::Now;
 
+use super::chat::ChatHistory;
 use super::shape::Shape;
 use super::{Event, Hall, MediaEvent, Notice, Topology};
 use crate::forward::VideoCodecs;
@@ -32,6 +33,9 @@ pub struct RoomSettings {
     /// Codecs for pictures that the server passes on in it, the preferred one first; none for those
     /// of all rooms.
     pub video_codecs: VideoCodecs,
+    /// Messages to everybody that it keeps for those who come later, up to 1,000; `None` is as the
+    /// server has it.
+    pub chat_history: Option<usize>,
 }
 
 /// A room, as administration sees it.
@@ -55,6 +59,8 @@ pub struct RoomInfo {
     pub lobby: bool,
     /// Codecs for pictures in lower case, where they are not those of all rooms.
     pub video_codecs: Vec<String>,
+    /// Messages to everybody that are kept for those who come later, at most.
+    pub chat_history: usize,
     /// Participants at most.
     pub max_participants: usize,
     /// Milliseconds since 1970.
@@ -78,6 +84,10 @@ pub(super) struct Room {
     pub(super) shape: Shape,
     /// Hands that were raised so far.
     pub(super) hands: u64,
+    /// As an operator decided.
+    pub(super) chat_history: Option<usize>,
+    /// What was said to everybody.
+    pub(super) chat: ChatHistory,
     keeps: Duration,
     /// When it ends, being empty.
     pub(super) ends_at: Option<Instant>,
@@ -144,9 +154,14 @@ impl Hall {
         room.is_locked = settings.locked;
         room.has_lobby = has_lobby;
         room.topology = settings.topology;
+        room.chat_history = settings.chat_history;
         let former = std::mem::replace(&mut room.video_codecs, settings.video_codecs);
         if former != settings.video_codecs {
             self.tell_codecs(name, settings.video_codecs);
+        }
+        let kept = self.chat_history(name);
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.chat.cut(kept);
         }
         self.settle_room(now, name);
         self.settle_shape(now, name, None);
@@ -176,7 +191,12 @@ impl Hall {
         let Some(room) = self.rooms.get(name) else {
             return;
         };
-        let data = frame::raw(&json!({"locked": room.is_locked, "lobby": room.has_lobby}));
+        let mut data = json!({"locked": room.is_locked, "lobby": room.has_lobby});
+        let kept = self.chat_history(name);
+        if kept > 0 {
+            data["chat_history"] = kept.into();
+        }
+        let data = frame::raw(&data);
         let frame = Frame {
             event: "room",
             data: data.as_deref(),
@@ -209,6 +229,7 @@ impl Hall {
                 .names()
                 .map(str::to_ascii_lowercase)
                 .collect(),
+            chat_history: self.chat_history(name),
             max_participants: self.peers_max(name),
             created_at: u64::try_from(room.opened_at.as_millis()).unwrap_or(u64::MAX),
         })

@@ -227,6 +227,8 @@ struct Wanted {
     topology: Option<TopologyName>,
     #[serde(default)]
     video_codecs: Vec<VideoCodec>,
+    #[serde(default)]
+    chat_history: Option<usize>,
 }
 
 async fn create(
@@ -254,6 +256,7 @@ async fn create(
         lobby: wanted.lobby,
         topology,
         video_codecs: VideoCodecs::new(wanted.video_codecs.iter().map(|own| own.encoding_name())),
+        chat_history: wanted.chat_history,
     };
     let name = wanted.name.clone();
     // Who may only make rooms opens none that somebody has locked.

@@ -308,6 +308,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lobby: Option<bool>,
 
+    /// Messages to everybody that a room keeps for those who come later, up to 1000. Default 0: none.
+    #[arg(long, value_name = "N", env = "TWOCAN_CHAT_HISTORY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chat_history: Option<usize>,
+
     /// How media is forwarded.
     #[command(flatten)]
     #[serde(skip_serializing_if = "is_unset")]
@@ -559,6 +564,7 @@ impl Settings {
             peers_per_mesh: media.peers_per_mesh.unwrap_or(defaults.peers_per_mesh),
             mesh_after: seconds(media.mesh_after, defaults.mesh_after),
             rooms: self.rooms.unwrap_or(defaults.rooms),
+            chat_history: self.chat_history.unwrap_or(defaults.chat_history),
             resume_grace: seconds(self.resume_grace, defaults.resume_grace),
             silence: seconds(self.silence, defaults.silence),
             ..defaults

@@ -116,6 +116,13 @@ fn write_event(f: &mut fmt::Formatter<'_>, event: &RoomEvent) -> fmt::Result {
             let id: String = id.chars().take(8).collect();
             write!(f, "{id}: says {len} bytes about {:?}", heard.topic)
         }
+        RoomEvent::Chat { from, message } => {
+            let id: String = from.chars().take(8).collect();
+            write!(f, "{id}: writes {} bytes", message.text.len())
+        }
+        RoomEvent::ChatHistory(messages) => {
+            write!(f, "{} messages were written before", messages.len())
+        }
         RoomEvent::Unreadable { from } => {
             let id: String = from.chars().take(8).collect();
             write!(f, "{id}: says what could not be read")

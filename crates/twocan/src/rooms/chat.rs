@@ -1,7 +1,8 @@
-//! Texts of the channel `chat`, as the meeting page writes them.
+//! Texts of the channel `chat`, and of the event, as the meeting page writes them.
 
 use serde::Serialize;
-use std::time::{SystemTime, UNIX_EPOCH};
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use twocan_io::clock;
 use twocan_proto::random::Random;
@@ -19,6 +20,19 @@ pub struct ChatMessage {
     pub text: String,
     /// Milliseconds since 1970 by the sender's clock.
     at: u64,
+}
+
+/// Something that was said to everybody before this side came ([`crate::rooms::RoomEvent::ChatHistory`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptMessage {
+    /// The id of who said it, who may have gone.
+    pub from: String,
+    /// Its name, as it was then.
+    pub name: String,
+    /// When, since 1970, by the server's clock.
+    pub at: Duration,
+    /// What.
+    pub message: ChatMessage,
 }
 
 impl ChatMessage {
@@ -39,14 +53,24 @@ impl ChatMessage {
         if wire.len() > TEXT_LEN_MAX || wire.trim().is_empty() {
             return None;
         }
-        match serde_json::from_str::<serde_json::Value>(wire) {
+        match serde_json::from_str::<Value>(wire) {
             Ok(value) if value.is_object() => {
-                let text = value.get("text")?.as_str()?;
                 let is_chat = value.get("type")?.as_str()? == "chat";
-                is_chat.then(|| Self::new(text))
+                is_chat.then(|| Self::of_value(value)).flatten()
             }
             _ => Some(Self::new(wire)),
         }
+    }
+
+    /// Reads `data` of the event `chat`.
+    pub(super) fn of_value(value: Value) -> Option<Self> {
+        let text = value.get("text")?.as_str()?;
+        (text.len() <= TEXT_LEN_MAX).then(|| Self::new(text))
+    }
+
+    /// `data` of the event `chat`: the event says by itself what it is.
+    pub(super) fn to_value(&self) -> Value {
+        serde_json::json!({"id": self.id, "text": self.text, "at": self.at})
     }
 
     /// The text for the channel.

@@ -182,6 +182,8 @@ pub(super) struct ServerFrame {
 #[serde(untagged)]
 pub(super) enum To {
     Peers(Vec<String>),
+    /// The word `all`.
+    All(&'static str),
 }
 
 /// A frame to the server.

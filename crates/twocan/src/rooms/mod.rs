@@ -49,7 +49,7 @@ mod watch;
 mod ways;
 
 pub use activity::Activity;
-pub use chat::ChatMessage;
+pub use chat::{ChatMessage, KeptMessage};
 pub use data::{DataError, DataOptions, RoomMessage};
 pub use echo::Echo;
 pub use encryption::{RoomSecret, SECRET_LEN};

@@ -6,6 +6,7 @@ use twocan_io::clock;
 use twocan_proto::random::Random;
 
 use super::address::Address;
+use super::chat::{ChatMessage, KeptMessage};
 use super::data::{self, DataError, DataOptions, RoomMessage};
 use super::encryption::RoomSecret;
 use super::error::{CloseReason, JoinError};
@@ -80,6 +81,17 @@ pub enum RoomEvent {
         /// The channel.
         channel: DataChannel,
     },
+    /// Someone says something in the chat, by way of the server: where that forwards media or keeps
+    /// what is said. Elsewhere it comes over the channel `chat`.
+    Chat {
+        /// The id of who does.
+        from: String,
+        /// What.
+        message: ChatMessage,
+    },
+    /// What was said to everybody before this side came, the oldest first, where the server keeps it.
+    /// After [`RoomEvent::JoinedAnew`] it comes again.
+    ChatHistory(Vec<KeptMessage>),
     /// Someone says something ([`Room::send`]).
     Data(RoomMessage),
     /// So many reliable messages did not reach this participant, which took too little for the others
@@ -182,6 +194,13 @@ impl Room {
     pub async fn send(&self, message: Message, options: DataOptions) -> Result<(), DataError> {
         let seal = self.seal.as_ref();
         data::say(&self.commands, &self.ways, seal, &message, options).await
+    }
+
+    /// Says something in the chat to everybody, by way of the server, which keeps it where it keeps
+    /// what is said; encrypted end to end where the room has a secret.
+    pub async fn say(&self, text: impl Into<String>) {
+        let message = ChatMessage::new(text);
+        let _ = self.commands.send(Command::Say(message)).await;
     }
 
     /// Leaves: the server and everyone's connection are told, and it is waited for that.

@@ -95,6 +95,11 @@ impl RoomSeal {
         Self(Arc::new(Inner { secret, room, keys }))
     }
 
+    /// One with the same secret that has heard nobody: what it opens may have come before.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.0.secret.clone(), self.0.room.clone())
+    }
+
     /// Encrypts one track of this side.
     pub(super) fn sender(&self) -> Sender {
         self.0.secret.sender()
@@ -107,7 +112,15 @@ impl RoomSeal {
 
     /// Seals what is said under an id; `None` where it is too long for the cipher.
     pub(super) fn seal(&self, own_id: &str, lossy: bool, plain: &[u8]) -> Option<Vec<u8>> {
-        let way = way(lossy);
+        self.seal_for(way(lossy), own_id, plain)
+    }
+
+    /// The same of the chat, to everybody.
+    pub(super) fn seal_chat(&self, own_id: &str, plain: &[u8]) -> Option<Vec<u8>> {
+        self.seal_for(CHAT, own_id, plain)
+    }
+
+    fn seal_for(&self, way: u8, own_id: &str, plain: &[u8]) -> Option<Vec<u8>> {
         self.with(|keys| {
             if keys.own_id != own_id {
                 own_id.clone_into(&mut keys.own_id);
@@ -131,7 +144,7 @@ impl RoomSeal {
             sealing.counter = sealing.counter.checked_add(1)?;
             let mut sealed = [&header[..], plain].concat();
             let text = sealed.get_mut(HEADER_LEN..)?;
-            let bound = self.bound(&header, way, own_id);
+            let bound = self.bound(&header, way, [own_id, ""]);
             let tag = sealing.key.cipher.seal(nonce, &bound, text).ok()?;
             sealed.extend_from_slice(&tag);
             Some(sealed)
@@ -141,7 +154,15 @@ impl RoomSeal {
     /// Opens what somebody is said to have sent; `None` for what is not sealed with the secret for
     /// this room, sender and way, was changed, or came before.
     pub(super) fn open(&self, from: &str, lossy: bool, sealed: &[u8]) -> Option<Vec<u8>> {
-        let way = way(lossy);
+        self.open_for(way(lossy), [from, ""], sealed)
+    }
+
+    /// The same of the chat; `to` is the id of who alone it is for, or empty.
+    pub(super) fn open_chat(&self, from: &str, to: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.open_for(CHAT, [from, to], sealed)
+    }
+
+    fn open_for(&self, way: u8, [from, to]: [&str; 2], sealed: &[u8]) -> Option<Vec<u8>> {
         let (header, text) = sealed.split_first_chunk::<HEADER_LEN>()?;
         let (version, rest) = header.split_first()?;
         let (id, counter) = rest.split_first_chunk::<KEY_ID_LEN>()?;
@@ -161,7 +182,7 @@ impl RoomSeal {
             None => Arc::new(Key::derive(self.0.secret.bytes(), *id).ok()?),
         };
         let mut plain = text.to_vec();
-        let bound = self.bound(header, way, from);
+        let bound = self.bound(header, way, [from, to]);
         let nonce = key.nonce(counter);
         let len = key.cipher.open(nonce, &bound, &mut plain).ok()?;
         plain.truncate(len);
@@ -170,9 +191,9 @@ impl RoomSeal {
     }
 
     /// What a message is bound to: its header, and each name with its length before it.
-    fn bound(&self, header: &[u8], way: u8, from: &str) -> Vec<u8> {
+    fn bound(&self, header: &[u8], way: u8, [from, to]: [&str; 2]) -> Vec<u8> {
         let mut bound = [header, &[way]].concat();
-        for name in [&self.0.room, from, ""] {
+        for name in [&self.0.room, from, to] {
             let len = u32::try_from(name.len()).unwrap_or(u32::MAX);
             bound.extend_from_slice(&len.to_be_bytes());
             bound.extend_from_slice(name.as_bytes());
@@ -217,6 +238,9 @@ impl fmt::Debug for RoomSeal {
         out.write_str("RoomSeal(…)")
     }
 }
+
+/// The way of the chat.
+const CHAT: u8 = 1;
 
 const fn way(lossy: bool) -> u8 {
     if lossy { 3 } else { 2 }

@@ -15,7 +15,7 @@ use twocan_proto::random::Random;
 use self::shape::SFU;
 use super::address::Address;
 use super::backoff::backoff;
-use super::certificates::names_other_certificate;
+use super::chat::ChatMessage;
 use super::data::{self, OUTGOING_MAX, Spoken};
 use super::error::{CloseReason, JoinError};
 use super::messages::{
@@ -33,6 +33,7 @@ use crate::configuration::Configuration;
 use crate::ice_server::Servers;
 use crate::peer_connection::PeerConnection;
 
+mod said;
 mod shape;
 
 /// A text `ping` goes out this often.
@@ -66,6 +67,8 @@ pub(super) enum Command {
         to: String,
     },
     Publish(Vec<Source>),
+    /// Something in the chat, to everybody.
+    Say(ChatMessage),
     /// The connection with somebody is up.
     Up(RoomPeer),
     Leave(oneshot::Sender<()>),
@@ -426,7 +429,7 @@ impl Task {
                 }
             }
             "draining" => self.tell(RoomEvent::Draining).await,
-            other => tracing::debug!(event = other, "an event that is not used"),
+            _ => self.said(frame).await,
         }
     }
 
@@ -475,25 +478,6 @@ impl Task {
         self.peers.insert(id, entry);
     }
 
-    /// Where ICE restarts did not help, the other side begins a new connection: its offer names
-    /// another certificate, which no connection that exists can take.
-    async fn let_go_of_former(&mut self, from: &str, data: &Value) {
-        let Some(entry) = self.peers.get(from) else {
-            return;
-        };
-        let before = entry.peer.connection().remote_description();
-        let before = before.map(|description| description.sdp);
-        let now = data.get("sdp").and_then(Value::as_str);
-        let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
-        if !names_other_certificate(&before, now) {
-            return;
-        }
-        let info = entry.peer.info();
-        tracing::info!(peer = from, "a new connection");
-        self.forget(from).await;
-        self.meet(info, false).await;
-    }
-
     async fn forget(&mut self, id: &str) {
         if let Some(entry) = self.peers.remove(id) {
             self.ways.remove(id);
@@ -511,6 +495,7 @@ impl Task {
                 }
             }
             Command::Publish(sources) => self.publish(&sources).await,
+            Command::Say(message) => self.say(&message).await,
             Command::Up(peer) => self.up(&peer).await,
             Command::Leave(_) => {}
         }

@@ -7,7 +7,7 @@ use twocan_room::forward::VideoCodecs;
 use twocan_sim::LinkConfig;
 use twocan_wire::rtp::{ExtensionKind, Resolution};
 
-use super::{Conference, QUALITIES, picture};
+use super::{Conference, QUALITIES, SOUND_LEN, picture};
 
 /// Pictures of one stream with layers.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +113,9 @@ impl Conference {
                 let (_, most) = QUALITIES[usize::from(spatial)];
                 let share = most.min(target * most / 2_350_000);
                 let len = (share as f64 / 30.0 / 8.0) as usize;
-                let len = if is_key { 4 * len } else { len }.max(30);
+                let len = if is_key { 4 * len } else { len };
+                // So that it is not taken for a sound.
+                let len = if len < 2 * SOUND_LEN { 30 } else { len };
                 let mut data = picture(is_key, usize::from(spatial), index, number, len);
                 // Those of one picture come one after another.
                 let marks: Vec<u8> = data[10..16].to_vec();

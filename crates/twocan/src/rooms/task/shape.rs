@@ -1,9 +1,10 @@
 //! A room that changes shape: connections with everybody give way to one with the server, or the
 //! other way round.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Task;
+use crate::rooms::certificates::names_other_certificate;
 use crate::rooms::messages::{PeerInfo, SERVER_ID, TopologyChange};
 use crate::rooms::peer::RoomPeer;
 
@@ -49,6 +50,25 @@ impl Task {
         let topology = if forwards { SFU } else { "mesh" };
         self.send("settled", &json!({ "topology": topology }), None)
             .await;
+    }
+
+    /// Where ICE restarts did not help, the other side begins a new connection: its offer names
+    /// another certificate, which no connection that exists can take.
+    pub(super) async fn let_go_of_former(&mut self, from: &str, data: &Value) {
+        let Some(entry) = self.peers.get(from) else {
+            return;
+        };
+        let before = entry.peer.connection().remote_description();
+        let before = before.map(|description| description.sdp);
+        let now = data.get("sdp").and_then(Value::as_str);
+        let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
+        if !names_other_certificate(&before, now) {
+            return;
+        }
+        let info = entry.peer.info();
+        tracing::info!(peer = from, "a new connection");
+        self.forget(from).await;
+        self.meet(info, false).await;
     }
 
     /// A connection is up.
