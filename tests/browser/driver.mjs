@@ -127,7 +127,7 @@ export class Page {
 
   /** Errors that nobody expected; what the browser itself says about a refused socket or a missing file is none. */
   get errors() {
-    return this.console.filter(({ type, text }) => type === "error" && !/WebSocket|ERR_CONNECTION|can’t establish a connection/.test(text));
+    return this.console.filter(({ type, text }) => type === "error" && !/WebSocket|ERR_CONNECTION|can’t establish a connection|connection to wss?:.* was interrupted/.test(text));
   }
 
   /** @param {string} url */
