@@ -45,7 +45,9 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
     ...(alias ? [`--host-resolver-rules=MAP ${alias} 127.0.0.1`] : []),
     ...(shareTitle ? [`--auto-select-tab-capture-source-by-title=${shareTitle}`] : []),
   ];
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, chromiumSandbox: false, args });
+  // Of a tab whose sound is muted nothing is captured.
+  const ignoreDefaultArgs = shareTitle ? ["--mute-audio"] : [];
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, chromiumSandbox: false, args, ignoreDefaultArgs });
   return {
     name: "chromium",
     /** @param {{width?: number, height?: number, dark?: boolean, reducedMotion?: boolean, init?: string, phone?: boolean, locale?: string, baseURL?: string}} [page] `locale`: what the person prefers, such as `de-DE` */
