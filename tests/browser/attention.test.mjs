@@ -23,8 +23,8 @@ after(async () => {
 });
 
 /** Several who send a picture, on one page without tiles, and look at nobody. The last of them is heard as well. */
-async function crowd(t, room, names) {
-  const page = await chromium.newPage({ width: 400, height: 300 });
+async function crowd(t, room, names, browser = chromium) {
+  const page = await browser.newPage({ width: 400, height: 300 });
   t.after(() => page.close());
   await page.goto(`${server.url}/publish/unused`);
   await page.evaluate(async ({ url, names }) => {
@@ -47,6 +47,7 @@ async function crowd(t, room, names) {
       await room.join(url, { name });
     }
   }, { url: `${server.url}/${room}`, names });
+  return page;
 }
 
 /** Who only looks, on the page, and can be told that the tab is in the background. */
@@ -189,13 +190,17 @@ test("a tab in the background asks for no picture and hears on, and back in fron
   assertQuiet(eve);
 });
 
-test("a chat that covers the tiles of a phone stops them, and closed it brings them back", { skip, timeout: 240_000 }, async (t) => {
+for (const name of ["chromium", "firefox"]) test(`a chat that covers the tiles of a phone stops what ${name} sends, and closed it brings it back`, { skip, timeout: 240_000 }, async (t) => {
   const room = roomFor("covered");
-  await crowd(t, room, NAMES.slice(0, 1));
+  const sender = await crowd(t, room, NAMES.slice(0, 1), { chromium, firefox }[name]);
   const eve = await looker(t, chromium, room, { width: 360, height: 640 });
+  const rests = (is) => sender.until(is ? "nothing is sent" : "it is sent", (is) => rooms[0].link.sender("camera").getParameters().encodings.every(({ active }) => active !== is), is);
   await sees(eve, [NAMES[0]]);
+  await rests(false);
   await eve.press("c");
   await sees(eve, []);
+  await rests(true);
   await eve.page.keyboard.press("Escape");
   await sees(eve, [NAMES[0]]);
+  await rests(false);
 });

@@ -45,7 +45,9 @@ async function launchChromium({ stock = false, permissions = "grant", shareTitle
     ...(alias ? [`--host-resolver-rules=MAP ${alias} 127.0.0.1`] : []),
     ...(shareTitle ? [`--auto-select-tab-capture-source-by-title=${shareTitle}`] : []),
   ];
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, chromiumSandbox: false, args });
+  // Of a tab whose sound is muted nothing is captured.
+  const ignoreDefaultArgs = shareTitle ? ["--mute-audio"] : [];
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, chromiumSandbox: false, args, ignoreDefaultArgs });
   return {
     name: "chromium",
     /** @param {{width?: number, height?: number, dark?: boolean, reducedMotion?: boolean, init?: string, phone?: boolean, locale?: string, baseURL?: string}} [page] `locale`: what the person prefers, such as `de-DE` */
@@ -127,7 +129,7 @@ export class Page {
 
   /** Errors that nobody expected; what the browser itself says about a refused socket or a missing file is none. */
   get errors() {
-    return this.console.filter(({ type, text }) => type === "error" && !/WebSocket|ERR_CONNECTION|can’t establish a connection/.test(text));
+    return this.console.filter(({ type, text }) => type === "error" && !/WebSocket|ERR_CONNECTION|can’t establish a connection|connection to wss?:.* was interrupted/.test(text));
   }
 
   /** @param {string} url */

@@ -61,9 +61,10 @@ export class TwocanApp extends HTMLElement {
   async #join(personName) {
     const devices = /** @type {LocalDevices} */ (this.#devices);
     const room = new Room();
-    for (const source of /** @type {const} */ (["microphone", "camera"])) {
-      await room.publish(source, devices.tracks[source], { muted: !devices.isOn(source) });
-    }
+    const publish = (/** @type {import("./local-devices.js").Kind} */ source) => room.publish(source, devices.tracks[source], { muted: !devices.isOn(source) });
+    for (const source of /** @type {const} */ (["microphone", "camera"])) await publish(source);
+    // Who joins at once has devices that are still being opened; the call listens to them once it is there.
+    const stop = devices.on("change", publish);
     const view = new CallView(room, devices);
     const lobby = this.firstElementChild;
     room.on("state", (state) => {
@@ -72,6 +73,7 @@ export class TwocanApp extends HTMLElement {
     try {
       await room.join(new URL(this.#addressOf(this.#roomName), location.href), { name: personName, token: this.#token || undefined });
     } catch (error) {
+      stop();
       this.#lobby(this.#roomName, joinProblem(error));
       return;
     }
@@ -83,6 +85,7 @@ export class TwocanApp extends HTMLElement {
       this.#show(new LeftView(this.#roomName, problem?.title ?? view.farewell ?? t("You left {room}", { room: this.#roomName }), problem?.advice));
     });
     this.#show(view);
+    stop();
   }
 
   /** @param {string} room */

@@ -10,13 +10,20 @@ import { screenProblem } from "./problems.js";
 const RATES = { 360: 700_000, 720: 2_500_000, 1080: 4_500_000 };
 
 /**
- * The qualities in which a picture of this height is sent, the lowest first.
+ * The qualities in which a picture of this height is sent, the lowest first. Of a small one there are two: engines send
+ * no more, and would leave out the largest of three.
  *
  * @param {number} height
  * @returns {RTCRtpEncodingParameters[]}
  */
 export function broadcastQualities(height) {
   const most = RATES[height] ?? RATES[720];
+  if (height < 540) {
+    return [
+      { rid: "h", scaleResolutionDownBy: 2, maxBitrate: Math.round(most / 4) },
+      { rid: "f", scaleResolutionDownBy: 1, maxBitrate: most },
+    ];
+  }
   return [
     { rid: "q", scaleResolutionDownBy: 4, maxBitrate: Math.round(most / 14) },
     { rid: "h", scaleResolutionDownBy: 2, maxBitrate: Math.round(most / 4) },

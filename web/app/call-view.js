@@ -59,7 +59,7 @@ export class CallView extends HTMLElement {
   #bannerText = h("span");
   #bannerAction = h("button", { className: "button small", hidden: true });
   #favours = h("button", { className: "button small quiet", hidden: true, onclick: () => this.#favourOther() });
-  #banner = h("div", { className: "banner", hidden: true }, this.#bannerText, this.#bannerAction, this.#favours);
+  #banner = h("div", { className: "banner", role: "region", "aria-label": t("Notice"), hidden: true }, this.#bannerText, this.#bannerAction, this.#favours);
   #order;
   #picker = h("input", { type: "file", multiple: true, hidden: true, id: "file-input", "aria-label": t("Files to send") });
   #unread = 0;

@@ -38,6 +38,8 @@ export class Stage extends HTMLElement {
   /** Who spoke last. @type {string | null} */
   #speaker = null;
   #spokeAt = 0;
+  /** Runs where somebody has begun to speak too soon after another. @type {number | undefined} */
+  #soon;
   /** Who speaks now. @type {Set<string>} */
   #talking = new Set();
   /** From 0, of those that the tiles take. */
@@ -96,6 +98,7 @@ export class Stage extends HTMLElement {
     document.removeEventListener("visibilitychange", this.#onVisibility);
     for (const event of ["enterpictureinpicture", "leavepictureinpicture"]) this.removeEventListener(event, this.#onApart);
     this.#watcher.disconnect();
+    clearTimeout(this.#soon);
     this.#speaking.stop();
     this.#statistics.stop();
     this.#quality.stop();
@@ -118,10 +121,17 @@ export class Stage extends HTMLElement {
     this.refresh();
   }
 
-  /** Who speaks is shown large, though not in turns faster than one can look. @param {string} id */
+  /** Who speaks is shown large, though not in turns faster than one can look. @param {string | undefined} id */
   #spoke(id) {
+    if (id === undefined || id === this.#speaker) return;
     const now = performance.now();
-    if (id === this.#speaker || now - this.#spokeAt < SPEAKER_MS) return;
+    const wait = this.#spokeAt + SPEAKER_MS - now;
+    clearTimeout(this.#soon);
+    if (wait > 0) {
+      // Who then still speaks, and began last.
+      this.#soon = setTimeout(() => this.#spoke([...this.#talking].filter((one) => one !== "self").at(-1)), wait);
+      return;
+    }
     this.#speaker = id;
     this.#spokeAt = now;
     if (this.layout === "speaker" || this.layout === "sidebar") this.#layout();

@@ -57,7 +57,8 @@ export class LocalMedia {
       id: old?.publication.id ?? randomId(),
       kind,
       source,
-      stream: this.stream(source).id.replace(/[{}]/g, ""),
+      // As it stands in descriptions, in braces by Firefox too: a server knows the track by that.
+      stream: this.stream(source).id,
       muted,
     };
     this.#tracks.set(source, { track, publication });

@@ -395,7 +395,7 @@ export class Peer extends DescribedPeer {
     const transceiver = this.connection.addTransceiver(media?.track ?? kindOf(source), {
       direction: this.#direction(source),
       streams: [this.#local.stream(source)],
-      ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source, this.#videoCodec) } : {}),
+      ...(this.#forwarded && kindOf(source) === "video" ? { sendEncodings: qualities(source, this.#videoCodec, media?.track?.getSettings()) } : {}),
     });
     this.#encryption?.protect(transceiver);
     if (this.#videoCodec) prefer(transceiver, this.#videoCodec, this.#encryption?.codecs("video"));

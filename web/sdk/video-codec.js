@@ -29,21 +29,45 @@ function makesLayers(codec) {
 }
 
 /**
+ * Qualities that a picture of at least so many pixels has, the lowest first. Engines send no more of them (libwebrtc's
+ * table of simulcast formats): of three that were asked of a picture of 640 by 480 the largest would never come.
+ *
+ * @type {[number, RTCRtpEncodingParameters[]][]}
+ */
+const QUALITIES = [
+  [
+    960 * 540,
+    [
+      { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+      { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+      { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+    ],
+  ],
+  [
+    480 * 270,
+    [
+      { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 250_000 },
+      { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_000_000 },
+    ],
+  ],
+  [0, [{ rid: "f", scaleResolutionDownBy: 1, maxBitrate: 500_000 }]],
+];
+
+/**
  * The qualities in which a server gets a picture, the lowest first: streams of their own, or layers within one where the
  * codec has them.
  * @param {Source} source
  * @param {VideoCodec | null} [codec]
+ * @param {{width?: number, height?: number}} [size] of the picture; where it is not known, it is taken for a large one
  * @returns {RTCRtpEncodingParameters[]}
  */
-export function qualities(source, codec = null) {
+export function qualities(source, codec = null, { width, height } = {}) {
   const inLayers = (codec === "vp9" || codec === "av1") && makesLayers(codec);
   if (source === "screen") return [{ rid: "f", maxBitrate: 2_500_000 }];
   if (inLayers) return [/** @type {any} */ ({ scalabilityMode: LAYERS, maxBitrate: 1_700_000 })];
-  return [
-    { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-    { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-    { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
-  ];
+  const pixels = width && height ? width * height : Infinity;
+  const [, all] = QUALITIES.find(([least]) => pixels >= least) ?? QUALITIES[0];
+  return all.map((one) => ({ ...one }));
 }
 
 /**

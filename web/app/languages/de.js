@@ -100,6 +100,7 @@ export default {
   "You are muted. Press here to be heard, or hold Space.": "Du bist stumm. Drücke hier, um gehört zu werden, oder halte die Leertaste.",
   "You are muted. Press here to be heard.": "Du bist stumm. Drücke hier, um gehört zu werden.",
   "You stopped sharing": "Die Freigabe ist beendet",
+  "Notice": "Hinweis",
   "Statistics shown": "Statistik eingeblendet",
   "Statistics hidden": "Statistik ausgeblendet",
   "The server did not take the new name": "Der Server hat den neuen Namen nicht übernommen",

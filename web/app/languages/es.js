@@ -100,6 +100,7 @@ export default {
   "You are muted. Press here to be heard, or hold Space.": "Estás en silencio. Pulsa aquí para que te oigan, o mantén la barra espaciadora.",
   "You are muted. Press here to be heard.": "Estás en silencio. Pulsa aquí para que te oigan.",
   "You stopped sharing": "Has dejado de compartir",
+  "Notice": "Aviso",
   "Statistics shown": "Estadísticas visibles",
   "Statistics hidden": "Estadísticas ocultas",
   "The server did not take the new name": "El servidor no ha aceptado el nombre nuevo",

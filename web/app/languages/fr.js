@@ -100,6 +100,7 @@ export default {
   "You are muted. Press here to be heard, or hold Space.": "Votre microphone est coupé. Appuyez ici pour être entendu, ou maintenez la barre d’espace.",
   "You are muted. Press here to be heard.": "Votre microphone est coupé. Appuyez ici pour être entendu.",
   "You stopped sharing": "Vous ne partagez plus votre écran",
+  "Notice": "Avis",
   "Statistics shown": "Statistiques affichées",
   "Statistics hidden": "Statistiques masquées",
   "The server did not take the new name": "Le serveur n’a pas accepté le nouveau nom",

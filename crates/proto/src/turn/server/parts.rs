@@ -391,7 +391,10 @@ mod tests {
     fn few_ports_have_few_parts() {
         assert_eq!(PortShares::new(&(50_000..=50_099), 8).count(), 1);
         assert_eq!(PortShares::new(&(50_000..=52_099), 8).count(), 4);
-        assert_eq!(PortShares::new(&RangeInclusive::new(50_000, 49_000), 8).count(), 1);
+        assert_eq!(
+            PortShares::new(&RangeInclusive::new(50_000, 49_000), 8).count(),
+            1
+        );
         assert_eq!(PortShares::new(&(0..=65_535), 1000).count(), PARTS_MAX);
     }
 }
