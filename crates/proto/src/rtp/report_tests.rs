@@ -135,3 +135,44 @@ fn a_section_that_ends_says_goodbye_and_one_that_stays_goes_on() {
         "the last one said goodbye, too"
     );
 }
+
+#[test]
+fn a_section_that_pauses_says_no_goodbye_and_begins_with_a_key_frame() {
+    let sections = [media("v", Format::Vp8, 10), media("a", Format::Whole, 20)];
+    let with = |sends| {
+        let [mut video, audio] = sections.clone();
+        video.sends = sends;
+        vec![video, audio]
+    };
+    let goodbye = Event::SourceEnded {
+        mid: Mid::from("v"),
+        ssrc: Ssrc(10),
+    };
+    let wanted = Event::KeyFrameRequested {
+        mid: Mid::from("v"),
+        rid: None,
+    };
+    let mut call = Call::new(1, &sections);
+    send_video(&mut call, vp8_frame);
+    call.run(Duration::from_millis(100));
+    for _ in 0..3 {
+        call.events[0].clear();
+        call.sides[0].configure(with(false));
+        call.flush();
+        call.run(Duration::from_secs(1));
+        assert!(!call.events[1].contains(&goodbye), "it may come back");
+        assert!(!call.events[0].contains(&wanted));
+        call.sides[0].configure(with(true));
+        call.flush();
+        call.run(Duration::from_millis(100));
+        assert!(call.events[0].contains(&wanted));
+        send_video(&mut call, vp8_frame);
+        call.run(Duration::from_millis(100));
+    }
+    // While it pauses its section goes for good.
+    call.sides[0].configure(with(false));
+    call.sides[0].configure(sections[1..].to_vec());
+    call.flush();
+    call.run(Duration::from_millis(100));
+    assert!(call.events[1].contains(&goodbye));
+}
