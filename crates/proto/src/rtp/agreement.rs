@@ -7,6 +7,7 @@ use twocan_wire::rtp::ExtensionMap;
 
 use super::send::SendStream;
 use super::session::Session;
+use super::streams::StreamLogs;
 use super::{Codec, Event, Media};
 
 /// Streams that are kept after their end: as many as SRTP sends at all under one key.
@@ -27,6 +28,13 @@ impl Session {
         };
         self.reports_arrivals = any(|codec| codec.transport_cc);
         self.reports_streams = any(|codec| codec.ack_ccfb);
+        // What is due and has no section to be sent for would be due for ever.
+        if !self.reports_arrivals {
+            self.arrivals.rest();
+        }
+        if !self.reports_streams {
+            self.streams = StreamLogs::default();
+        }
         let knows_arrivals = self.reports_arrivals || self.reports_streams;
         let takes_estimates = any(|codec| codec.goog_remb);
         self.estimate.set_wanted(takes_estimates && !knows_arrivals);

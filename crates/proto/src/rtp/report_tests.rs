@@ -176,3 +176,26 @@ fn a_section_that_pauses_says_no_goodbye_and_begins_with_a_key_frame() {
     call.run(Duration::from_millis(100));
     assert!(call.events[1].contains(&goodbye));
 }
+
+#[test]
+fn reports_of_arrivals_end_with_the_last_section() {
+    let sections = [media("v", Format::Vp8, 10)];
+    let mut call = Call::new(1, &sections);
+    send_video(&mut call, vp8_frame);
+    call.run(Duration::from_secs(1));
+    call.send(0, "v", 900_000, &vp8_frame(900, true, 100));
+    call.run(Duration::from_millis(30));
+    let waits = |call: &Call| call.sides[1].arrivals.due_at().is_some();
+    assert!(waits(&call), "the report on it is still to come");
+    call.sides[1].configure(Vec::new());
+    assert!(!waits(&call));
+    let mut out = Vec::new();
+    while call.sides[1].poll_rtcp(call.now, &mut out) {}
+    assert_eq!(call.sides[1].poll_timeout(), None, "nothing is left to do");
+    // It goes on with what comes later.
+    call.sides[1].configure(sections.to_vec());
+    let told = call.sides[0].transport_stats().packets_arrived;
+    call.send(0, "v", 909_000, &vp8_frame(901, true, 100));
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.sides[0].transport_stats().packets_arrived, told + 1);
+}
