@@ -114,13 +114,22 @@ function read(own) {
   native(() => own.connection.native.readFrames(own.transceiver.id));
 }
 
+function readAgain(own) {
+  try {
+    read(own);
+  } catch {
+    // The transceiver was stopped in the meantime.
+    own.isRead = false;
+  }
+}
+
 /** A frame arrived, or no more will. */
 export function onFrame(transceiver, event) {
   const own = receivers.of(transceiver.receiver);
   if (event.kind === 'frames-end') {
     own.isRead = false;
     // The other side began again before its end was told.
-    if (own.wanted !== own.readFor && !own.connection.isClosed) read(own);
+    if (own.wanted !== own.readFor && !own.connection.isClosed) readAgain(own);
     return;
   }
   own.codec = event.codec;

@@ -163,3 +163,18 @@ test('those who contributed to what a mixer sent are remembered beside it', (t) 
   for (let source = 100; source < 300; source += 1) arrives(3840, [source]);
   assert.equal(receiver.getContributingSources().length, 64);
 });
+
+test('frames that end when the transceiver is stopped, and were asked for again, are not an error', async (t) => {
+  const [a, b] = pair(t);
+  const transceiver = a.addTransceiver('audio');
+  await negotiate(a, b);
+  const [theirs] = b.getTransceivers();
+  const own = receivers.of(theirs.receiver);
+  nonstandard.readFrames(theirs.receiver, () => {});
+  own.wanted = own.readFor + 1;
+  transceiver.stop();
+  await negotiate(a, b);
+  assert.equal(theirs.currentDirection, 'stopped');
+  onFrame(own.transceiver, { kind: 'frames-end' });
+  assert.equal(own.isRead, false);
+});

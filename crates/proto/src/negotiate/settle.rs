@@ -136,7 +136,9 @@ impl Negotiator {
         stopped
     }
 
-    /// Remembers which numbers stand for what, so that later sections of the bundle agree.
+    /// Remembers which numbers stand for what, so that later sections of the bundle agree. A number that
+    /// stood for something else was of sections that are gone: it is forgotten there, or an offer would
+    /// use it twice.
     fn learn_numbers(&mut self, pair: &Pair<'_>, accepted: &[bool]) {
         let sections =
             [pair.offer, pair.answer].map(|applied| applied.terms.sections.iter().zip(accepted));
@@ -146,16 +148,19 @@ impl Negotiator {
             }
             for codec in &section.codecs {
                 let payload_type = codec.payload_type;
-                self.agreed
-                    .payload_types
-                    .insert(payload_type, codec.clone());
+                let agreed = &mut self.agreed;
+                agreed.rtx_payload_types.remove(&payload_type);
+                agreed.payload_types.insert(payload_type, codec.clone());
                 if let Some(rtx) = codec.rtx {
-                    self.agreed.rtx_payload_types.insert(rtx, payload_type);
+                    agreed.payload_types.remove(&rtx);
+                    agreed.rtx_payload_types.insert(rtx, payload_type);
                 }
             }
             for extmap in &section.extensions {
                 if let Ok(id) = u8::try_from(extmap.id) {
-                    self.agreed.extension_ids.insert(extmap.uri.clone(), id);
+                    let known = &mut self.agreed.extension_ids;
+                    known.retain(|_, own| *own != id);
+                    known.insert(extmap.uri.clone(), id);
                 }
             }
         }

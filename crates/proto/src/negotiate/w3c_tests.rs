@@ -292,3 +292,68 @@ fn an_offer_in_the_place_of_a_pending_one_keeps_the_transceivers_of_its_sections
     ours.set_remote_description(SdpType::Rollback, "").unwrap();
     assert!(ids(&ours).is_empty());
 }
+
+/// Every number of a section stands for one thing.
+fn has_numbers_once(description: &Description) -> bool {
+    description.media.iter().all(|section| {
+        let mut numbers = std::collections::BTreeSet::new();
+        section.attributes().all(|attribute| match attribute {
+            Attribute::Extmap(extmap) => numbers.insert(format!("extension {}", extmap.id)),
+            Attribute::Rtpmap(map) => numbers.insert(format!("format {}", map.payload_type.0)),
+            _ => true,
+        })
+    })
+}
+
+#[test]
+fn numbers_of_sections_that_are_gone_are_free_for_others() {
+    let (mut ours, mut theirs) = (negotiator(1), negotiator(2));
+    let id = ours.add_track(Kind::Video, &[]).unwrap();
+    round(&mut ours, &mut theirs);
+    ours.stop(id).unwrap();
+    round(&mut ours, &mut theirs);
+    // The other side numbers anew, as glare lets it: what ours called a picture's layers it calls mid, and
+    // VP8 is what was its retransmission.
+    theirs.add_track(Kind::Video, &[]).unwrap();
+    let offer = theirs.create_offer(&ice("b")).unwrap();
+    let stated: Description = offer.parse().unwrap();
+    let attributes = || stated.media[0].attributes();
+    let extension = |uri: &str| {
+        let mut all = attributes();
+        let found = all.find_map(|attribute| match attribute {
+            Attribute::Extmap(extmap) if extmap.uri == uri => Some(extmap.id),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    let (mid, layers) = (
+        ExtensionKind::Mid.uri(),
+        ExtensionKind::VideoLayersAllocation.uri(),
+    );
+    let (first, second) = (extension(mid), extension(layers));
+    let offer = offer
+        .replace(&format!("a=extmap:{second} {layers}\r\n"), "")
+        .replace(
+            &format!("a=extmap:{first} {mid}"),
+            &format!("a=extmap:{second} {mid}"),
+        );
+    let (media, repair) = ("96", "97");
+    assert!(offer.contains(&format!("a=fmtp:{repair} apt={media}")));
+    let offer = offer
+        .replace(
+            &format!("SAVPF {media} {repair} "),
+            &format!("SAVPF {repair} "),
+        )
+        .replace(&format!("a=rtpmap:{repair} rtx/90000\r\n"), "")
+        .replace(&format!("a=fmtp:{repair} apt={media}\r\n"), "")
+        .replace(&format!(":{media} "), &format!(":{repair} "));
+    let (_, written) = answer(&mut ours, &offer);
+    assert!(has_numbers_once(&written), "{written}");
+    for kind in [Kind::Audio, Kind::Video] {
+        ours.add_transceiver(kind, Direction::SendRecv, &[])
+            .unwrap();
+    }
+    let next: Description = ours.create_offer(&ice("a")).unwrap().parse().unwrap();
+    assert_eq!(next.media.len(), 3);
+    assert!(has_numbers_once(&next), "{next}");
+}

@@ -14,6 +14,7 @@
 //!
 //! Hostile and useless packets are counted by reason and dropped.
 
+mod agreement;
 mod allocation;
 mod assemble;
 mod cadence;

@@ -135,3 +135,67 @@ fn a_section_that_ends_says_goodbye_and_one_that_stays_goes_on() {
         "the last one said goodbye, too"
     );
 }
+
+#[test]
+fn a_section_that_pauses_says_no_goodbye_and_begins_with_a_key_frame() {
+    let sections = [media("v", Format::Vp8, 10), media("a", Format::Whole, 20)];
+    let with = |sends| {
+        let [mut video, audio] = sections.clone();
+        video.sends = sends;
+        vec![video, audio]
+    };
+    let goodbye = Event::SourceEnded {
+        mid: Mid::from("v"),
+        ssrc: Ssrc(10),
+    };
+    let wanted = Event::KeyFrameRequested {
+        mid: Mid::from("v"),
+        rid: None,
+    };
+    let mut call = Call::new(1, &sections);
+    send_video(&mut call, vp8_frame);
+    call.run(Duration::from_millis(100));
+    for _ in 0..3 {
+        call.events[0].clear();
+        call.sides[0].configure(with(false));
+        call.flush();
+        call.run(Duration::from_secs(1));
+        assert!(!call.events[1].contains(&goodbye), "it may come back");
+        assert!(!call.events[0].contains(&wanted));
+        call.sides[0].configure(with(true));
+        call.flush();
+        call.run(Duration::from_millis(100));
+        assert!(call.events[0].contains(&wanted));
+        send_video(&mut call, vp8_frame);
+        call.run(Duration::from_millis(100));
+    }
+    // While it pauses its section goes for good.
+    call.sides[0].configure(with(false));
+    call.sides[0].configure(sections[1..].to_vec());
+    call.flush();
+    call.run(Duration::from_millis(100));
+    assert!(call.events[1].contains(&goodbye));
+}
+
+#[test]
+fn reports_of_arrivals_end_with_the_last_section() {
+    let sections = [media("v", Format::Vp8, 10)];
+    let mut call = Call::new(1, &sections);
+    send_video(&mut call, vp8_frame);
+    call.run(Duration::from_secs(1));
+    call.send(0, "v", 900_000, &vp8_frame(900, true, 100));
+    call.run(Duration::from_millis(30));
+    let waits = |call: &Call| call.sides[1].arrivals.due_at().is_some();
+    assert!(waits(&call), "the report on it is still to come");
+    call.sides[1].configure(Vec::new());
+    assert!(!waits(&call));
+    let mut out = Vec::new();
+    while call.sides[1].poll_rtcp(call.now, &mut out) {}
+    assert_eq!(call.sides[1].poll_timeout(), None, "nothing is left to do");
+    // It goes on with what comes later.
+    call.sides[1].configure(sections.to_vec());
+    let told = call.sides[0].transport_stats().packets_arrived;
+    call.send(0, "v", 909_000, &vp8_frame(901, true, 100));
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.sides[0].transport_stats().packets_arrived, told + 1);
+}

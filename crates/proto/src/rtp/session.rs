@@ -1,6 +1,6 @@
 //! All streams of one transport.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_wire::ids::{Mid, Rid, Ssrc};
@@ -50,7 +50,7 @@ pub struct Session {
     pub(super) repairs: BTreeMap<Ssrc, Ssrc>,
     pub(super) extensions: ExtensionMap,
     /// What forwarders are told of our layers, by section.
-    allocations: BTreeMap<Mid, Allocation>,
+    pub(super) allocations: BTreeMap<Mid, Allocation>,
     transport_sequence: SeqNo16,
     pub(super) arrivals: ArrivalLog,
     pub(super) reports_arrivals: bool,
@@ -63,6 +63,8 @@ pub struct Session {
     /// Streams of ours that ended: SRTP has used their numbers under this key, so that a section that
     /// sends again goes on from there (RFC 3711 §9.1). None of them is forgotten.
     pub(super) resting: BTreeMap<Ssrc, Box<SendStream>>,
+    /// Those among them whose section may send again: nobody was told that they ended.
+    pub(super) paused: BTreeSet<Ssrc>,
     pub(super) rtt: Duration,
     feedback: VecDeque<Feedback>,
     /// The section of video whose turn is next.
@@ -77,9 +79,6 @@ pub struct Session {
     pub(super) transport_stats: TransportFeedbackStats,
     pub(super) counters: Counters,
 }
-
-/// Streams that are kept after their end: as many as SRTP sends at all under one key.
-const RESTING_MAX: usize = 1024;
 
 /// A stream that we send, and what belongs to it.
 struct Sending<'a> {
@@ -109,6 +108,7 @@ impl Session {
             estimate: EstimateReport::default(),
             ended: Vec::new(),
             resting: BTreeMap::new(),
+            paused: BTreeSet::new(),
             rtt: RTT_DEFAULT,
             feedback: VecDeque::new(),
             next_video: 0,
@@ -120,61 +120,6 @@ impl Session {
             transport_stats: TransportFeedbackStats::default(),
             counters: Counters::default(),
         }
-    }
-
-    /// Replaces the agreed sections. Streams of sections that remain go on.
-    pub fn configure(&mut self, media: Vec<Media>) {
-        self.extensions = ExtensionMap::default();
-        for section in &media {
-            for (kind, id) in section.extensions_receive.iter() {
-                self.extensions.insert(kind, id);
-            }
-        }
-        let any = |has: fn(&Codec) -> bool| {
-            let mut codecs = media.iter().flat_map(|section| &section.codecs);
-            codecs.any(has)
-        };
-        self.reports_arrivals = any(|codec| codec.transport_cc);
-        self.reports_streams = any(|codec| codec.ack_ccfb);
-        let knows_arrivals = self.reports_arrivals || self.reports_streams;
-        let takes_estimates = any(|codec| codec.goog_remb);
-        self.estimate.set_wanted(takes_estimates && !knows_arrivals);
-        let section = |mid: &Mid| media.iter().find(|section| section.mid == *mid);
-        for (ssrc, mut stream) in std::mem::take(&mut self.send) {
-            let section = section(&stream.name.mid).filter(|own| own.sends);
-            let mut encodings = section.into_iter().flat_map(|own| &own.encodings);
-            if let Some(encoding) = encodings.find(|own| own.ssrc == ssrc) {
-                stream.rename(encoding.rid.clone());
-                self.send.insert(ssrc, stream);
-            } else {
-                self.ended.push(ssrc);
-                if stream.rest() && self.resting.len() < RESTING_MAX {
-                    self.resting.insert(ssrc, stream);
-                }
-            }
-        }
-        self.receive
-            .retain(|_, stream| section(&stream.mid).is_some_and(|section| section.receives));
-        let receive = &self.receive;
-        self.repairs.retain(|_, own| receive.contains_key(own));
-        for section in media.iter().filter(|section| section.sends) {
-            for encoding in &section.encodings {
-                if self.send.contains_key(&encoding.ssrc) {
-                    continue;
-                }
-                self.ended.retain(|ssrc| *ssrc != encoding.ssrc);
-                let stream = match self.resting.remove(&encoding.ssrc) {
-                    Some(mut stream) => {
-                        stream.resume(&section.mid, encoding.rid.clone());
-                        stream
-                    }
-                    None => Box::new(SendStream::new(&section.mid, encoding, &mut self.random)),
-                };
-                self.send.insert(encoding.ssrc, stream);
-            }
-        }
-        self.allocations.retain(|mid, _| section(mid).is_some());
-        self.media = media;
     }
 
     /// Tells of a measured round-trip time, for example ICE's. The first counts as it is, of each

@@ -93,6 +93,13 @@ pub(super) struct ArrivalLog {
 }
 
 impl ArrivalLog {
+    /// Nobody wants reports any more: what has not been reported is forgotten.
+    pub(super) fn rest(&mut self) {
+        self.arrivals.clear();
+        self.next = None;
+        self.clock = ReportClock::default();
+    }
+
     pub(super) fn handle_arrival(
         &mut self,
         now: Instant,
