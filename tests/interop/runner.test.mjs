@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { peersOwnRace } from './catalog.mjs';
+import { Pair } from './operations.mjs';
 import { runPair } from './pair.mjs';
 import { behindNat64 } from './translators.mjs';
 
@@ -94,3 +95,42 @@ function peer(name, role, result, exit = 0) {
 function side(name, source) {
   return { name, command: [process.execPath, '-e', source] };
 }
+
+/** A side of a call that looks as `look(number)` says. */
+function standing(name, look) {
+  let number = 0;
+  return { name, ask: async () => look(number++) };
+}
+
+const SECTION = { kind: 'video', mid: '1', rejected: false };
+const calm = (own) => ({ signaling: 'stable', connection: 'connected', local: [SECTION], remote: [SECTION], transceivers: [], ...own });
+const received = (packets, frames) => calm({ transceivers: [{ mid: '1', kind: 'video', sends: null, packets, frames }] });
+
+function together(actor, other) {
+  const pair = new Pair(actor, other, { lacks: () => null });
+  pair.patienceMs = 900;
+  return pair;
+}
+
+test('media comes when packets and pictures do, though their counts may begin anew', async () => {
+  const side = standing('side', (number) => (number < 2 ? received(100 + number, 50) : received(number * 3, number)));
+  const look = await together(side, side).arrives(side, ['1']);
+  assert.ok(look.transceivers[0].packets < 50);
+  const idle = standing('side', (number) => received(100 + number, 50));
+  await assert.rejects(together(idle, idle).arrives(idle, ['1']), /packets came in 1, and 0 pictures/);
+});
+
+test('media has not stopped while packets still come', async () => {
+  const [quiet, busy] = [() => received(7, 3), (number) => received(number, 3)].map((look) => standing('side', look));
+  await together(quiet, quiet).ceases(quiet, ['1']);
+  await assert.rejects(together(busy, busy).ceases(busy, ['1']), /packets still come in 1/);
+});
+
+test('sides that see other sections, or more of them than there must be, are red', async () => {
+  const before = calm({});
+  const [same, other, more] = [calm({}), calm({ remote: [{ ...SECTION, mid: '2' }] }), calm({ local: [SECTION, SECTION], remote: [SECTION, SECTION] })]
+    .map((look) => standing('side', () => look));
+  await together(same, same).agreed(before);
+  await assert.rejects(together(same, other).agreed(before), /other sections/);
+  await assert.rejects(together(more, more).agreed(before), /2 sections, not 1/);
+});

@@ -1,5 +1,5 @@
 //! Developer commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `media`, `interop`, `links`, `nats`,
-//! `fuzz`.
+//! `renegotiation`, `fuzz`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 
@@ -26,6 +26,9 @@ cargo xtask COMMAND
                    the reference (tests/interop/links.mjs; Linux, root)
   nats [ARG…]      docs/nats.md: every peer through address translators of the kernel
                    (tests/interop/nats.mjs; Linux, root)
+  renegotiation [ARG…]
+                   docs/renegotiation.md: calls of the Node package with its peers, negotiated again
+                   and again (tests/interop/renegotiation.mjs)
   fuzz [SECONDS]   every fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
 ";
 
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         "interop" => suite::interop(&root, rest),
         "links" => suite::links(&root, rest),
         "nats" => suite::nats(&root, rest),
+        "renegotiation" => suite::renegotiation(&root, rest),
         "fuzz" => suite::fuzz(&root, rest),
         _ => {
             print!("{HELP}");

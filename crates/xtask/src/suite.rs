@@ -72,6 +72,10 @@ pub(crate) fn test(root: &Path, all: bool) -> bool {
     if all {
         report.step("interop repair", || matrix(root, all, &["--repair-only"]));
     }
+    report.step("interop renegotiation", || {
+        let rounds = if all { "20" } else { "2" };
+        renegotiated(root, &["--rounds", rounds])
+    });
     report.step("browser", || browser(root, all));
     report.close()
 }
@@ -156,6 +160,31 @@ pub(crate) fn nats(root: &Path, rest: &[String]) -> bool {
     let lab = lab.to_string_lossy();
     let own = ["--lab", &lab, "--page", "docs/nats.md"];
     real_ends(root, &packages, "tests/interop/nats.mjs", &own, rest)
+}
+
+/// Writes the page about renegotiation.
+pub(crate) fn renegotiation(root: &Path, rest: &[String]) -> bool {
+    if !tools::interop(root, &["full"]) {
+        return false;
+    }
+    let rest = rest.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["--page", "docs/renegotiation.md"]
+        .into_iter()
+        .chain(rest)
+        .collect();
+    renegotiated(root, &arguments) == Outcome::Passed
+}
+
+/// Calls that are negotiated again, of the Node package with its peers.
+fn renegotiated(root: &Path, arguments: &[&str]) -> Outcome {
+    let library = match node_library(root) {
+        Ok(library) => library,
+        Err(outcome) => return outcome,
+    };
+    let environment = [("TWOCAN_NODE_LIBRARY", library.as_os_str())];
+    let mut all = vec!["tests/interop/renegotiation.mjs"];
+    all.extend_from_slice(arguments);
+    run_with(root, "node", &all, &environment)
 }
 
 fn real_ends(root: &Path, build: &[&str], script: &str, own: &[&str], rest: &[String]) -> bool {
@@ -263,17 +292,10 @@ fn node_package(root: &Path) -> Outcome {
             return Outcome::NotRun(why);
         }
     }
-    let build = ["build", "--locked", "--package", "twocan-node"];
-    match run(root, "cargo", &build) {
-        Outcome::Passed => {}
-        other => return other,
-    }
-    let name = format!(
-        "{}twocan_node{}",
-        std::env::consts::DLL_PREFIX,
-        std::env::consts::DLL_SUFFIX
-    );
-    let library = root.join("target/debug").join(name);
+    let library = match node_library(root) {
+        Ok(library) => library,
+        Err(outcome) => return outcome,
+    };
     let environment = [("TWOCAN_NODE_LIBRARY", library.as_os_str())];
     for suite in suites {
         let folder = root.join(suite);
@@ -283,6 +305,21 @@ fn node_package(root: &Path) -> Outcome {
         }
     }
     Outcome::Passed
+}
+
+/// The native half of the Node package, as it is built here.
+fn node_library(root: &Path) -> Result<PathBuf, Outcome> {
+    let build = ["build", "--locked", "--package", "twocan-node"];
+    match run(root, "cargo", &build) {
+        Outcome::Passed => {}
+        other => return Err(other),
+    }
+    let name = format!(
+        "{}twocan_node{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    );
+    Ok(root.join("target/debug").join(name))
 }
 
 fn matrix(root: &Path, all: bool, more: &[&str]) -> Outcome {

@@ -120,6 +120,10 @@ type peer struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "call" {
+		answerQuestions()
+		return
+	}
 	if len(os.Args) < 2 || (os.Args[1] != "offer" && os.Args[1] != "answer") {
 		fmt.Fprintln(os.Stderr, "usage: pion3 offer|answer [--media] [--pings N] [--timeout SECONDS]")
 		os.Exit(2)
