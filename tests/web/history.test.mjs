@@ -53,6 +53,21 @@ test("what is none of it is not taken for it", async () => {
   assert.equal(told.unreadable.length, 4);
 });
 
+test("one that cannot be read keeps back no other, and nobody but the server tells of it", async () => {
+  const { chat, told } = chatWith();
+  const bare = JSON.parse('{"toString":null,"valueOf":null}');
+  chat.told({ ...history(kept(makeChat("forged"))), from: "mallory" });
+  chat.told(history({ ...kept(makeChat("nameless")), name: bare }, kept(makeChat("readable"))));
+  await until(told, "before", 1);
+  assert.deepEqual(told.before, [["Ada readable 7"]]);
+});
+
+test("a text that is cut ends in no half of a character", () => {
+  const { text } = makeChat("a".repeat(7_999) + "😀");
+  assert.equal(text, "a".repeat(7_999) + "\ufffd");
+  assert.equal(makeChat("😀").text, "😀");
+});
+
 test("sealed, it opens for who has the key, though its sender goes on speaking or came back under another id", async () => {
   const secret = new Uint8Array(randomBytes(32));
   const seal = (id, key = secret) => {

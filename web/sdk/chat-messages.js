@@ -20,7 +20,9 @@ const TIME_MAX = 8.64e15;
  * @returns {ChatMessage}
  */
 export function makeChat(text, direct = false) {
-  return { type: "chat", id: randomId(), text: text.slice(0, TEXT_MAX), at: Date.now(), ...(direct ? { direct } : {}) };
+  // Half a character, as a cut leaves one, would be no text to the others.
+  const whole = text.slice(0, TEXT_MAX).replace(/\p{Surrogate}/gu, "\ufffd");
+  return { type: "chat", id: randomId(), text: whole, at: Date.now(), ...(direct ? { direct } : {}) };
 }
 
 /**

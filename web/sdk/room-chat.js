@@ -61,8 +61,10 @@ export class RoomChat extends Emitter {
 
   /** The server passes on what somebody says, or tells what was said before. @param {import("./messages.js").ServerFrame} frame */
   told({ event, from, data }) {
-    if (event === "chat-history") this.#recall(Array.isArray(data?.messages) ? data.messages.slice(-BEFORE_MAX) : []);
-    else if (from) this.hear(from, wire(data));
+    if (from) {
+      if (event === "chat") this.hear(from, wire(data));
+      // The history is the server's to tell, and not another participant's.
+    } else if (event === "chat-history") this.#recall(Array.isArray(data?.messages) ? data.messages.slice(-BEFORE_MAX) : []);
   }
 
   /**
@@ -73,7 +75,10 @@ export class RoomChat extends Emitter {
    */
   #recall(kept) {
     const seal = this.seal?.anew() ?? null;
-    const opened = kept.filter((one) => typeof one === "object" && one !== null).map((one) => this.#reopen(seal, one));
+    const opened = kept.filter((one) => typeof one === "object" && one !== null).map((one) =>
+      // One that cannot be read keeps back none of the others.
+      this.#reopen(seal, one).catch(() => null),
+    );
     this.#heard = this.#heard.then(async () => {
       const read = (await Promise.all(opened)).filter((one) => one !== null);
       const news = read.filter(({ id }) => !this.#known.has(id));

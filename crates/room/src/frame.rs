@@ -1,7 +1,12 @@
 //! Frames of the signaling protocol: JSON texts in both directions.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+/// How deep objects and arrays of `data` may be in each other. Readers of ours and of others end at 128,
+/// of a whole frame.
+const DATA_DEPTH_MAX: usize = 64;
 
 /// Whom a frame is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +63,9 @@ struct Fields<'a> {
 pub(crate) fn parse(text: &str) -> Result<Incoming, BadFrame> {
     serde_json::from_str::<&RawValue>(text).map_err(|_| BadFrame::NotJson)?;
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| BadFrame::NotAFrame)?;
+    if !fields.data.is_none_or(is_readable) {
+        return Err(BadFrame::NotAFrame);
+    }
     let event = fields
         .event
         .and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
@@ -73,6 +81,25 @@ pub(crate) fn parse(text: &str) -> Result<Incoming, BadFrame> {
             .seq
             .and_then(|raw| serde_json::from_str(raw.get()).ok()),
     })
+}
+
+/// Whether everybody reads it. By its grammar JSON may also have halves of characters, numbers beyond
+/// every kind of number and any depth, at which readers fail: of whoever is told of it among other
+/// things, all is lost then.
+fn is_readable(raw: &RawValue) -> bool {
+    let value: Result<Value, _> = serde_json::from_str(raw.get());
+    value.is_ok_and(|value| is_within(&value, DATA_DEPTH_MAX))
+}
+
+fn is_within(value: &Value, depth: usize) -> bool {
+    let Some(left) = depth.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::Array(all) => all.iter().all(|own| is_within(own, left)),
+        Value::Object(all) => all.values().all(|own| is_within(own, left)),
+        _ => true,
+    }
 }
 
 fn recipients(raw: &RawValue) -> Option<Recipients> {
@@ -123,4 +150,39 @@ pub(crate) fn unnumbered(event: &str, data: Option<&RawValue>, to: Option<&Recip
 /// Any serializable value as raw JSON.
 pub(crate) fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_data(data: &str) -> Result<Incoming, BadFrame> {
+        parse(&format!(r#"{{"event":"chat","to":"all","data":{data}}}"#))
+    }
+
+    #[test]
+    fn what_readers_fail_at_is_no_frame() {
+        let deep = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        for data in [
+            "1e999",
+            r#"{"x":[-1e400]}"#,
+            r#""\ud83d""#,
+            r#"{"\ude00":1}"#,
+        ] {
+            assert_eq!(with_data(data).err(), Some(BadFrame::NotAFrame), "{data}");
+        }
+        assert_eq!(
+            with_data(&deep(DATA_DEPTH_MAX + 1)).err(),
+            Some(BadFrame::NotAFrame)
+        );
+        assert_eq!(with_data(&deep(10_000)).err(), Some(BadFrame::NotAFrame));
+        let whole = r#"{"text":"\ud83d\ude00","n":1e300}"#;
+        for data in [&deep(DATA_DEPTH_MAX), whole] {
+            let read = with_data(data).unwrap();
+            assert_eq!(
+                read.data.map(|own| own.get().to_owned()).as_deref(),
+                Some(data)
+            );
+        }
+    }
 }

@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use twocan_proto::time::Now;
 
@@ -18,6 +17,26 @@ const CHAT: &str = "chat";
 
 /// Bytes of what is told to who is told everything in messages of a data channel.
 const BY_CHANNEL_LEN_MAX: usize = 96 * 1024;
+
+/// What who has just come is told.
+#[derive(Serialize)]
+struct History<'a> {
+    messages: Vec<&'a Kept>,
+}
+
+/// What makes a message of one.
+#[derive(Deserialize)]
+struct Words {
+    text: Option<String>,
+    sealed: Option<String>,
+}
+
+impl Words {
+    fn are_in(data: &RawValue) -> bool {
+        let read = serde_json::from_str::<Self>(data.get());
+        read.is_ok_and(|own| own.text.is_some() || own.sealed.is_some())
+    }
+}
 
 /// Something that was said.
 #[derive(Debug, Serialize)]
@@ -97,9 +116,9 @@ impl Hall {
         if incoming.event != CHAT || !is_to_all || most == 0 {
             return;
         }
-        // What is no object is no message of the protocol.
+        // What has no words, sealed or not, is no message of the protocol.
         let data = incoming.data.clone();
-        let Some(data) = data.filter(|own| own.get().starts_with('{')) else {
+        let Some(data) = data.filter(|own| Words::are_in(own)) else {
             return;
         };
         let kept = Kept {
@@ -130,7 +149,7 @@ impl Hall {
         if messages.is_empty() {
             return;
         }
-        let data = frame::raw(&json!({ "messages": messages }));
+        let data = frame::raw(&History { messages });
         self.tell_own(peer, "chat-history", data.as_deref());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use twocan_proto::contract::{Batch, Ecn, SocketId};
-use twocan_proto::turn::server::PortShares;
+use twocan_proto::turn::server::RelayedPorts;
 
 /// Most bytes that wait at a hatch, what is noted about them counted; what is put there beyond is
 /// dropped, as the system drops what a socket has no room for.
@@ -168,20 +168,20 @@ impl Hatch {
     }
 }
 
-/// The hatches of the parts of the TURN server, by their relayed ports.
+/// The hatches of the parts of the TURN server, and which relayed address is whose.
 #[derive(Debug, Clone)]
 pub(super) struct ToTurn {
     hatches: Arc<[Arc<Hatch>]>,
-    shares: PortShares,
+    ports: Arc<RelayedPorts>,
 }
 
 impl ToTurn {
-    /// One hatch for each share.
-    pub(super) fn new(shares: PortShares) -> Self {
-        let hatches = (0..shares.count()).map(|_| Arc::default());
+    /// One hatch for each part.
+    pub(super) fn new(parts: usize, ports: Arc<RelayedPorts>) -> Self {
+        let hatches = (0..parts).map(|_| Arc::default());
         Self {
             hatches: hatches.collect(),
-            shares,
+            ports,
         }
     }
 
@@ -190,9 +190,9 @@ impl ToTurn {
         &self.hatches
     }
 
-    /// The place of the part that has a relayed address.
-    pub(super) fn part_of(&self, relayed: SocketAddr) -> usize {
-        self.shares.part_of(relayed.port())
+    /// The place of the part that has a relayed address; `None` where nobody has it.
+    pub(super) fn part_of(&self, relayed: SocketAddr) -> Option<usize> {
+        self.ports.part_of(relayed)
     }
 }
 

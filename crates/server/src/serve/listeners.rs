@@ -124,8 +124,8 @@ pub(super) fn bind_udp(address: SocketAddr, is_v6_alone: bool) -> io::Result<std
 }
 
 /// Binds one more socket to the address of `first`, so that the system deals out what arrives there
-/// among them, by who sent it. Nobody else can join: the address was not shared when it was bound, and
-/// [`close_shares`] ends it.
+/// among them, by who sent it. Whoever binds it without wishing to share it, as a second server does, is
+/// told that it is in use; the system lets programs of the same user join that do wish it.
 #[cfg(target_os = "linux")]
 pub(super) fn bind_share(first: &std::net::UdpSocket) -> io::Result<std::net::UdpSocket> {
     let first = SockRef::from(first);
@@ -144,13 +144,6 @@ pub(super) fn bind_share(first: &std::net::UdpSocket) -> io::Result<std::net::Ud
 #[cfg(not(target_os = "linux"))]
 pub(super) fn bind_share(_: &std::net::UdpSocket) -> io::Result<std::net::UdpSocket> {
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// From here on the address of `first` is shared with nobody else.
-pub(super) fn close_shares(first: &std::net::UdpSocket) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    SockRef::from(first).set_reuse_port(false)?;
-    Ok(())
 }
 
 /// Listens for TCP; as above. The listener does not block.
@@ -263,7 +256,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_arrives_is_dealt_out_by_sender_and_nobody_else_joins() {
+    fn what_arrives_is_dealt_out_by_sender_and_another_server_is_told() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(first) = bind_udp(any.parse().unwrap(), false) else {
                 continue; // No IPv6 here.
@@ -271,10 +264,7 @@ mod tests {
             let at = first.local_addr().unwrap();
             let second = bind_share(&first).unwrap();
             assert_eq!(second.local_addr().unwrap(), at);
-            close_shares(&first).unwrap();
-            let sharing = Socket::new(Domain::for_address(at), Type::DGRAM, None).unwrap();
-            sharing.set_reuse_port(true).unwrap();
-            assert!(sharing.bind(&at.into()).is_err(), "another program");
+            assert!(bind_udp(at, false).is_err(), "another server");
             let own = [&first, &second];
             for socket in own {
                 socket.set_nonblocking(true).unwrap();

@@ -267,8 +267,8 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_total: Option<usize>,
 
-    /// Threads of the STUN and TURN server, each with relayed ports of its own, 512 at least. Default one
-    /// for each core, and one where the system is not Linux.
+    /// Threads of the STUN and TURN server, 64 at most. Default one for each core, and one where the
+    /// system is not Linux.
     #[arg(long, value_name = "N", env = "TWOCAN_TURN_THREADS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_threads: Option<usize>,

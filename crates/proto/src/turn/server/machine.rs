@@ -102,7 +102,7 @@ impl Server {
         let ports = Ports::new(
             &config.relays,
             config.ports.clone(),
-            (part.number, accounts.held.clone()),
+            (part.number, accounts.ports.clone()),
             random.u64(),
         );
         Self {
@@ -157,7 +157,7 @@ impl Server {
 
     /// What a client sent: a datagram, or one frame of its stream.
     pub(super) fn handle_client(&mut self, now: Now, client: Client, ecn: Ecn, bytes: &[u8]) {
-        if let Some(part) = self.meant_elsewhere(&client, bytes) {
+        if let Some(part) = self.meant_elsewhere(now, &client, bytes) {
             return self.pass_on(part, &client, ecn, bytes);
         }
         match bytes.first() {

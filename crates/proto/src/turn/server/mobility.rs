@@ -90,6 +90,10 @@ impl Server {
             return Err(ErrorCode::MOBILITY_FORBIDDEN);
         }
         let ticket: &Ticket = shown.try_into().map_err(|_| ErrorCode::BAD_REQUEST)?;
+        // Who comes on a stream is not passed on to the part of its allocation.
+        if part(ticket).is_some_and(|part| self.part.is_another(part)) {
+            return Err(ErrorCode::ALLOCATION_MISMATCH);
+        }
         let id = place(ticket).ok_or(ErrorCode::BAD_REQUEST)?;
         let allocation = self
             .allocations

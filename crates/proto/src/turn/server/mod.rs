@@ -55,7 +55,8 @@ use crate::stun_server::Origin;
 pub use address::{AddressPolicy, BadCidr, Cidr};
 pub use machine::Server;
 pub use media::MediaAddress;
-pub use parts::{PARTS_MAX, PORTS_PER_PART_MIN, PortShares};
+pub use parts::PARTS_MAX;
+pub use ports::RelayedPorts;
 
 /// Sockets below this number are the driver's listeners; the machine names relayed ones above.
 pub const LISTENERS_MAX: u32 = 1 << 16;
@@ -67,7 +68,7 @@ pub const MEDIA_SOCKET: SocketId = SocketId(u32::MAX);
 
 /// What is sent on it is for a client of another part ([`Server::parts`]): `local` is the relayed
 /// address from which it comes, and `remote` the one to which it goes. The driver hands it to the part
-/// that has that port ([`PortShares::part_of`]), where it arrives on this socket too, seen from the
+/// that has that port ([`RelayedPorts::part_of`]), where it arrives on this socket too, seen from the
 /// other side: `local` is where it goes, `remote` is from whom.
 pub const PART_SOCKET: SocketId = SocketId(u32::MAX - 1);
 

@@ -1,15 +1,14 @@
 //! One server in several parts, each driven by a thread of its own.
 //!
 //! The parts listen on the same addresses, and the system deals datagrams out by who sent them: what
-//! one client sends comes to one part, which has its allocation. Each has its own of the relayed
-//! ports, so that a port names its part. They share what is counted of users and addresses.
+//! one client sends comes to one part, which has its allocation. They share what is counted of users
+//! and addresses, and who has which relayed port.
 //!
 //! A client that moves (RFC 8016), or takes a port that was kept for it (RFC 8656 §14.6), can turn up
 //! at another part than the one that it means: what it sends is passed on ([`Event::PassOn`]).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -20,18 +19,15 @@ use super::allocation::{Client, ClientKey};
 use super::bandwidth::{Bandwidth, Budgets};
 use super::machine::Server;
 use super::mobility;
-use super::ports::{Held, Holder, Keyed};
+use super::ports::{Holder, Keyed, RelayedPorts};
 use super::quota::{Holders, Unproven};
-use super::{Config, Event, PART_SOCKET, Quotas};
+use super::{Config, Event, PART_SOCKET, Quotas, STREAM_REQUEST_LEN_MAX};
 use crate::contract::{Datagram, Destination, Dscp, Ecn, Path};
 use crate::random::Random;
 use crate::time::Now;
 
 /// Parts at most.
 pub const PARTS_MAX: usize = 64;
-
-/// Relayed ports of a part at least: with fewer for each there are fewer parts.
-pub const PORTS_PER_PART_MIN: usize = 512;
 
 /// What the parts share.
 #[derive(Debug)]
@@ -41,7 +37,7 @@ pub(super) struct Accounts {
     holders: Mutex<Holders>,
     pub(super) bandwidth: Bandwidth,
     unproven: Unproven,
-    pub(super) held: Arc<Held>,
+    pub(super) ports: Arc<RelayedPorts>,
     /// Clients by the part that has their allocation, where that is not the one to which the system
     /// deals them out.
     elsewhere: RwLock<HashMap<ClientKey, u8, Keyed>>,
@@ -50,13 +46,13 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    fn new(held: Held, random: &mut Random, now: Now) -> Self {
+    fn new(ports: RelayedPorts, random: &mut Random, now: Now) -> Self {
         Self {
             epoch: now.monotonic,
             holders: Mutex::default(),
             bandwidth: Bandwidth::default(),
             unproven: Unproven::new(random.u64()),
-            held: Arc::new(held),
+            ports: Arc::new(ports),
             elsewhere: RwLock::new(HashMap::with_hasher(Keyed(random.u64()))),
             elsewhere_count: AtomicUsize::new(0),
         }
@@ -158,64 +154,19 @@ impl Accounts {
     }
 }
 
-/// Which relayed port belongs to which part: each has a range of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PortShares {
-    /// The first port of each.
-    firsts: Vec<u16>,
-    last: u16,
-}
-
-impl PortShares {
-    /// As many shares of `ports` as wanted, or fewer: [`PORTS_PER_PART_MIN`].
-    fn new(ports: &RangeInclusive<u16>, wanted: usize) -> Self {
-        let (first, last) = (*ports.start(), *ports.end());
-        let len = usize::from(last.saturating_sub(first)) + 1;
-        let count = wanted.min(len / PORTS_PER_PART_MIN).clamp(1, PARTS_MAX);
-        let firsts = (0..count).map(|index| {
-            let offset = u16::try_from(len * index / count).unwrap_or(u16::MAX);
-            let port = first.saturating_add(offset);
-            // A port that is even keeps the next one (RFC 8656 §7.2) in its share.
-            if index > 0 { port & !1 } else { port }
-        });
-        Self {
-            firsts: firsts.collect(),
-            last,
-        }
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.firsts.len()
-    }
-
-    /// Which one has a port; of those that none has, the first or the last.
-    #[inline]
-    pub fn part_of(&self, port: u16) -> usize {
-        let beyond = self.firsts.partition_point(|first| *first <= port);
-        beyond.saturating_sub(1)
-    }
-
-    fn range(&self, part: usize) -> RangeInclusive<u16> {
-        let first = self.firsts.get(part).copied().unwrap_or(self.last);
-        let next = self.firsts.get(part + 1);
-        first..=next.map_or(self.last, |next| next.saturating_sub(1))
-    }
-}
-
 /// Which part a server is.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) number: u8,
-    pub(super) shares: PortShares,
+    count: usize,
     /// What is handled now was passed on by another part.
     passed_on: bool,
 }
 
 impl Part {
-    /// Whether a relayed address is one of another part's.
-    fn is_elsewhere(&self, relayed: SocketAddr) -> bool {
-        self.shares.count() > 1 && self.shares.part_of(relayed.port()) != usize::from(self.number)
+    /// Whether there is such a part beside this one.
+    pub(super) fn is_another(&self, number: u8) -> bool {
+        number != self.number && usize::from(number) < self.count
     }
 }
 
@@ -226,27 +177,27 @@ impl Server {
         parts.swap_remove(0)
     }
 
-    /// A server in `wanted` parts, or fewer: at most [`PARTS_MAX`], and each has at least
-    /// [`PORTS_PER_PART_MIN`] relayed ports. Every part has listeners of its own on the same
-    /// addresses, with the same names; clients on streams belong to the first.
-    pub fn parts(config: &Config, wanted: usize, mut random: Random, now: Now) -> Vec<Self> {
-        let shares = PortShares::new(&config.ports, wanted);
-        let held = Held::new(&config.relays, shares.count());
-        let accounts = Arc::new(Accounts::new(held, &mut random, now));
-        (0..shares.count())
+    /// A server in so many parts, from 1 to [`PARTS_MAX`]. Every part has listeners of its own on the
+    /// same addresses, with the same names; clients on streams belong to the first.
+    pub fn parts(config: &Config, count: usize, mut random: Random, now: Now) -> Vec<Self> {
+        let count = count.clamp(1, PARTS_MAX);
+        let ports = RelayedPorts::new(&config.relays, count);
+        let accounts = Arc::new(Accounts::new(ports, &mut random, now));
+        (0..count)
             .map(|index| {
-                let config = Config {
-                    ports: shares.range(index),
-                    ..config.clone()
-                };
                 let part = Part {
                     number: u8::try_from(index).unwrap_or(u8::MAX),
-                    shares: shares.clone(),
+                    count,
                     passed_on: false,
                 };
                 let mut seed = [0; 32];
                 random.fill(&mut seed);
-                Self::part(config, (part, accounts.clone()), Random::new(seed), now)
+                Self::part(
+                    config.clone(),
+                    (part, accounts.clone()),
+                    Random::new(seed),
+                    now,
+                )
             })
             .collect()
     }
@@ -257,8 +208,8 @@ impl Server {
     }
 
     /// Which part has which relayed port.
-    pub fn port_shares(&self) -> &PortShares {
-        &self.part.shares
+    pub fn relayed_ports(&self) -> &Arc<RelayedPorts> {
+        &self.accounts.ports
     }
 
     /// What a client has sent was passed on by another part ([`Event::PassOn`]).
@@ -270,10 +221,10 @@ impl Server {
 
     /// The part that a client means which this one does not know.
     #[inline]
-    pub(super) fn meant_elsewhere(&self, client: &Client, bytes: &[u8]) -> Option<u8> {
+    pub(super) fn meant_elsewhere(&self, now: Now, client: &Client, bytes: &[u8]) -> Option<u8> {
         // Clients on streams belong to the first part, whatever they name.
         let on_stream = matches!(client.key, ClientKey::Stream(_));
-        if self.part.shares.count() == 1 || self.part.passed_on || on_stream {
+        if self.part.count == 1 || self.part.passed_on || on_stream {
             return None;
         }
         let is_request = bytes.first() == Some(&0);
@@ -283,8 +234,12 @@ impl Server {
         if let Some(part) = self.accounts.part_with(&client.key) {
             return Some(part);
         }
-        let named = named_part(bytes).filter(|part| *part != self.part.number);
-        named.filter(|part| usize::from(*part) < self.part.shares.count())
+        let is_long = bytes.len() > STREAM_REQUEST_LEN_MAX;
+        let named = named_part(bytes).filter(|part| self.part.is_another(*part) && !is_long)?;
+        // Nothing is proved yet, and others have to do with it.
+        let (ip, rate) = (client.remote.ip(), self.config.quotas.unproven_per_second);
+        let may = self.accounts.admits_unproven(now.monotonic, ip, rate);
+        may.then_some(named)
     }
 
     pub(super) fn pass_on(&mut self, part: u8, client: &Client, ecn: Ecn, bytes: &[u8]) {
@@ -322,8 +277,8 @@ impl Server {
         to: SocketAddr,
         ecn: Ecn,
     ) -> Option<Destination> {
-        let is_elsewhere = self.part.is_elsewhere(to) && self.accounts.held.has(to);
-        is_elsewhere.then_some(Destination {
+        let part = self.accounts.ports.part_of(to)?;
+        (part != usize::from(self.part.number)).then_some(Destination {
             path: Path {
                 socket: PART_SOCKET,
                 local: from,
@@ -359,42 +314,5 @@ fn named_part(bytes: &[u8]) -> Option<u8> {
             _ => None,
         }),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_port_has_one_part_and_pairs_stay_together() {
-        for (ports, wanted) in [
-            (49152..=65535, 4),
-            (10_001..=20_000, 7),
-            (1024..=65_535, 64),
-        ] {
-            let shares = PortShares::new(&ports, wanted);
-            assert_eq!(shares.count(), wanted);
-            for port in ports {
-                let part = shares.part_of(port);
-                assert!(shares.range(part).contains(&port), "{port}");
-                if port % 2 == 0 && port < shares.last {
-                    assert_eq!(shares.part_of(port + 1), part, "{port}");
-                }
-            }
-            let of_all: usize = (0..wanted).map(|part| shares.range(part).len()).sum();
-            assert_eq!(of_all, usize::from(shares.last - shares.firsts[0]) + 1);
-        }
-    }
-
-    #[test]
-    fn few_ports_have_few_parts() {
-        assert_eq!(PortShares::new(&(50_000..=50_099), 8).count(), 1);
-        assert_eq!(PortShares::new(&(50_000..=52_099), 8).count(), 4);
-        assert_eq!(
-            PortShares::new(&RangeInclusive::new(50_000, 49_000), 8).count(),
-            1
-        );
-        assert_eq!(PortShares::new(&(0..=65_535), 1000).count(), PARTS_MAX);
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use super::allocation::Family;
@@ -20,6 +20,9 @@ const DRAWS: usize = 8;
 
 /// Ports of a relayed address that a check may refuse before an allocation is refused.
 const CHECKS_MAX: u32 = 64;
+
+/// How often another part may be quicker in taking a port.
+const CLAIMS_MAX: usize = 8;
 
 /// Tells whether an address can be bound; see [`super::Server::check_ports_with`].
 pub(super) struct PortCheck(pub(super) Box<dyn FnMut(Transport, SocketAddr) -> bool + Send>);
@@ -70,36 +73,56 @@ pub(super) enum Wish {
     EvenAndNext,
 }
 
-/// On which relayed ports somebody relays, of all parts of a server: a bit for each.
+/// Which part of a server has which relayed port: all parts take theirs from one range.
 #[derive(Debug)]
-pub(super) struct Held(Vec<(IpAddr, Box<[AtomicU64]>)>);
+pub struct RelayedPorts {
+    /// By the addresses that peers see, for each port nothing, or one more than the part's place. Of a
+    /// server in one part there are none.
+    relays: Vec<(IpAddr, Box<[AtomicU8]>)>,
+}
 
-impl Held {
-    /// Of a server in one part, which knows its own, there are none.
+impl RelayedPorts {
     pub(super) fn new(relays: &[RelayAddress], parts: usize) -> Self {
         let several = relays.iter().take(RELAYS_MAX).filter(|_| parts > 1);
-        let none = || (0..1024).map(|_| AtomicU64::new(0)).collect();
-        Self(several.map(|relay| (relay.external, none())).collect())
+        let none = || (0..=u16::MAX).map(|_| AtomicU8::new(0)).collect();
+        let relays = several.map(|relay| (relay.external, none())).collect();
+        Self { relays }
     }
 
-    fn bit(&self, external: SocketAddr) -> Option<(&AtomicU64, u64)> {
-        let mut all = self.0.iter();
-        let (_, words) = all.find(|(ip, _)| *ip == external.ip())?;
-        let port = usize::from(external.port());
-        Some((words.get(port / 64)?, 1 << (port % 64)))
+    fn entry(&self, external: SocketAddr) -> Option<&AtomicU8> {
+        let mut all = self.relays.iter();
+        let (_, ports) = all.find(|(ip, _)| *ip == external.ip())?;
+        ports.get(usize::from(external.port()))
     }
 
+    /// The place of the part that has a relayed address, as peers see it; `None` where nobody has it.
     #[inline]
-    pub(super) fn has(&self, external: SocketAddr) -> bool {
-        self.bit(external)
-            .is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+    pub fn part_of(&self, relayed: SocketAddr) -> Option<usize> {
+        if self.relays.is_empty() {
+            return Some(0);
+        }
+        let own = self.entry(relayed)?.load(Ordering::Acquire);
+        own.checked_sub(1).map(usize::from)
     }
 
-    fn set(&self, external: SocketAddr, is_held: bool) {
-        match self.bit(external) {
-            Some((word, bit)) if is_held => _ = word.fetch_or(bit, Ordering::Relaxed),
-            Some((word, bit)) => _ = word.fetch_and(!bit, Ordering::Relaxed),
-            None => {}
+    fn is_free(&self, external: SocketAddr) -> bool {
+        let entry = self.entry(external);
+        entry.is_none_or(|own| own.load(Ordering::Acquire) == 0)
+    }
+
+    /// Has a part have it; not where another was quicker.
+    fn claim(&self, external: SocketAddr, part: u8) -> bool {
+        let entry = self.entry(external);
+        entry.is_none_or(|own| {
+            let claimed = part.saturating_add(1);
+            own.compare_exchange(0, claimed, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        })
+    }
+
+    fn give_back(&self, external: SocketAddr) {
+        if let Some(own) = self.entry(external) {
+            own.store(0, Ordering::Release);
         }
     }
 }
@@ -111,7 +134,7 @@ pub(super) struct Ports {
     check: Option<PortCheck>,
     /// With which tokens begin: the part of the server.
     part: u8,
-    held: Arc<Held>,
+    shared: Arc<RelayedPorts>,
     /// By external address.
     taken: HashMap<SocketAddr, Holder, Keyed>,
     reservations: BTreeMap<[u8; 8], Reservation>,
@@ -130,7 +153,7 @@ impl Ports {
     pub(super) fn new(
         relays: &[RelayAddress],
         range: RangeInclusive<u16>,
-        (part, held): (u8, Arc<Held>),
+        (part, shared): (u8, Arc<RelayedPorts>),
         key: u64,
     ) -> Self {
         Self {
@@ -138,7 +161,7 @@ impl Ports {
             range,
             check: None,
             part,
-            held,
+            shared,
             taken: HashMap::with_hasher(Keyed(key)),
             reservations: BTreeMap::new(),
         }
@@ -188,21 +211,34 @@ impl Ports {
         let first = random.below(u32::try_from(relays.len()).ok()?) as usize;
         let relays = relays.iter().cycle().skip(first).take(relays.len());
         for relay in relays {
-            let Some(port) = self.free_port(random, transport, relay, wish) else {
-                continue;
-            };
-            let external = SocketAddr::new(relay.external, port);
-            let token = match wish {
-                Wish::EvenAndNext => Some(self.reserve(now, random, *relay, port + 1)?),
-                _ => None,
-            };
-            self.hold(external, allocation);
-            let bind = SocketAddr::new(relay.bind, port);
-            return Some(Taken {
-                external,
-                bind,
-                token,
-            });
+            for _ in 0..CLAIMS_MAX {
+                let Some(port) = self.free_port(random, transport, relay, wish) else {
+                    break;
+                };
+                let at = |port| SocketAddr::new(relay.external, port);
+                let next = (wish == Wish::EvenAndNext).then(|| at(port.saturating_add(1)));
+                if !self.claim(at(port), next) {
+                    continue;
+                }
+                let token = match next {
+                    None => None,
+                    Some(next) => {
+                        let token = self.reserve(now, random, *relay, next.port());
+                        if token.is_none() {
+                            self.shared.give_back(at(port));
+                            self.shared.give_back(next);
+                            return None;
+                        }
+                        token
+                    }
+                };
+                self.taken.insert(at(port), Holder::Allocation(allocation));
+                return Some(Taken {
+                    external: at(port),
+                    bind: SocketAddr::new(relay.bind, port),
+                    token,
+                });
+            }
         }
         None
     }
@@ -216,11 +252,12 @@ impl Ports {
     ) -> Option<u16> {
         let (low, high) = (*self.range.start(), *self.range.end());
         let count = u32::from(high.checked_sub(low)?) + 1;
-        let (taken, check, mut left) = (&self.taken, &mut self.check, CHECKS_MAX);
+        let (taken, shared) = (&self.taken, &self.shared);
+        let (check, mut left) = (&mut self.check, CHECKS_MAX);
         let mut free = |port: u16| {
-            if !(low..=high).contains(&port)
-                || taken.contains_key(&SocketAddr::new(relay.external, port))
-            {
+            let external = SocketAddr::new(relay.external, port);
+            let is_free = !taken.contains_key(&external) && shared.is_free(external);
+            if !(low..=high).contains(&port) || !is_free {
                 return false;
             }
             let Some(check) = check.as_mut() else {
@@ -285,7 +322,7 @@ impl Ports {
         }
         self.reservations.remove(token);
         let external = SocketAddr::new(kept.relay.external, kept.port);
-        self.hold(external, allocation);
+        self.taken.insert(external, Holder::Allocation(allocation));
         Some(Taken {
             external,
             bind: SocketAddr::new(kept.relay.bind, kept.port),
@@ -296,21 +333,31 @@ impl Ports {
     /// Gives a port back.
     pub(super) fn release(&mut self, external: SocketAddr) {
         self.taken.remove(&external);
-        self.held.set(external, false);
+        self.shared.give_back(external);
     }
 
-    fn hold(&mut self, external: SocketAddr, allocation: u32) {
-        self.taken.insert(external, Holder::Allocation(allocation));
-        self.held.set(external, true);
+    /// Has this part have a port, and the next one where that is to be kept; not where another part was
+    /// quicker.
+    fn claim(&self, external: SocketAddr, next: Option<SocketAddr>) -> bool {
+        if !self.shared.claim(external, self.part) {
+            return false;
+        }
+        let has_both = next.is_none_or(|next| self.shared.claim(next, self.part));
+        if !has_both {
+            self.shared.give_back(external);
+        }
+        has_both
     }
 
     /// Gives back what was kept for too long.
     pub(super) fn expire(&mut self, now: Instant) {
-        let taken = &mut self.taken;
+        let (taken, shared) = (&mut self.taken, &self.shared);
         self.reservations.retain(|_, kept| {
             let lasts = kept.ends > now;
             if !lasts {
-                taken.remove(&SocketAddr::new(kept.relay.external, kept.port));
+                let external = SocketAddr::new(kept.relay.external, kept.port);
+                taken.remove(&external);
+                shared.give_back(external);
             }
             lasts
         });

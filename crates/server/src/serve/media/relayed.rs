@@ -104,7 +104,7 @@ impl Hatches {
             other: media,
             ecn: to.ecn,
         };
-        let part = self.to_turn.as_ref().map(|own| own.part_of(to.remote));
+        let part = self.to_turn.as_ref().and_then(|own| own.part_of(to.remote));
         let Some(sending) = part.and_then(|part| self.sending.get_mut(part)) else {
             return 0;
         };

@@ -327,11 +327,12 @@ impl Driver {
             return;
         };
         let Place { number, ways, .. } = &self.place;
-        let part = ways.part_of(to.remote);
-        let others = (part != *number)
-            .then(|| ways.hatches().get(part))
-            .flatten();
-        let (Some(hatch), Some(collected)) = (others, self.to_parts.get_mut(part)) else {
+        let Some(part) = ways.part_of(to.remote).filter(|part| part != number) else {
+            return;
+        };
+        let (Some(hatch), Some(collected)) =
+            (ways.hatches().get(part), self.to_parts.get_mut(part))
+        else {
             return;
         };
         let between = Between {

@@ -79,13 +79,24 @@ impl Turn {
 
     /// Takes no more allocations; returns when the last one has ended.
     pub(crate) async fn drain(&self) {
+        let mut allocations = self.allocations.clone();
+        self.stop_allocating().await;
+        while allocations.wait_for(|count| *count == 0).await.is_ok() {
+            // A client that moves is for a moment with neither part: each is asked once more.
+            self.stop_allocating().await;
+            if *allocations.borrow_and_update() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Returns when every part has counted its allocations.
+    async fn stop_allocating(&self) {
         for part in &self.inputs {
             let (done, counted) = oneshot::channel();
             let _ = part.send(driver::Input::Drain(done)).await;
             let _ = counted.await;
         }
-        let mut allocations = self.allocations.clone();
-        let _ = allocations.wait_for(|count| *count == 0).await;
     }
 }
 
@@ -119,9 +130,6 @@ impl Sockets {
                 })
             })
             .collect::<Result<_, ServeError>>()?;
-        for first in &self.udp {
-            listeners::close_shares(first)?;
-        }
         Ok(std::iter::once(self).chain(others).collect())
     }
 }
@@ -194,8 +202,9 @@ type Running = (
 /// Starts a thread for each part.
 fn run(parts: Vec<Server>, sockets: Sockets) -> Result<Running, ServeError> {
     let mut sockets = VecDeque::from(sockets.share(parts.len())?);
-    let shares = parts.first().map(|first| first.port_shares().clone());
-    let ways = ToTurn::new(shares.unwrap_or_default());
+    let ports = parts.first().map(|first| first.relayed_ports().clone());
+    let ports = ports.ok_or_else(|| io::Error::other("a server of no parts"))?;
+    let ways = ToTurn::new(parts.len(), ports);
     let (inputs, mut received): (Vec<_>, VecDeque<_>) =
         parts.iter().map(|_| mpsc::channel(INPUTS_MAX)).unzip();
     let (count, allocations) = watch::channel(0);

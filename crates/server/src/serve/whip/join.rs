@@ -1,7 +1,6 @@
 //! Joining a room by an offer, and by nothing else: what is its own beside WHIP (`docs/join.md`).
 
 use axum::response::Response;
-use serde_json::value::RawValue;
 use twocan_proto::wire::sdp::{Description, MediaKind};
 use twocan_room::{Introduction, OwnUrls};
 
@@ -44,7 +43,11 @@ fn introduction(query: &str) -> Result<Introduction, serde_json::Error> {
         let decoded = |text: &str| signaling::percent_decoded(&text.replace('+', " "));
         named.next().map(|(_, text)| decoded(text))
     };
-    let metadata = value("metadata").map(RawValue::from_string);
+    // As everybody reads it: what grammar alone lets through would spoil what stands beside it.
+    let metadata = value("metadata").map(|text| {
+        let value: serde_json::Value = serde_json::from_str(&text)?;
+        serde_json::value::to_raw_value(&value)
+    });
     Ok(Introduction {
         name: value("name"),
         metadata: metadata.transpose()?,

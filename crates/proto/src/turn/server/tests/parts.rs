@@ -2,7 +2,7 @@
 
 use super::mobility::ticket_of;
 use super::*;
-use crate::turn::server::{AddressPolicy, LISTENERS_MAX, PART_SOCKET, PortShares, Quotas};
+use crate::turn::server::{AddressPolicy, LISTENERS_MAX, PART_SOCKET, Quotas};
 
 const PEER: &str = "203.0.113.9:7000";
 
@@ -18,7 +18,7 @@ fn pass(labs: &mut [Lab]) {
     loop {
         let mut passed = Vec::new();
         for lab in labs.iter_mut() {
-            let shares: PortShares = lab.server.port_shares().clone();
+            let ports = lab.server.relayed_ports().clone();
             lab.events.retain(|event| match event {
                 Event::PassOn {
                     part,
@@ -40,7 +40,8 @@ fn pass(labs: &mut [Lab]) {
                         socket: PART_SOCKET,
                         local: *to,
                     };
-                    passed.push((shares.part_of(to.port()), path, from, bytes.clone()));
+                    let part = ports.part_of(*to).expect("somebody relays there");
+                    passed.push((part, path, from, bytes.clone()));
                 }
                 !is_for_part
             });
@@ -102,7 +103,7 @@ fn ask_by(
 }
 
 #[test]
-fn each_part_gives_ports_of_its_own_and_all_count_together() {
+fn allocations_of_all_parts_count_together() {
     let limited = Config {
         quotas: Quotas {
             per_user: 3,
@@ -119,7 +120,7 @@ fn each_part_gives_ports_of_its_own_and_all_count_together() {
             break;
         }
         let relayed = ann.allocate(lab);
-        assert_eq!(lab.server.port_shares().part_of(relayed.port()), index);
+        assert_eq!(lab.server.relayed_ports().part_of(relayed), Some(index));
     }
     assert_eq!(labs[3].server.allocation_count(), 3);
     let mut bob = Client::bob("192.0.2.50:5000");
@@ -130,6 +131,51 @@ fn each_part_gives_ports_of_its_own_and_all_count_together() {
     assert_eq!(ann.code(&mut labs[1], Method::REFRESH, &[lifetime]), None);
     let mut ann = Client::ann("192.0.2.3:5000");
     ann.allocate(&mut labs[3]);
+}
+
+#[test]
+fn all_ports_are_there_for_every_part_and_none_is_given_twice() {
+    let narrow = Config {
+        ports: 50_000..=50_009,
+        ..config()
+    };
+    let mut labs = Lab::parts(&narrow, 2);
+    let mut clients = Vec::new();
+    for index in 0..10 {
+        let mut ann = Client::ann(&format!("192.0.2.1:{}", 5000 + index));
+        let part = usize::from(index % 5 == 0);
+        let relayed = ann.allocate(&mut labs[part]);
+        assert_eq!(labs[0].server.relayed_ports().part_of(relayed), Some(part));
+        clients.push((part, ann, relayed));
+    }
+    let all: std::collections::BTreeSet<_> = clients.iter().map(|(_, _, own)| *own).collect();
+    assert_eq!(all.len(), 10);
+    for (part, lab) in labs.iter_mut().enumerate() {
+        let mut bob = Client::bob(&format!("192.0.2.{}:6000", 7 + part));
+        assert_eq!(bob.code(lab, Method::ALLOCATE, &[UDP]), Some(508));
+    }
+    // What one part gives back the other has.
+    let (part, ann, relayed) = &mut clients[3];
+    let ended = [Attribute::Lifetime(0)];
+    assert_eq!(ann.code(&mut labs[*part], Method::REFRESH, &ended), None);
+    let mut bob = Client::bob("192.0.2.9:6000");
+    assert_eq!(bob.allocate(&mut labs[1 - *part]), *relayed);
+}
+
+#[test]
+fn a_port_that_nobody_came_for_is_free_for_the_other_part() {
+    let narrow = Config {
+        ports: 50_000..=50_001,
+        ..config()
+    };
+    let mut labs = Lab::parts(&narrow, 2);
+    let mut ann = Client::ann("192.0.2.1:5000");
+    let even = [UDP, Attribute::EvenPort { reserve_next: true }];
+    assert_eq!(ann.code(&mut labs[0], Method::ALLOCATE, &even), None);
+    let mut bob = Client::bob("192.0.2.2:5000");
+    assert_eq!(bob.code(&mut labs[1], Method::ALLOCATE, &[UDP]), Some(508));
+    labs[0].wait(31);
+    assert_eq!(bob.allocate(&mut labs[1]).port(), 50_001);
 }
 
 #[test]
@@ -269,7 +315,7 @@ fn a_client_that_turns_up_at_another_part_stays_with_its_own() {
     let (part, _) = ask_by(&mut labs, 2, &mut ann, Method::REFRESH, &ended);
     assert_eq!(part, 2);
     assert_eq!(labs[0].server.allocation_count(), 1);
-    assert_eq!(labs[0].server.port_shares().part_of(relayed.port()), 2);
+    assert_eq!(labs[0].server.relayed_ports().part_of(relayed), None);
 }
 
 #[test]
