@@ -160,7 +160,11 @@ install_pion3() {
 sets=()
 for word in "${@:-quick}"; do
   case $word in
-    quick) sets+=(browsers npm pypi) ;;
+    quick)
+      sets+=(browsers npm pypi)
+      # One of before would be asked for what only the newer one does.
+      if [ -e "$tools/pion3" ]; then sets+=(pion3); fi
+      ;;
     full) sets+=(browsers npm pypi gst pion3) ;;
     browsers | npm | pypi | gst | pion3) sets+=("$word") ;;
     *)
