@@ -1,4 +1,4 @@
-//! Queues that grow by little: of a server's many connections each has several, and one that doubles is
+//! Queues and lists that grow by little: of a server's many connections each has several, and one that doubles is
 //! half empty most of the time.
 
 use std::collections::VecDeque;
@@ -19,9 +19,26 @@ pub(crate) fn push_back<T>(queue: &mut VecDeque<T>, element: T) {
     queue.push_back(element);
 }
 
+/// Adds an element to a list that mostly has no more than one.
+pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(element);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_takes_the_room_of_one() {
+        let mut list = Vec::new();
+        push(&mut list, 1_u64);
+        assert_eq!(list.capacity(), 1);
+        push(&mut list, 2);
+        assert_eq!(list, [1, 2]);
+    }
 
     #[test]
     fn little_more_is_taken_than_is_used() {

@@ -13,6 +13,7 @@ use super::{
     Transport,
 };
 use crate::contract::Path;
+use crate::tight;
 use crate::turn::LongTermKey;
 
 /// The 5-tuple by which a client is known.
@@ -189,7 +190,7 @@ impl Allocation {
         let mut permissions = self.permissions.iter_mut();
         match permissions.find(|permission| permission.ip == ip) {
             Some(permission) => permission.ends = ends,
-            None => self.permissions.push(Permission { ip, ends }),
+            None => tight::push(&mut self.permissions, Permission { ip, ends }),
         }
     }
 
@@ -198,7 +199,7 @@ impl Allocation {
         let mut channels = self.channels.iter_mut();
         match channels.find(|channel| channel.number == number) {
             Some(channel) => channel.ends = ends,
-            None => self.channels.push(Channel { number, peer, ends }),
+            None => tight::push(&mut self.channels, Channel { number, peer, ends }),
         }
     }
 }
