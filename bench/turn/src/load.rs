@@ -3,18 +3,20 @@
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::UdpSocket;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 
 use crate::client::Client;
 use crate::plan::Plan;
 use crate::process::{Kind, Server};
 
-/// How long the receiver waits for what is under way.
-const LATE: Duration = Duration::from_millis(200);
+/// How long the receiver waits for what is under way, in milliseconds.
+const LATE: u16 = 200;
 
 /// The header of a channel, and the time at which a packet was sent.
 const HEADER_LEN: usize = 4;
@@ -88,7 +90,7 @@ pub fn measure(plan: &Plan, kind: Kind, twocan: &str) -> io::Result<Outcome> {
     };
     let cpu_before = server.cpu()?;
     let sent = send(plan, &clients, started)?;
-    std::thread::park_timeout(LATE);
+    std::thread::park_timeout(Duration::from_millis(LATE.into()));
     let cpu = server.cpu()?.saturating_sub(cpu_before);
     ends.store(true, Ordering::Relaxed);
     let mut delays = receiver
@@ -97,7 +99,9 @@ pub fn measure(plan: &Plan, kind: Kind, twocan: &str) -> io::Result<Outcome> {
     delays.sort_unstable();
     let at = |part: f64| {
         let place = (delays.len() as f64 * part) as usize;
-        delays.get(place).map_or(0.0, |nanos| *nanos as f64 / 1000.0)
+        delays
+            .get(place)
+            .map_or(0.0, |nanos| *nanos as f64 / 1000.0)
     };
     Ok(Outcome {
         received: delays.len() as u64,
@@ -147,8 +151,8 @@ fn receive(sink: &UdpSocket, started: Instant, ends: &AtomicBool) -> io::Result<
     let state = UdpSocketState::new(UdpSockRef::from(sink))?;
     // What is meant for one socket must not be lost by its buffer.
     let _ = state.set_recv_buffer_size(UdpSockRef::from(sink), 4 << 20);
-    sink.set_nonblocking(false)?;
-    sink.set_read_timeout(Some(LATE))?;
+    // A call that waits would wait until all slots are full, and what had come would seem late.
+    sink.set_nonblocking(true)?;
     let mut delays = Vec::new();
     let mut slots = vec![0; SLOTS * SLOT_LEN];
     let mut metas = [RecvMeta::default(); SLOTS];
@@ -158,8 +162,14 @@ fn receive(sink: &UdpSocket, started: Instant, ends: &AtomicBool) -> io::Result<
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
         let received = match state.recv(UdpSockRef::from(sink), &mut buffers, &mut metas) {
             Ok(received) => received,
-            Err(_) if ends.load(Ordering::Relaxed) => return Ok(delays),
-            Err(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let waited = poll(&mut [PollFd::new(sink.as_fd(), PollFlags::POLLIN)], LATE)?;
+                if waited == 0 && ends.load(Ordering::Relaxed) {
+                    return Ok(delays);
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         let now = started.elapsed().as_nanos() as u64;
         for (meta, slot) in metas.iter().zip(slots.chunks(SLOT_LEN)).take(received) {
