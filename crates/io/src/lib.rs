@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod clock;
+pub mod dial;
 pub mod icmp;
 pub mod interfaces;
 pub mod locate;

@@ -10,16 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio_rustls::TlsConnector;
 use twocan_proto::contract::{Batch, Security, StreamEvent};
 
-/// An attempt to connect that takes longer is given up.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+use crate::dial::{dial, socket_for};
 
 /// A stream whose other end takes nothing for so long is given up.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
@@ -67,6 +65,10 @@ impl Trust {
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self(Arc::new(config)))
+    }
+
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -228,45 +230,16 @@ impl Listener {
     }
 }
 
-fn socket_for(ip: IpAddr) -> io::Result<TcpSocket> {
-    match ip {
-        IpAddr::V4(_) => TcpSocket::new_v4(),
-        IpAddr::V6(_) => TcpSocket::new_v6(),
-    }
-}
-
 async fn run(
     target: &Target,
     trust: impl FnOnce() -> io::Result<Trust>,
     queue: &Queue,
     each: &mut impl FnMut(StreamEvent<'_>),
 ) -> io::Result<()> {
-    let late = || late("not connected in time");
-    let connecting = tokio::time::timeout(CONNECT_WITHIN, connect(target));
-    let stream = connecting.await.map_err(|_| late())??;
-    let local = stream.local_addr()?;
-    match &target.security {
-        Security::Tcp => {
-            each(StreamEvent::Connected { local });
-            carry(stream, queue, each).await
-        }
-        Security::Tls { name } => {
-            let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-            let connector = TlsConnector::from(trust()?.0);
-            let shaking = tokio::time::timeout(CONNECT_WITHIN, connector.connect(name, stream));
-            let stream = shaking.await.map_err(|_| late())??;
-            each(StreamEvent::Connected { local });
-            carry(stream, queue, each).await
-        }
-    }
-}
-
-async fn connect(target: &Target) -> io::Result<TcpStream> {
-    let socket = socket_for(target.local)?;
-    socket.bind(SocketAddr::new(target.local, 0))?;
-    let stream = socket.connect(target.remote).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let stream = dial(target, trust).await?;
+    let local = stream.local();
+    each(StreamEvent::Connected { local });
+    carry(stream, queue, each).await
 }
 
 /// Reads and writes until either side ends it.

@@ -1,10 +1,12 @@
 //! Places and what is there: sites, their addresses, hosts, and the servers in the middle.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use twocan_proto::contract::Lookup;
 use twocan_proto::stun_server::{Discovery, Origin};
 use twocan_proto::turn::server::Server;
+use twocan_wire::nat64::NAME;
 
 use crate::link::{Link, LinkConfig};
 use crate::nat::{Nat, NatConfig, Wall};
@@ -42,6 +44,12 @@ impl Families {
 
 /// The well-known prefix (RFC 6052 §2.1).
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
+/// The names that there are in every world: the one by which hosts learn of a NAT64 (RFC 7050).
+pub(crate) fn known_names() -> BTreeMap<String, Vec<IpAddr>> {
+    let addresses = [170, 171].map(|last| IpAddr::from([192, 0, 0, last]));
+    BTreeMap::from([(NAME.to_owned(), addresses.to_vec())])
+}
 
 /// An IPv4 address as hosts behind a NAT64 see it.
 pub(crate) fn wrapped(ip: Ipv4Addr) -> Ipv6Addr {

@@ -14,7 +14,7 @@ use crate::between::{Between, BetweenId, Parcel};
 use crate::link::Link;
 use crate::nat::{Nat, Wall};
 use crate::pipe::Pipe;
-use crate::place::Families;
+use crate::place::{self, Families};
 use crate::relay::Relay;
 use crate::stun::Stun;
 
@@ -194,7 +194,7 @@ impl<N: Node> World<N> {
             hosts: Vec::new(),
             flights: BTreeMap::new(),
             flight_count: 0,
-            names: BTreeMap::new(),
+            names: place::known_names(),
             announced: BTreeMap::new(),
             stun: None,
             relay: None,

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use twocan_io::changes::Changes;
 use twocan_io::interfaces::{self, Filter};
-use twocan_io::locate::locate;
+use twocan_io::locate::{addresses, locate};
 use twocan_io::mdns::Announced;
 use twocan_io::stream::{self, Listener, Target, Writer};
 use twocan_io::udp::{self, Socket};
 use twocan_io::{clock, names};
 use twocan_proto::contract::{Batch, Lookup, Output, Request, SocketId, StreamEvent};
 use twocan_proto::peer::Interfaces;
+use twocan_proto::wire::nat64;
 
 use crate::environment::Environment;
 use crate::state::Shared;
@@ -353,6 +354,9 @@ impl Driver {
                 let environment = self.environment.clone();
                 tokio::spawn(async move {
                     let addresses = match how {
+                        Lookup::Dns if name == nat64::NAME => {
+                            addresses(&name, environment.name_servers()).await
+                        }
                         Lookup::Dns => names::resolve(&name).await.unwrap_or_default(),
                         Lookup::Mdns => environment.resolve_mdns(&name).await,
                     };

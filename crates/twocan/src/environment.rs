@@ -55,7 +55,8 @@ impl Environment {
 
     /// A new one like this whose connections ask these name servers, in place of those that the
     /// system is configured to ask, for SRV and NAPTR records: by them STUN and TURN servers are found
-    /// whose URL has a name and no port (RFC 5928, RFC 8489 §8). With the feature `services`.
+    /// whose URL has a name and no port (RFC 5928, RFC 8489 §8). They are also asked how IPv4 is reached
+    /// from a network with IPv6 alone (RFC 7050). With the feature `services`.
     #[must_use]
     pub fn with_name_servers(&self, name_servers: Vec<SocketAddr>) -> Self {
         Self(Arc::new(Inner {

@@ -53,6 +53,7 @@ mod stats;
 pub mod text;
 mod transceiver;
 pub mod transform;
+pub mod turn;
 mod w3c;
 
 pub use byte_stream::{ByteStream, DetachError};

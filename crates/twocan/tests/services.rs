@@ -1,16 +1,17 @@
 //! Servers named without a port, by a name server of the test's own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::rdata::{AAAA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use twocan::{Configuration, Environment, IceServer, PeerConnection};
-use twocan_io::locate::locate;
+use twocan_io::locate::{addresses, locate};
 use twocan_proto::locate::{Kind, Service};
+use twocan_proto::wire::nat64::{NAME, Prefix};
 
 /// For anything that is waited for; two busy cores are slow.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -96,4 +97,38 @@ async fn a_name_server_that_says_nothing_is_not_waited_for_without_end() {
     let mut bytes = [0; 512];
     let asked = tokio::time::timeout(WITHIN, silent.recv_from(&mut bytes));
     asked.await.expect("it was asked").unwrap();
+}
+
+/// RFC 7050: a network with IPv6 alone tells how it reaches IPv4.
+#[tokio::test]
+async fn the_prefix_of_a_nat64_is_asked_of_the_name_servers_that_are_named() {
+    let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = resolver.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut bytes = [0; 4096];
+        while let Ok((len, from)) = resolver.recv_from(&mut bytes).await {
+            let asked = Message::from_vec(&bytes[..len]).unwrap();
+            let query = asked.queries[0].clone();
+            let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+            answer.add_query(query.clone());
+            if query.query_type == RecordType::AAAA {
+                for made in ["2001:db8:64::c000:aa", "2001:db8:64::c000:ab"] {
+                    let data = RData::AAAA(AAAA(made.parse().unwrap()));
+                    answer.add_answers([Record::from_rdata(query.name.clone(), 60, data)]);
+                }
+            }
+            let _ = resolver.send_to(&answer.to_vec().unwrap(), from).await;
+        }
+    });
+    let servers = [at];
+    let asked = tokio::time::timeout(WITHIN, addresses(NAME, &servers));
+    let v6 = asked.await.expect("an answer").into_iter();
+    let v6 = v6.filter_map(|ip| match ip {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    });
+    let prefixes = Prefix::find(v6);
+    let made = prefixes[0].synthesise("192.0.2.33".parse().unwrap());
+    assert_eq!(made.to_string(), "2001:db8:64::c000:221");
+    assert_eq!(prefixes.len(), 1);
 }

@@ -32,6 +32,7 @@ pub mod demux;
 pub mod fec;
 pub mod framing;
 pub mod ids;
+pub mod nat64;
 pub mod payload;
 pub mod reader;
 pub mod room_data;

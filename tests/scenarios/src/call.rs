@@ -53,6 +53,8 @@ pub struct Setting {
     pub families: [Families; 2],
     /// Whether the servers have IPv6 addresses, too.
     pub servers_have_v6: bool,
+    /// Whether they are given by their address of IPv4, whatever families there are.
+    pub servers_by_address: bool,
     /// Allocations that the TURN server has room for.
     pub turn_total: usize,
     /// Whether there is a STUN server.
@@ -80,6 +82,7 @@ impl Default for Setting {
             place: Place::Apart,
             families: [Families::V4; 2],
             servers_have_v6: false,
+            servers_by_address: false,
             turn_total: 10_000,
             stun: false,
             turn: &[],
@@ -376,7 +379,7 @@ fn host_of(
     name: &str,
     addresses: &[SocketAddr],
 ) -> String {
-    if setting.families == [Families::V4; 2] {
+    if setting.families == [Families::V4; 2] || setting.servers_by_address {
         return addresses[0].ip().to_string();
     }
     let ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();

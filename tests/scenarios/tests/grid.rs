@@ -194,10 +194,20 @@ impl Cell {
             // Who is in the open is reached, and so learns of the other.
             false => has_udp && self.pair.contains(&OPEN),
         };
-        // The side with IPv6 has no way to addresses of IPv4 that it is told, but it is reached by
-        // whom its translator lets in.
-        let lets_in = [OPEN, FULL_CONE].contains(&self.pair[self.translated]);
-        let through_nat64 = has_udp && lets_in && self.server.tells_addresses();
+        // The side with IPv6 reaches addresses of IPv4 that it is told by its NAT64, which is a
+        // translator like others; one that keeps nobody out where that network has none.
+        let through_nat64 = {
+            let mut pair = self.pair;
+            let own = &mut pair[self.translated];
+            *own = if *own == OPEN { FULL_CONE } else { *own };
+            let punched = PUNCHED[pair[0]].as_bytes()[pair[1]] == b'+';
+            match self.server.tells_addresses() {
+                true => punched,
+                // Who is in the open is reached, and so learns of the other. Streams between hosts do
+                // not go through a NAT64 in this world.
+                false => has_udp && self.pair[1 - self.translated] == OPEN,
+            }
+        };
         let direct = match self.addresses {
             Addresses::V4 => (over_v4 || has_tcp).then_some(Way::OverV4),
             Addresses::V6 | Addresses::Dual => over_v6.then_some(Way::OverV6),

@@ -29,10 +29,15 @@ enum Way {
 fn way(call: &Call, index: usize) -> Option<Way> {
     let route = call.peer(index).route()?;
     let (local, remote) = (route.path.local.ip(), route.remote.ip());
-    let relays: [IpAddr; 2] = [
+    let relays: [IpAddr; 3] = [
         "192.0.2.2".parse().unwrap(),
         "2001:db8:ffff::2".parse().unwrap(),
+        "64:ff9b::192.0.2.2".parse().unwrap(),
     ];
+    let is_translated = |ip: IpAddr| match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.segments().starts_with(&[0x64, 0xff9b]),
+    };
     let is_near = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => matches!(ip.octets(), [10, ..] | [100, 64, ..]),
         IpAddr::V6(_) => false,
@@ -41,7 +46,7 @@ fn way(call: &Call, index: usize) -> Option<Way> {
         Way::Relayed
     } else if is_near(local) && is_near(remote) {
         Way::Near
-    } else if remote.is_ipv4() {
+    } else if remote.is_ipv4() || is_translated(remote) {
         Way::OverV4
     } else {
         Way::OverV6
@@ -174,12 +179,12 @@ const FAMILIES: [(Families, Families, bool, Way); 12] = {
         (V6, V4, true, Way::Relayed),
         (V4, V6, true, Way::Relayed),
         (V6, DualBroken, true, Way::Relayed),
-        // A server of IPv4 alone, reached through the translator.
-        (Nat64, V4, false, Way::Relayed),
-        (V4, Nat64, false, Way::Relayed),
+        // Servers of IPv4 alone, and the other side, reached through the translator.
+        (Nat64, V4, false, Way::OverV4),
+        (V4, Nat64, false, Way::OverV4),
         (Nat64, Nat64, false, Way::OverV6),
         (Nat64, Dual, false, Way::OverV6),
-        (Nat64, DualBroken, false, Way::Relayed),
+        (Nat64, DualBroken, false, Way::OverV4),
     ]
 };
 
@@ -202,6 +207,29 @@ fn families_that_both_sides_have_are_used_and_a_relay_joins_others() {
         };
         let name = format!("{caller:?} and {callee:?}");
         expect(&name, &setting, expected, BOUND);
+    }
+}
+
+/// RFC 7050: what has an address of IPv4 and no name is reached from a network with IPv6 alone.
+#[test]
+fn servers_that_are_given_by_an_address_are_reached_through_a_nat64() {
+    let direct = [Some(NatConfig::PORT_RESTRICTED); 2];
+    let relayed = [Some(NatConfig::SYMMETRIC_RANDOM); 2];
+    for families in [
+        [Families::Nat64, Families::V4],
+        [Families::V4, Families::Nat64],
+    ] {
+        for (nats, expected) in [(direct, Way::OverV4), (relayed, Way::Relayed)] {
+            let setting = Setting {
+                nats,
+                families,
+                servers_by_address: true,
+                stun: true,
+                turn: BOTH,
+                ..Setting::default()
+            };
+            expect(&format!("{families:?}"), &setting, expected, BOUND);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Servers that are named without a port, found by [`twocan_proto::locate`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use tokio::task::JoinSet;
@@ -45,6 +45,22 @@ pub async fn locate(service: Service, name_servers: &[SocketAddr]) -> Vec<Locate
             () = sleep_until(at.into()) => machine.handle_timeout(Instant::now()),
         }
     }
+}
+
+/// The addresses of a name, of `name_servers` those of IPv6 alone, with the feature `services`; the
+/// system's resolver is asked where there are none: that of a network with a NAT64 makes addresses
+/// (RFC 6147). None where it has none, or could not be asked.
+pub async fn addresses(name: &str, name_servers: &[SocketAddr]) -> Vec<IpAddr> {
+    #[cfg(feature = "services")]
+    if !name_servers.is_empty() {
+        return match records::Records::new(name_servers) {
+            Some(records) => records.aaaa(name).await,
+            None => Vec::new(),
+        };
+    }
+    #[cfg(not(feature = "services"))]
+    let _ = name_servers;
+    names::resolve(name).await.unwrap_or_default()
 }
 
 /// Whoever answers.

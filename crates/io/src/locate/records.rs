@@ -1,6 +1,6 @@
 //! Records of services, which no system has a call for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -75,6 +75,15 @@ impl Records {
         records.collect()
     }
 
+    pub(super) async fn aaaa(&self, name: &str) -> Vec<IpAddr> {
+        let records = self.of_type(name, RecordType::AAAA).await;
+        let records = records.into_iter().filter_map(|record| match record {
+            RData::AAAA(own) => Some(own.0.into()),
+            _ => None,
+        });
+        records.collect()
+    }
+
     async fn of_type(&self, name: &str, kind: RecordType) -> Vec<RData> {
         let Ok(mut name) = Name::from_str_relaxed(name) else {
             return Vec::new();
@@ -87,7 +96,7 @@ impl Records {
                 answers.map(|record| record.data.clone()).collect()
             }
             Err(error) => {
-                tracing::debug!(%error, "no records of services");
+                tracing::debug!(%error, "no records");
                 Vec::new()
             }
         }

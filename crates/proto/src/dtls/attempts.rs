@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::attempt::{Attempt, Match};
 use super::record::{Hello, Part};
 use super::{
-    ATTEMPTS_LIVE_MAX, CLIENT_ATTEMPTS_MAX, Certificate, RETRANSMIT_AFTER, Role,
-    SERVER_ATTEMPTS_MAX, STALLED_AFTER, Settings,
+    CLIENT_ATTEMPTS_MAX, Certificate, RETRANSMIT_AFTER, Role, SERVER_ATTEMPTS_MAX, STALLED_AFTER,
+    Settings,
 };
 use crate::counters::Counters;
 
@@ -201,7 +201,7 @@ impl Attempts {
             counters.count("dtls.too_many_attempts");
             return None;
         }
-        if self.live.len() >= ATTEMPTS_LIVE_MAX {
+        if self.live.len() >= self.settings.attempts_live_max() {
             let rank = |at: &usize| {
                 let attempt = &self.live[*at];
                 (!attempt.has_failed, attempt.hello_at)

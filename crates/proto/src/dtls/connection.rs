@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::attempt::Step;
+use super::attempt::{Match, Step};
 use super::attempts::{Attempts, Place};
-use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Part, Record, records};
+use super::record::{ACK, CHANGE_CIPHER_SPEC, HANDSHAKE, Hello, Part, Record, records};
 use super::{
     Certificate, Event, Failure, Fingerprint, GRACE, HANDSHAKE_TIME_MAX, RESTART_GRACE,
     RETRANSMIT_AFTER, Role, Settings,
@@ -43,6 +43,17 @@ struct Suspicion {
     at: Option<Instant>,
 }
 
+/// Whom the peer has to be.
+#[derive(Debug)]
+enum Expected {
+    /// Its description is not known yet.
+    Unknown,
+    /// One whose certificate matches any one of them that is usable.
+    Described(Vec<Fingerprint>),
+    /// Whoever it is: a client without a certificate.
+    Anyone,
+}
+
 /// A DTLS connection.
 pub struct Connection {
     state: State,
@@ -52,8 +63,7 @@ pub struct Connection {
     /// When the handshake must be complete: known from the first hello on.
     deadline: Option<Instant>,
     suspicion: Option<Suspicion>,
-    /// What the peer's certificate must match; `None` until its description is known.
-    expected: Option<Vec<Fingerprint>>,
+    expected: Expected,
     /// Records of a handshake in the clear that are still taken once connected, and when there
     /// will be more.
     late: (usize, Option<Instant>),
@@ -72,7 +82,7 @@ impl Connection {
             attempts: Attempts::new(settings, certificate, now),
             deadline: None,
             suspicion: None,
-            expected: None,
+            expected: Expected::Unknown,
             late: (0, None),
             queue: VecDeque::new(),
             events: VecDeque::new(),
@@ -99,8 +109,20 @@ impl Connection {
     /// Says which certificates the peer may have: any one of `fingerprints` whose hash function
     /// is usable must match.
     pub fn expect(&mut self, now: Instant, fingerprints: Vec<Fingerprint>) {
-        self.expected = Some(fingerprints);
+        self.expected = Expected::Described(fingerprints);
         self.conclude(now);
+    }
+
+    /// Says that the peer may be anybody, and needs no certificate: of a server alone.
+    pub(super) fn expect_anyone(&mut self, now: Instant) {
+        self.expected = Expected::Anyone;
+        self.conclude(now);
+    }
+
+    /// Whether an attempt has taken this hello.
+    pub(super) fn knows(&self, hello: &Hello) -> bool {
+        let mut attempts = self.attempts.iter();
+        attempts.any(|attempt| attempt.compare(hello) == Match::Same)
     }
 
     /// Takes a datagram; `deliver` is called with application data, never before
@@ -491,20 +513,19 @@ impl Connection {
         let Some(attempt) = self.attempts.get(number) else {
             return;
         };
-        let (Some(expected), Some(certificate)) = (&self.expected, &attempt.peer_certificate)
-        else {
-            return;
-        };
-        if !expected.iter().any(Fingerprint::is_usable) {
-            return self.fail(Failure::NoUsableFingerprint);
-        }
-        let known = expected
-            .iter()
-            .filter(|fingerprint| fingerprint.is_usable())
-            .any(|fingerprint| fingerprint.matches(certificate));
-        if !known {
-            let _ = attempt.engine.close();
-            return self.fail(Failure::FingerprintMismatch);
+        match (&self.expected, &attempt.peer_certificate) {
+            (Expected::Anyone, _) => {}
+            (Expected::Described(expected), Some(certificate)) => {
+                let mut usable = expected.iter().filter(|own| own.is_usable()).peekable();
+                if usable.peek().is_none() {
+                    return self.fail(Failure::NoUsableFingerprint);
+                }
+                if !usable.any(|fingerprint| fingerprint.matches(certificate)) {
+                    let _ = attempt.engine.close();
+                    return self.fail(Failure::FingerprintMismatch);
+                }
+            }
+            _ => return,
         }
         let Some(version) = attempt.version() else {
             return self.suspect(now, Failure::Protocol);

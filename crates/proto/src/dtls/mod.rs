@@ -12,10 +12,13 @@
 //!    after a ServerHello sends a new ClientHello beside it. The first attempt that is complete
 //!    is the connection.
 //!
+//! A server of clients that nobody has described is [`Associations`].
+//!
 //! The records and handshakes are `dimpl`'s; none of its types leave this module (but for one
 //! constructor of [`Settings`] that the simulator enables), so that another engine replaces
 //! [`Connection`]'s inside alone.
 
+mod associations;
 mod attempt;
 mod attempts;
 mod certificate;
@@ -29,6 +32,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use associations::{Associations, Bounds, FiveTuple};
 pub use certificate::{Certificate, CertificateError, Fingerprint};
 pub use connection::Connection;
 
@@ -65,6 +69,9 @@ const RESTART_GRACE: Duration = Duration::from_secs(8);
 /// Attempts under way at a time; an older one makes way for a new one.
 const ATTEMPTS_LIVE_MAX: usize = 8;
 
+/// The same of a handshake whose client has proved nothing, not even its address.
+const UNPROVEN_ATTEMPTS_LIVE_MAX: usize = 2;
+
 /// ClientHellos of a client. The time limit comes first.
 const CLIENT_ATTEMPTS_MAX: u32 = 32;
 
@@ -83,6 +90,34 @@ impl Settings {
     /// when the self-test of a cipher fails.
     pub fn new(datagram_len_max: usize) -> Result<Self, SettingsError> {
         Self::build(datagram_len_max, |builder| builder)
+    }
+
+    /// Settings of a server to which anybody may come ([`Associations`]): a client shows by a cookie
+    /// that it is where it says (RFC 6347 §4.2.1, RFC 9147 §5.1), and is not asked for a certificate.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_server(datagram_len_max: usize) -> Result<Self, SettingsError> {
+        Self::build(datagram_len_max, |builder| {
+            builder
+                .use_server_cookie(true)
+                .require_client_certificate(false)
+        })
+    }
+
+    /// Whether the engine can prove to have this certificate: it knows ECDSA keys on P-256 and
+    /// P-384, in PKCS #8 or SEC 1.
+    pub fn can_prove(&self, certificate: &Certificate) -> bool {
+        let keys = self.0.crypto_provider().key_provider;
+        keys.load_private_key(certificate.private_key()).is_ok()
+    }
+
+    /// Attempts under way at a time.
+    fn attempts_live_max(&self) -> usize {
+        match self.0.use_server_cookie() {
+            true => UNPROVEN_ATTEMPTS_LIVE_MAX,
+            false => ATTEMPTS_LIVE_MAX,
+        }
     }
 
     /// Settings whose protocol randomness follows from `seed`: for simulations alone. Ephemeral

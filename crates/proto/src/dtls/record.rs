@@ -122,7 +122,7 @@ pub(super) struct Hello {
     /// Whether it is a ClientHello.
     pub(super) is_client: bool,
     /// Whether the server asks for another ClientHello.
-    asks_retry: bool,
+    pub(super) asks_retry: bool,
     /// The number of the message: higher after a request to retry.
     pub(super) sequence: u16,
     /// Of all fragments.
@@ -140,6 +140,12 @@ const HELLO_RETRY_REQUEST: [u8; 32] = [
 ];
 
 impl Hello {
+    /// Whether it is that of a client that knows nothing later than DTLS 1.0, which is no more
+    /// (RFC 8996). Versions count downwards.
+    pub(super) fn is_outdated(&self) -> bool {
+        matches!(self.body[..], [0xfe, minor, ..] if minor > 0xfd)
+    }
+
     /// Whether both are the same message, perhaps cut differently.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let len = self.body.len().min(other.body.len());
@@ -167,6 +173,10 @@ impl Hello {
         follows && next.sequence > self.sequence
     }
 }
+
+/// A fatal alert in the clear: protocol_version (RFC 8446 §6.2).
+pub(super) const PROTOCOL_VERSION_ALERT: [u8; 15] =
+    [ALERT, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 70];
 
 /// Splits a datagram into records (RFC 6347 §4.1, RFC 9147 §4). Ends at the first that does not
 /// fit; what is left is dropped, as both RFCs ask.

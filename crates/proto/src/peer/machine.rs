@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use super::codepoint::Codepoints;
 use super::intercept::Interception;
 use super::journal::Journal;
 use super::names::Names;
+use super::nat64::Nat64;
 use super::ortc::ByHand;
 use super::parameters::Sender;
 use super::tcp::Listener;
@@ -45,6 +45,8 @@ pub(super) enum Wanted {
     StunServer(StunServer),
     TurnServer(Box<TurnServer>),
     Candidate(Box<twocan_wire::candidate::Candidate>),
+    /// To learn how IPv4 is reached.
+    Nat64,
 }
 
 /// A WebRTC connection without I/O.
@@ -75,6 +77,7 @@ pub struct Peer {
     pub(super) stun_urls: Vec<(SocketAddr, String)>,
     pub(super) silent_urls: BTreeSet<String>,
     pub(super) interfaces: Vec<IpAddr>,
+    pub(super) nat64: Nat64,
     pub(super) ice_transports: IceTransports,
     pub(super) ice_transport_policy: IceTransportPolicy,
     pub(super) listeners: Vec<Listener>,
@@ -170,6 +173,7 @@ impl Peer {
             stun_urls: Vec::new(),
             silent_urls: BTreeSet::new(),
             interfaces: Vec::new(),
+            nat64: Nat64::default(),
             ice_transports: config.ice_transports,
             ice_transport_policy: config.ice_transport_policy,
             listeners: Vec::new(),
@@ -220,6 +224,7 @@ impl Peer {
         }
         if self.gathering {
             self.bind_interfaces();
+            self.seek_nat64();
         } else if self.pools && !self.interfaces.is_empty() {
             self.gather(now);
         }
@@ -268,11 +273,13 @@ impl Peer {
 
     /// A name that was asked for is resolved, to no address if that failed.
     pub fn handle_resolved(&mut self, now: Now, name: &str, addresses: &[IpAddr]) {
-        let wanted = self.take_lookups(name);
         if addresses.is_empty() {
             self.counters.count("peer.name_not_resolved");
         }
-        for purpose in wanted {
+        if name == twocan_wire::nat64::NAME {
+            self.learn_nat64(now, addresses);
+        }
+        for purpose in self.take_lookups(name) {
             match purpose {
                 Wanted::StunServer(server) => self.add_stun_server(now, &server, addresses),
                 Wanted::TurnServer(server) => self.add_turn_server(now, *server, addresses),
@@ -281,6 +288,7 @@ impl Peer {
                         self.add_named(now, &candidate, *ip);
                     }
                 }
+                Wanted::Nat64 => {}
             }
         }
         self.note_bases(now);
@@ -576,11 +584,13 @@ impl Peer {
         ip: IpAddr,
     ) {
         if let Some(candidate) = super::describe::from_wire(candidate, ip) {
-            self.add_candidate_now(now.monotonic, candidate);
+            self.add_candidate_now(now, candidate);
         }
     }
 
-    pub(super) fn add_candidate_now(&mut self, now: Instant, candidate: ice::Candidate) {
-        self.transport.ice.add_remote_candidate(now, candidate);
+    pub(super) fn add_candidate_now(&mut self, now: Now, candidate: ice::Candidate) {
+        let ice = &mut self.transport.ice;
+        ice.add_remote_candidate(now.monotonic, candidate.clone());
+        self.add_translated(now, &candidate);
     }
 }

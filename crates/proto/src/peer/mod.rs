@@ -18,6 +18,7 @@ mod journal;
 mod machine;
 mod media;
 mod names;
+mod nat64;
 pub mod ortc;
 mod outlet;
 mod parameters;

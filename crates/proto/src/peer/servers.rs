@@ -50,7 +50,7 @@ impl Peer {
         self.bind_interfaces();
         for server in std::mem::take(&mut self.stun_servers) {
             match (server.host.parse::<IpAddr>(), server.service.clone()) {
-                (Ok(ip), _) => self.add_stun_server(now, &server, &[ip]),
+                (Ok(ip), _) => self.add_literal(now, ip, Purpose::StunServer(server)),
                 (Err(_), Some(service)) => self.locate(service, Purpose::StunServer(server)),
                 (Err(_), None) => {
                     let host = server.host.clone();
@@ -60,7 +60,7 @@ impl Peer {
         }
         for server in std::mem::take(&mut self.turn_servers) {
             match (server.host.parse::<IpAddr>(), server.service.clone()) {
-                (Ok(ip), _) => self.add_turn_server(now, server, &[ip]),
+                (Ok(ip), _) => self.add_literal(now, ip, Purpose::TurnServer(Box::new(server))),
                 (Err(_), Some(service)) => {
                     self.locate(service, Purpose::TurnServer(Box::new(server)));
                 }
@@ -70,6 +70,7 @@ impl Peer {
                 }
             }
         }
+        self.seek_nat64();
         self.note_bases(now);
     }
 
@@ -144,7 +145,7 @@ impl Peer {
                     }
                 }
                 Purpose::TurnServer(server) => self.add_located(now, *server, found),
-                Purpose::Candidate(_) => {}
+                Purpose::Candidate(_) | Purpose::Nat64 => {}
             }
         }
         self.note_bases(now);

@@ -89,6 +89,22 @@ impl Listeners {
         Ok(all)
     }
 
+    /// Binds sockets of UDP to all of them.
+    ///
+    /// # Errors
+    /// The system's, with the address.
+    pub(super) fn bind(&self) -> Result<Vec<std::net::UdpSocket>, (SocketAddr, io::Error)> {
+        let mut all = Vec::new();
+        for address in self.addresses.iter().copied() {
+            match bind_udp(address, self.is_v6_alone(address)) {
+                Ok(socket) => all.push(socket),
+                Err(error) if self.goes_without(address, &error) => {}
+                Err(error) => return Err((address, error)),
+            }
+        }
+        Ok(all)
+    }
+
     /// Whether an address of IPv6 is left to those: IPv4 has another listener with that port.
     pub(super) fn is_v6_alone(&self, address: SocketAddr) -> bool {
         let mut all = self.addresses.iter();

@@ -49,7 +49,7 @@ pub(crate) enum ServeError {
     /// A port is taken, or may not be bound.
     #[error("cannot bind {what} to {address}; choose another address with --{what}")]
     Bind {
-        /// The flag: `http`, `acme-http`, `stun` or `turn-tls`.
+        /// The flag: `http`, `acme-http`, `stun` or `turn-tls`, which also says where DTLS is.
         what: &'static str,
         /// The address.
         address: SocketAddr,
@@ -130,7 +130,7 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     let tls = tls::load(&plan, &tls_is_trusted).await?;
     let turn = match &plan.turn {
         None => None,
-        Some(wanted) => Some(turn::start(wanted, Some(secret), tls.clone())?),
+        Some(wanted) => Some(turn::start(wanted, Some(secret), tls.as_ref())?),
     };
     let sessions = whip::Sessions::default();
     let access = Arc::new(access::Access::new(plan.secret.clone(), &plan.tokens));
@@ -162,8 +162,8 @@ async fn serve(mut plan: Plan, settings: Settings) -> Result<(), ServeError> {
     for listener in listeners {
         let (handle, app) = (handle.clone(), app.clone());
         match &tls {
-            Some(config) => {
-                let server = axum_server::from_tcp_rustls(listener, config.clone())?;
+            Some(own) => {
+                let server = axum_server::from_tcp_rustls(listener, own.config.clone())?;
                 servers.spawn(server.handle(handle).serve(app));
             }
             None => {
@@ -205,6 +205,7 @@ fn greet(shared: &Shared, http: &[SocketAddr], secure: bool) {
     };
     let stun = listens.and_then(|listens| list(&listens.udp));
     let turns = listens.and_then(|listens| list(&listens.tls));
+    let turns_udp = listens.and_then(|listens| list(&listens.dtls));
     let other = listens.and_then(|listens| listens.other.map(tracing::field::display));
     let own = list(http);
     tracing::info!(
@@ -212,6 +213,7 @@ fn greet(shared: &Shared, http: &[SocketAddr], secure: bool) {
         stun,
         stun_other = other,
         turns,
+        turns_udp,
         page,
         "listening"
     );

@@ -183,6 +183,12 @@ pub(crate) struct Settings {
     )]
     pub(crate) turn_tls: Vec<SocketAddr>,
 
+    /// TURN over DTLS as well (RFC 7350), on the addresses of --turn-tls. Forged senders cost it
+    /// memory and time, within bounds.
+    #[arg(long, env = "TWOCAN_TURN_DTLS", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_dtls: Option<bool>,
+
     /// Address on which relayed ports are opened. Default that of --stun, or those by which this
     /// machine reaches the internet. May be repeated.
     #[arg(

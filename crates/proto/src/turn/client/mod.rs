@@ -19,6 +19,7 @@ mod machine;
 mod mobility;
 mod peers;
 mod refusal;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 

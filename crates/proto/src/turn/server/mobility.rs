@@ -90,7 +90,7 @@ impl Server {
             return Err(ErrorCode::MOBILITY_FORBIDDEN);
         }
         let ticket: &Ticket = shown.try_into().map_err(|_| ErrorCode::BAD_REQUEST)?;
-        // Who comes on a stream is not passed on to the part of its allocation.
+        // Who comes on a stream or on DTLS is not passed on to the part of its allocation.
         if part(ticket).is_some_and(|part| self.part.is_another(part)) {
             return Err(ErrorCode::ALLOCATION_MISMATCH);
         }

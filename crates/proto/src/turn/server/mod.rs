@@ -61,6 +61,11 @@ pub use ports::RelayedPorts;
 /// Sockets below this number are the driver's listeners; the machine names relayed ones above.
 pub const LISTENERS_MAX: u32 = 1 << 16;
 
+/// Listeners from this number on have clients on DTLS (RFC 7350). What their records hold goes in as
+/// datagrams, and the driver encrypts what comes out for them. Like streams, they belong to the first
+/// part of a server in several ([`Server::parts`]), wherever a client's allocation was before.
+pub const DTLS_LISTENERS_MIN: u32 = 1 << 15;
+
 /// What is sent on it is for a media port of this machine ([`MediaAddress`]): the driver hands it over
 /// without a socket, `remote` being where that is bound and `local` the relayed address from which it
 /// comes. What is answered arrives on it in the same way, with the same two addresses.

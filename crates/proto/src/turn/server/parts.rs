@@ -21,7 +21,7 @@ use super::machine::Server;
 use super::mobility;
 use super::ports::{Holder, Keyed, RelayedPorts};
 use super::quota::{Holders, Unproven};
-use super::{Config, Event, PART_SOCKET, Quotas, STREAM_REQUEST_LEN_MAX};
+use super::{Config, DTLS_LISTENERS_MIN, Event, PART_SOCKET, Quotas, STREAM_REQUEST_LEN_MAX};
 use crate::contract::{Datagram, Destination, Dscp, Ecn, Path};
 use crate::random::Random;
 use crate::time::Now;
@@ -178,7 +178,7 @@ impl Server {
     }
 
     /// A server in so many parts, from 1 to [`PARTS_MAX`]. Every part has listeners of its own on the
-    /// same addresses, with the same names; clients on streams belong to the first.
+    /// same addresses, with the same names; clients on streams and on DTLS belong to the first.
     pub fn parts(config: &Config, count: usize, mut random: Random, now: Now) -> Vec<Self> {
         let count = count.clamp(1, PARTS_MAX);
         let ports = RelayedPorts::new(&config.relays, count);
@@ -222,9 +222,10 @@ impl Server {
     /// The part that a client means which this one does not know.
     #[inline]
     pub(super) fn meant_elsewhere(&self, now: Now, client: &Client, bytes: &[u8]) -> Option<u8> {
-        // Clients on streams belong to the first part, whatever they name.
-        let on_stream = matches!(client.key, ClientKey::Stream(_));
-        if self.part.count == 1 || self.part.passed_on || on_stream {
+        // Clients on streams and on DTLS belong to the first part, whatever they name.
+        let is_bound = matches!(client.key, ClientKey::Stream(_))
+            || client.path.socket.0 >= DTLS_LISTENERS_MIN;
+        if self.part.count == 1 || self.part.passed_on || is_bound {
             return None;
         }
         let is_request = bytes.first() == Some(&0);

@@ -208,7 +208,23 @@ impl Server {
         if let Some(connection) = gone.carries {
             return self.carried_all(stream, connection);
         }
-        let Some(id) = self.clients.get(&gone.client.key).copied() else {
+        self.client_left(now, gone.client.key);
+    }
+
+    /// Whether a client on datagrams has an allocation.
+    pub fn has_client(&self, path: Path, remote: std::net::SocketAddr) -> bool {
+        let key = ClientKey::Datagram(path, remote);
+        self.clients.contains_key(&key)
+    }
+
+    /// A client on DTLS has ended its association: as where a stream is gone, its allocation ends, or
+    /// waits for it for a while.
+    pub fn handle_client_left(&mut self, now: Now, path: Path, remote: std::net::SocketAddr) {
+        self.client_left(now, ClientKey::Datagram(path, remote));
+    }
+
+    fn client_left(&mut self, now: Now, key: ClientKey) {
+        let Some(id) = self.clients.get(&key).copied() else {
             return;
         };
         let can_move = self.config.mobility;

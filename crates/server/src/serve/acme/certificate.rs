@@ -10,6 +10,8 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 
+use super::super::tls::Pair;
+
 /// Why it cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum CertificateError {
@@ -34,6 +36,7 @@ pub(crate) enum CertificateError {
 #[derive(Debug, Clone)]
 pub(super) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
+    pub(super) pair: Pair,
     pub(super) from: SystemTime,
     pub(super) until: SystemTime,
     names: Vec<String>,
@@ -47,9 +50,14 @@ impl Certificate {
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())?;
         let first = chain.first().ok_or(CertificateError::Empty)?;
         let (names, from, until) = contents(first)?;
+        let pair = Pair {
+            certificate: first.to_vec(),
+            key: key.secret_der().to_vec(),
+        };
         let key = CertifiedKey::from_der(chain, key, provider)?;
         Ok(Self {
             key: Arc::new(key),
+            pair,
             from,
             until,
             names,

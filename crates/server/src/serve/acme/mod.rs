@@ -22,9 +22,11 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::ServeError;
 use super::reload::with_causes;
+use super::tls::{Loaded, Pair};
 use cache::Cache;
 use certificate::{Certificate, CertificateError};
 use order::Orders;
@@ -140,11 +142,12 @@ pub(super) async fn start(
     plan: &AcmePlan,
     http: SocketAddr,
     is_trusted: Arc<AtomicBool>,
-) -> Result<RustlsConfig, ServeError> {
+) -> Result<Loaded, ServeError> {
     let opened = Cache::open(plan).map_err(|(path, source)| AcmeError::Cache { path, source });
     let cache = opened.map_err(ServeError::Acme)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let first = makeshift(&plan.domains, &provider).map_err(ServeError::Acme)?;
+    let (first, pair) = makeshift(&plan.domains, &provider).map_err(ServeError::Acme)?;
+    let (pairs, pair) = watch::channel(pair);
     let served = Served::new(Arc::new(first));
     let config = served.config(provider.clone());
     let config = config.map_err(|error| ServeError::Tls(io::Error::other(error)))?;
@@ -172,6 +175,7 @@ pub(super) async fn start(
     let mut keeper = Keeper {
         orders,
         is_trusted,
+        pairs,
         current: None,
     };
     if let Some(kept) = keeper.kept() {
@@ -185,21 +189,31 @@ pub(super) async fn start(
         );
     }
     tokio::spawn(keeper.keep());
-    Ok(RustlsConfig::from_config(Arc::new(config)))
+    let config = RustlsConfig::from_config(Arc::new(config));
+    Ok(Loaded { config, pair })
 }
 
 /// A certificate of our own, so that what needs no browser works, and a CA finds somebody.
-fn makeshift(domains: &[String], provider: &CryptoProvider) -> Result<CertifiedKey, AcmeError> {
+fn makeshift(
+    domains: &[String],
+    provider: &CryptoProvider,
+) -> Result<(CertifiedKey, Pair), AcmeError> {
     let made = rcgen::generate_simple_self_signed(domains.to_vec()).map_err(AcmeError::Made)?;
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    CertifiedKey::from_der(vec![made.cert.der().clone()], key, provider)
-        .map_err(|error| AcmeError::Certificate(error.into()))
+    let pair = Pair {
+        certificate: made.cert.der().to_vec(),
+        key: made.signing_key.serialize_der(),
+    };
+    let key = PrivateKeyDer::Pkcs8(pair.key.clone().into());
+    let certified = CertifiedKey::from_der(vec![made.cert.der().clone()], key, provider)
+        .map_err(|error| AcmeError::Certificate(error.into()))?;
+    Ok((certified, pair))
 }
 
 /// Sees to it that there is a certificate.
 struct Keeper {
     orders: Orders,
     is_trusted: Arc<AtomicBool>,
+    pairs: watch::Sender<Pair>,
     current: Option<Certificate>,
 }
 
@@ -231,6 +245,7 @@ impl Keeper {
     /// Serves it from now on.
     fn take(&mut self, certificate: Certificate) {
         self.orders.served.replace(certificate.key.clone());
+        self.pairs.send_replace(certificate.pair.clone());
         self.is_trusted.store(true, Ordering::Relaxed);
         let until = certificate.until.duration_since(SystemTime::UNIX_EPOCH);
         let until = until.unwrap_or_default().as_secs_f64();

@@ -75,6 +75,18 @@ pub(crate) enum SettingsError {
     /// No ports.
     #[error("--media-ports {0:?} is no range of ports such as 50000-50100")]
     MediaPorts(String),
+    /// TURN over DTLS without a certificate.
+    #[error(
+        "--turn-dtls needs a certificate: --tls-cert and --tls-key, --acme-domain or \
+         --tls-self-signed"
+    )]
+    NoTurnDtlsCertificate,
+    /// A certificate that the engine of DTLS cannot prove to have.
+    #[error(
+        "--turn-dtls needs a certificate with an ECDSA key on P-256 or P-384: the key of this one \
+         is {0}; have another certificate made, or leave --turn-dtls out"
+    )]
+    TurnDtlsKey(&'static str),
     /// Too long for a challenge.
     #[error("--turn-realm has 1 to 32 bytes")]
     TurnRealm,

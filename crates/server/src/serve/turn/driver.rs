@@ -1,5 +1,8 @@
 //! Drives a part of the server: its sockets, streams, its deadline, its numbers.
 
+mod handing;
+mod secure;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -16,12 +19,14 @@ use twocan_io::clock;
 use twocan_io::udp::Socket;
 use twocan_proto::contract::{Batch, Datagram, Ecn, Output, Path, SocketId};
 use twocan_proto::turn::server::{
-    Config, ConnectionId, Event, MEDIA_SOCKET, PART_SOCKET, Server, StreamId, Transport,
+    Config, ConnectionId, DTLS_LISTENERS_MIN, Event, MEDIA_SOCKET, PART_SOCKET, Server, StreamId,
+    Transport,
 };
 use twocan_proto::wire::stun::Icmp;
 
-use super::super::hatch::{Between, COLLECTED_LEN, Collected, Hatch, ToTurn};
+use super::super::hatch::{Collected, Hatch, ToTurn};
 use super::super::media::Reached;
+use super::dtls::{Dtls, is_dtls};
 use super::figures::{Figure, Figures};
 use super::ready::{Ready, SocketWaker};
 use super::settings::own_addresses;
@@ -117,6 +122,8 @@ struct Driver {
     listeners: HashMap<u32, AbortHandle>,
     opening: HashMap<ConnectionId, AbortHandle>,
     inputs: mpsc::Sender<Input>,
+    /// Clients on DTLS, where there are any.
+    dtls: Option<Dtls>,
     batch: Batch,
     dropped: u64,
 }
@@ -146,7 +153,7 @@ pub(super) async fn run(
         place,
         server,
         sockets: HashMap::new(),
-        own_sockets: sockets.udp.len(),
+        own_sockets: sockets.udp.len() + sockets.dtls.len(),
         media: Vec::new(),
         taken: Collected::default(),
         not_handed: 0,
@@ -156,10 +163,14 @@ pub(super) async fn run(
         listeners: HashMap::new(),
         opening: HashMap::new(),
         inputs: to.clone(),
+        dtls: sockets.pair.map(Dtls::new).transpose()?,
         batch: Batch::new(),
         dropped: 0,
     };
     for (listener, socket) in (0..).map(SocketId).zip(sockets.udp) {
+        driver.add(listener, Socket::from_std(socket)?);
+    }
+    for (listener, socket) in (DTLS_LISTENERS_MIN..).map(SocketId).zip(sockets.dtls) {
         driver.add(listener, Socket::from_std(socket)?);
     }
     for listener in sockets.tcp {
@@ -189,8 +200,11 @@ pub(super) async fn run(
                 Some(input) => driver.take(input),
                 None => return Ok(()),
             },
-            () = &mut timer => driver.server.handle_timeout(clock::now()),
-            _ = measure.tick() => driver.measure(),
+            () = &mut timer => driver.handle_timeout(),
+            _ = measure.tick() => {
+                driver.measure();
+                driver.dtls.iter_mut().for_each(Dtls::look_at_certificate);
+            }
             _ = list.tick(), if relays => match own_addresses() {
                 Ok(own) => driver.server.set_own_addresses(own),
                 // Those known stay.
@@ -244,10 +258,14 @@ impl Driver {
                 let Some(bound) = self.sockets.get(&id) else {
                     break;
                 };
-                let server = &mut self.server;
+                let (server, dtls) = (&mut self.server, &mut self.dtls);
                 let mut context = Context::from_waker(&bound.as_waker);
                 let received = bound.socket.poll_receive(&mut context, |reception| {
-                    server.handle_datagram(now, reception.on(SocketId(id)));
+                    let datagram = reception.on(SocketId(id));
+                    match dtls {
+                        Some(dtls) if is_dtls(id) => dtls.receive(server, now, datagram),
+                        _ => server.handle_datagram(now, datagram),
+                    }
                 });
                 if received.is_pending() {
                     break;
@@ -268,94 +286,6 @@ impl Driver {
             }
         }
         self.woken = woken;
-    }
-
-    /// Passes on what media and other parts have for clients.
-    fn take_handed(&mut self) {
-        let mut taken = std::mem::take(&mut self.taken);
-        let now = clock::now();
-        taken.drain(|between, pieces| {
-            let Between {
-                socket,
-                relayed,
-                other: remote,
-                ecn,
-            } = between;
-            let path = Path {
-                socket,
-                local: relayed,
-            };
-            for bytes in pieces {
-                let datagram = Datagram {
-                    path,
-                    remote,
-                    ecn,
-                    waited: Duration::ZERO,
-                    bytes,
-                };
-                self.server.handle_datagram(now, datagram);
-            }
-            self.settle();
-        });
-        self.taken = taken;
-    }
-
-    /// Collects a batch for media.
-    fn collect(&mut self) {
-        let Some(to) = self.batch.destination() else {
-            return;
-        };
-        let mut media = self.media.iter_mut();
-        let Some(medium) = media.find(|own| own.bound.contains(&to.remote)) else {
-            return;
-        };
-        let between = Between {
-            socket: MEDIA_SOCKET,
-            relayed: to.path.local,
-            other: to.remote,
-            ecn: to.ecn,
-        };
-        medium.collected.push(between, &self.batch);
-        if medium.collected.len() > COLLECTED_LEN {
-            self.not_handed += medium.hatch.put(&mut medium.collected);
-        }
-    }
-
-    /// Collects a batch for the part that has the relayed address to which it goes.
-    fn collect_for_part(&mut self) {
-        let Some(to) = self.batch.destination() else {
-            return;
-        };
-        let Place { number, ways, .. } = &self.place;
-        let Some(part) = ways.part_of(to.remote).filter(|part| part != number) else {
-            return;
-        };
-        let (Some(hatch), Some(collected)) =
-            (ways.hatches().get(part), self.to_parts.get_mut(part))
-        else {
-            return;
-        };
-        let between = Between {
-            socket: PART_SOCKET,
-            relayed: to.remote,
-            other: to.path.local,
-            ecn: to.ecn,
-        };
-        collected.push(between, &self.batch);
-        if collected.len() > COLLECTED_LEN {
-            self.not_handed += hatch.put(collected);
-        }
-    }
-
-    /// Hands over what has been collected.
-    fn hand_over(&mut self) {
-        let parts = self.place.ways.hatches().iter().zip(&mut self.to_parts);
-        for (hatch, collected) in parts {
-            self.not_handed += hatch.put(collected);
-        }
-        for medium in &mut self.media {
-            self.not_handed += medium.hatch.put(&mut medium.collected);
-        }
     }
 
     fn take(&mut self, input: Input) {
@@ -445,6 +375,8 @@ impl Driver {
                         self.collect();
                     } else if socket == Some(PART_SOCKET.0) {
                         self.collect_for_part();
+                    } else if socket.is_some_and(is_dtls) {
+                        self.send_encrypted();
                     } else if let Some((id, bound)) =
                         socket.and_then(|id| self.sockets.get_key_value(&id))
                     {
@@ -455,7 +387,10 @@ impl Driver {
                 }
                 Output::Event(event) => self.act(event),
                 Output::Request(_) => {}
-                Output::Wait(deadline) => return deadline.map(|deadline| deadline.at),
+                Output::Wait(_) if self.settle_dtls() => {}
+                Output::Wait(deadline) => {
+                    return self.or_dtls(deadline.map(|deadline| deadline.at));
+                }
             }
         }
     }
@@ -564,14 +499,19 @@ impl Driver {
             *known = count;
             changed
         });
+        let mut counters = self.server.counters();
+        if let Some(dtls) = &self.dtls {
+            counters.merge(dtls.counters());
+        }
         let figure = Figure {
+            dtls_clients: self.dtls.as_ref().map_or(0, Dtls::client_count),
             connections: self.server.connection_count(),
             streams: self.server.stream_count(),
             relay_sockets: self.sockets.len().saturating_sub(self.own_sockets),
             traffic: self.server.traffic(),
             no_room_to_send: self.dropped,
             no_room_at_media: self.not_handed,
-            counters: self.server.counters(),
+            counters,
         };
         figures.set(*number, figure);
         if *number == 0 {

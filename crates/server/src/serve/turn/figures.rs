@@ -10,6 +10,7 @@ use twocan_proto::turn::server::Traffic;
 pub(super) struct Figure {
     pub(super) connections: usize,
     pub(super) streams: usize,
+    pub(super) dtls_clients: usize,
     pub(super) relay_sockets: usize,
     pub(super) traffic: Traffic,
     /// What the system had no room for.
@@ -42,6 +43,7 @@ impl Figures {
         for own in all.iter() {
             sum.connections += own.connections;
             sum.streams += own.streams;
+            sum.dtls_clients += own.dtls_clients;
             sum.relay_sockets += own.relay_sockets;
             sum.traffic += own.traffic;
             sum.no_room_to_send += own.no_room_to_send;
@@ -56,6 +58,7 @@ impl Figures {
         let Figure {
             connections,
             streams,
+            dtls_clients,
             relay_sockets,
             traffic,
             no_room_to_send,
@@ -65,6 +68,7 @@ impl Figures {
         metrics::gauge!("twocan_turn_allocations").set(allocations as f64);
         metrics::gauge!("twocan_turn_connections").set(connections as f64);
         metrics::gauge!("twocan_turn_streams").set(streams as f64);
+        metrics::gauge!("twocan_turn_dtls_clients").set(dtls_clients as f64);
         metrics::gauge!("twocan_turn_relay_sockets").set(relay_sockets as f64);
         let Traffic {
             packets_to_media,

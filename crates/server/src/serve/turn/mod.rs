@@ -2,6 +2,7 @@
 
 mod data;
 mod driver;
+mod dtls;
 mod figures;
 mod peers;
 mod ready;
@@ -26,6 +27,7 @@ use super::ServeError;
 use super::hatch::ToTurn;
 use super::listeners;
 use super::media::Reached;
+use super::tls::{Loaded, Pair};
 pub(crate) use settings::{TurnPlan, plan, ports};
 
 /// What streams have to say and waits; they stop reading when it is full.
@@ -45,6 +47,8 @@ pub(crate) struct Listens {
     pub(crate) tcp: Vec<SocketAddr>,
     /// TURN over TLS.
     pub(crate) tls: Vec<SocketAddr>,
+    /// TURN over DTLS.
+    pub(crate) dtls: Vec<SocketAddr>,
     /// Whether it relays.
     pub(crate) relays: bool,
 }
@@ -109,10 +113,13 @@ struct Sockets {
     tcp: Vec<std::net::TcpListener>,
     tls: Vec<std::net::TcpListener>,
     tls_config: Option<RustlsConfig>,
+    dtls: Vec<std::net::UdpSocket>,
+    /// The certificate of DTLS.
+    pair: Option<watch::Receiver<Pair>>,
 }
 
 impl Sockets {
-    /// Sockets for so many threads, with the same addresses; streams are with the first.
+    /// Sockets for so many threads, with the same addresses; streams and DTLS are with the first.
     fn share(self, count: usize) -> Result<Vec<Self>, ServeError> {
         let share = |first: &std::net::UdpSocket| {
             let bound = listeners::bind_share(first);
@@ -138,7 +145,7 @@ impl Sockets {
 pub(crate) fn start(
     plan: &TurnPlan,
     secret: Option<String>,
-    tls: Option<RustlsConfig>,
+    tls: Option<&Loaded>,
 ) -> Result<Turn, ServeError> {
     let mut sockets = bind(plan)?;
     let mut udp = sockets
@@ -150,11 +157,15 @@ pub(crate) fn start(
         None => None,
         Some(_) => udp.drain(1..Origin::ALL.len()).next_back(),
     };
-    if let (Some(wanted), Some(config)) = (&plan.tls, tls) {
-        sockets.tls = wanted
-            .listen()
-            .map_err(|(address, error)| ServeError::bind("turn-tls", address, error))?;
-        sockets.tls_config = Some(config);
+    let failed = |(address, error)| ServeError::bind("turn-tls", address, error);
+    if let (Some(wanted), Some(tls)) = (&plan.tls, tls) {
+        sockets.tls = wanted.listen().map_err(failed)?;
+        sockets.tls_config = Some(tls.config.clone());
+    }
+    if let (Some(wanted), Some(tls)) = (&plan.dtls, tls) {
+        dtls::check(&tls.pair.borrow())?;
+        sockets.dtls = wanted.bind().map_err(failed)?;
+        sockets.pair = Some(tls.pair.clone());
     }
     let mut config = plan.config(&udp, secret)?;
     let primary = udp.first().copied();
@@ -168,6 +179,11 @@ pub(crate) fn start(
         other,
         tcp: local(&sockets.tcp),
         tls: local(&sockets.tls),
+        dtls: sockets
+            .dtls
+            .iter()
+            .filter_map(|own| own.local_addr().ok())
+            .collect(),
         relays: !config.relays.is_empty(),
         udp,
     };
@@ -378,6 +394,7 @@ mod tests {
             other: None,
             tcp: at(&["0.0.0.0:3478", "[::]:3478"]),
             tls: at(&["0.0.0.0:5349"]),
+            dtls: at(&["0.0.0.0:5349"]),
             relays: true,
         };
         let own = listens.urls(Some("example.org:8080"), true);

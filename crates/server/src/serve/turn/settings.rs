@@ -32,6 +32,7 @@ pub(crate) struct TurnPlan {
     pub(super) other: Option<SocketAddr>,
     pub(super) tcp: bool,
     pub(super) tls: Option<Listeners>,
+    pub(super) dtls: Option<Listeners>,
     relays: bool,
     relay_ips: Vec<IpAddr>,
     external_ips: Vec<IpAddr>,
@@ -108,10 +109,15 @@ pub(crate) fn plan(
         [] => listen.with_port(TLS_PORT),
         named => Listeners::named_or(named, ips, TLS_PORT),
     };
+    let over_dtls = settings.turn_dtls.unwrap_or(false);
+    if over_dtls && *tls == Tls::Off {
+        return Err(SettingsError::NoTurnDtlsCertificate);
+    }
     Ok((!settings.no_stun.unwrap_or(false)).then_some(TurnPlan {
         listen,
         other: settings.stun_other,
         tcp: streams,
+        dtls: over_dtls.then(|| tls_listen.clone()),
         tls: (streams && *tls != Tls::Off).then_some(tls_listen),
         relays,
         relay_ips: relay_ips.clone(),

@@ -1,6 +1,7 @@
 mod address;
 mod allocate;
 mod connection;
+mod dtls;
 mod hostile;
 mod media;
 mod mobility;
