@@ -33,6 +33,7 @@ mod byte_stream;
 mod configuration;
 mod data_channel;
 mod driver;
+pub mod dtmf;
 mod environment;
 mod error;
 #[cfg(feature = "files")]

@@ -135,6 +135,9 @@ impl RtpReceiver {
     /// The next frame that the other side sends; `None` once it stops sending or the connection
     /// ends.
     ///
+    /// Events of a telephone's keys are frames as well, whose codec is `telephone-event`; a
+    /// [`ToneListener`](crate::dtmf::ToneListener) makes tones of them.
+    ///
     /// At most 256 frames wait; then the oldest are dropped.
     pub async fn next_frame(&self) -> Option<Frame> {
         self.owner
@@ -279,7 +282,9 @@ impl Frame {
 
 /// What the transform of the track makes of a frame; `None` where it refuses it.
 fn transformed(entry: &mut TrackEntry, mut frame: Frame) -> Option<Frame> {
-    let Some(transform) = &mut entry.transform else {
+    // Tones of the other side did not go through a transform either.
+    let is_tone = frame.codec.eq_ignore_ascii_case("telephone-event");
+    let Some(transform) = entry.transform.as_mut().filter(|_| !is_tone) else {
         return Some(frame);
     };
     let info = FrameInfo {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use twocan_io::clock;
-use twocan_proto::negotiate::TransceiverId;
+use twocan_proto::negotiate::{Kind, TransceiverId};
 use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
 use twocan_proto::rtp::{self, ContributingSource, FrameTimes, PictureProperties, Provenance};
 use twocan_proto::wire::ids::PayloadType;
@@ -11,6 +11,7 @@ use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, Resolution, VideoLayersA
 use twocan_proto::wire::seq::SeqNo16;
 use twocan_proto::wire::units::Bitrate;
 
+use crate::dtmf::DtmfSender;
 use crate::error::Error;
 use crate::peer_connection::Owner;
 use crate::state::State;
@@ -225,6 +226,14 @@ impl RtpSender {
         drop(state);
         self.owner.shared.wake.notify_one();
         sent.map_err(|error| refused(&error))
+    }
+
+    /// `dtmf`: the tones of a telephone in the sound that it sends; `None` for pictures.
+    pub fn dtmf(&self) -> Option<DtmfSender> {
+        let state = self.owner.shared.lock();
+        let mut all = state.peer.transceivers().iter();
+        let own = all.find(|transceiver| transceiver.id() == self.id)?;
+        (own.kind() == Kind::Audio).then(|| DtmfSender::new(Arc::clone(&self.owner), self.id))
     }
 
     /// Waits until the other side asks for a key frame, of whatever encoding; `false` when the

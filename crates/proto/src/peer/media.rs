@@ -100,7 +100,7 @@ impl Peer {
         Ok(self.transport.rtp.packet_sender(&mid, rid)?)
     }
 
-    fn sending_mid(
+    pub(super) fn sending_mid(
         &self,
         transceiver: TransceiverId,
         rid: Option<&str>,
