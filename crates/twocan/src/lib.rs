@@ -97,6 +97,8 @@ pub use twocan_proto::rtp::{
     Cadence, ContributingSource, FrameTimes, InterLayer, PictureProperties, Provenance,
     ScalabilityMode, UnknownScalabilityMode,
 };
+pub use twocan_proto::wire::payload::comfort_noise::{ComfortNoise, Reflection};
+pub use twocan_proto::wire::payload::{PayloadError, l16};
 pub use twocan_proto::wire::rtp::{
     AudioLevel, ColorSpace, ExtensionKind as HeaderExtension, HdrMetadata, LayerResolution,
     PlayoutDelay, SpatialLayer, VideoContentType, VideoLayersAllocation, VideoOrientation,

@@ -23,6 +23,8 @@ pub struct Frame {
     pub codec: String,
     /// Ticks of the timestamp a second.
     pub clock_rate: u32,
+    /// Its channels; 1 for pictures.
+    pub channels: u8,
     /// `rid` of the simulcast stream, where it has one. Each stream has its own key frames and
     /// losses.
     pub rid: Option<String>,
@@ -71,6 +73,8 @@ pub struct IncomingPacket {
     pub codec: String,
     /// Ticks of the timestamp a second.
     pub clock_rate: u32,
+    /// Its channels; 1 for pictures.
+    pub channels: u8,
     /// `rid` of the simulcast stream, where it has one.
     pub rid: Option<String>,
     /// The source.
@@ -315,6 +319,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
     Frame {
         codec: codec.name.clone(),
         clock_rate: codec.clock_rate,
+        channels: codec.channels,
         rid: frame.rid.map(|rid| rid.to_string()),
         ssrc: frame.ssrc.0,
         contributing: frame.contributing,
@@ -337,6 +342,7 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
     IncomingPacket {
         codec: codec.name.clone(),
         clock_rate: codec.clock_rate,
+        channels: codec.channels,
         rid: packet.rid.map(|rid| rid.to_string()),
         ssrc: packet.ssrc.0,
         sequence_number: (packet.number & 0xffff) as u16,

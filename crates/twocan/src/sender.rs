@@ -33,11 +33,14 @@ pub struct EncodedFrame<'a> {
     /// The encoding that it is of, by its [`rid`](crate::EncodingParameters::rid); `None` for the only one, or
     /// the first.
     pub rid: Option<&'a str>,
-    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
+    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`]. Where several have
+    /// the name, the first is meant, or that of the clock rate and the channels behind it: `CN/16000`,
+    /// `L16/48000/2`.
     pub codec: &'a str,
     /// The sampling instant in ticks of the codec's clock; it wraps.
     pub timestamp: u32,
-    /// For H.264 an access unit in Annex B form; for the others what the codec yields. Where there
+    /// For H.264 an access unit in Annex B form; samples in network byte order for L16
+    /// ([`l16::write`](crate::l16::write)), of any length; for the others what the codec yields. Where there
     /// are several spatial layers, the frame of one of them.
     pub data: &'a [u8],
     /// Its place in the layers of [`scalability_mode`](crate::EncodingParameters::scalability_mode). `None` where there is no
@@ -87,7 +90,7 @@ pub struct KeyFrameRequest {
 pub struct OutgoingPacket<'a> {
     /// The encoding that it is of, as in [`EncodedFrame::rid`].
     pub rid: Option<&'a str>,
-    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
+    /// The name of its codec, as in [`EncodedFrame::codec`].
     pub codec: &'a str,
     /// Its number; `None` for the one after the highest so far. Numbers may be skipped and come
     /// later, by less than 1024 packets, but each is used once only (RFC 3711 §9.1).
