@@ -30,6 +30,8 @@ struct Readme;
 struct WithoutDescriptions;
 
 mod byte_stream;
+#[cfg(feature = "captions")]
+pub mod captions;
 mod configuration;
 mod data_channel;
 mod driver;
