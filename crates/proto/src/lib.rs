@@ -11,6 +11,7 @@ pub mod contract;
 pub mod counters;
 pub mod crypto;
 pub mod dtls;
+pub mod dtmf;
 pub mod endpoint;
 pub mod ice;
 pub mod keying;

@@ -60,6 +60,13 @@ pub struct Configuration {
     /// 2198), both ways: the order of codecs in our descriptions says that we want it. It costs as
     /// many times the rate of sound. Default no: it is sent only to a side that prefers it.
     pub audio_redundancy: bool,
+    /// Names of the only codecs for sound that are offered and taken, the preferred one first, in any
+    /// case, with the clock rate and the channels where several have the name (`PCMU`, `CN/8000`,
+    /// `L16/48000/2`); names that we do not know are left out. RED and telephone events go with them where
+    /// they fit. Comfort noise (`CN`) and `L16` are negotiated only where they are named here or in the
+    /// preferences of a transceiver: whoever agrees on comfort noise is sent some. Default empty, as
+    /// where none is known: all but those two. Not in the standard.
+    pub audio_codecs: Vec<String>,
     /// Names of the only codecs for pictures that are offered and taken, the preferred one first, in
     /// any case, such as `VP8`; names that we do not know are left out. Default empty, as where
     /// none is known: all ([`RtpCapabilities`](crate::RtpCapabilities)). Of one transceiver:

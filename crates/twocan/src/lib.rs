@@ -30,9 +30,12 @@ struct Readme;
 struct WithoutDescriptions;
 
 mod byte_stream;
+#[cfg(feature = "captions")]
+pub mod captions;
 mod configuration;
 mod data_channel;
 mod driver;
+pub mod dtmf;
 mod environment;
 mod error;
 #[cfg(feature = "files")]
@@ -97,6 +100,8 @@ pub use twocan_proto::rtp::{
     Cadence, ContributingSource, FrameTimes, InterLayer, PictureProperties, Provenance,
     ScalabilityMode, UnknownScalabilityMode,
 };
+pub use twocan_proto::wire::payload::comfort_noise::{ComfortNoise, Reflection};
+pub use twocan_proto::wire::payload::{PayloadError, l16};
 pub use twocan_proto::wire::rtp::{
     AudioLevel, ColorSpace, ExtensionKind as HeaderExtension, HdrMetadata, LayerResolution,
     PlayoutDelay, SpatialLayer, VideoContentType, VideoLayersAllocation, VideoOrientation,

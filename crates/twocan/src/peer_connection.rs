@@ -6,7 +6,7 @@ use twocan_io::clock;
 use twocan_io::interfaces::Filter;
 use twocan_proto::congestion::Marking;
 use twocan_proto::ice::{self, RelayProtocol};
-use twocan_proto::negotiate::{Codec, Kind, SdpType, SignalingState};
+use twocan_proto::negotiate::{Codec, Kind, SdpType, SignalingState, audio_codecs_on_request};
 use twocan_proto::peer::{
     self, ConnectionState, Description, IceCandidateError, LocalCandidate, LogEntry, Peer,
     PeerFailure, RemoteCandidateInit, SctpTransportState, TransceiverInit,
@@ -119,12 +119,18 @@ impl Owner {
         };
         let marks = config.congestion.marking != Marking::None;
         config.offer_congestion_feedback = configuration.offer_congestion_feedback || marks;
+        if !configuration.audio_codecs.is_empty() {
+            let known = [&config.audio_codecs[..], &audio_codecs_on_request()[..]].concat();
+            let named = named(&known, &configuration.audio_codecs);
+            config.audio_codecs = named.unwrap_or(config.audio_codecs);
+        }
         if configuration.audio_redundancy {
             // What stands first is preferred: RED, then the Opus that it carries.
             Arc::make_mut(&mut config.audio_codecs).sort_by_key(|codec| codec.name != "red");
         }
         if !configuration.video_codecs.is_empty() {
-            config.video_codecs = named(&config.video_codecs, &configuration.video_codecs);
+            let named = named(&config.video_codecs, &configuration.video_codecs);
+            config.video_codecs = named.unwrap_or(config.video_codecs);
         }
         config.dscp = configuration.dscp;
         if let Some(max) = configuration.max_message_size {
@@ -489,22 +495,25 @@ impl From<LocalCandidate> for IceCandidate {
     }
 }
 
-/// The codecs of these names in their order, each once, and those that only repair others; all where
-/// no name is known.
-fn named(codecs: &[Codec], names: &[String]) -> Arc<[Codec]> {
-    const REPAIRS: [&str; 3] = ["red", "ulpfec", "flexfec-03"];
-    let is_named = |codec: &Codec, name: &str| codec.name.eq_ignore_ascii_case(name);
-    let repairs = |codec: &Codec| REPAIRS.iter().any(|name| is_named(codec, name));
+/// The codecs of these names in their order, each once, and those that only go with others; `None`
+/// where no name is known.
+fn named(codecs: &[Codec], names: &[String]) -> Option<Arc<[Codec]>> {
+    const BESIDE: [&str; 4] = ["red", "ulpfec", "flexfec-03", "telephone-event"];
+    let is_beside = |codec: &&Codec| BESIDE.iter().any(|name| codec.is_called(name));
     let mut chosen: Vec<Codec> = Vec::new();
     for name in names {
-        if !chosen.iter().any(|codec| is_named(codec, name)) {
-            let own = codecs.iter().filter(|codec| !repairs(codec));
-            chosen.extend(own.filter(|codec| is_named(codec, name)).cloned());
-        }
+        let own = codecs
+            .iter()
+            .filter(|codec| !is_beside(codec) && codec.is_called(name));
+        let own: Vec<Codec> = own
+            .filter(|codec| !chosen.contains(codec))
+            .cloned()
+            .collect();
+        chosen.extend(own);
     }
     if chosen.is_empty() {
-        return codecs.into();
+        return None;
     }
-    chosen.extend(codecs.iter().filter(|codec| repairs(codec)).cloned());
-    chosen.into()
+    chosen.extend(codecs.iter().filter(is_beside).cloned());
+    Some(chosen.into())
 }

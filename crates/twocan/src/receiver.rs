@@ -23,6 +23,8 @@ pub struct Frame {
     pub codec: String,
     /// Ticks of the timestamp a second.
     pub clock_rate: u32,
+    /// Its channels; 1 for pictures.
+    pub channels: u8,
     /// `rid` of the simulcast stream, where it has one. Each stream has its own key frames and
     /// losses.
     pub rid: Option<String>,
@@ -71,6 +73,8 @@ pub struct IncomingPacket {
     pub codec: String,
     /// Ticks of the timestamp a second.
     pub clock_rate: u32,
+    /// Its channels; 1 for pictures.
+    pub channels: u8,
     /// `rid` of the simulcast stream, where it has one.
     pub rid: Option<String>,
     /// The source.
@@ -134,6 +138,9 @@ impl RtpReceiver {
 
     /// The next frame that the other side sends; `None` once it stops sending or the connection
     /// ends.
+    ///
+    /// Events of a telephone's keys are frames as well, whose codec is `telephone-event`; a
+    /// [`ToneListener`](crate::dtmf::ToneListener) makes tones of them.
     ///
     /// At most 256 frames wait; then the oldest are dropped.
     pub async fn next_frame(&self) -> Option<Frame> {
@@ -279,7 +286,9 @@ impl Frame {
 
 /// What the transform of the track makes of a frame; `None` where it refuses it.
 fn transformed(entry: &mut TrackEntry, mut frame: Frame) -> Option<Frame> {
-    let Some(transform) = &mut entry.transform else {
+    // Tones of the other side did not go through a transform either.
+    let is_tone = frame.codec.eq_ignore_ascii_case("telephone-event");
+    let Some(transform) = entry.transform.as_mut().filter(|_| !is_tone) else {
         return Some(frame);
     };
     let info = FrameInfo {
@@ -310,6 +319,7 @@ fn to_frame(frame: rtp::Frame, codec: &NegotiatedCodec) -> Frame {
     Frame {
         codec: codec.name.clone(),
         clock_rate: codec.clock_rate,
+        channels: codec.channels,
         rid: frame.rid.map(|rid| rid.to_string()),
         ssrc: frame.ssrc.0,
         contributing: frame.contributing,
@@ -332,6 +342,7 @@ fn to_packet(packet: rtp::IncomingPacket, codec: &NegotiatedCodec) -> IncomingPa
     IncomingPacket {
         codec: codec.name.clone(),
         clock_rate: codec.clock_rate,
+        channels: codec.channels,
         rid: packet.rid.map(|rid| rid.to_string()),
         ssrc: packet.ssrc.0,
         sequence_number: (packet.number & 0xffff) as u16,

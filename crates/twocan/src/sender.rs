@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use twocan_io::clock;
-use twocan_proto::negotiate::TransceiverId;
+use twocan_proto::negotiate::{Kind, TransceiverId};
 use twocan_proto::peer::{EncodingTarget, RtpSendParameters, SendFrameError};
 use twocan_proto::rtp::{self, ContributingSource, FrameTimes, PictureProperties, Provenance};
 use twocan_proto::wire::ids::PayloadType;
@@ -11,6 +11,7 @@ use twocan_proto::wire::rtp::{AudioLevel, PlayoutDelay, Resolution, VideoLayersA
 use twocan_proto::wire::seq::SeqNo16;
 use twocan_proto::wire::units::Bitrate;
 
+use crate::dtmf::DtmfSender;
 use crate::error::Error;
 use crate::peer_connection::Owner;
 use crate::state::State;
@@ -32,11 +33,14 @@ pub struct EncodedFrame<'a> {
     /// The encoding that it is of, by its [`rid`](crate::EncodingParameters::rid); `None` for the only one, or
     /// the first.
     pub rid: Option<&'a str>,
-    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
+    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`]. Where several have
+    /// the name, the first is meant, or that of the clock rate and the channels behind it: `CN/16000`,
+    /// `L16/48000/2`.
     pub codec: &'a str,
     /// The sampling instant in ticks of the codec's clock; it wraps.
     pub timestamp: u32,
-    /// For H.264 an access unit in Annex B form; for the others what the codec yields. Where there
+    /// For H.264 an access unit in Annex B form; samples in network byte order for L16
+    /// ([`l16::write`](crate::l16::write)), of any length; for the others what the codec yields. Where there
     /// are several spatial layers, the frame of one of them.
     pub data: &'a [u8],
     /// Its place in the layers of [`scalability_mode`](crate::EncodingParameters::scalability_mode). `None` where there is no
@@ -86,7 +90,7 @@ pub struct KeyFrameRequest {
 pub struct OutgoingPacket<'a> {
     /// The encoding that it is of, as in [`EncodedFrame::rid`].
     pub rid: Option<&'a str>,
-    /// The name of its codec, in any case: one of [`crate::RtpTransceiver::codecs`].
+    /// The name of its codec, as in [`EncodedFrame::codec`].
     pub codec: &'a str,
     /// Its number; `None` for the one after the highest so far. Numbers may be skipped and come
     /// later, by less than 1024 packets, but each is used once only (RFC 3711 §9.1).
@@ -225,6 +229,14 @@ impl RtpSender {
         drop(state);
         self.owner.shared.wake.notify_one();
         sent.map_err(|error| refused(&error))
+    }
+
+    /// `dtmf`: the tones of a telephone in the sound that it sends; `None` for pictures.
+    pub fn dtmf(&self) -> Option<DtmfSender> {
+        let state = self.owner.shared.lock();
+        let mut all = state.peer.transceivers().iter();
+        let own = all.find(|transceiver| transceiver.id() == self.id)?;
+        (own.kind() == Kind::Audio).then(|| DtmfSender::new(Arc::clone(&self.owner), self.id))
     }
 
     /// Waits until the other side asks for a key frame, of whatever encoding; `false` when the

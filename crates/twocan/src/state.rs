@@ -32,6 +32,9 @@ const PACKETS_MAX: usize = 1024;
 /// Events of the connection that wait for the application; then the oldest are dropped and counted.
 const EVENTS_MAX: usize = 1024;
 
+/// Tones that began and of which nobody has taken notice; then the oldest are forgotten.
+const TONE_CHANGES_MAX: usize = 256;
+
 /// An event before it becomes a handle.
 #[derive(Debug)]
 pub(crate) enum Pending {
@@ -146,6 +149,8 @@ pub(crate) struct State {
     pub(crate) transforms: BTreeMap<TransceiverId, Box<dyn FrameTransform>>,
     /// Of what the other side wants a key frame: transceivers, and which of their encodings.
     pub(crate) key_frames_wanted: Vec<(TransceiverId, Option<Rid>)>,
+    /// The tones that senders began to play; `None` where all are played.
+    pub(crate) tone_changes: VecDeque<(TransceiverId, Option<char>)>,
     pub(crate) datagrams_not_sent: u64,
     /// The task has ended.
     pub(crate) finished: bool,
@@ -173,6 +178,7 @@ impl Shared {
             tracks: BTreeMap::new(),
             transforms: BTreeMap::new(),
             key_frames_wanted: Vec::new(),
+            tone_changes: VecDeque::new(),
             datagrams_not_sent: 0,
             finished: false,
         };
@@ -276,6 +282,12 @@ impl State {
                 self.push(Pending::Event(E::ConnectionStateChange(state)));
             }
             Event::Failed(failure) => self.push(Pending::Event(E::Failed(failure))),
+            Event::ToneChange { transceiver, tone } => {
+                if self.tone_changes.len() >= TONE_CHANGES_MAX {
+                    self.tone_changes.pop_front();
+                }
+                self.tone_changes.push_back((transceiver, tone));
+            }
             // Senders look for themselves, when they are notified.
             Event::TargetRate(_) => {}
         }

@@ -123,7 +123,7 @@ enum Visible {
     Envelope,
 }
 
-const SOUND: [&str; 4] = ["opus", "PCMU", "PCMA", "G722"];
+const SOUND: [&str; 5] = ["opus", "PCMU", "PCMA", "G722", "CN"];
 const PICTURES: [&str; 3] = ["VP8", "VP9", "AV1"];
 
 /// Whether [`sframe`] takes frames of this codec.

@@ -1,8 +1,8 @@
 //! What the W3C's interfaces show of a connection beside descriptions and events.
 
 use twocan_proto::negotiate::{
-    AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, Kind, VIDEO_EXTENSIONS, VIDEO_EXTENSIONS_STOPPED,
-    default_audio_codecs, default_video_codecs,
+    self, AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, Kind, VIDEO_EXTENSIONS,
+    VIDEO_EXTENSIONS_STOPPED, audio_codecs_on_request, default_audio_codecs, default_video_codecs,
 };
 use twocan_proto::peer::{Description, DtlsTransportState, IceTransportPolicy, SctpTransport};
 
@@ -16,6 +16,11 @@ use crate::transceiver::Codec;
 pub struct RtpCapabilities {
     /// `codecs`, the preferred one first, with `rtx` where retransmissions are understood.
     pub codecs: Vec<Codec>,
+    /// Codecs that are negotiated only where they are asked for
+    /// ([`RtpTransceiver::set_codec_preferences`](crate::RtpTransceiver::set_codec_preferences),
+    /// [`Configuration::audio_codecs`](crate::Configuration::audio_codecs)): comfort noise (RFC 3389) and
+    /// L16 (RFC 3551 §4.5.11).
+    pub codecs_on_request: Vec<Codec>,
     /// `headerExtensions`, by their URIs.
     pub header_extensions: Vec<&'static str>,
     /// The URIs of extensions that are negotiated only where they are asked for
@@ -41,14 +46,11 @@ impl RtpCapabilities {
         };
         let flexfec = |name: &str| name.eq_ignore_ascii_case("flexfec-03");
         let stated = codecs.iter().filter(|codec| !flexfec(&codec.name));
-        let mut all: Vec<Codec> = stated
-            .map(|codec| Codec {
-                name: codec.name.clone(),
-                clock_rate: codec.clock_rate,
-                channels: codec.channels,
-                fmtp: codec.fmtp.clone(),
-            })
-            .collect();
+        let mut all: Vec<Codec> = stated.map(capability).collect();
+        let on_request = match kind {
+            Kind::Audio => audio_codecs_on_request().iter().map(capability).collect(),
+            Kind::Video => Vec::new(),
+        };
         if codecs.iter().any(|codec| codec.rtx_payload_type.is_some()) {
             let first = usize::from(!all.is_empty());
             all.insert(
@@ -63,6 +65,7 @@ impl RtpCapabilities {
         }
         Self {
             codecs: all,
+            codecs_on_request: on_request,
             header_extensions: extensions.iter().map(|own| own.uri()).collect(),
             stopped_header_extensions: stopped.iter().map(|own| own.uri()).collect(),
         }
@@ -132,6 +135,15 @@ impl PeerConnection {
     pub fn remote_certificate(&self) -> Option<Vec<u8>> {
         let state = self.owner.shared.lock();
         state.peer.remote_certificate().map(<[u8]>::to_vec)
+    }
+}
+
+fn capability(codec: &negotiate::Codec) -> Codec {
+    Codec {
+        name: codec.name.clone(),
+        clock_rate: codec.clock_rate,
+        channels: codec.channels,
+        fmtp: codec.fmtp.clone(),
     }
 }
 

@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("av1_packetize", payloads::av1_packetize),
     ("candidate", formats::candidate),
     ("channels", machines::channels),
+    ("comfort_noise", payloads::comfort_noise),
     ("dcep", formats::dcep),
     ("demux", formats::demux),
     ("dependency_descriptor", formats::dependency_descriptor),

@@ -4,11 +4,12 @@ use twocan_wire::fec::FecError;
 use twocan_wire::fec::flexfec::Flexfec;
 use twocan_wire::fec::ulpfec::Ulpfec;
 use twocan_wire::ids::Ssrc;
+use twocan_wire::payload::comfort_noise::ComfortNoise;
 use twocan_wire::payload::h264::PacketizationMode;
 use twocan_wire::payload::red::Red;
 use twocan_wire::payload::telephone_event::TelephoneEvent;
 use twocan_wire::payload::{
-    Counters, av1 as av, h264 as avc, h265 as hevc, vp8 as vp, vp9 as vp9s,
+    Counters, av1 as av, h264 as avc, h265 as hevc, l16, vp8 as vp, vp9 as vp9s,
 };
 
 use crate::Script;
@@ -240,6 +241,25 @@ pub fn telephone_event(data: &[u8]) {
         let mut out = Vec::new();
         events.iter().for_each(|event| event.write(&mut out));
         assert_eq!(TelephoneEvent::parse(&out), Ok(events));
+    }
+}
+
+/// Comfort noise, and the same bytes as samples; what is read survives being written.
+pub fn comfort_noise(data: &[u8]) {
+    if let Ok(noise) = ComfortNoise::parse(data) {
+        let mut out = Vec::new();
+        noise.write(&mut out);
+        assert_eq!(ComfortNoise::parse(&out), Ok(noise));
+    }
+    for channels in [0, 1, 2, 255] {
+        if let Ok(samples) = l16::read(data, channels) {
+            let mut out = Vec::new();
+            l16::write(&samples, &mut out);
+            assert_eq!(out, data);
+        }
+        let pieces = l16::packetize(data, channels, 100).into_iter().flatten();
+        let len: usize = pieces.map(|(_, piece)| piece.len()).sum();
+        assert!(len == 0 || len == data.len());
     }
 }
 

@@ -101,7 +101,8 @@ impl Negotiator {
             .direction
             .intersect(section.direction.reversed());
         let mut extensions = answer_extensions(&self.config, transceiver, section);
-        let codecs = transceiver.preferred(common_codecs(&self.config, kind, section));
+        let codecs =
+            transceiver.preferred(&self.config, common_codecs(&self.config, kind, section));
         if codecs.iter().any(|codec| codec.feedback.ack_ccfb) {
             // Reports by stream need no numbers of the transport.
             let numbers = ExtensionKind::TransportSequence;
@@ -173,7 +174,7 @@ impl Negotiator {
                 SectionKind::Rtp(kind) => {
                     section.rtcp_mux
                         && self
-                            .preferred_at(index, common_codecs(&self.config, kind, section))
+                            .preferred_at((index, kind), common_codecs(&self.config, kind, section))
                             .iter()
                             .any(CodecTerms::is_media)
                         && self.may_serve(index)
@@ -199,12 +200,16 @@ impl Negotiator {
     }
 
     /// What the transceiver of a section, if it has one yet, leaves of the codecs.
-    fn preferred_at(&self, index: usize, codecs: Vec<CodecTerms>) -> Vec<CodecTerms> {
+    fn preferred_at(
+        &self,
+        (index, kind): (usize, Kind),
+        codecs: Vec<CodecTerms>,
+    ) -> Vec<CodecTerms> {
         let slot = self.agreed.slots.get(index);
         let owner = slot.and_then(|slot| self.transceiver(slot.transceiver?));
         match owner {
-            Some(transceiver) => transceiver.preferred(codecs),
-            None => codecs,
+            Some(transceiver) => transceiver.preferred(&self.config, codecs),
+            None => self.config.usual(kind, codecs),
         }
     }
 
@@ -242,7 +247,7 @@ pub(super) fn transport_index(terms: &Terms, accepted: &[bool]) -> Option<usize>
 
 /// The offered codecs that we know, in the offer's order.
 fn common_codecs(config: &Config, kind: Kind, section: &Section) -> Vec<CodecTerms> {
-    let own: Vec<CodecTerms> = config.codecs(kind).collect();
+    let own = config.known_codecs(kind);
     let answer = |offered: &CodecTerms| {
         let ours = own.iter().find(|own| own.is_same_codec(offered))?;
         Some(ours.answer(offered))

@@ -25,6 +25,29 @@ pub struct Codec {
     pub rtx_payload_type: Option<PayloadType>,
 }
 
+impl Codec {
+    /// Whether `name` calls it, in any case: by its encoding name, by that and its clock rate, or by
+    /// these and its channels (`L16`, `CN/16000`, `L16/48000/2`).
+    pub fn is_called(&self, name: &str) -> bool {
+        is_called(name, &self.name, (self.clock_rate, self.channels))
+    }
+}
+
+/// Whether `called` is the name of a codec, with its clock rate and channels where they are stated.
+pub(crate) fn is_called(called: &str, name: &str, (clock_rate, channels): (u32, u8)) -> bool {
+    let mut parts = called.split('/');
+    parts
+        .next()
+        .is_some_and(|own| own.eq_ignore_ascii_case(name))
+        && parts
+            .next()
+            .is_none_or(|rate| rate.parse() == Ok(clock_rate))
+        && parts
+            .next()
+            .is_none_or(|count| count.parse() == Ok(channels))
+        && parts.next().is_none()
+}
+
 /// Kinds of feedback, `a=rtcp-fb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Feedback {
@@ -228,7 +251,9 @@ pub(super) fn link_red(codecs: &mut Vec<CodecTerms>) {
             return true;
         }
         let carried = own.iter().find(|other| {
+            // L16 leaves no room in a packet for what was before it.
             other.is_media()
+                && !other.name.eq_ignore_ascii_case("L16")
                 && other.clock_rate == codec.clock_rate
                 && other.channels == codec.channels
         });
@@ -349,9 +374,12 @@ impl CodecTerms {
         H264Parameters::parse(&self.fmtp)
     }
 
-    /// Whether this carries media of its own, not only events within a stream.
+    /// Whether this carries media of its own, not only events and silence within a stream.
     pub(super) fn is_media(&self) -> bool {
-        !self.name.eq_ignore_ascii_case("telephone-event")
+        let within = ["telephone-event", "CN"];
+        !within
+            .iter()
+            .any(|name| self.name.eq_ignore_ascii_case(name))
             && RepairCodec::from_name(&self.name).is_none()
     }
 }

@@ -20,6 +20,7 @@ mod local;
 mod needed;
 mod negotiator;
 mod offer;
+mod on_request;
 mod plan;
 mod remote;
 mod section;
@@ -44,14 +45,15 @@ mod w3c_tests;
 use std::fmt;
 
 pub use by_hand::WantedEncoding;
-pub(crate) use codec::RepairCodec;
 pub use codec::{Codec, Feedback, default_audio_codecs, default_video_codecs};
+pub(crate) use codec::{RepairCodec, is_called};
 pub use descriptions::StatedCandidate;
 pub use error::{AccessReason, NegotiateError, OperationReason, StateReason, TypeReason};
 pub use negotiator::{
     AUDIO_EXTENSIONS, AUDIO_EXTENSIONS_STOPPED, Config, Negotiator, VIDEO_EXTENSIONS,
     VIDEO_EXTENSIONS_STOPPED,
 };
+pub use on_request::audio_codecs_on_request;
 pub use plan::{
     DtlsPlan, DtlsRole, IcePlan, IceRole, MediaPlan, NegotiatedCodec, NegotiationEvent, Plan,
     RemoteIce, SctpPlan,

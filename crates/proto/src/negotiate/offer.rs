@@ -103,7 +103,7 @@ impl Negotiator {
                 legacy: false,
             }),
             (SectionKind::Rtp(kind), Some(transceiver)) => {
-                let codecs = transceiver.preferred(numbers.codecs(self, kind));
+                let codecs = transceiver.preferred(&self.config, numbers.codecs(self, kind));
                 let extensions = numbers.extensions(&self.config, transceiver);
                 let mut streams = simulcast::offered(&transceiver.encodings, transceiver.direction);
                 streams.extend(self.agreed_streams(index, slot));
@@ -256,7 +256,14 @@ impl Numbers {
         let agreed = &negotiator.agreed;
         let mut used = BTreeSet::new();
         let mut codecs = Vec::new();
-        for mut codec in negotiator.config.codecs(kind) {
+        let known = negotiator.config.known_codecs(kind);
+        for mut codec in known {
+            if !negotiator
+                .config
+                .is_wanted(kind, &codec, &negotiator.transceivers)
+            {
+                continue;
+            }
             let known = agreed
                 .payload_types
                 .iter()

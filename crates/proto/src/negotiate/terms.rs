@@ -342,9 +342,15 @@ impl<'a> CodecReading<'a> {
     /// The codecs in the order of the `m=` line, retransmissions beside what they repeat.
     fn finish(mut self, formats: &[String]) -> Vec<CodecTerms> {
         // RFC 3551 §6: numbers that need no rtpmap.
-        for (number, name) in [(0, "PCMU"), (8, "PCMA"), (9, "G722")] {
-            let entry = self.names.entry(PayloadType(number));
-            entry.or_insert((name, 8000, 1));
+        for (number, own) in [
+            (0, ("PCMU", 8000, 1)),
+            (8, ("PCMA", 8000, 1)),
+            (9, ("G722", 8000, 1)),
+            (10, ("L16", 44_100, 2)),
+            (11, ("L16", 44_100, 1)),
+            (13, ("CN", 8000, 1)),
+        ] {
+            self.names.entry(PayloadType(number)).or_insert(own);
         }
         let all = self.feedback_for_all;
         let mut rtx = BTreeMap::new();

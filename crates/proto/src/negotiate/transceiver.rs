@@ -154,10 +154,16 @@ impl Transceiver {
         self.has_track
     }
 
+    /// Whether its preferences name a codec.
+    pub(super) fn prefers(&self, codec: &CodecTerms) -> bool {
+        let mut wanted = self.preferences.iter().map(CodecPreference::terms);
+        wanted.any(|own| codec.is_same_codec(&own))
+    }
+
     /// The codecs that its preferences leave of `codecs`, in their order (W3C webrtc-pc §5.4.1).
-    pub(super) fn preferred(&self, codecs: Vec<CodecTerms>) -> Vec<CodecTerms> {
+    pub(super) fn preferred(&self, config: &Config, codecs: Vec<CodecTerms>) -> Vec<CodecTerms> {
         if self.preferences.is_empty() {
-            return codecs;
+            return config.usual(self.kind, codecs);
         }
         let repaired = self
             .preferences

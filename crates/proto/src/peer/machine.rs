@@ -19,6 +19,7 @@ use super::{
 use crate::contract::{Batch, Datagram, Output, Path, Request, SocketId};
 use crate::counters::Counters;
 use crate::crypto::Hash;
+use crate::dtmf;
 use crate::negotiate::{Negotiator, TransceiverId};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
@@ -65,6 +66,8 @@ pub struct Peer {
     pub(super) media: Vec<super::NegotiatedMedia>,
     /// Transceivers that hand out packets and not frames.
     pub(super) packets: BTreeSet<TransceiverId>,
+    /// The tones of senders that play some.
+    pub(super) tones: BTreeMap<TransceiverId, dtmf::Player>,
     /// What senders were told, and what they may use.
     pub(super) senders: BTreeMap<TransceiverId, Sender>,
     /// Streams that a forwarder leaves out for want of rate; `None` where nobody forwards.
@@ -156,6 +159,7 @@ impl Peer {
             held: Vec::new(),
             media: Vec::new(),
             packets: BTreeSet::new(),
+            tones: BTreeMap::new(),
             senders: BTreeMap::new(),
             forgone: None,
             target_news: false,
@@ -301,6 +305,7 @@ impl Peer {
             false => self.transport.handle_timeout(now),
             true => self.transport.relays_timeout(now.monotonic),
         }
+        self.play_tones(now);
         self.settle_transport(now);
     }
 
@@ -573,7 +578,7 @@ impl Peer {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        self.transport.deadline()
+        Deadline::earlier(self.transport.deadline(), self.tones_deadline())
     }
 
     /// The moment for a part that takes the monotonic clock alone.

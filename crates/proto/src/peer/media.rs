@@ -9,7 +9,7 @@ use twocan_wire::sdp::fmtp_parameter;
 use super::machine::Peer;
 use super::parameters::HeaderExtensionParameters;
 use crate::congestion::Marking;
-use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, RepairCodec, TransceiverId};
+use crate::negotiate::{Kind, MediaPlan, NegotiatedCodec, RepairCodec, TransceiverId, is_called};
 use crate::rtp::playout::PlayoutStats;
 use crate::rtp::{
     self, Codec, Delivery, Encoding, Format, Media, OutgoingFrame, OutgoingPacket, PayloadTypes,
@@ -100,7 +100,7 @@ impl Peer {
         Ok(self.transport.rtp.packet_sender(&mid, rid)?)
     }
 
-    fn sending_mid(
+    pub(super) fn sending_mid(
         &self,
         transceiver: TransceiverId,
         rid: Option<&str>,
@@ -230,11 +230,12 @@ impl NegotiatedMedia {
         .collect()
     }
 
-    /// The first agreed codec of that name, in any case.
+    /// The first agreed codec of that name, in any case; with its clock rate, or that and its channels,
+    /// where several have the name: `L16`, `CN/16000`, `L16/48000/2`.
     pub fn codec(&self, name: &str) -> Option<&NegotiatedCodec> {
-        self.codecs
-            .iter()
-            .find(|codec| codec.name.eq_ignore_ascii_case(name))
+        let is_meant =
+            |own: &&NegotiatedCodec| is_called(name, &own.name, (own.clock_rate, own.channels));
+        self.codecs.iter().find(is_meant)
     }
 
     /// The codec that a received payload type means.
@@ -326,6 +327,7 @@ pub(super) fn format_of(codec: &NegotiatedCodec) -> Format {
         {
             Format::H264(PacketizationMode::NonInterleaved)
         }
+        Format::L16(_) => Format::L16(codec.channels.max(1)),
         format => format,
     }
 }
@@ -333,6 +335,7 @@ pub(super) fn format_of(codec: &NegotiatedCodec) -> Format {
 /// The format of a codec of that name, in any case.
 pub(super) fn format_named(name: &str) -> Format {
     match name.to_ascii_lowercase().as_str() {
+        "l16" => Format::L16(1),
         "vp8" => Format::Vp8,
         "vp9" => Format::Vp9,
         "av1" => Format::Av1,

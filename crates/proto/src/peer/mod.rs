@@ -30,6 +30,7 @@ mod servers;
 mod stats;
 mod stream;
 mod tcp;
+mod tones;
 mod traffic;
 mod transport;
 mod w3c;
@@ -50,12 +51,13 @@ pub use parameters::{
 };
 pub use rate::EncodingTarget;
 pub use stats::{LocalCandidateStats, PathStats};
+pub use tones::InsertDtmfError;
 pub use traffic::RouteStats;
 pub use w3c::{DtlsTransportState, SctpTransport, SctpTransportState};
 
 use crate::dtls::{Certificate, Failure, Settings};
 use crate::locate::Service;
-use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState};
+use crate::negotiate::{Codec, NegotiationEvent, SdpType, SignalingState, TransceiverId};
 use crate::turn::client::Account;
 use crate::{congestion, ice, negotiate, rtp};
 
@@ -302,6 +304,13 @@ pub enum Event {
     Negotiation(NegotiationEvent),
     /// Frames, sources, requests for key frames.
     Rtp(rtp::Event),
+    /// `tonechange` (W3C webrtc-pc §7.3): what a sender plays.
+    ToneChange {
+        /// Its transceiver.
+        transceiver: TransceiverId,
+        /// The tone that begins, or a comma; `None` when all are played.
+        tone: Option<char>,
+    },
     /// What the path is thought to carry has changed, all headers above UDP included:
     /// [`Peer::target_bitrate`] says what each sender is to encode at.
     TargetRate(Bitrate),

@@ -161,6 +161,6 @@ fn is_key_frame(media: &Media, frame: &OutgoingFrame<'_>) -> bool {
         Some(Format::H264(_)) => h264::is_key_frame(frame.data),
         Some(Format::H265) => h265::is_key_frame(frame.data),
         Some(Format::Av1) => av1::is_key_frame(frame.data),
-        Some(Format::Whole) | None => false,
+        Some(Format::Whole | Format::L16(_)) | None => false,
     }
 }

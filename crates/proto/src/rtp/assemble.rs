@@ -301,7 +301,7 @@ impl Assembler {
         }
         let is_lowest = kept.inspection.spatial_layer.unwrap_or(0) == 0;
         match kept.piece.format {
-            Format::Whole => true,
+            Format::Whole | Format::L16(_) => true,
             Format::Vp8 => kept.inspection.starts_frame,
             Format::Vp9 => kept.inspection.starts_frame && is_lowest,
             Format::Av1 => {
@@ -576,7 +576,7 @@ fn put_together(
     };
     match last.format {
         // The only payload is the frame: no copy.
-        Format::Whole => {
+        Format::Whole | Format::L16(_) => {
             frame.data = pieces.pop().map(|piece| piece.payload).unwrap_or_default();
         }
         format => {

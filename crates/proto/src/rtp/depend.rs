@@ -135,7 +135,7 @@ impl Tracker {
             ..Marks::default()
         };
         match first.format {
-            Format::Whole => marks.key_frame = true,
+            Format::Whole | Format::L16(_) => marks.key_frame = true,
             Format::H264(_) | Format::H265 => {
                 let mut rest = all.clone();
                 marks.key_frame = rest.any(|(_, inspection)| inspection.key_frame);

@@ -111,6 +111,8 @@ pub use synchronize::Synchronization;
 pub enum Format {
     /// A payload is a frame of sound: Opus, G.711, G.722, and whatever else is not split.
     Whole,
+    /// L16 (RFC 3551 §4.5.11) of so many channels: a payload is a frame, a long frame several of them.
+    L16(u8),
     /// VP8 (RFC 7741).
     Vp8,
     /// VP9 (RFC 9628); frames are pictures, of all their spatial layers where there are several.
@@ -127,7 +129,7 @@ impl Format {
     /// Whether frames span packets and depend on each other.
     pub const fn is_video(self) -> bool {
         match self {
-            Self::Whole => false,
+            Self::Whole | Self::L16(_) => false,
             Self::Vp8 | Self::Vp9 | Self::Av1 | Self::H264(_) | Self::H265 => true,
         }
     }
@@ -135,7 +137,7 @@ impl Format {
     /// What a payload says of its frame; nothing where it is malformed.
     fn inspect(self, payload: &[u8]) -> Inspection {
         let inspection = match self {
-            Self::Whole => Ok(Inspection {
+            Self::Whole | Self::L16(_) => Ok(Inspection {
                 starts_frame: true,
                 key_frame: true,
                 ..Inspection::default()
@@ -157,7 +159,7 @@ impl Format {
         match self {
             Self::H264(_) => h264::is_later_slice(payload),
             Self::H265 => h265::is_later_slice(payload),
-            Self::Whole | Self::Vp8 | Self::Vp9 | Self::Av1 => false,
+            Self::Whole | Self::L16(_) | Self::Vp8 | Self::Vp9 | Self::Av1 => false,
         }
     }
 
@@ -166,7 +168,7 @@ impl Format {
         match self {
             Self::H264(_) => h264::is_prefix(payload),
             Self::H265 => h265::is_prefix(payload),
-            Self::Whole | Self::Vp8 | Self::Vp9 | Self::Av1 => false,
+            Self::Whole | Self::L16(_) | Self::Vp8 | Self::Vp9 | Self::Av1 => false,
         }
     }
 
@@ -178,7 +180,7 @@ impl Format {
         out: &mut Vec<u8>,
     ) -> Result<bool, PayloadError> {
         match self {
-            Self::Whole => {
+            Self::Whole | Self::L16(_) => {
                 payloads.for_each(|payload| out.extend_from_slice(payload));
                 Ok(true)
             }
@@ -305,7 +307,7 @@ pub struct OutgoingFrame<'a> {
     pub payload_type: PayloadType,
     /// The sampling instant in units of the clock rate.
     pub timestamp: u32,
-    /// The marker of a [`Format::Whole`] packet: the start of a talkspurt. Video sets its own.
+    /// The marker of the first packet of sound: the start of a talkspurt. Video sets its own.
     pub marker: bool,
     /// The frame; of video with several spatial layers, that of one layer.
     pub data: &'a [u8],

@@ -190,6 +190,28 @@ impl Session {
         })
     }
 
+    /// Ticks a second of what the first stream of a section sent last; `None` while it has sent
+    /// nothing.
+    pub fn sent_clock_rate(&self, mid: &Mid) -> Option<u32> {
+        let (_, _, ssrc) = place(&self.media, mid, None).ok()?;
+        let (_, clock_rate, _) = self.send.get(&ssrc)?.clock?;
+        Some(clock_rate)
+    }
+
+    /// The timestamp that something gets which is added to the first stream of a section now: it goes
+    /// on from the newest that was sent there, in ticks of `clock_rate`; anywhere where nothing
+    /// was (RFC 3550 §5.1).
+    pub fn timestamp_at(&mut self, now: Instant, mid: &Mid, clock_rate: u32) -> Option<u32> {
+        let (_, _, ssrc) = place(&self.media, mid, None).ok()?;
+        let Some((timestamp, _, at)) = self.send.get(&ssrc)?.clock else {
+            return Some(self.random.u32());
+        };
+        let passed = now.saturating_duration_since(at).as_nanos();
+        let ticks = passed * u128::from(clock_rate) / 1_000_000_000;
+        // What is cut off are whole turns of the clock.
+        Some(timestamp.wrapping_add(ticks as u32))
+    }
+
     fn sending(&mut self, mid: &Mid, rid: Option<&str>) -> Result<Sending<'_>, SendError> {
         let (media, index, ssrc) = place(&self.media, mid, rid)?;
         let stream = self.send.get_mut(&ssrc);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twocan_wire::ids::PayloadType;
-use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, vp8, vp9};
+use twocan_wire::payload::{Chunk, PayloadError, av1, h264, h265, l16, vp8, vp9};
 use twocan_wire::rtp::{AbsCaptureTime, CSRCS_MAX, ExtensionKind, VideoTiming};
 
 use super::fec::Scheme;
@@ -153,6 +153,7 @@ impl SendStream {
                 }
                 self.push_whole(media, frame, loss, times);
             }
+            Format::L16(channels) => self.push_samples(frame, channels, len_max, times)?,
             Format::Vp8 => push(&mut vp8::packetize(data, id, marks.vp8, len_max)?),
             Format::Vp9 => match &marks.vp9 {
                 Some(placement) => push(&mut vp9::packetize_layer(data, id, placement, len_max)?),
@@ -191,6 +192,33 @@ impl SendStream {
             ..*frame
         };
         self.push((&frame, Format::Whole), frame.marker, payload, words);
+    }
+
+    /// Samples, in packets that follow each other in time.
+    fn push_samples(
+        &mut self,
+        frame: &OutgoingFrame<'_>,
+        channels: u8,
+        len_max: usize,
+        times: ToldTimes,
+    ) -> Result<(), PayloadError> {
+        for (place, samples) in l16::packetize(frame.data, channels, len_max)? {
+            let is_first = place == 0;
+            let capture = times.capture.filter(|_| is_first);
+            let words = Words {
+                provenance: ToldProvenance::new(capture, times.timing, frame.contributing),
+                ..Words::default()
+            };
+            let mut payload = self.outbox.buffer();
+            payload.extend_from_slice(samples);
+            let piece = OutgoingFrame {
+                timestamp: frame.timestamp.wrapping_add(place),
+                ..*frame
+            };
+            let marker = frame.marker && is_first;
+            self.push((&piece, Format::L16(channels)), marker, payload, words);
+        }
+        Ok(())
     }
 
     /// Places for the FEC packets of the group that ends here.

@@ -386,6 +386,7 @@ impl Forwarder {
             | peer::Event::IceGatheringState(_)
             | peer::Event::SelectedCandidatePair
             | peer::Event::SignalingState(_)
+            | peer::Event::ToneChange { .. }
             | peer::Event::Rtp(_) => {}
         }
     }

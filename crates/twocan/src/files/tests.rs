@@ -233,6 +233,7 @@ fn arrived(format: Format, timestamp: u32, frame: &FileFrame) -> Frame {
     Frame {
         codec: format.codec().to_owned(),
         clock_rate: format.clock_rate(),
+        channels: 1,
         rid: None,
         ssrc: 1,
         contributing: Vec::new(),

@@ -4,13 +4,16 @@
 //! Frames of VP8, VP9, AV1, H.264 and H.265 are split into [`Chunk`]s and put together again from
 //! complete runs of payloads; each of these modules also tells by `inspect` what a payload says of
 //! its frame, and VP8 and VP9 let a forwarder replace their [`Counters`].
-//! [Redundant sound](red) and [telephone events](telephone_event) are values of their own.
+//! [L16](l16) is cut where a sample ends. [Redundant sound](red), [comfort noise](comfort_noise) and
+//! [telephone events](telephone_event) are values of their own.
 
 mod annex_b;
 pub mod av1;
+pub mod comfort_noise;
 pub mod g722;
 pub mod h264;
 pub mod h265;
+pub mod l16;
 pub mod red;
 pub mod telephone_event;
 pub mod vp8;

@@ -14,6 +14,9 @@ use crate::reader::Reader;
 /// its time, which are few.
 const EVENTS_MAX: usize = 300;
 
+/// The keys by their numbers.
+const KEYS: &str = "0123456789*#ABCD";
+
 /// What is known of one event when its packet is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TelephoneEvent {
@@ -62,10 +65,14 @@ impl TelephoneEvent {
         out.extend(self.duration.to_be_bytes());
     }
 
+    /// The key that it is: a digit, `*`, `#`, or a letter from A to D; `None` for any other event.
+    pub fn key(&self) -> Option<char> {
+        KEYS.chars().nth(usize::from(self.event))
+    }
+
     /// The event of a key: a digit, `*`, `#`, or a letter from A to D.
     pub fn event_of_key(key: char) -> Option<u8> {
-        let keys = "0123456789*#ABCD";
-        let index = keys.find(key.to_ascii_uppercase())?;
+        let index = KEYS.find(key.to_ascii_uppercase())?;
         u8::try_from(index).ok()
     }
 }
@@ -97,6 +104,21 @@ mod tests {
         let numbers = ['0', '9', '*', '#', 'a', 'D', 'x'].map(TelephoneEvent::event_of_key);
         let expected = [0, 9, 10, 11, 12, 15].map(Some);
         assert_eq!((&numbers[..6], numbers[6]), (&expected[..], None));
+        let key = |event| {
+            let event = TelephoneEvent {
+                event,
+                end: false,
+                volume: 0,
+                duration: 0,
+            };
+            event.key()
+        };
+        for number in 0..16 {
+            let back = key(number).and_then(TelephoneEvent::event_of_key);
+            assert_eq!(back, Some(number));
+        }
+        // A flash of the hook is no key.
+        assert_eq!(key(16), None);
     }
 
     #[test]

@@ -586,6 +586,7 @@ impl Seeds {
         .write(&mut red)
         .unwrap();
         self.add("red", "two", &red);
+        self.add("comfort_noise", "two", &[62, 191, 95]);
         self.add("telephone_event", "nine", &[9, 0x87, 0x06, 0x40]);
         self.add(
             "telephone_event",

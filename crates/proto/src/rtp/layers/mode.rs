@@ -65,7 +65,7 @@ impl ScalabilityMode {
         match format {
             Format::Vp9 | Format::Av1 => true,
             Format::Vp8 | Format::H264(_) | Format::H265 => self.spatial == 1,
-            Format::Whole => false,
+            Format::Whole | Format::L16(_) => false,
         }
     }
 
