@@ -384,9 +384,11 @@ export class Peer extends DescribedPeer {
     }
   }
 
-  /** Applies the limit; before the connection is up, some browsers have no parameters to change. */
+  /** Makes the picture one that fits; before the connection is up, some browsers have no parameters to change. */
   async #fit() {
-    if (this.connection.connectionState === "connected") await fit(this.sender("camera"), this.#budget);
+    const sender = this.connection.connectionState === "connected" ? this.sender("camera") : null;
+    if (!this.#forwarded) await fit(sender, this.#budget);
+    else if (sender?.track) this.#resting.follow(sender, qualities("camera", this.#videoCodec, sender.track.getSettings()));
   }
 
   /** @param {Source} source */
