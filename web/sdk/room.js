@@ -1,4 +1,5 @@
 import { makeChat } from "./chat-messages.js";
+import { passChat } from "./chat-ways.js";
 import { DataError } from "./data-messages.js";
 import { Emitter } from "./emitter.js";
 import { ForwardedPeer } from "./forwarded-peer.js";
@@ -109,7 +110,9 @@ export class Room extends Emitter {
     tend: (peer) => this.#tend(peer),
   });
   #data = new RoomData(this.#links, this.peers);
-  #chat = new RoomChat((message, to) => this.#passChat(message, to));
+  #chat = new RoomChat((message, to) =>
+    passChat(message, to, { peers: this.peers.values(), isForwarded: this.link !== null, isKept: this.order.chatHistory > 0, say: (said, whom) => this.#signaling?.send("chat", said, whom) }),
+  );
   #files = new RoomFiles();
   /** @type {import("./room-seal.js").RoomSeal | null} */
   #seal = null;
@@ -248,12 +251,6 @@ export class Room extends Emitter {
     const message = makeChat(text, to !== undefined);
     this.#chat.send(message, to);
     this.emit("chat", { ...message, peer: this.peers.get(to ?? "") ?? null, own: true });
-  }
-
-  /** @param {ChatMessage | import("./room-chat.js").SealedChat} message @param {string} [to] */
-  #passChat(message, to) {
-    if (this.link || (to === undefined && this.order.chatHistory > 0)) return this.#signaling?.send("chat", message, to ? [to] : "all");
-    for (const peer of this.peers.values()) if (peer instanceof Peer && peer.id === (to ?? peer.id)) peer.chat.send(JSON.stringify(message));
   }
 
   /**
