@@ -113,7 +113,7 @@ export class Room extends Emitter {
   #chat = new RoomChat((message, to) =>
     passChat(message, to, { peers: this.peers.values(), isForwarded: this.link !== null, isKept: this.order.chatHistory > 0, say: (said, whom) => this.#signaling?.send("chat", said, whom) }),
   );
-  #files = new RoomFiles();
+  #files = new RoomFiles((id) => (this.canSendFiles ? this.#links.forDataOf(id) : null));
   /** @type {import("./room-seal.js").RoomSeal | null} */
   #seal = null;
   /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
@@ -315,6 +315,7 @@ export class Room extends Emitter {
     for (const publication of this.local.publications()) this.#announce("publish", publication);
     if (this.topology === "sfu") this.#links.connectToServer();
     for (const info of data.peers ?? []) this.#meet(info, false);
+    if (again) this.#files.joinedAnew();
     this.#setState("joined");
   }
 
@@ -326,6 +327,7 @@ export class Room extends Emitter {
         this.#meet({ tracks: [], protocol: "base", ...data, id: data.peer_id }, true);
         break;
       case "left":
+        this.#files.left(data.peer_id, data.reason === "connection_lost");
         this.#forget(data.peer_id);
         break;
       case "offer":
@@ -580,6 +582,7 @@ export class Room extends Emitter {
   /** @param {JoinError | null} error */
   #ended(error) {
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
+    this.#files.close();
     this.#forgetAll();
     this.#encryption?.close();
     this.#setState("left");

@@ -470,9 +470,16 @@ fn who_is_removed_is_told_why_and_cannot_resume() {
     let ada = stage.join_as(2, "Ada", Admission::default());
     stage.connect(3, Protocol::Base);
     let base = id(&stage.heard(3)[0]);
+    stage.join_as(5, "Bob", Admission::default());
     stage.heard(1);
     let remove = json!({"action": "remove", "peer_id": id(&ada), "reason": "noise"});
     assert_eq!(stage.moderate(1, &remove)["event"], "reply");
+    // The others are told that it was, and not why.
+    let told =
+        |stage: &mut Stage, connection| stage.heard(connection).pop().unwrap()["data"].clone();
+    assert_eq!(told(&mut stage, 3), json!({"peer_id": id(&ada)}));
+    let removed = json!({"peer_id": id(&ada), "reason": "removed"});
+    assert_eq!(told(&mut stage, 5), removed);
     let last = stage.heard(2).pop().unwrap();
     assert_eq!(
         (&last["event"], &last["data"]),
