@@ -135,12 +135,13 @@ function resume(socket, { token, seq }) {
   return session;
 }
 
-function leave(session) {
+/** @param {any} session @param {"left" | "connection_lost"} reason */
+function leave(session, reason) {
   clearTimeout(session.timer);
   sessions.delete(session.token);
   const room = rooms.get(session.roomName);
   if (!room?.delete(session.id)) return;
-  for (const peer of room.values()) peer.send("left", { peer_id: session.id }, { to: "all" });
+  for (const peer of room.values()) peer.send("left", { peer_id: session.id, ...(peer.isBase ? {} : { reason }) }, { to: "all" });
   if (room.size > 0) return;
   rooms.delete(session.roomName);
   chats.delete(session.roomName);
@@ -169,7 +170,7 @@ function handle(session, frame) {
   const tell = (/** @type {any} */ told) => others().forEach((peer) => peer.send(event, told, { from: session.id, to: "all" }));
   switch (event) {
     case "leave":
-      leave(session);
+      leave(session, "left");
       session.socket.close(1000);
       return;
     case "track": {
@@ -220,8 +221,8 @@ function connection(socket, roomName) {
   socket.on("close", () => {
     const gone = session;
     if (!gone || gone.socket !== socket) return;
-    if (gone.isBase) leave(gone);
-    else gone.timer = setTimeout(() => leave(gone), LIMITS.resume_grace_ms);
+    if (gone.isBase) leave(gone, "connection_lost");
+    else gone.timer = setTimeout(() => leave(gone, "connection_lost"), LIMITS.resume_grace_ms);
   });
 }
 

@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 import { launch } from "./driver.mjs";
 import { PROBE_EACH, SMALL, assertQuiet, joinRoom, readsChat, roomFor, writeChat } from "./meeting.mjs";
 import { startServer } from "./server.mjs";
+import { tutorialClient } from "./tutorial-client.mjs";
 
 let keeps;
 let forgets;
@@ -86,6 +87,42 @@ test("who comes later reads what was said to all, under a line that says so", { 
   assert.deepEqual(await chat(bob), ["Before you joined", "Ada: One", "Two", "Eve: Hello", "Since you joined"]);
   await shot(bob, "history-phone");
   assertQuiet(ada, eve, bob);
+});
+
+test("a client of the base protocol that knows the channel alone hears it there, once", { timeout: 120_000 }, async (t) => {
+  const name = roomFor("history-base");
+  const ada = await person(t, "Ada", keeps.url, name);
+  // It takes whatever channel is opened to it.
+  const base = await browser.newPage({
+    init: `
+      globalThis.said = [];
+      const Plain = RTCPeerConnection;
+      globalThis.RTCPeerConnection = class extends Plain {
+        constructor(configuration) {
+          super(configuration);
+          this.ondatachannel = ({ channel }) => (channel.onmessage = ({ data }) => channel.label === "chat" && said.push(JSON.parse(data).text));
+        }
+      };`,
+  });
+  t.after(() => base.close());
+  await base.goto(`${keeps.url}/`);
+  await base.evaluate(tutorialClient, { url: `${keeps.url.replace(/^http/, "ws")}/webrtc/${name}` });
+  await ada.until("a channel to it", () => [...document.querySelector("call-view").room.peers.values()].some((peer) => peer.chat.isOpen), null, 30_000);
+  await writeChat(ada, "To all of you");
+  await writeChat(ada, "And more");
+  await base.until("both", () => globalThis.said.length >= 2);
+  assert.deepEqual(await base.evaluate(() => globalThis.said), ["To all of you", "And more"]);
+  // The server has kept them as well.
+  const eve = await person(t, "Eve", keeps.url, name);
+  await openChat(eve);
+  await readsChat(eve, "And more");
+  assert.deepEqual(await chat(eve), ["Before you joined", "Ada: To all of you", "And more", "Since you joined"]);
+  await meets(ada, 2);
+  await writeChat(ada, "Once");
+  await readsChat(eve, "Once");
+  await base.until("the third", () => globalThis.said.length >= 3);
+  assert.deepEqual((await chat(eve)).slice(-2), ["Since you joined", "Ada: Once"]);
+  assertQuiet(ada, eve);
 });
 
 test("in a room whose link carries a key it is kept as it is: who has the key reads it", { timeout: 120_000 }, async (t) => {

@@ -149,3 +149,28 @@ test("the operator's codec goes before the browser's", { skip, timeout: 120_000 
   const grace = await joins(t, firefox, room, { url: own.url });
   await sees(grace, "vp9");
 });
+
+for (const name of ["chromium", "firefox"]) {
+  test(`a camera that ${name} opens later, or changes, is sent in the qualities that its size has`, { skip, timeout: 240_000 }, async (t) => {
+    const room = roomFor(`later-${name}`);
+    const ada = await joins(t, { chromium, firefox }[name], room);
+    const grace = await joins(t, chromium, room);
+    for (const [width, height] of [[640, 360], [960, 540], [320, 180], [640, 360]]) {
+      await ada.evaluate(async ({ width, height }) => {
+        clearInterval(globalThis.drawing);
+        const canvas = Object.assign(document.createElement("canvas"), { width, height });
+        const context = canvas.getContext("2d");
+        let turn = 0;
+        globalThis.drawing = setInterval(() => {
+          context.fillStyle = `hsl(${(turn += 7) % 360} 80% 50%)`;
+          context.fillRect(turn % width, 0, 40, height);
+        }, 66);
+        await globalThis.room.publish("camera", canvas.captureStream(15).getVideoTracks()[0]);
+      }, { width, height });
+      await sees(grace, "vp8", height);
+      // No more than the picture has: browsers would leave out the larger of them.
+      const active = await ada.evaluate(() => globalThis.room.link.sender("camera").getParameters().encodings.filter((one) => one.active).length);
+      assert.equal(active, width < 480 ? 1 : width < 960 ? 2 : 3, `${width} by ${height}`);
+    }
+  });
+}

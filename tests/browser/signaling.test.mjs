@@ -109,7 +109,7 @@ test("who joins learns who is there and what they send, and they learn who came"
   assert.equal((await ada.next("metadata")).data.name, "Grace H.");
 
   grace.signaling.close();
-  assert.equal((await ada.next("left")).data.peer_id, grace.me.peer_id);
+  assert.deepEqual((await ada.next("left")).data, { peer_id: grace.me.peer_id, reason: "left" });
 });
 
 test("a request that the server refuses is rejected, and an unknown peer is said", async (t) => {

@@ -1,5 +1,6 @@
-// The way between one page and a server that forwards media, so that it can be made narrow, lossy, long, or taken away.
-// Signaling passes a proxy that names a socket of ours in place of the server's, and every datagram passes that socket.
+// The way between one page and a server that forwards media, or another page, so that it can be made narrow, lossy, long,
+// or taken away. Signaling passes a proxy that names a socket of ours in place of the other side's, and every datagram
+// passes that socket.
 import { createSocket } from "node:dgram";
 import { createServer, request } from "node:http";
 import { networkInterfaces } from "node:os";
@@ -72,8 +73,10 @@ class Datagrams {
   up = new Lane(1);
   down = new Lane(2);
   isGone = false;
-  /** Where the server's media is, once it has said so. @type {{address: string, port: number} | null} */
+  /** Where the other side's media is, once it has said so. @type {{address: string, port: number} | null} */
   #server = null;
+  /** The username fragment under which it said so. */
+  #fragment = "";
   #front = createSocket("udp4");
   /** One for each socket of the page, so that the server tells them apart. @type {Map<string, import("node:dgram").Socket>} */
   #backs = new Map();
@@ -93,9 +96,10 @@ class Datagrams {
     return this.#front.address().port;
   }
 
-  /** @param {string} address @param {number} port of the server; the first one counts */
-  aim(address, port) {
-    this.#server ??= { address, port };
+  /** @param {string} address @param {number} port of the other side; the first one under a username fragment counts @param {string} fragment */
+  aim(address, port, fragment) {
+    if (!this.#server || fragment !== this.#fragment) this.#server = { address, port };
+    this.#fragment = fragment;
     return this.#server.address === address && this.#server.port === port;
   }
 
@@ -121,23 +125,25 @@ class Datagrams {
 }
 
 /**
- * Frames from the server, with our socket in place of its own, and none of its other addresses.
+ * Frames from the other side, with our socket in place of its own, and none of its other addresses.
  *
- * @param {string} text @param {Datagrams} datagrams
+ * @param {string} text @param {Datagrams} datagrams @param {(id: unknown) => boolean} isOther
  * @returns {string | null} `null`: not for the page
  */
-function fromServer(text, datagrams) {
+function fromOther(text, datagrams, isOther) {
   const frame = text.startsWith("{") ? JSON.parse(text) : {};
+  const said = frame.data?.candidate ?? frame.data?.sdp ?? "";
+  const fragment = /(?:ufrag |a=ice-ufrag:)(\S+)/.exec(said)?.[1] ?? frame.data?.usernameFragment ?? "";
   const ours = (/** @type {string} */ line) => {
     const [, head, protocol, priority, address, port, rest] = CANDIDATE.exec(line) ?? [];
-    const isTaken = protocol?.toLowerCase() === "udp" && !address.includes(":") && datagrams.aim(address, Number(port));
+    const isTaken = protocol?.toLowerCase() === "udp" && !address.includes(":") && datagrams.aim(address, Number(port), fragment);
     return isTaken ? `${head}${protocol}${priority}${ADDRESS} ${datagrams.port}${rest}` : null;
   };
-  if (frame.event === "candidate" && frame.from === "server" && frame.data?.candidate) {
+  if (frame.event === "candidate" && isOther(frame.from) && frame.data?.candidate) {
     const candidate = ours(frame.data.candidate);
     return candidate && JSON.stringify({ ...frame, data: { ...frame.data, candidate } });
   }
-  if (!["offer", "answer"].includes(frame.event) || frame.from !== "server") return text;
+  if (!["offer", "answer"].includes(frame.event) || !isOther(frame.from)) return text;
   const lines = frame.data.sdp.split("\r\n").flatMap((line) => {
     if (!line.startsWith("a=candidate:")) return [line];
     const candidate = ours(line.slice(2));
@@ -146,10 +152,10 @@ function fromServer(text, datagrams) {
   return JSON.stringify({ ...frame, data: { ...frame.data, sdp: lines.join("\r\n") } });
 }
 
-/** Frames from the page, without its addresses: the server is to find it by what comes from us. @param {string} text */
-function fromPage(text) {
+/** Frames from the page, without its addresses: the other side is to find it by what comes from us. @param {string} text @param {(id: unknown) => boolean} isOther */
+function fromPage(text, isOther) {
   const frame = text.startsWith("{") ? JSON.parse(text) : {};
-  if (!frame.to?.includes?.("server")) return text;
+  if (!Array.isArray(frame.to) || !frame.to.some(isOther)) return text;
   if (frame.event === "candidate") return JSON.stringify({ ...frame, data: { ...frame.data, candidate: "" } });
   if (!["offer", "answer"].includes(frame.event)) return text;
   return JSON.stringify({ ...frame, data: { ...frame.data, sdp: frame.data.sdp.replace(/^a=candidate:.*\r\n/gm, "") } });
@@ -157,11 +163,13 @@ function fromPage(text) {
 
 /**
  * @param {string} target such as `http://127.0.0.1:8080`
+ * @param {{isMesh?: boolean}} [options] `isMesh`: the other side is the one other participant, and not the server
  * @returns {Promise<{url: string, up: Lane, down: Lane, takeAway: (is: boolean) => void, close: () => void}>} `url`: what the page is to open;
  *   `up`, `down`: the media of the page and to the page; `takeAway`: neither signaling nor media passes
  */
-export async function startWay(target) {
+export async function startWay(target, { isMesh = false } = {}) {
   const inside = new URL(target);
+  const isOther = (/** @type {unknown} */ id) => (isMesh ? typeof id === "string" : id === "server");
   const datagrams = new Datagrams();
   await datagrams.open();
   const sockets = new Set();
@@ -192,8 +200,8 @@ export async function startWay(target) {
           const said = isBinary ? bytes : change(bytes.toString());
           if (said !== null && to.readyState === WebSocket.OPEN) to.send(said);
         });
-        passes(inner, page, (text) => fromServer(text, datagrams));
-        passes(page, inner, fromPage);
+        passes(inner, page, (text) => fromOther(text, datagrams, isOther));
+        passes(page, inner, (text) => fromPage(text, isOther));
         page.on("error", () => {});
         inner.on("close", () => page.terminate());
         page.on("close", () => inner.terminate());

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { makeChat } from "../../web/sdk/chat-messages.js";
+import { passChat } from "../../web/sdk/chat-ways.js";
+import { Peer } from "../../web/sdk/peer.js";
 import { RoomChat } from "../../web/sdk/room-chat.js";
 import { RoomSeal } from "../../web/sdk/room-seal.js";
 
@@ -40,6 +42,35 @@ test("it is told in its order, by the server's clock, and no message twice", asy
   assert.deepEqual(told.before, [["Ada one 1", "Ada two 2"], ["Ada missed 9"]]);
   assert.deepEqual(told.chat, ["ada three"]);
   assert.deepEqual(told.unreadable, []);
+});
+
+test("it goes by the server to be kept, and by the channel to who may know nothing else", () => {
+  const sent = [];
+  const peer = (id, protocol) => Object.assign(Object.create(Peer.prototype), { id, protocol, chat: { send: (text) => sent.push(`${id} ${JSON.parse(text).text ?? "sealed"}`) } });
+  const peers = [peer("new", "twocan.v1"), peer("old", "base"), { id: "forwarded", protocol: "base" }];
+  const ways = { isForwarded: false, isKept: false, say: ({ text }, to) => sent.push(`server ${text ?? "sealed"} to ${to}`) };
+  const passes = (message, to, change = {}) => {
+    passChat(message, to, { ...ways, peers, ...change });
+    return sent.splice(0);
+  };
+  const kept = { isKept: true };
+  const message = makeChat("hi");
+  assert.deepEqual(passes(message, undefined), ["new hi", "old hi"]);
+  assert.deepEqual(passes(message, undefined, kept), ["server hi to all", "old hi"]);
+  assert.deepEqual(passes(message, "new", kept), ["new hi"]);
+  assert.deepEqual(passes(message, "new", { ...kept, isForwarded: true }), ["server hi to new"]);
+  assert.deepEqual(passes({ type: "chat", sealed: "AA" }, undefined, kept), ["server sealed to all"]);
+});
+
+test("who hears it both ways is told once, and nobody keeps back what another says", () => {
+  const { chat, told } = chatWith();
+  const message = makeChat("hi");
+  chat.told(said(message));
+  chat.hear("ada", JSON.stringify(message));
+  chat.hear("bob", JSON.stringify(message));
+  chat.hear("ada", "plain");
+  chat.hear("ada", "plain");
+  assert.deepEqual(told.chat, ["ada hi", "bob hi", "ada plain", "ada plain"]);
 });
 
 test("what is none of it is not taken for it", async () => {

@@ -13,6 +13,10 @@ const DRAW_MS = 100;
 /** Why one ended, as both sides say it; whatever else is said is shown as it is. @type {Record<string, string>} */
 const REASONS = {
   "connection lost": t("connection lost"),
+  "the connection did not come back": t("the connection did not come back"),
+  "the other side has left": t("the other side has left"),
+  "the other side does not know it any more": t("the other side does not know it any more"),
+  "the file changed while it was sent": t("the file changed while it was sent"),
   "takes no files": t("takes no files"),
   "there is not enough space on this device": t("there is not enough space on this device"),
   "could not be stored on this device": t("could not be stored on this device"),
@@ -68,14 +72,14 @@ export class TransferCard extends HTMLElement {
     if (state === this.#shown && now - this.#drawnAt < DRAW_MS) return;
     this.#drawnAt = now;
     this.dataset.state = state;
-    this.#bar.hidden = state !== "active" && state !== "checking";
+    this.#bar.hidden = state !== "active" && state !== "checking" && !(state === "interrupted" && received > 0);
     this.#bar.value = size > 0 ? received / size : 1;
     setText(this.#detail, this.#describe());
     if (this.#shown === state) return;
     this.#shown = state;
     this.#actions.replaceChildren(...this.#buttons());
     if (state === "done") this.#finished();
-    if (state === "failed" || state === "cancelled") announce(`${this.#transfer.name}: ${this.#describe()}`);
+    if (state === "failed" || state === "cancelled" || state === "interrupted") announce(`${this.#transfer.name}: ${this.#describe()}`);
   }
 
   #describe() {
@@ -90,6 +94,8 @@ export class TransferCard extends HTMLElement {
         const speed = rate > 0 ? [formatRate(rate * 8), t("{time} left", { time: formatDuration((size - received) / rate) })] : [];
         return [isIn ? t("From {who}", values) : t("To {who}", values), t("{part} of {size}", { ...values, part: formatBytes(received) }), ...speed].join(" · ");
       }
+      case "interrupted":
+        return t("Interrupted at {part} of {size}. It goes on by itself when {who} can be reached again.", { ...values, part: formatBytes(received) });
       case "checking":
         return t("Checking…");
       case "done":
@@ -107,7 +113,7 @@ export class TransferCard extends HTMLElement {
   #buttons() {
     const transfer = this.#transfer;
     const cancel = h("button", { className: "button small quiet", onclick: () => transfer.cancel() }, t("Cancel"));
-    if (transfer.state === "active" || transfer.state === "checking") return [cancel];
+    if (["active", "interrupted", "checking"].includes(transfer.state)) return [cancel];
     if (transfer.state !== "offered") return [];
     if (!(transfer instanceof FileReceiver)) return [cancel];
     return [

@@ -20,21 +20,29 @@ export const WINDOW_BYTES = 8 * 1024 * 1024;
 /** The receiver reports what it has stored after so many bytes. */
 export const REPORT_BYTES = 512 * 1024;
 
+/** Who is cut off from the other side waits for it so long; then the transfer has failed. */
+export const RESUME_WITHIN_MS = 120_000;
+
 /** Longest file name that is taken over. */
 const NAME_MAX = 200;
+/** Longest id of a transfer. */
+const ID_MAX = 100;
+const SHA256 = /^[0-9a-f]{64}$/;
 
 /**
- * @typedef {{type: "offer", id: string, name: string, size: number, mime: string}} FileOffer
- * @typedef {{type: "accept"}} FileAccept
+ * @typedef {{type: "offer", id: string, name: string, size: number, mime: string, modified: number, resumes: boolean}} FileOffer
+ * @typedef {{type: "resumes"}} FileResumes
+ * @typedef {{type: "ask", id: string}} FileAsk
+ * @typedef {{type: "accept", received?: number, sha256?: string}} FileAccept
  * @typedef {{type: "decline"}} FileDecline
  * @typedef {{type: "progress", received: number}} FileProgress
  * @typedef {{type: "end", sha256: string}} FileEnd
  * @typedef {{type: "done"}} FileDone
- * @typedef {{type: "cancel", reason: string}} FileCancel
- * @typedef {FileOffer | FileAccept | FileDecline | FileProgress | FileEnd | FileDone | FileCancel} FileMessage
+ * @typedef {{type: "cancel", reason: string, id?: string}} FileCancel
+ * @typedef {FileOffer | FileResumes | FileAsk | FileAccept | FileDecline | FileProgress | FileEnd | FileDone | FileCancel} FileMessage
  */
 
-/** @typedef {"offered" | "active" | "checking" | "done" | "declined" | "cancelled" | "failed"} TransferState */
+/** @typedef {"offered" | "active" | "interrupted" | "checking" | "done" | "declined" | "cancelled" | "failed"} TransferState */
 
 /**
  * @param {unknown} text
@@ -50,23 +58,41 @@ export function readFileMessage(text) {
   if (typeof message !== "object" || message === null) return null;
   switch (message.type) {
     case "offer": {
-      const { id, name, size, mime } = message;
-      if (typeof id !== "string" || typeof name !== "string" || !Number.isSafeInteger(size) || size < 0) return null;
-      return { type: "offer", id, name: safeName(name), size, mime: typeof mime === "string" ? mime : "" };
+      const { id, name, size, mime, modified, resumes } = message;
+      if (!isId(id) || typeof name !== "string" || !isCount(size)) return null;
+      const kind = typeof mime === "string" ? mime : "";
+      return { type: "offer", id, name: safeName(name), size, mime: kind, modified: Number.isSafeInteger(modified) ? modified : 0, resumes: resumes === true };
+    }
+    case "ask":
+      return isId(message.id) ? { type: "ask", id: message.id } : null;
+    case "accept": {
+      const { received, sha256 } = message;
+      if (received === undefined) return { type: "accept" };
+      return isCount(received) && (received === 0 || SHA256.test(sha256)) ? { type: "accept", received, sha256 } : null;
     }
     case "progress":
-      return Number.isSafeInteger(message.received) && message.received >= 0 ? message : null;
+      return isCount(message.received) ? message : null;
     case "end":
-      return /^[0-9a-f]{64}$/.test(message.sha256) ? message : null;
+      return SHA256.test(message.sha256) ? message : null;
     case "cancel":
-      return { type: "cancel", reason: String(message.reason ?? "").slice(0, NAME_MAX) };
-    case "accept":
+      return { type: "cancel", reason: String(message.reason ?? "").slice(0, NAME_MAX), ...(isId(message.id) ? { id: message.id } : {}) };
+    case "resumes":
     case "decline":
     case "done":
       return message;
     default:
       return null;
   }
+}
+
+/** @param {unknown} id @returns {id is string} */
+function isId(id) {
+  return typeof id === "string" && id !== "" && id.length <= ID_MAX;
+}
+
+/** @param {unknown} count of bytes */
+function isCount(count) {
+  return Number.isSafeInteger(count) && /** @type {number} */ (count) >= 0;
 }
 
 /**

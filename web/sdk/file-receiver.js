@@ -1,10 +1,16 @@
+import { ChannelSearch } from "./channel-search.js";
 import { REPORT_BYTES, WINDOW_BYTES, readFileMessage } from "./file-messages.js";
 import { FileTransfer } from "./file-transfer.js";
 import { Sha256 } from "./sha256.js";
 
 /** @typedef {import("./file-sink.js").FileSink} FileSink */
+/** @typedef {import("./file-messages.js").FileOffer} FileOffer */
+/** @typedef {import("./file-transfer.js").FileChannel} FileChannel */
 
-/** A file that another participant offers. `accept` with a sink, or `decline`. */
+/**
+ * A file that another participant offers. `accept` with a sink, or `decline`. Where the channel is lost it is
+ * `interrupted`, and goes on when the sender is there again.
+ */
 export class FileReceiver extends FileTransfer {
   /** @type {FileSink | null} */
   #sink = null;
@@ -14,32 +20,20 @@ export class FileReceiver extends FileTransfer {
   #arrived = 0;
   #stored = 0;
   #reported = 0;
+  #offer;
+  /** @type {ChannelSearch | null} */
+  #search = null;
 
   /**
-   * Waits for the offer on a channel that a peer opened.
-   *
-   * @param {import("./file-transfer.js").FileChannel} channel
+   * @param {FileChannel} channel
    * @param {string} peerId
-   * @param {(receiver: FileReceiver) => void} offered
-   */
-  static listen(channel, peerId, offered) {
-    channel.binaryType = "arraybuffer";
-    channel.onmessage = ({ data }) => {
-      const message = typeof data === "string" ? readFileMessage(data) : null;
-      if (message?.type !== "offer") return channel.close();
-      offered(new FileReceiver(channel, peerId, message));
-    };
-  }
-
-  /**
-   * @param {import("./file-transfer.js").FileChannel} channel
-   * @param {string} peerId
-   * @param {import("./file-messages.js").FileOffer} offer
+   * @param {FileOffer} offer
    */
   constructor(channel, peerId, offer) {
     super({ channel, peerId, name: offer.name, size: offer.size, mime: offer.mime, direction: "receive" });
-    channel.onmessage = ({ data }) => this.#heard(data);
-    channel.onclose = () => this.#fail(this.loss);
+    this.#offer = offer;
+    this.#use(channel);
+    if (offer.resumes) this.say({ type: "resumes" });
   }
 
   /**
@@ -48,10 +42,66 @@ export class FileReceiver extends FileTransfer {
    * @param {FileSink} sink
    */
   accept(sink) {
-    if (this.state !== "offered") return;
+    if (this.isOver || this.#sink) return;
     this.#sink = sink;
+    // It was chosen while the sender was away, who is told when it is back.
+    if (this.state !== "offered") return;
     this.become("active");
     this.say({ type: "accept" });
+  }
+
+  /**
+   * The sender is there again, and offers the same file.
+   *
+   * @param {FileChannel} channel
+   * @param {string} peerId of the sender, who may have another id now
+   * @param {FileOffer} offer
+   */
+  async resume(channel, peerId, offer) {
+    const { name, size, modified } = this.#offer;
+    if (offer.name !== name || offer.size !== size || offer.modified !== modified) {
+      channel.send(JSON.stringify({ type: "cancel", reason: "the file changed while it was sent" }));
+      return this.end("the file changed while it was sent");
+    }
+    this.peerId = peerId;
+    this.#use(channel);
+    // All of it is here, and what comes of it is said when it is known.
+    if (this.state === "checking") return;
+    if (!this.#sink) {
+      this.say({ type: "resumes" });
+      return this.resumed("offered");
+    }
+    this.interrupt();
+    await this.#writing;
+    if (this.isOver || this.channel !== channel || channel.readyState !== "open") return;
+    this.resumed("active");
+    this.say({ type: "accept", received: this.#stored, sha256: this.#hash.clone().hex() });
+  }
+
+  /**
+   * This side has another id, which the sender does not know: it is asked for the rest.
+   *
+   * @param {(peerId: string) => FileChannel | null} open opens a channel to the sender; `null`, or an error, where there
+   *   is no way now
+   */
+  ask(open) {
+    if (this.isOver) return;
+    if (this.state !== "checking") this.interrupt();
+    this.#search?.stop();
+    this.#search = new ChannelSearch(
+      () => open(this.peerId),
+      (channel) => {
+        channel.binaryType = "arraybuffer";
+        channel.onmessage = ({ data }) => {
+          const message = typeof data === "string" ? readFileMessage(data) : null;
+          if (message?.type === "offer" && message.id === this.#offer.id) this.resume(channel, this.peerId, message);
+          else if (message?.type === "cancel") this.#heard(data);
+        };
+        channel.onclose = () => this.#search?.start();
+        channel.send(JSON.stringify({ type: "ask", id: this.#offer.id }));
+      },
+    );
+    this.#search.start();
   }
 
   decline() {
@@ -61,7 +111,21 @@ export class FileReceiver extends FileTransfer {
   }
 
   cancel(reason = "cancelled") {
+    if (this.isOver) return;
     super.cancel(reason);
+    this.#discard();
+  }
+
+  end(reason = "") {
+    if (this.isOver) return;
+    super.end(reason);
+    this.#discard();
+  }
+
+  /** The sender says that it is over. @param {string} reason */
+  cancelled(reason) {
+    if (this.isOver) return;
+    this.finish("cancelled", reason);
     this.#discard();
   }
 
@@ -73,6 +137,23 @@ export class FileReceiver extends FileTransfer {
   /** Forgets what was stored in the browser's private file system. */
   async forget() {
     await this.#sink?.discard();
+  }
+
+  /** @param {FileChannel} channel */
+  #use(channel) {
+    this.changeTo(channel);
+    // The one that was looked for, or one that the sender made before it was found.
+    this.#search?.stop();
+    this.#search = null;
+    channel.onmessage = ({ data }) => this.#heard(data);
+    channel.onclose = () => this.#lost();
+  }
+
+  /** The channel is gone, and nobody said why. */
+  #lost() {
+    if (this.isOver || this.state === "checking") return;
+    if (this.#offer.resumes && !this.channel.reason) this.interrupt();
+    else this.end(this.loss);
   }
 
   /** @param {unknown} data */
@@ -87,8 +168,7 @@ export class FileReceiver extends FileTransfer {
       this.become("checking");
       this.#writing = this.#writing.then(() => this.#check(message.sha256));
     } else if (message?.type === "cancel") {
-      this.finish("cancelled", message.reason);
-      this.#discard();
+      this.cancelled(message.reason);
     }
   }
 
@@ -97,7 +177,7 @@ export class FileReceiver extends FileTransfer {
     this.#arrived += bytes.length;
     if (this.state !== "active" || this.#arrived > this.size || this.#arrived - this.#stored > WINDOW_BYTES) {
       this.say({ type: "cancel", reason: "more than was agreed" });
-      this.#fail("the sender sent more than it had offered");
+      this.end("the sender sent more than it had offered");
       return;
     }
     this.#hash.update(bytes);
@@ -126,7 +206,7 @@ export class FileReceiver extends FileTransfer {
     if (this.isOver || !this.#sink) return;
     if (this.#stored !== this.size || this.#hash.hex() !== sha256) {
       this.say({ type: "cancel", reason: "what arrived is not what was sent" });
-      this.#fail("what arrived is not what was sent");
+      this.end("what arrived is not what was sent");
       return;
     }
     try {
@@ -144,17 +224,11 @@ export class FileReceiver extends FileTransfer {
     if (this.isOver) return;
     this.say({ type: "cancel", reason: "could not be stored" });
     const full = error instanceof DOMException && error.name === "QuotaExceededError";
-    this.#fail(full ? "there is not enough space on this device" : "could not be stored on this device");
-  }
-
-  /** @param {string} reason */
-  #fail(reason) {
-    if (this.isOver) return;
-    this.finish("failed", reason);
-    this.#discard();
+    this.end(full ? "there is not enough space on this device" : "could not be stored on this device");
   }
 
   #discard() {
+    this.#search?.stop();
     this.#sink?.discard().catch(() => {}); // best effort: stale files are swept when the page starts
   }
 }

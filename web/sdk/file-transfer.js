@@ -1,4 +1,5 @@
 import { Emitter } from "./emitter.js";
+import { RESUME_WITHIN_MS } from "./file-messages.js";
 
 /** @typedef {import("./file-messages.js").TransferState} TransferState */
 /**
@@ -32,6 +33,12 @@ export class FileTransfer extends Emitter {
   /** Why it ended, when it did not end well. */ reason = "";
   /** @type {{at: number, received: number}[]} */
   #history = [];
+  /** When it fails, if nothing more has been stored until then, as `performance.now()`. */
+  #endsAt = 0;
+  /** Bytes that were stored when it was cut last. */
+  #cutAt = -1;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
 
   /**
    * @param {object} options
@@ -69,6 +76,43 @@ export class FileTransfer extends Emitter {
     if (this.isOver) return;
     this.say({ type: "cancel", reason });
     this.finish("cancelled", reason);
+  }
+
+  /** Goes on over another channel. @protected @param {FileChannel} channel */
+  changeTo(channel) {
+    const former = this.channel;
+    if (former === channel) return;
+    former.onopen = former.onmessage = former.onclose = former.onbufferedamountlow = null;
+    former.close();
+    this.channel = channel;
+  }
+
+  /** The other side is gone for good. @param {string} reason */
+  end(reason) {
+    this.finish("failed", reason);
+  }
+
+  /** Waits for the other side, for no longer than is left since anything was stored. @protected */
+  interrupt() {
+    if (this.isOver) return;
+    const now = performance.now();
+    if (this.received > this.#cutAt) this.#endsAt = now + RESUME_WITHIN_MS;
+    this.#cutAt = this.received;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.end("the connection did not come back"), Math.max(0, this.#endsAt - now));
+    this.become("interrupted");
+  }
+
+  /**
+   * It goes on.
+   *
+   * @protected
+   * @param {"offered" | "active"} state
+   */
+  resumed(state) {
+    clearTimeout(this.#timer);
+    this.#history = [];
+    this.become(state);
   }
 
   /** Why the channel is gone. @protected */
@@ -113,6 +157,7 @@ export class FileTransfer extends Emitter {
    */
   finish(state, reason = "") {
     if (this.isOver) return;
+    clearTimeout(this.#timer);
     this.state = state;
     this.reason = reason;
     this.emit("change", null);

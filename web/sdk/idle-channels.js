@@ -29,6 +29,11 @@ export class IdleChannels {
     return channel;
   }
 
+  /** Their connection is let go of here, of which a browser tells its channels nothing (W3C WebRTC §4.4.2, `close`). */
+  lose() {
+    for (const channel of [...this.#open]) channel.dispatchEvent(new Event("close"));
+  }
+
   /** Waits for one, and for the last to end. */
   start() {
     this.stop();

@@ -63,6 +63,12 @@ export class Links {
     return peer.former ?? this.#directs.get(peer.id) ?? this.#direct(peer.info, true);
   }
 
+  /** The same for an id; `null` for who is not there. @param {string} id */
+  forDataOf(id) {
+    const peer = this.#peers.get(id);
+    return peer ? this.forData(peer) : null;
+  }
+
   /** Makes the connections of a shape, beside those that there are. @param {Topology} topology */
   move(topology) {
     for (const [id, peer] of this.#peers) {

@@ -90,7 +90,7 @@ export const SUBPROTOCOL = "twocan.v1";
 /**
  * @typedef {object} Left
  * @property {string} peer_id
- * @property {string} [reason]
+ * @property {"left" | "connection_lost" | "removed"} [reason] of `connection_lost` it may come back under another id
  */
 
 /**

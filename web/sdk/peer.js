@@ -103,8 +103,7 @@ export class Peer extends DescribedPeer {
   #restartedAt = 0;
   /** Whether ICE has failed on this connection; Firefox then closes its data channels for good. */
   #hasFailed = false;
-  /** Whether this connection was ever up. */
-  #wasUp = false;
+  /** Whether this connection was ever up. */ #wasUp = false;
   /** What named the other side's end of the connection before this one. @type {Set<string>} */
   #former = new Set();
   /** @type {number | null} */
@@ -303,8 +302,8 @@ export class Peer extends DescribedPeer {
 
   close() {
     clearTimeout(this.#timer);
-    this.#channels.stop();
     this.#disconnect();
+    this.#channels.stop();
     this.data.close();
     this.#state("closed");
   }
@@ -334,6 +333,7 @@ export class Peer extends DescribedPeer {
     connection.onicecandidate = connection.onnegotiationneeded = connection.onconnectionstatechange = null;
     connection.oniceconnectionstatechange = connection.ontrack = connection.ondatachannel = null;
     connection.close();
+    this.#channels.lose();
   }
 
   /**
@@ -375,18 +375,18 @@ export class Peer extends DescribedPeer {
 
   /** Lines on which a server can send at once; where they do not suffice, it offers more. */
   #addReceivingLines() {
-    for (const kind of ["audio", "video"]) {
-      for (let count = 0; count < RECEIVING_LINES; count++) {
-        const transceiver = this.connection.addTransceiver(kind, { direction: "recvonly" });
-        this.#encryption?.limitCodecs(transceiver);
-        this.#encryption?.decrypt(transceiver);
-      }
+    for (const kind of ["audio", "video"].flatMap((kind) => Array(RECEIVING_LINES).fill(kind))) {
+      const transceiver = this.connection.addTransceiver(kind, { direction: "recvonly" });
+      this.#encryption?.limitCodecs(transceiver);
+      this.#encryption?.decrypt(transceiver);
     }
   }
 
-  /** Applies the limit; before the connection is up, some browsers have no parameters to change. */
+  /** Makes the picture one that fits; before the connection is up, some browsers have no parameters to change. */
   async #fit() {
-    if (this.connection.connectionState === "connected") await fit(this.sender("camera"), this.#budget);
+    const sender = this.connection.connectionState === "connected" ? this.sender("camera") : null;
+    if (!this.#forwarded) await fit(sender, this.#budget);
+    else if (sender?.track) this.#resting.follow(sender, qualities("camera", this.#videoCodec, sender.track.getSettings()));
   }
 
   /** @param {Source} source */

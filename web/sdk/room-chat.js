@@ -32,8 +32,8 @@ export class RoomChat extends Emitter {
   #sending = 0;
   /** @type {Promise<void>} */
   #heard = Promise.resolve();
-  /** Ids of what was said and heard, the newest last. @type {Set<string>} */
-  #known = new Set();
+  /** What was said and heard, the newest last: its id, and who said it. @type {Map<string, string>} */
+  #known = new Map();
 
   /** @param {(message: ChatMessage | SealedChat, to?: string) => void} pass sends it the way that there is, to all or to the one of that id */
   constructor(pass) {
@@ -48,7 +48,7 @@ export class RoomChat extends Emitter {
 
   /** @param {ChatMessage} message @param {string} [to] the id of one; default all */
   send(message, to) {
-    this.#know(message.id);
+    this.#know(message.id, "");
     if (!this.seal) return this.#pass(message, to);
     const sealed = this.seal.seal("chat", new TextEncoder().encode(JSON.stringify(message)), to);
     this.#sending += 1;
@@ -82,7 +82,7 @@ export class RoomChat extends Emitter {
     this.#heard = this.#heard.then(async () => {
       const read = (await Promise.all(opened)).filter((one) => one !== null);
       const news = read.filter(({ id }) => !this.#known.has(id));
-      for (const { id } of news) this.#know(id);
+      for (const { id, from } of news) this.#know(id, from);
       if (news.length > 0) this.emit("before", news);
     });
   }
@@ -103,15 +103,17 @@ export class RoomChat extends Emitter {
     return null;
   }
 
-  /** @param {string} id */
-  #know(id) {
-    this.#known.add(id);
-    if (this.#known.size > KNOWN_MAX) this.#known.delete(/** @type {string} */ (this.#known.values().next().value));
+  /** @param {string} id @param {string} from */
+  #know(id, from) {
+    this.#known.set(id, from);
+    if (this.#known.size > KNOWN_MAX) this.#known.delete(/** @type {string} */ (this.#known.keys().next().value));
   }
 
   /** @param {string} from @param {ChatMessage} message */
   #tell(from, message) {
-    this.#know(message.id);
+    // To who speaks the base protocol it goes both ways, and it may hear both.
+    if (this.#known.get(message.id) === from) return;
+    this.#know(message.id, from);
     this.emit("chat", { from, message });
   }
 

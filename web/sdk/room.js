@@ -1,4 +1,5 @@
 import { makeChat } from "./chat-messages.js";
+import { passChat } from "./chat-ways.js";
 import { DataError } from "./data-messages.js";
 import { Emitter } from "./emitter.js";
 import { ForwardedPeer } from "./forwarded-peer.js";
@@ -109,8 +110,10 @@ export class Room extends Emitter {
     tend: (peer) => this.#tend(peer),
   });
   #data = new RoomData(this.#links, this.peers);
-  #chat = new RoomChat((message, to) => this.#passChat(message, to));
-  #files = new RoomFiles();
+  #chat = new RoomChat((message, to) =>
+    passChat(message, to, { peers: this.peers.values(), isForwarded: this.link !== null, isKept: this.order.chatHistory > 0, say: (said, whom) => this.#signaling?.send("chat", said, whom) }),
+  );
+  #files = new RoomFiles((id) => (this.canSendFiles ? this.#links.forDataOf(id) : null));
   /** @type {import("./room-seal.js").RoomSeal | null} */
   #seal = null;
   /** Stops looking whether a move of the room is over. @type {(() => void) | null} */
@@ -250,12 +253,6 @@ export class Room extends Emitter {
     this.emit("chat", { ...message, peer: this.peers.get(to ?? "") ?? null, own: true });
   }
 
-  /** @param {ChatMessage | import("./room-chat.js").SealedChat} message @param {string} [to] */
-  #passChat(message, to) {
-    if (this.link || (to === undefined && this.order.chatHistory > 0)) return this.#signaling?.send("chat", message, to ? [to] : "all");
-    for (const peer of this.peers.values()) if (peer instanceof Peer && peer.id === (to ?? peer.id)) peer.chat.send(JSON.stringify(message));
-  }
-
   /**
    * Sends a text or bytes to everyone, or to some: directly in a mesh, by way of the server where that forwards. Reliable
    * messages arrive in the order in which they were sent; what is lossy arrives at once, or never.
@@ -318,6 +315,7 @@ export class Room extends Emitter {
     for (const publication of this.local.publications()) this.#announce("publish", publication);
     if (this.topology === "sfu") this.#links.connectToServer();
     for (const info of data.peers ?? []) this.#meet(info, false);
+    if (again) this.#files.joinedAnew();
     this.#setState("joined");
   }
 
@@ -329,6 +327,7 @@ export class Room extends Emitter {
         this.#meet({ tracks: [], protocol: "base", ...data, id: data.peer_id }, true);
         break;
       case "left":
+        this.#files.left(data.peer_id, data.reason === "connection_lost");
         this.#forget(data.peer_id);
         break;
       case "offer":
@@ -583,6 +582,7 @@ export class Room extends Emitter {
   /** @param {JoinError | null} error */
   #ended(error) {
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
+    this.#files.close();
     this.#forgetAll();
     this.#encryption?.close();
     this.#setState("left");

@@ -7,6 +7,9 @@ export const SEALED_CHANNEL_LEN = 33 + 1 + 8;
 /** Bytes that wait to be opened at most; more than a sender that keeps to its window sends. */
 const WAITING_MAX = 16 * 1024 * 1024;
 
+/** Why a channel has ended on which nothing came, as far as is known. */
+export const CLOSED_UNREAD = "closed unread: the other side may have no key, or another one";
+
 const TEXT = 1;
 const ANSWERS = 2;
 
@@ -58,7 +61,7 @@ export class SealedChannel {
     channel.onbufferedamountlow = () => this.#drained();
     channel.onclose = (event) => {
       this.#heard = this.#heard.then(() => {
-        if (this.#opener.keyId === null) this.reason ||= "closed unread: the other side may have no key, or another one";
+        if (this.#opener.keyId === null) this.reason ||= CLOSED_UNREAD;
         this.onclose?.(event);
       });
     };

@@ -32,6 +32,16 @@ export class Sha256 {
     this.#filled = bytes.length - at;
   }
 
+  /** Another one that goes on from here by itself. */
+  clone() {
+    const copy = new Sha256();
+    copy.#state = this.#state.slice();
+    copy.#block = this.#block.slice();
+    copy.#filled = this.#filled;
+    copy.#length = this.#length;
+    return copy;
+  }
+
   /** Ends the message; call it once. @returns {string} 64 hexadecimal digits */
   hex() {
     const tail = new Uint8Array((this.#filled < 56 ? 64 : 128) - this.#filled);

@@ -332,7 +332,9 @@ fn whoever_does_not_come_back_leaves_after_the_grace_time() {
     stage.pass(Duration::from_millis(29_999));
     assert!(stage.heard(1).is_empty());
     stage.pass(Duration::from_millis(1));
-    assert_eq!(stage.heard(1)[0]["event"], "left");
+    let left = stage.heard(1).remove(0);
+    assert_eq!(left["event"], "left");
+    assert_eq!(left["data"]["reason"], "connection_lost");
     stage.lose(1);
     stage.pass(Duration::from_secs(30));
     assert_eq!((stage.hall.room_count(), stage.hall.peer_count()), (0, 0));

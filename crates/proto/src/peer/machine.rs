@@ -19,11 +19,10 @@ use super::{
 use crate::contract::{Batch, Datagram, Output, Path, Request, SocketId};
 use crate::counters::Counters;
 use crate::crypto::Hash;
-use crate::dtmf;
 use crate::negotiate::{Negotiator, TransceiverId};
 use crate::random::Random;
 use crate::time::{Deadline, Now};
-use crate::{ice, negotiate, sctp};
+use crate::{dtmf, ice, negotiate, sctp};
 use twocan_wire::rtp::ExtensionKind;
 
 /// Sockets of one peer; interfaces beyond are ignored and counted.

@@ -366,18 +366,33 @@ impl Hall {
         if session.permissions().hidden {
             return self.settle_shape(now, &room, None);
         }
-        let data = frame::raw(&json!({"peer_id": peer}));
-        let to = Recipients::All(All::All);
-        let frame = Frame {
-            event: "left",
-            data: data.as_deref(),
-            to: Some(&to),
-            ..Frame::default()
-        };
-        for other in present {
-            self.send(&other, &frame);
-        }
+        self.tell_left(peer, reason, &present);
         self.settle_shape(now, &room, None);
+    }
+
+    /// Tells those who stay that somebody is gone, and, by `twocan.v1`, whether it may be on its way
+    /// back. What somebody who moderates says to one who is removed is not for the others.
+    fn tell_left(&mut self, peer: &str, reason: &str, present: &[String]) {
+        let reason = match reason {
+            "left" | "connection_lost" => reason,
+            _ => "removed",
+        };
+        let plain = frame::raw(&json!({"peer_id": peer}));
+        let reasoned = frame::raw(&json!({"peer_id": peer, "reason": reason}));
+        let to = Recipients::All(All::All);
+        for other in present {
+            let data = match self.is_base(other) {
+                true => &plain,
+                false => &reasoned,
+            };
+            let frame = Frame {
+                event: "left",
+                data: data.as_deref(),
+                to: Some(&to),
+                ..Frame::default()
+            };
+            self.send(other, &frame);
+        }
     }
 
     pub(super) fn refuse_join(&mut self, connection: ConnectionId, id: &str, details: &str) {

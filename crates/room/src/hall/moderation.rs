@@ -389,14 +389,28 @@ impl Hall {
             return;
         };
         own.has_lobby = lobby;
-        let waiting = own.waiting.clone();
         if !lobby {
-            for peer in waiting {
-                // Who finds no place any more goes on waiting.
-                let _ = self.let_in(now, room, &peer);
-            }
+            self.empty_lobby(now, room);
         }
         self.tell_room_state(room);
+    }
+
+    /// Nobody waits any longer: who waited comes in, in the order in which it came, or is told why it
+    /// does not.
+    pub(super) fn empty_lobby(&mut self, now: Now, room: &str) {
+        let own = self.rooms.get(room);
+        let waiting = own.map(|own| own.waiting.clone()).unwrap_or_default();
+        for peer in waiting {
+            let (why, counter) = match self.let_in(now, room, &peer) {
+                Err(ActError::RoomIsFull) => ("room_is_full", "hall.room_is_full"),
+                Err(ActError::NeedsTwocan) => ("room_needs_twocan_v1", "hall.base_client_refused"),
+                Err(ActError::NotForwarded) => ("not_forwarded", "hall.not_forwarded"),
+                // It is in, or has gone meanwhile.
+                _ => continue,
+            };
+            self.counters.count(counter);
+            self.refuse_waiting(now, &peer, why);
+        }
     }
 
     /// Tells those who may moderate who waits.

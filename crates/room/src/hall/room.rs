@@ -165,6 +165,9 @@ impl Hall {
         }
         self.settle_room(now, name);
         self.settle_shape(now, name, None);
+        if !has_lobby {
+            self.empty_lobby(now, name);
+        }
         self.tell_room_state(name);
     }
 

@@ -314,6 +314,67 @@ fn who_waits_is_admitted_or_denied() {
     assert_eq!(stage.heard(5)[0]["event"], "authenticated");
 }
 
+/// A room of three places, with a lobby in which three wait.
+fn with_three_who_wait() -> Stage {
+    let mut stage = Stage::of(Config {
+        lobby: true,
+        limits: Limits {
+            peers_per_room: 3,
+            ..Limits::default()
+        },
+        ..Config::default()
+    });
+    stage.join_as(1, "Host", moderator());
+    for (connection, name) in [(2, "Ada"), (3, "Bob"), (4, "Eve")] {
+        let waits = stage.join_as(connection, name, Admission::default());
+        assert_eq!(waits["event"], "waiting");
+    }
+    stage.heard(1);
+    stage
+}
+
+/// Those who came first are in, and the last was told why it is not.
+fn assert_that_the_last_found_no_place(stage: &mut Stage) {
+    for connection in [2, 3] {
+        assert_eq!(stage.heard(connection)[0]["event"], "authenticated");
+    }
+    let refused = &stage.heard(4)[0];
+    assert_eq!(
+        refused["data"],
+        json!({"description": "Could not join room", "details": "room_is_full"})
+    );
+    assert_eq!(stage.closed, [(4, CloseCode::Normal, "could_not_join")]);
+    assert_eq!(stage.hall.participants("den").unwrap().len(), 3);
+    let room = stage.hall.room("den").unwrap();
+    assert_eq!((room.waiting, room.lobby), (0, false));
+    assert_eq!(stage.hall.counters().get("hall.room_is_full"), 1);
+}
+
+#[test]
+fn without_a_lobby_those_who_wait_come_in_as_far_as_there_is_room() {
+    let mut stage = with_three_who_wait();
+    let done = stage.moderate(1, &json!({"action": "no-lobby"}));
+    assert_eq!(done["event"], "reply");
+    assert_that_the_last_found_no_place(&mut stage);
+}
+
+#[test]
+fn so_do_those_of_a_room_whose_lobby_an_operator_ends() {
+    let mut stage = with_three_who_wait();
+    let settings = RoomSettings {
+        lobby: Some(false),
+        ..RoomSettings::default()
+    };
+    let now = stage.now;
+    let made = stage.hall.create_room(now, "den", settings, true);
+    assert_eq!(made, Ok(true));
+    stage.collect();
+    assert_that_the_last_found_no_place(&mut stage);
+    let told = stage.heard(1);
+    let lobby = told.iter().rfind(|frame| frame["event"] == "lobby");
+    assert_eq!(lobby.unwrap()["data"]["waiting"], json!([]));
+}
+
 #[test]
 fn a_locked_room_lets_in_who_moderates_and_who_comes_back() {
     let mut stage = Stage::new(Limits::default());
@@ -409,9 +470,16 @@ fn who_is_removed_is_told_why_and_cannot_resume() {
     let ada = stage.join_as(2, "Ada", Admission::default());
     stage.connect(3, Protocol::Base);
     let base = id(&stage.heard(3)[0]);
+    stage.join_as(5, "Bob", Admission::default());
     stage.heard(1);
     let remove = json!({"action": "remove", "peer_id": id(&ada), "reason": "noise"});
     assert_eq!(stage.moderate(1, &remove)["event"], "reply");
+    // The others are told that it was, and not why.
+    let told =
+        |stage: &mut Stage, connection| stage.heard(connection).pop().unwrap()["data"].clone();
+    assert_eq!(told(&mut stage, 3), json!({"peer_id": id(&ada)}));
+    let removed = json!({"peer_id": id(&ada), "reason": "removed"});
+    assert_eq!(told(&mut stage, 5), removed);
     let last = stage.heard(2).pop().unwrap();
     assert_eq!(
         (&last["event"], &last["data"]),
