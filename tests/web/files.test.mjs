@@ -256,6 +256,22 @@ test("who asks for what the other side does not know is told so", async (t) => {
   assert.deepEqual([receiver.state, receiver.reason], ["cancelled", "the other side does not know it any more"]);
   assert.ok(place.isDiscarded);
   assert.equal(ada.offers.length, 0);
+  const { length } = world.channels;
+  for (let seconds = 0; seconds < 5; seconds += 1) await world.comeBack();
+  assert.equal(world.channels.length, length, "nobody asks again");
+});
+
+test("who says that it has sent all before anything was accepted is refused", async (t) => {
+  const { eve, receiver } = await cutAt(t, 1_000_000);
+  receiver.cancel();
+  let answer = null;
+  const channel = { readyState: "open", send: (data) => (answer = JSON.parse(data)), close() {} };
+  eve.files.offered(channel, "ada");
+  channel.onmessage({ data: JSON.stringify({ type: "offer", id: "other", name: "empty", size: 0, mime: "", modified: 7, resumes: true }) });
+  const hasty = eve.offers.at(-1);
+  assert.equal(hasty.name, "empty");
+  channel.onmessage({ data: JSON.stringify({ type: "end", sha256: "0".repeat(64) }) });
+  assert.deepEqual([hasty.state, answer], ["failed", { type: "cancel", reason: "more than was agreed" }]);
 });
 
 test("who does not come back in time is waited for no longer, on both sides", async (t) => {

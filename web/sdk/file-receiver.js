@@ -58,6 +58,7 @@ export class FileReceiver extends FileTransfer {
    * @param {FileOffer} offer
    */
   async resume(channel, peerId, offer) {
+    if (this.isOver) return channel.send(JSON.stringify(this.ending));
     const { name, size, modified } = this.#offer;
     if (offer.name !== name || offer.size !== size || offer.modified !== modified) {
       channel.send(JSON.stringify({ type: "cancel", reason: "the file changed while it was sent" }));
@@ -86,6 +87,8 @@ export class FileReceiver extends FileTransfer {
    */
   ask(open) {
     if (this.isOver) return;
+    // What is still on its way over the former channel comes again.
+    this.channel.onmessage = this.channel.onclose = null;
     if (this.state !== "checking") this.interrupt();
     this.#search?.stop();
     this.#search = new ChannelSearch(
@@ -97,7 +100,7 @@ export class FileReceiver extends FileTransfer {
           if (message?.type === "offer" && message.id === this.#offer.id) this.resume(channel, this.peerId, message);
           else if (message?.type === "cancel") this.#heard(data);
         };
-        channel.onclose = () => this.#search?.start();
+        channel.onclose = () => !this.isOver && this.#search?.start();
         channel.send(JSON.stringify({ type: "ask", id: this.#offer.id }));
       },
     );
@@ -127,6 +130,19 @@ export class FileReceiver extends FileTransfer {
     if (this.isOver) return;
     this.finish("cancelled", reason);
     this.#discard();
+  }
+
+  /** What the sender is told that asks for it once it is over. @returns {import("./file-messages.js").FileMessage} */
+  get ending() {
+    if (this.state === "done") return { type: "done" };
+    return this.state === "declined" ? { type: "decline" } : { type: "cancel", reason: this.reason };
+  }
+
+  /** @protected @param {"done" | "declined" | "cancelled" | "failed"} state @param {string} [reason] */
+  finish(state, reason) {
+    super.finish(state, reason);
+    this.#search?.stop();
+    this.#search = null;
   }
 
   /** Where it was stored, once it is `done`; `null` when the person chose the place. @returns {Promise<File | null>} */
@@ -165,6 +181,8 @@ export class FileReceiver extends FileTransfer {
     }
     const message = readFileMessage(data);
     if (message?.type === "end") {
+      if (this.state === "checking") return;
+      if (this.state !== "active") return this.#refuse();
       this.become("checking");
       this.#writing = this.#writing.then(() => this.#check(message.sha256));
     } else if (message?.type === "cancel") {
@@ -175,11 +193,7 @@ export class FileReceiver extends FileTransfer {
   /** @param {Uint8Array<ArrayBuffer>} bytes */
   #chunk(bytes) {
     this.#arrived += bytes.length;
-    if (this.state !== "active" || this.#arrived > this.size || this.#arrived - this.#stored > WINDOW_BYTES) {
-      this.say({ type: "cancel", reason: "more than was agreed" });
-      this.end("the sender sent more than it had offered");
-      return;
-    }
+    if (this.state !== "active" || this.#arrived > this.size || this.#arrived - this.#stored > WINDOW_BYTES) return this.#refuse();
     this.#hash.update(bytes);
     const { length } = bytes; // the sink takes the buffer away
     // Not one after another: waiting for each would leave the disk idle between two pieces. The window bounds them.
@@ -188,6 +202,11 @@ export class FileReceiver extends FileTransfer {
       () => {},
       (error) => this.#broke(error),
     );
+  }
+
+  #refuse() {
+    this.say({ type: "cancel", reason: "more than was agreed" });
+    this.end("the sender sent more than it had offered");
   }
 
   /** @param {number} length */
@@ -228,7 +247,6 @@ export class FileReceiver extends FileTransfer {
   }
 
   #discard() {
-    this.#search?.stop();
     this.#sink?.discard().catch(() => {}); // best effort: stale files are swept when the page starts
   }
 }

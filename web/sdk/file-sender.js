@@ -58,6 +58,7 @@ export class FileSender extends FileTransfer {
   }
 
   cancel(reason = "cancelled") {
+    if (this.isOver) return;
     const isCut = this.state === "interrupted" && this.channel.readyState !== "open";
     super.cancel(reason);
     if (!isCut) return this.#stop();

@@ -111,6 +111,8 @@ export class FileTransfer extends Emitter {
    */
   resumed(state) {
     clearTimeout(this.#timer);
+    // While a person decides nothing is stored.
+    if (state === "offered") this.#cutAt = -1;
     this.#history = [];
     this.become(state);
   }

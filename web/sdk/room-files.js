@@ -120,9 +120,9 @@ export class RoomFiles extends Emitter {
   }
 
   /** @param {string} id @param {FileReceiver} receiver */
-  #end(id, { state, reason }) {
+  #end(id, receiver) {
     if (!this.#receiving.delete(id)) return;
-    this.#ended.set(id, state === "done" || state === "declined" ? { type: state === "done" ? "done" : "decline" } : { type: "cancel", reason });
+    this.#ended.set(id, receiver.ending);
     if (this.#ended.size > ENDED_MAX) this.#ended.delete(/** @type {string} */ (this.#ended.keys().next().value));
   }
 }

@@ -180,7 +180,16 @@ impl Associations {
         }
         if let Some(handshake) = &mut entry.handshake {
             handshake.unanswered += u32::from(opening.is_some());
-            handshake.connection.handle_datagram(now, bytes, deliver);
+            // What comes with the end of one that takes an association's place is of another client, of
+            // whom nobody has been told yet.
+            let takes_a_place = entry.connected.is_some();
+            let mut deliver = |data: &[u8]| match takes_a_place {
+                true => {}
+                false => deliver(data),
+            };
+            handshake
+                .connection
+                .handle_datagram(now, bytes, &mut deliver);
         }
         self.settle(now, of);
     }
@@ -239,7 +248,9 @@ impl Associations {
         Some(of)
     }
 
-    /// The next association that its client has ended.
+    /// The next association that is over: its client has ended it, or it has failed, or whoever is at its
+    /// address now has begun another. To be taken after each datagram: what the next one brings may be of
+    /// another client.
     pub fn poll_closed(&mut self) -> Option<FiveTuple> {
         self.closed.pop_front()
     }
@@ -284,7 +295,9 @@ impl Associations {
         let has_enough = count(&self.handshakes_of_prefix) >= self.bounds.handshakes_per_address;
         if has_enough || self.handshakes.len() >= self.bounds.handshakes {
             let same = |of: &FiveTuple| !has_enough || self::prefix(of.1.ip()) == prefix;
-            let oldest = self.handshakes.values().find(|of| same(of)).copied();
+            // Not those that have shown the cookie: each new one would cost a signature.
+            let mut unproven = self.handshakes.iter().filter(|((shown, _), _)| !shown);
+            let oldest = unproven.find(|(_, of)| same(of)).map(|(_, of)| *of);
             self.counters.count("dtls.too_many_handshakes");
             let Some(oldest) = oldest else {
                 return false;
@@ -338,15 +351,11 @@ impl Associations {
         if let Some(connected) = &mut entry.connected {
             collect(connected, of, &mut self.out, &mut self.counters);
             let mut is_over = !connected.is_connected();
-            let mut is_closed = false;
             while let Some(event) = connected.poll_event() {
-                is_closed |= event == Event::Closed;
                 is_over |= matches!(event, Event::Closed | Event::Failed(_));
             }
-            if is_closed && self.closed.len() < CLOSED_MAX {
-                self.closed.push_back(of);
-            }
             if is_over {
+                note_closed(&mut self.closed, of);
                 self.counters.merge(connected.counters());
                 (entry.connected, entry.ask_at) = (None, None);
             }
@@ -417,6 +426,7 @@ impl Associations {
         if let Some(entry) = self.entries.get_mut(&of) {
             self.counters.count("dtls.connected");
             if let Some(old) = std::mem::replace(&mut entry.connected, connection) {
+                note_closed(&mut self.closed, of);
                 self.counters.merge(old.counters());
             }
             entry.ask_at = Some(now + WANTED_EVERY);
@@ -431,6 +441,12 @@ impl std::fmt::Debug for Associations {
             .field("associations", &self.entries.len())
             .field("handshakes", &self.handshakes.len())
             .finish_non_exhaustive()
+    }
+}
+
+fn note_closed(closed: &mut VecDeque<FiveTuple>, of: FiveTuple) {
+    if closed.len() < CLOSED_MAX {
+        closed.push_back(of);
     }
 }
 

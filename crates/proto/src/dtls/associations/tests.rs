@@ -309,6 +309,8 @@ fn who_begins_anew_takes_the_place_of_its_association_and_nobody_else_does() {
     net.run(Duration::from_secs(2));
     assert!(net.is_connected(second));
     assert_eq!(net.server.len(), 1);
+    assert_eq!(net.server.poll_closed(), Some((path(), at)), "the former");
+    assert_eq!(net.server.poll_closed(), None);
     net.delivered.clear();
     net.say(second, b"new");
     net.answer(at, b"welcome");
@@ -335,7 +337,9 @@ fn what_nobody_wants_is_closed_and_what_a_client_closes_is_told() {
     net.is_wanted = false;
     net.run(WANTED_EVERY + Duration::from_secs(1));
     assert_eq!(net.clients[second].events.last(), Some(&Event::Closed));
-    assert!(net.server.is_empty() && net.server.poll_closed().is_none());
+    assert!(net.server.is_empty());
+    assert_eq!(net.server.poll_closed(), Some((path(), two)));
+    assert_eq!(net.server.poll_closed(), None);
     assert_eq!(net.server.poll_timeout(), None, "nothing is left behind");
 }
 

@@ -217,10 +217,13 @@ impl Server {
         self.clients.contains_key(&key)
     }
 
-    /// A client on DTLS has ended its association: as where a stream is gone, its allocation ends, or
-    /// waits for it for a while.
-    pub fn handle_client_left(&mut self, now: Now, path: Path, remote: std::net::SocketAddr) {
-        self.client_left(now, ClientKey::Datagram(path, remote));
+    /// The association of a client on DTLS is over, and with it its allocation. That does not wait for its
+    /// client, as one on a stream does: whoever comes next from that address may be another.
+    pub fn handle_client_left(&mut self, path: Path, remote: std::net::SocketAddr) {
+        let key = ClientKey::Datagram(path, remote);
+        if let Some(id) = self.clients.get(&key).copied() {
+            self.release(id);
+        }
     }
 
     fn client_left(&mut self, now: Now, key: ClientKey) {

@@ -113,6 +113,7 @@ impl Dtls {
         };
         let associations = &mut self.associations;
         associations.handle_datagram(now.monotonic, (path, remote), bytes, &mut deliver);
+        self.tell_who_left(server);
     }
 
     pub(super) fn handle_timeout(&mut self, server: &Server, now: Now) {
@@ -174,10 +175,10 @@ impl Dtls {
     }
 
     /// Tells the machine of clients that have left; says whether there were any.
-    pub(super) fn tell_who_left(&mut self, server: &mut Server, now: Now) -> bool {
+    pub(super) fn tell_who_left(&mut self, server: &mut Server) -> bool {
         let mut any = false;
         while let Some((path, remote)) = self.associations.poll_closed() {
-            server.handle_client_left(now, path, remote);
+            server.handle_client_left(path, remote);
             any = true;
         }
         any

@@ -70,31 +70,33 @@ fn a_client_on_dtls_is_one_like_others_and_not_the_one_of_udp() {
     assert_eq!(plainly.code(&mut lab, Method::ALLOCATE, &[UDP]), None);
     assert_eq!(lab.server.allocation_count(), 2);
     // The one ends with its association, and the other does not.
-    lab.server.handle_client_left(lab.now, path(), ann.at);
+    lab.server.handle_client_left(path(), ann.at);
     assert_eq!(lab.server.allocation_count(), 1);
     assert!(!lab.server.has_client(path(), ann.at));
-    lab.server.handle_client_left(lab.now, path(), ann.at);
+    lab.server.handle_client_left(path(), ann.at);
     assert_eq!(lab.server.allocation_count(), 1);
 }
 
 #[test]
-fn an_allocation_with_a_ticket_waits_for_the_next_association() {
+fn an_allocation_with_a_ticket_moves_while_its_association_lasts() {
     let mut lab = Lab::new(config());
     let mut ann = Client::ann("192.0.2.1:5000");
     let allocated = ask(&mut lab, &mut ann, Method::ALLOCATE, &[UDP, MOBILE]);
     let ticket = ticket_of(&allocated).unwrap();
-    lab.server.handle_client_left(lab.now, path(), ann.at);
-    assert_eq!(lab.server.allocation_count(), 1);
-    ann.at = address("192.0.2.77:6000");
+    let former = std::mem::replace(&mut ann.at, address("192.0.2.77:6000"));
     let shown = [Attribute::MobilityTicket(&ticket)];
-    assert_eq!(
-        code(&ask(&mut lab, &mut ann, Method::REFRESH, &shown)),
-        None
-    );
+    let moved = ask(&mut lab, &mut ann, Method::REFRESH, &shown);
+    assert_eq!(code(&moved), None);
+    let ticket = ticket_of(&moved).unwrap();
+    lab.server.handle_client_left(path(), former);
     assert!(lab.server.has_client(path(), ann.at));
-    lab.server.handle_client_left(lab.now, path(), ann.at);
-    lab.wait(61);
-    assert_eq!(lab.server.allocation_count(), 0, "nobody came");
+    // Whoever is at that address next is not taken for its client.
+    lab.server.handle_client_left(path(), ann.at);
+    assert!(!lab.server.has_client(path(), ann.at));
+    assert_eq!(lab.server.allocation_count(), 0);
+    let shown = [Attribute::MobilityTicket(&ticket)];
+    let answer = ask(&mut lab, &mut ann, Method::REFRESH, &shown);
+    assert_eq!(code(&answer), Some(400));
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Driver {
             }
         }
         self.batch.clear();
-        dtls.tell_who_left(&mut self.server, clock::now())
+        dtls.tell_who_left(&mut self.server)
     }
 
     /// The earlier of a deadline and that of DTLS.
